@@ -1,0 +1,93 @@
+//! How many operations a task may do in one poll.
+//!
+//! A task that reads from a socket which always has data would never return `Pending`, and everything else on its
+//! thread would starve. So successful operations are counted, and after [`OPERATIONS_PER_POLL`] the next one returns
+//! `Pending` although it could go on, having woken its task first.
+//!
+//! The count is per thread. A task spawned through our [`Spawner`](crate::Spawner) starts each poll with a full budget,
+//! and once it is spent, all further operations of that poll are put off. Elsewhere (a `ThreadPool`, a plain
+//! `block_on`) nobody marks the beginning of a poll, so there the count just goes round: one operation in so many
+//! yields.
+
+use std::cell::Cell;
+use std::task::{Context, Poll};
+
+/// Successful operations on sources that one task may do in one poll before it has to let others go first.
+pub const OPERATIONS_PER_POLL: u32 = 32;
+
+/// Set while the poll of a task whose beginning we know is running.
+const BOUNDED: u32 = 1 << 31;
+
+thread_local! {
+    /// Operations left, and [`BOUNDED`]. Plain data without a destructor, so the access is one instruction.
+    static LEFT: Cell<u32> = const { Cell::new(OPERATIONS_PER_POLL) };
+}
+
+/// A full budget for one poll; without bounds again when dropped.
+#[derive(Debug)]
+pub(crate) struct PollBudget {
+    /// What to put back: polls may nest (a `block_on` of another kind inside a task).
+    before: u32,
+}
+
+/// Begins a task's poll.
+pub(crate) fn begin_poll() -> PollBudget {
+    PollBudget { before: LEFT.replace(BOUNDED | OPERATIONS_PER_POLL) }
+}
+
+impl Drop for PollBudget {
+    fn drop(&mut self) {
+        LEFT.set(self.before);
+    }
+}
+
+/// Asks to do one more operation. `Pending`, with the task woken, if it has done enough.
+pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
+    let left = LEFT.get();
+    if left & !BOUNDED != 0 {
+        return Poll::Ready(());
+    }
+    if left & BOUNDED == 0 {
+        LEFT.set(OPERATIONS_PER_POLL);
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// An operation succeeded.
+pub(crate) fn spend() {
+    // Never below zero: each operation has asked before.
+    LEFT.set(LEFT.get().saturating_sub(1));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    fn operations_until_pending() -> u32 {
+        let cx = Context::from_waker(Waker::noop());
+        let mut done = 0;
+        while poll_proceed(&cx).is_ready() {
+            spend();
+            done += 1;
+        }
+        done
+    }
+
+    #[test]
+    fn within_a_task_the_budget_is_for_the_whole_poll() {
+        let budget = begin_poll();
+        assert_eq!(operations_until_pending(), OPERATIONS_PER_POLL);
+        assert_eq!(operations_until_pending(), 0, "until the next poll");
+        drop(budget);
+        let _next = begin_poll();
+        assert_eq!(operations_until_pending(), OPERATIONS_PER_POLL);
+    }
+
+    #[test]
+    fn elsewhere_it_goes_round() {
+        assert_eq!(operations_until_pending(), OPERATIONS_PER_POLL);
+        assert_eq!(operations_until_pending(), OPERATIONS_PER_POLL);
+    }
+}

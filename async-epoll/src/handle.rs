@@ -1,0 +1,164 @@
+//! A reference to a reactor that may be cloned, sent to other threads, and found through the current thread.
+//!
+//! A socket has to know its reactor. Passing a handle everywhere is honest but tedious, so a thread has a *current*
+//! handle while a `run` method, a task's poll or drop, or an [`Enter`] guard is active. It is a thread-local that is set
+//! and put back, never a global.
+
+use crate::clock::Clock;
+use crate::shared::Shared;
+use crate::stats::Stats;
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Instant;
+
+thread_local! {
+    /// The handle that [`Handle::current`] clones.
+    static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
+}
+
+/// A reference to a [`Reactor`](crate::Reactor): cheap to clone, `Send` and `Sync`.
+///
+/// It does not keep the reactor running. After the reactor is dropped, everything done through a handle fails with an
+/// error that says so.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_epoll::{Handle, Reactor};
+///
+/// let mut reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// std::thread::spawn(move || handle.notify());
+/// reactor.wait(None)?; // Ends when the other thread notifies.
+/// assert!(Handle::current().is_err(), "not inside a run method or a task");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Handle {
+    /// The reactor's shared half.
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// The reactor of the task, `run` method or [`Enter`] guard in which this is called.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`, with a message that says what to do, where there is none.
+    pub fn current() -> io::Result<Self> {
+        // `try_with`: a destructor of another thread-local may call this after ours has run.
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotConnected,
+                "no reactor on this thread: call this inside async_epoll::block_on, Reactor::run or run_until, a task \
+                 spawned through Reactor::spawner, or while the guard of Handle::enter lives; or pass a handle",
+            )
+        })
+    }
+
+    /// Makes this the thread's current handle until the guard is dropped.
+    ///
+    /// Guards nest: each puts back what was current before it. Drop them in reverse order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Handle, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let guard = reactor.handle().enter();
+    /// assert!(Handle::current().is_ok());
+    /// drop(guard);
+    /// assert!(Handle::current().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn enter(&self) -> Enter {
+        Self::enter_shared(&self.shared)
+    }
+
+    /// [`enter`](Self::enter) without a handle: around every poll of a task, where it mostly finds nothing to do.
+    pub(crate) fn enter_shared(shared: &Arc<Shared>) -> Enter {
+        let before = CURRENT.try_with(|current| {
+            let mut current = current.borrow_mut();
+            match &*current {
+                Some(handle) if Arc::ptr_eq(&handle.shared, shared) => None,
+                _ => Some(current.replace(Self { shared: Arc::clone(shared) })),
+            }
+        });
+        Enter { before: before.ok().flatten(), not_send: PhantomData }
+    }
+
+    /// Ends the reactor's current [`wait`](crate::Reactor::wait), or keeps its next one from blocking.
+    ///
+    /// Many calls before a wait count as one. Costs a system call only if the reactor sleeps.
+    pub fn notify(&self) {
+        self.shared.notifier.notify();
+    }
+
+    /// When the reactor's current turn began: the time without a clock read.
+    ///
+    /// Good for deadlines that start with an event; after long work in a task it lags behind `Instant::now()`.
+    pub fn now(&self) -> Instant {
+        let clock: &Clock = &self.shared.clock;
+        clock.to_instant(clock.turn()).unwrap_or_else(Instant::now)
+    }
+
+    /// What the reactor has done so far, in numbers.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.shared.counters;
+        Stats {
+            live_tasks: usize::try_from(counters.live_tasks.get()).unwrap_or(usize::MAX),
+            ready_tasks: self.shared.notifier.ready_tasks(),
+            sources: self.shared.registry().len(),
+            timers: self.shared.timers().armed(),
+            turns: counters.turns.get(),
+            sleeps: counters.sleeps.get(),
+            events: counters.events.get(),
+            timers_fired: counters.timers_fired.get(),
+            wakes: counters.wakes.get(),
+            remote_wakes: self.shared.notifier.writes(),
+            polls: counters.polls.get(),
+            parks: counters.parks.get(),
+            task_panics: counters.task_panics.get(),
+            waker_panics: counters.waker_panics.get(),
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("epoll", &self.shared.epoll).finish_non_exhaustive()
+    }
+}
+
+/// Keeps a handle current; see [`Handle::enter`]. Stays on its thread.
+#[must_use = "the handle is current only while the guard lives"]
+pub struct Enter {
+    /// What was current before: `None` if nothing had to change.
+    before: Option<Option<Handle>>,
+    /// The guard puts back a thread-local of this thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for Enter {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            // The replaced handle is dropped after the borrow has ended: it may be the reactor's last.
+            let replaced = CURRENT.try_with(|current| current.replace(before));
+            drop(replaced);
+        }
+    }
+}
+
+impl fmt::Debug for Enter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enter").finish_non_exhaustive()
+    }
+}

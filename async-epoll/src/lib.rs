@@ -1,0 +1,103 @@
+//! An epoll reactor for futures-rs: it lets a [`LocalPool`](futures::executor::LocalPool) wait for sockets, timers and
+//! other threads, on the pool's own thread, on Linux.
+//!
+//! # In one paragraph
+//!
+//! A future that cannot go on returns `Pending` and leaves a waker. The kernel knows when a socket has become readable.
+//! Something has to connect the two, and that is a reactor: it asks the kernel, with one `epoll_wait`, about everything
+//! that any task waits for, and wakes those tasks. futures-rs has tasks, wakers and an executor, but nothing that waits;
+//! this crate adds just that, beside an unmodified `futures` 0.3.
+//!
+//! # The loop
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! use async_epoll::Reactor;
+//! use futures::executor::LocalPool;
+//!
+//! let mut pool = LocalPool::new();
+//! let mut reactor = Reactor::new()?;
+//! let spawner = reactor.spawner(&pool);
+//! spawner.spawn_local(async { println!("a task") }).unwrap();
+//!
+//! loop {
+//!     pool.run_until_stalled(); // Polls tasks until none can go on.
+//!     if spawner.live_tasks() == 0 {
+//!         break;
+//!     }
+//!     reactor.wait(None)?; // Sleeps until something happens, and wakes tasks.
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Reactor::run`] and [`Reactor::run_until`] are this loop with the corners rounded, [`LocalRuntime`] is pool and
+//! reactor in one, and [`block_on`] runs a single future. Everything stays on one thread; no helper thread is started.
+//!
+//! # One byte's journey
+//!
+//! 1. A task reads from a [`Source`]. Nothing is there: `read(2)` says `WouldBlock`, the source notes "not ready",
+//!    leaves the task's waker with its registration (`registry.rs`) and returns `Pending` (`source.rs`).
+//! 2. No task can go on, so the pool's `run_until_stalled` returns, and [`Reactor::wait`] sleeps in `epoll_wait(2)`
+//!    (`reactor.rs`, `sys.rs`).
+//! 3. A byte arrives. The kernel puts the descriptor on the ready list of our epoll instance; `epoll_wait` returns the
+//!    token of the registration.
+//! 4. The reactor looks the token up, notes "ready" and takes the waker (`registry.rs`, `readiness.rs`), releases its
+//!    locks, and wakes. The waker marks the task as ready and tells the pool (`task.rs`).
+//! 5. The pool polls the task. `read(2)` gives the byte.
+//!
+//! # Three questions people ask
+//!
+//! **Why edge-triggered?** A descriptor is registered once and never touched again. With level-triggered or one-shot
+//! events the kernel would have to be told about each wait, a system call each.
+//!
+//! **Why does a wake from another thread need an eventfd?** A thread in `epoll_wait` looks at nothing but descriptors.
+//! `Thread::unpark`, which the pool's own waker calls, does not end it. That is why tasks are spawned through
+//! [`Reactor::spawner`]: its wakers do.
+//!
+//! **Why read before waiting?** Because the data is often there already, and then no wait is needed; and because an
+//! edge reports a change, so one has to have seen `WouldBlock` before a change can be waited for.
+//!
+//! # Trade-offs
+//!
+//! Linux only. One thread unless you start more, each with its own reactor. If you want a work-stealing runtime, files,
+//! processes and signals in one package, take tokio or smol.
+//!
+//! # Where to read next
+//!
+//! The modules below are in reading order, each introduced by a text of its own:
+//! `cargo doc --document-private-items --open`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("async-epoll needs epoll(7), so it builds for Linux only");
+
+mod budget;
+mod clock;
+mod handle;
+mod interest;
+mod notifier;
+mod reactor;
+mod readiness;
+mod registry;
+mod run;
+mod runtime;
+mod shared;
+mod source;
+mod stats;
+mod sys;
+mod task;
+mod timer;
+mod timers;
+mod trace;
+
+pub use budget::OPERATIONS_PER_POLL;
+pub use handle::{Enter, Handle};
+pub use interest::Interest;
+pub use reactor::{Builder, Reactor};
+pub use readiness::Readiness;
+pub use runtime::{LocalRuntime, block_on};
+pub use source::{Source, SourceError};
+pub use stats::Stats;
+pub use task::Spawner;
+pub use timer::Timer;

@@ -1,0 +1,349 @@
+//! Which sources the reactor knows, and who waits for them.
+//!
+//! A [`Registration`] is the private half of a [`Source`](crate::Source): the readiness of its two directions and the
+//! tasks that wait. The [`Registry`] is the table that leads from the token of an event to a registration.
+//!
+//! The kernel reuses descriptor numbers at once, so an event may come for a source that is gone while a new one has
+//! its number. Therefore tokens are never descriptors (nor pointers): they are an index into the table and a
+//! generation that no two registrations share, checked when an event is dispatched.
+//!
+//! The hard rule is about wakers. Cloning, waking and dropping one runs foreign code, which may come back here. So no
+//! waker is cloned, woken or dropped while a lock is held: dispatch moves them into a list and the reactor wakes them
+//! after it has released everything.
+
+use crate::readiness::{self, Direction, Snapshot};
+use crate::sys::epoll_event;
+use crate::trace;
+use slab::Slab;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+/// The token of the notifier's eventfd, which no registration ever has.
+pub(crate) const NOTIFIER_TOKEN: u64 = u64::MAX;
+/// The token of a source that is not registered.
+const NO_TOKEN: u64 = u64::MAX - 1;
+/// Entries that the table may keep for nobody; beyond, memory is given back.
+const SPARE_ENTRIES: usize = 256;
+
+/// What a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// To read.
+    Read,
+    /// To write.
+    Write,
+    /// For the exceptional condition.
+    Priority,
+}
+
+/// The reactor's half of a source.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    /// Index and generation, or [`NO_TOKEN`].
+    token: AtomicU64,
+    /// What is known of reading.
+    pub(crate) read: Direction,
+    /// What is known of writing.
+    pub(crate) write: Direction,
+    /// Who waits. Locked for a few instructions at a time, never across foreign code.
+    waiters: Mutex<Waiters>,
+    /// The descriptor's number, for deregistering and for traces. The source keeps it open.
+    pub(crate) fd: RawFd,
+}
+
+/// The tasks that wait for one source. Almost always at most one reads and one writes.
+#[derive(Debug, Default)]
+struct Waiters {
+    /// The first to read.
+    reader: Option<Waker>,
+    /// The first to write.
+    writer: Option<Waker>,
+    /// All others. The box keeps the common case small.
+    #[allow(clippy::box_collection, reason = "8 bytes instead of 24, for every idle connection")]
+    rest: Option<Box<Vec<(Want, Waker)>>>,
+}
+
+impl Waiters {
+    /// The slot of the first waiter, where there is one.
+    fn first(&mut self, want: Want) -> Option<&mut Option<Waker>> {
+        match want {
+            Want::Read => Some(&mut self.reader),
+            Want::Write => Some(&mut self.writer),
+            Want::Priority => None,
+        }
+    }
+
+    /// Whether `waker` is in the list already. Compares addresses, runs no foreign code.
+    fn contains(&mut self, want: Want, waker: &Waker) -> bool {
+        let first = self.first(want).and_then(|slot| slot.as_ref()).is_some_and(|w| w.will_wake(waker));
+        first || self.rest.iter().flat_map(|rest| rest.iter()).any(|(w, other)| *w == want && other.will_wake(waker))
+    }
+
+    /// Adds a waiter. Replaces none, so drops none.
+    fn insert(&mut self, want: Want, waker: Waker) {
+        match self.first(want) {
+            Some(slot @ None) => *slot = Some(waker),
+            _ => self.rest.get_or_insert_default().push((want, waker)),
+        }
+    }
+
+    /// Moves those whom an event concerns to `wakers`.
+    fn take(&mut self, concerned: readiness::Concerned, wakers: &mut Vec<Waker>) {
+        if concerned.readers {
+            wakers.extend(self.reader.take());
+        }
+        if concerned.writers {
+            wakers.extend(self.writer.take());
+        }
+        if let Some(rest) = self.rest.take() {
+            let (taken, left): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(want, _)| match want {
+                Want::Read => concerned.readers,
+                Want::Write => concerned.writers,
+                Want::Priority => concerned.priority,
+            });
+            wakers.extend(taken.into_iter().map(|(_, waker)| waker));
+            self.rest = (!left.is_empty()).then(|| Box::new(left));
+        }
+    }
+}
+
+impl Registration {
+    /// For the descriptor `fd`, which the kernel has not been told of yet.
+    pub(crate) fn new(fd: RawFd) -> Self {
+        Self {
+            token: AtomicU64::new(NO_TOKEN),
+            read: Direction::new(),
+            write: Direction::new(),
+            waiters: Mutex::default(),
+            fd,
+        }
+    }
+
+    /// The direction that matters for `want`.
+    pub(crate) fn direction(&self, want: Want) -> &Direction {
+        match want {
+            Want::Read | Want::Priority => &self.read,
+            Want::Write => &self.write,
+        }
+    }
+
+    /// The token, if registered.
+    pub(crate) fn token(&self) -> Option<u64> {
+        Some(self.token.load(Ordering::Acquire)).filter(|&token| token != NO_TOKEN)
+    }
+
+    /// Adds `waker` to those that wait for `want`, unless an event has just come; returns what it saw then.
+    ///
+    /// Dispatch notes the event first and locks the waiters second. So either it finds this waker in the list, or the
+    /// look under the lock finds the event.
+    pub(crate) fn wait(&self, want: Want, waker: &Waker, is_over: impl Fn(Snapshot) -> bool) -> Option<Snapshot> {
+        let look = |waiters: &mut MutexGuard<'_, Waiters>| {
+            let seen = self.direction(want).snapshot();
+            if is_over(seen) { Some(Some(seen)) } else { waiters.contains(want, waker).then_some(None) }
+        };
+        if let Some(answer) = look(&mut self.lock()) {
+            return answer;
+        }
+        // Cloning runs foreign code: not under the lock.
+        let clone = waker.clone();
+        let mut waiters = self.lock();
+        let answer = look(&mut waiters);
+        match answer {
+            None => {
+                waiters.insert(want, clone);
+                None
+            }
+            Some(answer) => {
+                drop(waiters);
+                drop(clone);
+                answer
+            }
+        }
+    }
+
+    /// Notes an event and takes those whom it concerns.
+    fn dispatch(&self, events: u32, wakers: &mut Vec<Waker>) {
+        let concerned = readiness::merge(&self.read, &self.write, events);
+        self.lock().take(concerned, wakers);
+    }
+
+    /// Takes all who wait, whatever for. The caller drops or wakes them, holding no lock.
+    pub(crate) fn take_all(&self, wakers: &mut Vec<Waker>) {
+        let everybody = readiness::Concerned { readers: true, writers: true, priority: true };
+        self.lock().take(everybody, wakers);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiters> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The table of all registered sources.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    /// By index; each entry with its generation.
+    sources: Slab<(Arc<Registration>, u32)>,
+    /// The generation of the next registration.
+    generation: u32,
+    /// Removals since memory was last given back.
+    removals: usize,
+    /// The reactor is gone, nothing can be added any more.
+    closed: bool,
+}
+
+impl Registry {
+    /// Empty.
+    pub(crate) const fn new() -> Self {
+        Self { sources: Slab::new(), generation: 0, removals: 0, closed: false }
+    }
+
+    /// Sources in the table.
+    pub(crate) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Whether the reactor is gone.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Enters `registration` and returns its token.
+    pub(crate) fn insert(&mut self, registration: &Arc<Registration>) -> u64 {
+        let generation = self.generation;
+        self.generation = self.generation.wrapping_add(1);
+        let index = self.sources.insert((Arc::clone(registration), generation));
+        let token = u64::from(generation) << 32 | index as u64;
+        // An index of 32 ones would need 4·10⁹ open descriptors, so the two special tokens are never hit.
+        registration.token.store(token, Ordering::Release);
+        token
+    }
+
+    /// Strikes `registration` out, if it is in. The caller drops the result after it has released the table's lock.
+    pub(crate) fn remove(&mut self, registration: &Registration) -> Option<Arc<Registration>> {
+        let token = registration.token.swap(NO_TOKEN, Ordering::AcqRel);
+        let (index, generation) = split(token);
+        if token == NO_TOKEN || self.sources.get(index).is_none_or(|entry| entry.1 != generation) {
+            return None;
+        }
+        let (removed, _) = self.sources.remove(index);
+        self.give_back_memory();
+        Some(removed)
+    }
+
+    /// Frees the table's tail once three quarters of it serve nobody.
+    ///
+    /// An attempt that finds the last entry in use costs next to nothing; one that succeeds looks at the whole table, so
+    /// it has to be earned by a number of removals.
+    fn give_back_memory(&mut self) {
+        self.removals += 1;
+        let (len, capacity) = (self.sources.len(), self.sources.capacity());
+        if capacity > SPARE_ENTRIES && len <= capacity / 4 && self.removals >= capacity / 8 {
+            self.sources.shrink_to_fit();
+            if self.sources.capacity() != capacity {
+                self.removals = 0;
+            }
+        }
+    }
+
+    /// Notes each event at its source and takes the wakers of those concerned. Returns how many sources it found.
+    pub(crate) fn dispatch(&self, events: &[epoll_event], wakers: &mut Vec<Waker>) -> usize {
+        let mut found = 0;
+        for event in events {
+            let (token, events) = (event.u64, event.events);
+            let (index, generation) = split(token);
+            // An unknown token is an event of a source that has gone in the meantime, or the notifier's.
+            if let Some((source, _)) = self.sources.get(index).filter(|entry| entry.1 == generation) {
+                trace::event(source.fd, events);
+                source.dispatch(events, wakers);
+                found += 1;
+            }
+        }
+        found
+    }
+
+    /// The reactor goes away: empties the table, tells every source, takes every waker.
+    pub(crate) fn close(&mut self, wakers: &mut Vec<Waker>) -> Vec<Arc<Registration>> {
+        self.closed = true;
+        let sources: Vec<_> = std::mem::take(&mut self.sources).into_iter().map(|(_, (source, _))| source).collect();
+        for source in &sources {
+            source.token.store(NO_TOKEN, Ordering::Release);
+            source.read.set_gone();
+            source.write.set_gone();
+            source.take_all(wakers);
+        }
+        sources
+    }
+}
+
+/// A token's index and generation.
+const fn split(token: u64) -> (usize, u32) {
+    ((token & u32::MAX as u64) as usize, (token >> 32) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(token: u64, events: i32) -> epoll_event {
+        epoll_event { events: events as u32, u64: token }
+    }
+
+    /// BUGS.md A1, A11: a token of a removed source never reaches the one that has taken its place.
+    #[test]
+    fn stale_tokens_reach_nobody() {
+        let mut registry = Registry::new();
+        let mut wakers = Vec::new();
+        let first = Arc::new(Registration::new(3));
+        let stale = registry.insert(&first);
+        assert!(registry.remove(&first).is_some());
+        assert!(registry.remove(&first).is_none(), "twice");
+        let second = Arc::new(Registration::new(3));
+        let token = registry.insert(&second);
+        assert_eq!(split(token).0, split(stale).0, "the index is reused");
+        second.read.set_registered();
+        second.read.clear_ready(second.read.snapshot());
+        assert_eq!(registry.dispatch(&[event(stale, libc::EPOLLIN)], &mut wakers), 0);
+        assert!(!second.read.snapshot().is_ready());
+        assert_eq!(registry.dispatch(&[event(token, libc::EPOLLIN), event(NOTIFIER_TOKEN, 1)], &mut wakers), 1);
+        assert!(second.read.snapshot().is_ready());
+    }
+
+    #[test]
+    fn memory_is_given_back() {
+        let mut registry = Registry::new();
+        let sources: Vec<_> = (0..10_000).map(|fd| Arc::new(Registration::new(fd))).collect();
+        for source in &sources {
+            registry.insert(source);
+        }
+        sources.iter().skip(10).for_each(|source| drop(registry.remove(source)));
+        assert!(registry.sources.capacity() <= 1024, "{}", registry.sources.capacity());
+        sources.iter().for_each(|source| drop(registry.remove(source)));
+        assert_eq!(registry.len(), 0);
+    }
+
+    /// BUGS.md D7: several tasks on one direction; each is entered once, all are taken.
+    #[test]
+    fn every_waiter_is_kept_once() {
+        struct Nothing;
+        impl std::task::Wake for Nothing {
+            fn wake(self: Arc<Self>) {}
+        }
+        let source = Registration::new(3);
+        source.read.set_registered();
+        source.read.clear_ready(source.read.snapshot());
+        let tasks: Vec<Waker> = (0..5).map(|_| Arc::new(Nothing).into()).collect();
+        for waker in tasks.iter().chain(&tasks) {
+            assert_eq!(source.wait(Want::Read, waker, Snapshot::is_ready), None);
+        }
+        assert_eq!(source.wait(Want::Priority, &tasks[0], Snapshot::is_priority), None);
+        let mut wakers = Vec::new();
+        source.dispatch(libc::EPOLLOUT as u32, &mut wakers);
+        assert!(wakers.is_empty(), "nobody waits to write");
+        source.dispatch(libc::EPOLLIN as u32, &mut wakers);
+        assert_eq!(wakers.len(), 5, "all readers, not the one that waits for priority");
+        source.take_all(&mut wakers);
+        assert_eq!(wakers.len(), 6);
+    }
+}

@@ -1,0 +1,212 @@
+//! The loop: the pool polls, the reactor waits, and so on.
+//!
+//! ```text
+//!      ┌─────────────────────────── one thread ────────────────────────────┐
+//!      │   run_until_stalled            nothing left to poll                │
+//!      │  ┌───────────────┐ ─────────────────────────────► ┌─────────────┐  │
+//!      │  │ LocalPool     │                                │ Reactor     │  │
+//!      │  │ polls tasks   │ ◄───────────────────────────── │ epoll_wait  │  │
+//!      │  └──────┬────────┘      wakes tasks by token      └──────▲──────┘  │
+//!      │         │ WouldBlock: store the waker                    │         │
+//!      │         └──────────────► registry ◄──────────────────────┘         │
+//!      └────────────────────────────────────────────────────────────────────┘
+//!                        other threads ── Notifier (eventfd) ──► epoll_wait
+//! ```
+//!
+//! Three things are added to the two calls of the hand-written loop: `run` knows when it is done, `run_until` polls a
+//! future of the caller's beside the tasks, and both notice that they were given a pool which is not the reactor's.
+
+use crate::budget;
+use crate::reactor::{Reactor, refuse_nesting};
+use crate::task::{Probe, TaskWaker};
+use futures::executor::LocalPool;
+use futures::task::waker_ref;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// Turns in a row that may find ready tasks and poll none before the pool is put to the test.
+const IDLE_TURNS: u32 = 2;
+
+impl Reactor {
+    /// Runs `pool` and waits, until every task spawned through [`spawner`](Self::spawner) has finished or been dropped.
+    ///
+    /// Tasks that were spawned with the pool's own spawner are polled, but not waited for.
+    ///
+    /// # Errors
+    ///
+    /// - Those of [`wait`](Self::wait). All tasks are still in the pool, and `run` may be called again.
+    /// - An error if tasks are ready, but not in this `pool`: the reactor has spawners of another one.
+    ///
+    /// # Panics
+    ///
+    /// Not through a panicking task: that is [reported](crate::Builder::on_task_panic), and the others go on. A task
+    /// that was spawned with the pool's own spawner has no such protection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Reactor;
+    /// use futures::executor::LocalPool;
+    ///
+    /// let (mut pool, mut reactor) = (LocalPool::new(), Reactor::new()?);
+    /// let spawner = reactor.spawner(&pool);
+    /// let child = spawner.clone();
+    /// spawner.spawn_local(async move {
+    ///     child.spawn_local(async { println!("the last one") }).unwrap();
+    /// }).unwrap();
+    /// reactor.run(&mut pool)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn run(&mut self, pool: &mut LocalPool) -> io::Result<()> {
+        drop(refuse_nesting("Reactor::run")?);
+        let _current = self.handle().enter();
+        let mut progress = Progress::new(self);
+        loop {
+            pool.run_until_stalled();
+            if self.state.live_tasks() == 0 {
+                return Ok(());
+            }
+            progress.check(self)?;
+            self.turn(None)?;
+        }
+    }
+
+    /// Runs `pool` and waits, until `future` is ready, and returns its output.
+    ///
+    /// `future` need not be `'static`: it is polled in place, not spawned. Tasks that have not finished by then stay in
+    /// the pool, for a further `run` or `run_until`.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run); `future` is dropped then.
+    ///
+    /// # Panics
+    ///
+    /// If `future` panics. The pool and the reactor may be used on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Timer};
+    /// use futures::executor::LocalPool;
+    /// use std::time::Duration;
+    ///
+    /// let (mut pool, mut reactor) = (LocalPool::new(), Reactor::new()?);
+    /// let timer = Timer::after(Duration::from_millis(1), &reactor.handle());
+    /// let greeting = String::from("borrowed, not moved");
+    /// let length = reactor.run_until(&mut pool, async {
+    ///     timer.await?;
+    ///     std::io::Result::Ok(greeting.len())
+    /// })??;
+    /// assert_eq!(length, 19);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn run_until<F: Future>(&mut self, pool: &mut LocalPool, future: F) -> io::Result<F::Output> {
+        drop(refuse_nesting("Reactor::run_until")?);
+        let _current = self.handle().enter();
+        let mut main = MainFuture { future: pin!(future), waker: self.count_main_future() };
+        let mut progress = Progress::new(self);
+        loop {
+            // 1. The main future, if it was woken.
+            if let Poll::Ready(output) = main.poll()? {
+                return Ok(output);
+            }
+            // 2. The tasks, until none can go on or the budget is spent.
+            pool.run_until_stalled();
+            progress.check(self)?;
+            // 3. Events; no sleep if something is ready, the main future included.
+            self.turn(None)?;
+        }
+    }
+
+    /// A waker for a future that the loop polls itself, counted as ready.
+    fn count_main_future(&self) -> Arc<TaskWaker> {
+        self.shared.notifier.task_ready();
+        TaskWaker::new(Waker::noop().clone(), true, Arc::clone(&self.shared))
+    }
+}
+
+/// The future of `run_until`.
+struct MainFuture<'a, F> {
+    future: Pin<&'a mut F>,
+    /// Says whether the future was woken, and keeps the reactor from sleeping then.
+    waker: Arc<TaskWaker>,
+}
+
+impl<F: Future> MainFuture<'_, F> {
+    /// Polls the future if it was woken.
+    fn poll(&mut self) -> io::Result<Poll<F::Output>> {
+        if !self.waker.begin_poll() {
+            return Ok(Poll::Pending);
+        }
+        self.waker.count_poll();
+        // As in every executor of futures: a `block_on` inside is caught, not left to hang.
+        let _enter = refuse_nesting("Reactor::run_until")?;
+        let _budget = budget::begin_poll();
+        Ok(self.future.as_mut().poll(&mut Context::from_waker(&waker_ref(&self.waker))))
+    }
+}
+
+impl<F> Drop for MainFuture<'_, F> {
+    fn drop(&mut self) {
+        // Ready, failed or panicked: it no longer counts, and late wakes do nothing.
+        self.waker.end();
+    }
+}
+
+/// Notices that ready tasks are never polled, which means that they are in another pool.
+///
+/// A wake that another thread has counted but not yet passed on to the pool looks the same for a moment. So after a
+/// few idle turns a probe is spawned into every pool that belongs to the reactor: if running *this* pool does not run
+/// all probes, there is another pool.
+struct Progress {
+    /// Polls so far, when last looked at.
+    polls: u64,
+    /// Turns in a row with ready tasks and no poll.
+    idle_turns: u32,
+    /// The test, once it has begun.
+    probe: Option<Probe>,
+}
+
+impl Progress {
+    fn new(reactor: &Reactor) -> Self {
+        Self { polls: reactor.polls_and_parks(), idle_turns: 0, probe: None }
+    }
+
+    /// To be called after each run of the pool.
+    fn check(&mut self, reactor: &Reactor) -> io::Result<()> {
+        let polls = reactor.polls_and_parks();
+        if polls != self.polls || reactor.shared.notifier.ready_tasks() == 0 {
+            *self = Self { polls, idle_turns: 0, probe: None };
+            return Ok(());
+        }
+        if self.probe.take().is_some_and(|probe| !probe.all_ran()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "tasks of this reactor are ready, but not in the pool that was passed: \
+                 pass the LocalPool that was given to Reactor::spawner",
+            ));
+        }
+        self.idle_turns += 1;
+        if self.idle_turns >= IDLE_TURNS {
+            self.probe = Some(reactor.state.probe());
+            // Let the other thread finish its wake.
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+}
+
+impl Reactor {
+    /// What grows whenever a task of this reactor is polled or put off.
+    fn polls_and_parks(&self) -> u64 {
+        self.shared.counters.polls.get() + self.shared.counters.parks.get()
+    }
+}

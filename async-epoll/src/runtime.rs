@@ -1,0 +1,107 @@
+//! Reactor and pool in one, for those who need no say in how they are put together.
+
+use crate::handle::Handle;
+use crate::reactor::Reactor;
+use crate::task::Spawner;
+use futures::executor::LocalPool;
+use std::future::Future;
+use std::io;
+
+/// A [`LocalPool`] with a [`Reactor`] beside it, on this thread.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let mut runtime = async_epoll::LocalRuntime::new()?;
+/// runtime.spawner().spawn_local(async { println!("runs first") }).unwrap();
+/// assert_eq!(runtime.run_until(async { 6 * 7 })?, 42);
+/// runtime.run()?; // Until the last task has finished.
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct LocalRuntime {
+    /// Before the reactor, so that tasks dropped with the pool find it alive.
+    pool: LocalPool,
+    /// The waiting half.
+    reactor: Reactor,
+}
+
+impl LocalRuntime {
+    /// Makes a pool and a reactor with the usual settings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reactor::new`].
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { pool: LocalPool::new(), reactor: Reactor::new()? })
+    }
+
+    /// The reactor's handle.
+    pub fn handle(&self) -> Handle {
+        self.reactor.handle()
+    }
+
+    /// Spawns tasks into this runtime.
+    pub fn spawner(&self) -> Spawner {
+        self.reactor.spawner(&self.pool)
+    }
+
+    /// Runs until `future` is ready. See [`Reactor::run_until`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reactor::run_until`].
+    ///
+    /// # Panics
+    ///
+    /// If `future` panics.
+    pub fn run_until<F: Future>(&mut self, future: F) -> io::Result<F::Output> {
+        self.reactor.run_until(&mut self.pool, future)
+    }
+
+    /// Runs until the last task has finished. See [`Reactor::run`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reactor::run`].
+    pub fn run(&mut self) -> io::Result<()> {
+        self.reactor.run(&mut self.pool)
+    }
+}
+
+impl From<Reactor> for LocalRuntime {
+    /// A pool of its own for a reactor that was set up by [`Reactor::builder`].
+    fn from(reactor: Reactor) -> Self {
+        Self { pool: LocalPool::new(), reactor }
+    }
+}
+
+/// Runs one future on this thread, with a reactor of its own.
+///
+/// Sockets, timers and [`Handle::current`] work inside; to spawn further tasks, use a [`LocalRuntime`].
+///
+/// # Errors
+///
+/// Those of [`Reactor::new`] and [`Reactor::run_until`]; in particular it fails inside a task of another executor.
+///
+/// # Panics
+///
+/// If `future` panics.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_epoll::{Handle, Timer};
+/// use std::time::Duration;
+///
+/// async_epoll::block_on(async {
+///     Timer::after(Duration::from_millis(1), &Handle::current()?).await
+/// })?
+/// # }
+/// ```
+pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+    LocalRuntime::new()?.run_until(future)
+}

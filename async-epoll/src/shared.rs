@@ -1,0 +1,139 @@
+//! What a reactor, its handles, its sources and its timers have in common.
+//!
+//! Everything here may be used from any thread. There are two locks, one around the table of sources and one around
+//! the timers; both are held for a few instructions and never while foreign code runs. Reading and writing takes
+//! neither.
+
+use crate::clock::Clock;
+use crate::interest::Interest;
+use crate::notifier::Notifier;
+use crate::registry::{NOTIFIER_TOKEN, Registration, Registry};
+use crate::stats::Counters;
+use crate::sys::{Epoll, ForkGuard};
+use crate::timers::Timers;
+use crate::trace;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+/// One per reactor, kept alive by everything that refers to it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Where the kernel collects events for us.
+    pub(crate) epoll: Epoll,
+    /// The reactor's sleep.
+    pub(crate) notifier: Notifier,
+    /// The registered sources.
+    registry: Mutex<Registry>,
+    /// The timers.
+    timers: Mutex<Timers>,
+    /// The time.
+    pub(crate) clock: Clock,
+    /// Plain numbers for [`Stats`](crate::Stats).
+    pub(crate) counters: Counters,
+    /// The reactor has been dropped.
+    gone: AtomicBool,
+    /// Tells a forked child.
+    fork: ForkGuard,
+}
+
+/// The error of everything that outlives its reactor.
+pub(crate) fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the reactor of this source or timer has been dropped")
+}
+
+impl Shared {
+    /// Makes the epoll instance and the eventfd.
+    pub(crate) fn new() -> io::Result<Self> {
+        let (epoll, notifier) = (Epoll::new()?, Notifier::new()?);
+        trace::create(epoll.as_fd().as_raw_fd(), notifier.fd());
+        epoll.add(notifier.fd(), Interest::READABLE.events(), NOTIFIER_TOKEN)?;
+        Ok(Self {
+            epoll,
+            notifier,
+            registry: Mutex::new(Registry::new()),
+            timers: Mutex::new(Timers::new()),
+            clock: Clock::new(),
+            counters: Counters::default(),
+            gone: AtomicBool::new(false),
+            fork: ForkGuard::new(),
+        })
+    }
+
+    /// The table of sources. A panic cannot leave it half-changed: no foreign code runs under its lock.
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The timers; as above.
+    pub(crate) fn timers(&self) -> MutexGuard<'_, Timers> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the reactor has been dropped.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Refuses to act in a forked child, which shares the parent's epoll instance and would disturb it.
+    pub(crate) fn refuse_child(&self) -> io::Result<()> {
+        if self.fork.is_child() {
+            return Err(io::Error::other("this reactor belongs to the parent process; a forked child needs its own"));
+        }
+        Ok(())
+    }
+
+    /// Tells the kernel of a source.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll_ctl(2)`, and one if the reactor is gone. Nothing is left behind then.
+    pub(crate) fn register(&self, registration: &Arc<Registration>, interest: Interest) -> io::Result<()> {
+        self.refuse_child()?;
+        let mut registry = self.registry();
+        if registry.is_closed() {
+            return Err(gone());
+        }
+        if registration.token().is_some() {
+            // Another task that uses the same source was faster.
+            return Ok(());
+        }
+        let token = registry.insert(registration);
+        trace::add(registration.fd);
+        if let Err(error) = self.epoll.add(registration.fd, interest.events(), token) {
+            // The caller has its own `Arc`, so nothing foreign is dropped under the lock.
+            drop(registry.remove(registration));
+            return Err(error);
+        }
+        // The lock keeps dispatch out until here, so no event can have been noted before.
+        registration.read.set_registered();
+        registration.write.set_registered();
+        Ok(())
+    }
+
+    /// Forgets a source, and tells the kernel so unless closing the descriptor will.
+    pub(crate) fn deregister(&self, registration: &Registration, will_be_closed: bool) {
+        let removed = self.registry().remove(registration);
+        if removed.is_some() && !will_be_closed && !self.fork.is_child() {
+            trace::delete(registration.fd);
+            // The descriptor may have been closed behind our back; then the kernel knows already.
+            let _ = self.epoll.delete(registration.fd);
+        }
+        // A task that owns its own socket would otherwise live on through its waker in here.
+        let mut wakers = Vec::new();
+        registration.take_all(&mut wakers);
+    }
+
+    /// The reactor goes away: everything that waits is told, and later operations fail.
+    pub(crate) fn close(&self) -> Vec<Waker> {
+        self.gone.store(true, Ordering::Release);
+        let mut wakers = Vec::new();
+        // No `EPOLL_CTL_DEL` for each: nobody waits on this epoll instance any more, and the last handle closes it.
+        let sources = self.registry().close(&mut wakers);
+        drop(sources);
+        self.timers().close(&mut wakers);
+        wakers
+    }
+}

@@ -1,0 +1,637 @@
+//! Any descriptor, made async: the I/O object and its registration in one.
+//!
+//! Reading never asks first. An operation is simply tried; only when it meets `WouldBlock` does the task wait for the
+//! kernel's next event. That is both the fastest and the only safe way with edge-triggered events: an edge tells that
+//! something has *changed*, and whoever does not read until `WouldBlock` may wait for a change that never comes.
+//!
+//! ```text
+//!   poll_read_with ──► known not to be ready? ──yes──► wait: leave the waker, return Pending
+//!        ▲                      │ no                            │
+//!        │                      ▼                               ▼ the reactor dispatches an event
+//!        │              try the operation               the task is woken, and polls again
+//!        │                      │
+//!        └── WouldBlock: note ──┴── anything else ──► Ready
+//!            "not ready"
+//! ```
+
+use crate::budget;
+use crate::handle::Handle;
+use crate::interest::Interest;
+use crate::readiness::{Readiness, Snapshot};
+use crate::registry::{Registration, Want};
+use crate::shared::{Shared, gone};
+use crate::sys;
+use futures::io::{AsyncRead, AsyncWrite};
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// A descriptor whose readiness can be awaited: socket, pipe, eventfd, timerfd, signalfd, inotify, pidfd, terminal, …
+///
+/// It gives `&T`, never `&mut T`, since replacing the descriptor under a registration would confuse both. Where `&T`
+/// implements [`Read`] or [`Write`], the source implements [`AsyncRead`] or [`AsyncWrite`], for `Source<T>` and for
+/// `&Source<T>`; for others wrap the descriptor in a [`File`](std::fs::File), or use
+/// [`read_with`](Self::read_with) and [`write_with`](Self::write_with).
+///
+/// Several tasks may wait on one direction: all are woken, none is lost.
+///
+/// # How it works
+///
+/// The descriptor is registered once, edge-triggered, and stays registered until the source is dropped or taken apart;
+/// dropping deregisters before the descriptor is closed. An operation is tried first and waited for only when it meets
+/// `WouldBlock`, so a busy source makes no other system call than its operations. After
+/// [`OPERATIONS_PER_POLL`](crate::OPERATIONS_PER_POLL) of them in one poll, a task lets others go first.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_epoll::Source;
+/// use futures::{AsyncReadExt, AsyncWriteExt};
+/// use std::os::unix::net::UnixStream;
+///
+/// async_epoll::block_on(async {
+///     let (left, right) = UnixStream::pair()?;
+///     let (left, mut right) = (Source::new(left)?, Source::new(right)?);
+///     (&left).write_all(b"hello").await?;
+///     drop(left);
+///     let mut text = String::new();
+///     right.read_to_string(&mut text).await?;
+///     assert_eq!(text, "hello");
+///     Ok(())
+/// })?
+/// # }
+/// ```
+pub struct Source<T: AsFd> {
+    /// Before `io`, since it must be dropped before the descriptor is closed.
+    link: Link,
+    /// The I/O object.
+    io: T,
+}
+
+/// A source's hold on its reactor.
+struct Link {
+    /// Readiness and waiters.
+    registration: Arc<Registration>,
+    /// The reactor.
+    shared: Arc<Shared>,
+    /// What to ask the kernel for.
+    interest: Interest,
+    /// Closing the descriptor deregisters it, since no other descriptor refers to the same open file.
+    close_deregisters: bool,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if self.registration.token().is_some() {
+            self.shared.deregister(&self.registration, self.close_deregisters);
+        }
+    }
+}
+
+/// A descriptor could not be registered. Gives it back, with the reason.
+///
+/// Converts to [`io::Error`], so `?` works where the descriptor need not be saved.
+pub struct SourceError<T> {
+    /// Why.
+    pub error: io::Error,
+    /// The I/O object, usable as before (but set to non-blocking).
+    pub source: T,
+}
+
+impl<T: AsFd> Source<T> {
+    /// Registers `io` with the thread's current reactor for everything; see [`with_interest`](Self::with_interest).
+    ///
+    /// # Errors
+    ///
+    /// As [`with_interest`](Self::with_interest), and those of [`Handle::current`].
+    pub fn new(io: T) -> Result<Self, SourceError<T>> {
+        match Handle::current() {
+            Ok(handle) => Self::with_handle(io, &handle),
+            Err(error) => Err(SourceError { error, source: io }),
+        }
+    }
+
+    /// Registers `io` with the reactor of `handle` for everything; see [`with_interest`](Self::with_interest).
+    ///
+    /// # Errors
+    ///
+    /// As [`with_interest`](Self::with_interest).
+    pub fn with_handle(io: T, handle: &Handle) -> Result<Self, SourceError<T>> {
+        Self::with_interest(io, Interest::ALL, handle)
+    }
+
+    /// Sets `io` to non-blocking and registers it.
+    ///
+    /// Being non-blocking is a property of the open file, not of the descriptor: if another process shares the file, as
+    /// with a terminal on standard input, it is affected too.
+    ///
+    /// # Errors
+    ///
+    /// The error gives `io` back.
+    ///
+    /// - `PermissionDenied` for regular files, directories and `/dev/null`: they are always ready, and epoll refuses
+    ///   them. Read them directly, or through `blocking::Unblock` if the disk may be slow.
+    /// - `AlreadyExists` if the reactor has this descriptor in another source, which goes on to work.
+    /// - `NotConnected` if the reactor has been dropped.
+    /// - Others of `fcntl(2)` and `epoll_ctl(2)`, such as `ENOSPC` beyond `/proc/sys/fs/epoll/max_user_watches`.
+    pub fn with_interest(io: T, interest: Interest, handle: &Handle) -> Result<Self, SourceError<T>> {
+        let prepared = sys::set_nonblocking(io.as_fd());
+        let source = Self::unregistered(io, interest, false, handle);
+        match prepared.and_then(|()| source.register()) {
+            Ok(()) => Ok(source),
+            Err(error) => Err(SourceError { error: explain(error), source: source.io }),
+        }
+    }
+
+    /// Takes a non-blocking descriptor, and registers it only when an operation first meets `WouldBlock`.
+    ///
+    /// A connection that is served without waiting costs no `epoll_ctl` at all. Nor does dropping the source: closing
+    /// the last descriptor of an open file deregisters it, so **no other descriptor may refer to the same open file**
+    /// while the source lives. If one does (a `dup`), no harm is done but that its events wake the reactor for nothing.
+    ///
+    /// It is what a socket that was just created or accepted wants. A descriptor that blocks would block the loop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Source};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, _peer) = UnixStream::pair()?;
+    /// stream.set_nonblocking(true)?;
+    /// let source = Source::lazy(stream, &reactor.handle());
+    /// assert_eq!(reactor.handle().stats().sources, 0);
+    /// # drop(source);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lazy(io: T, handle: &Handle) -> Self {
+        Self::unregistered(io, Interest::ALL, true, handle)
+    }
+
+    fn unregistered(io: T, interest: Interest, close_deregisters: bool, handle: &Handle) -> Self {
+        let registration = Arc::new(Registration::new(io.as_fd().as_raw_fd()));
+        Self { link: Link { registration, shared: Arc::clone(&handle.shared), interest, close_deregisters }, io }
+    }
+
+    #[cold]
+    fn register(&self) -> io::Result<()> {
+        self.link.shared.register(&self.link.registration, self.link.interest)
+    }
+
+    /// The I/O object.
+    pub fn get_ref(&self) -> &T {
+        &self.io
+    }
+
+    /// Deregisters and gives the I/O object back, still non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// None at present; deregistering a descriptor that was closed behind our back is no error.
+    pub fn into_inner(mut self) -> io::Result<T> {
+        // It will not be closed, so the kernel has to be told.
+        self.link.close_deregisters = false;
+        let Self { link, io } = self;
+        drop(link);
+        Ok(io)
+    }
+
+    /// What is known now, without asking the kernel.
+    pub fn readiness(&self) -> Readiness {
+        Readiness::of(self.link.registration.read.snapshot(), self.link.registration.write.snapshot())
+    }
+
+    /// Waits until reading is likely to succeed.
+    ///
+    /// Ready as long as no operation through this source has met `WouldBlock` since the kernel's last event.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the reactor has been dropped; those of `epoll_ctl(2)` for a [lazy](Self::lazy) source.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe. The readiness stays until an operation meets `WouldBlock`.
+    pub async fn readable(&self) -> io::Result<Readiness> {
+        poll_fn(|cx| self.poll_readable(cx)).await
+    }
+
+    /// Waits until writing is likely to succeed.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe. The readiness stays until an operation meets `WouldBlock`.
+    pub async fn writable(&self) -> io::Result<Readiness> {
+        poll_fn(|cx| self.poll_writable(cx)).await
+    }
+
+    /// Waits for an exceptional condition: urgent TCP data, a changed GPIO line, … (`EPOLLPRI`).
+    ///
+    /// It stays ready until a [`try_io`](Self::try_io) with [`Interest::PRIORITY`] meets `WouldBlock`.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn priority(&self) -> io::Result<Readiness> {
+        poll_fn(|cx| self.poll_told(Want::Priority, cx)).await
+    }
+
+    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.poll_told(Want::Read, cx)
+    }
+
+    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.poll_told(Want::Write, cx)
+    }
+
+    /// Reads by `op` as soon as that does not meet `WouldBlock`.
+    ///
+    /// `op` is tried at once, and again after each event. It must use the descriptor in a way that ends in
+    /// `WouldBlock` when there is nothing more: that is what the source notes.
+    ///
+    /// # Errors
+    ///
+    /// Those of `op` other than `WouldBlock` and `Interrupted`; and as [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe if `op` is: it runs to its end within one poll, never across an await.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Source;
+    /// use std::os::unix::net::UnixDatagram;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (left, right) = UnixDatagram::pair()?;
+    ///     let right = Source::new(right)?;
+    ///     left.send(b"hello")?;
+    ///     let mut buffer = [0; 16];
+    ///     let length = right.read_with(|socket| socket.recv(&mut buffer)).await?;
+    ///     assert_eq!(&buffer[..length], b"hello");
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub async fn read_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        poll_fn(|cx| self.poll_read_with(cx, &mut op)).await
+    }
+
+    /// Writes by `op` as soon as that does not meet `WouldBlock`; otherwise as [`read_with`](Self::read_with).
+    ///
+    /// # Errors
+    ///
+    /// As [`read_with`](Self::read_with).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe if `op` is.
+    pub async fn write_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        poll_fn(|cx| self.poll_write_with(cx, &mut op)).await
+    }
+
+    /// The poll form of [`read_with`](Self::read_with).
+    ///
+    /// # Errors
+    ///
+    /// As [`read_with`](Self::read_with).
+    pub fn poll_read_with<R>(&self, cx: &mut Context<'_>, op: impl FnMut(&T) -> io::Result<R>) -> Poll<io::Result<R>> {
+        self.poll_op(Want::Read, cx, op, |_, _| false)
+    }
+
+    /// The poll form of [`write_with`](Self::write_with).
+    ///
+    /// # Errors
+    ///
+    /// As [`read_with`](Self::read_with).
+    pub fn poll_write_with<R>(&self, cx: &mut Context<'_>, op: impl FnMut(&T) -> io::Result<R>) -> Poll<io::Result<R>> {
+        self.poll_op(Want::Write, cx, op, |_, _| false)
+    }
+
+    /// As [`poll_read_with`](Self::poll_read_with), for **TCP only**: takes a count below `wanted` for "drained".
+    ///
+    /// That saves the read that would only meet `WouldBlock`. It is wrong for everything but a TCP stream: a Unix
+    /// stream stops at a message that carries descriptors, a packet pipe at the end of a packet, a terminal at the end
+    /// of a line. And it is not done while the kernel has reported anything unusual: urgent data, an end of file or an
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_with`](Self::read_with).
+    pub fn poll_read_tcp(
+        &self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        op: impl FnMut(&T) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        // Zero bytes are the end of file, and that stays readable.
+        self.poll_op(Want::Read, cx, op, |seen, &count| count < wanted && count != 0 && seen.trusts_short_counts())
+    }
+
+    /// As [`poll_write_with`](Self::poll_write_with), for **TCP only**: takes a count below `wanted` for "full".
+    ///
+    /// # Errors
+    ///
+    /// As [`read_with`](Self::read_with).
+    pub fn poll_write_tcp(
+        &self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        op: impl FnMut(&T) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_op(Want::Write, cx, op, |seen, &count| count < wanted && seen.trusts_short_counts())
+    }
+
+    /// One attempt, without waiting: `WouldBlock` if the source is known not to be ready for `interest`.
+    ///
+    /// An `op` that meets `WouldBlock` is noted, so that a wait after it waits for something new. With several
+    /// interests, one that is ready is enough, and all are noted.
+    ///
+    /// # Errors
+    ///
+    /// Those of `op` other than `Interrupted`, which is retried.
+    pub fn try_io<R>(&self, interest: Interest, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        let Registration { read, write, .. } = &*self.link.registration;
+        let (reading, writing) = (read.snapshot(), write.snapshot());
+        if reading.is_gone() {
+            return Err(gone());
+        }
+        let ready = interest.is_readable() && reading.may_be_ready()
+            || interest.is_writable() && writing.may_be_ready()
+            || interest.is_priority() && (reading.is_priority() || reading.is_unregistered());
+        if !ready {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        loop {
+            match op(&self.io) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if interest.is_readable() {
+                        read.clear_ready(reading);
+                    }
+                    if interest.is_writable() {
+                        write.clear_ready(writing);
+                    }
+                    if interest.is_priority() {
+                        read.clear_priority(read.snapshot());
+                    }
+                    return Err(error);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Tries `op` until it does something other than block; `is_drained` says that the next one would.
+    #[inline]
+    fn poll_op<R>(
+        &self,
+        want: Want,
+        cx: &mut Context<'_>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+        is_drained: impl Fn(Snapshot, &R) -> bool,
+    ) -> Poll<io::Result<R>> {
+        ready!(budget::poll_proceed(cx));
+        let direction = self.link.registration.direction(want);
+        loop {
+            let seen = direction.snapshot();
+            let seen = if seen.is_surely_ready() { seen } else { ready!(self.poll_worth_a_try(want, cx))? };
+            match op(&self.io) {
+                Ok(result) => {
+                    if is_drained(seen, &result) {
+                        direction.clear_ready(seen);
+                    }
+                    budget::spend();
+                    return Poll::Ready(Ok(result));
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => direction.clear_ready(seen),
+                    io::ErrorKind::Interrupted => {}
+                    _ => {
+                        budget::spend();
+                        return Poll::Ready(Err(error));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Waits until an operation is worth a try: the kernel said so, or it has not said anything yet.
+    #[cold]
+    fn poll_worth_a_try(&self, want: Want, cx: &Context<'_>) -> Poll<io::Result<Snapshot>> {
+        let seen = self.link.registration.direction(want).snapshot();
+        if seen.is_unregistered() && self.link.shared.is_gone() {
+            return Poll::Ready(Err(gone()));
+        }
+        if seen.may_be_ready() {
+            return Poll::Ready(Ok(seen));
+        }
+        self.poll_wait(want, cx, Snapshot::may_be_ready)
+    }
+
+    /// Waits until the kernel has said so.
+    fn poll_told(&self, want: Want, cx: &Context<'_>) -> Poll<io::Result<Readiness>> {
+        ready!(budget::poll_proceed(cx));
+        let is_over = if want == Want::Priority { Snapshot::is_priority } else { Snapshot::is_ready };
+        ready!(self.poll_wait(want, cx, is_over))?;
+        budget::spend();
+        Poll::Ready(Ok(self.readiness()))
+    }
+
+    /// Leaves the task's waker until `is_over`.
+    fn poll_wait(
+        &self,
+        want: Want,
+        cx: &Context<'_>,
+        is_over: impl Fn(Snapshot) -> bool,
+    ) -> Poll<io::Result<Snapshot>> {
+        let registration = &self.link.registration;
+        if registration.direction(want).snapshot().is_unregistered() {
+            self.register()?;
+        }
+        match registration.wait(want, cx.waker(), |seen| seen.is_gone() || is_over(seen)) {
+            None => Poll::Pending,
+            Some(seen) if seen.is_gone() => Poll::Ready(Err(gone())),
+            Some(seen) => Poll::Ready(Ok(seen)),
+        }
+    }
+}
+
+/// Adds what to do to the one error that users cannot be expected to understand.
+fn explain(error: io::Error) -> io::Error {
+    if error.raw_os_error() != Some(libc::EPERM) {
+        return error;
+    }
+    io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        "epoll cannot wait for this kind of file (regular files, directories and /dev/null are always ready): \
+         read it directly, or on another thread, for example through blocking::Unblock",
+    )
+}
+
+impl<T: AsFd> AsyncRead for Source<T>
+where
+    for<'a> &'a T: Read,
+{
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self).poll_read(cx, buffer)
+    }
+
+    fn poll_read_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self).poll_read_vectored(cx, buffers)
+    }
+}
+
+impl<T: AsFd> AsyncRead for &Source<T>
+where
+    for<'a> &'a T: Read,
+{
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if buffer.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_read_with(cx, |mut io| io.read(buffer))
+    }
+
+    fn poll_read_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if buffers.iter().all(|buffer| buffer.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_read_with(cx, |mut io| io.read_vectored(buffers))
+    }
+}
+
+impl<T: AsFd> AsyncWrite for Source<T>
+where
+    for<'a> &'a T: Write,
+{
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self).poll_flush(cx)
+    }
+
+    /// Only flushes: what closing means depends on the descriptor. Dropping the source closes it.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self).poll_flush(cx)
+    }
+}
+
+impl<T: AsFd> AsyncWrite for &Source<T>
+where
+    for<'a> &'a T: Write,
+{
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_write_with(cx, |mut io| io.write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_write_with(cx, |mut io| io.write_vectored(slices))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_with(cx, |mut io| io.flush())
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}
+
+impl<T: AsFd> AsFd for Source<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
+    }
+}
+
+impl<T: AsFd> AsRawFd for Source<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.io.as_fd().as_raw_fd()
+    }
+}
+
+impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("io", &self.io).field("readiness", &self.readiness()).finish()
+    }
+}
+
+impl<T> fmt::Debug for SourceError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> fmt::Display for SourceError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> std::error::Error for SourceError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl<T> From<SourceError<T>> for io::Error {
+    fn from(error: SourceError<T>) -> Self {
+        error.error
+    }
+}

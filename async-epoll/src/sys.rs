@@ -1,0 +1,243 @@
+//! The system calls, behind safe functions: the only file of this crate that may say `unsafe`.
+//!
+//! Every function takes and gives owned or borrowed descriptors, makes one call, and turns the C convention "-1 means
+//! look at `errno`" into an [`io::Result`]. Nothing here knows what a reactor is.
+//!
+//! Three families: epoll itself ([`Epoll`]), the eventfd that ends a sleep ([`eventfd`]), and [`ForkGuard`], which
+//! tells a forked child apart from its parent without a system call. Writing to the eventfd is not here: a
+//! [`std::fs::File`] does that safely.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+pub(crate) use libc::epoll_event;
+
+/// Bytes of the page that [`ForkGuard`] maps; the kernel rounds up to its own page size.
+const GUARD_BYTES: usize = 1;
+
+/// Turns "-1 and `errno`" into an `io::Result`.
+fn cvt(value: libc::c_int) -> io::Result<libc::c_int> {
+    if value == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+/// An epoll instance.
+///
+/// The kernel keeps something like a `Weak` to each registered open file: closing the last descriptor of a file ends
+/// its registration. See [`epoll(7)`](https://man7.org/linux/man-pages/man7/epoll.7.html).
+pub(crate) struct Epoll {
+    /// The instance, close-on-exec.
+    fd: OwnedFd,
+    /// Set once the kernel (or a sandbox, or valgrind) has refused `epoll_pwait2`.
+    no_pwait2: AtomicBool,
+}
+
+impl Epoll {
+    /// `epoll_create1(EPOLL_CLOEXEC)`.
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: `epoll_create1` takes a plain integer and touches no memory of ours.
+        let fd = cvt(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: The kernel has just returned this descriptor and nobody else knows it, so we are its only owner.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { fd, no_pwait2: AtomicBool::new(false) })
+    }
+
+    /// `epoll_ctl(EPOLL_CTL_ADD)`: from now on, edges of `fd` that `events` asks for come with `token`.
+    pub(crate) fn add(&self, fd: RawFd, events: u32, token: u64) -> io::Result<()> {
+        let mut event = epoll_event { events, u64: token };
+        // SAFETY: `event` lives across the call, which only reads it. A number that is no open descriptor is an
+        // error (`EBADF`), not undefined behaviour.
+        cvt(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) }).map(drop)
+    }
+
+    /// `epoll_ctl(EPOLL_CTL_DEL)`.
+    pub(crate) fn delete(&self, fd: RawFd) -> io::Result<()> {
+        // Kernels before 2.6.9 wanted a non-null event here; ours ignore it.
+        let event = std::ptr::null_mut();
+        // SAFETY: The event pointer is ignored for `EPOLL_CTL_DEL`, and a bad descriptor number is only an error.
+        cvt(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, event) }).map(drop)
+    }
+
+    /// Waits until something happens or `timeout` has passed (`None`: for ever), and fills the front of `events`.
+    ///
+    /// Returns how many were filled. Nanosecond timeouts by `epoll_pwait2(2)`; where that is missing (before Linux
+    /// 5.11, in some sandboxes, under valgrind) by `epoll_wait(2)`, rounded up to a millisecond so that no sleep ends
+    /// early, and bounded so that it cannot become negative, which would mean "for ever".
+    pub(crate) fn wait(&self, events: &mut [epoll_event], timeout: Option<Duration>) -> io::Result<usize> {
+        if let Some(timeout) = timeout.filter(|t| !t.is_zero()) {
+            if !self.no_pwait2.load(Ordering::Relaxed) {
+                match self.pwait2(events, timeout) {
+                    Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                        self.no_pwait2.store(true, Ordering::Relaxed);
+                    }
+                    result => return result,
+                }
+            }
+        }
+        let millis = match timeout {
+            None => -1,
+            Some(t) => i32::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX),
+        };
+        let capacity = i32::try_from(events.len()).unwrap_or(i32::MAX);
+        // SAFETY: The pointer and `capacity` describe (at most) the slice `events`, which we borrow mutably for the
+        // whole call; the kernel writes at most `capacity` plain-data entries there.
+        let n = cvt(unsafe { libc::epoll_wait(self.fd.as_raw_fd(), events.as_mut_ptr(), capacity, millis) })?;
+        Ok(n.unsigned_abs() as usize)
+    }
+
+    /// `epoll_pwait2(2)`, called by number since the C library may be older than the kernel.
+    fn pwait2(&self, events: &mut [epoll_event], timeout: Duration) -> io::Result<usize> {
+        /// The kernel's 64-bit `timespec`, the same on every architecture.
+        #[repr(C)]
+        struct KernelTimespec {
+            seconds: i64,
+            nanoseconds: i64,
+        }
+        let timeout = KernelTimespec {
+            seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            nanoseconds: i64::from(timeout.subsec_nanos()),
+        };
+        let fd = self.fd.as_raw_fd();
+        let capacity = i32::try_from(events.len()).unwrap_or(i32::MAX);
+        let no_mask = std::ptr::null::<libc::sigset_t>();
+        // SAFETY: As for `epoll_wait`: the kernel writes at most `capacity` entries into a slice that we hold mutably.
+        // `timeout` outlives the call and is only read; a null mask means that signals are left alone.
+        let n = unsafe {
+            libc::syscall(libc::SYS_epoll_pwait2, fd, events.as_mut_ptr(), capacity, &timeout, no_mask, 0usize)
+        };
+        usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl fmt::Debug for Epoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fd.fmt(f)
+    }
+}
+
+/// `eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)`: a 64-bit counter behind a descriptor.
+///
+/// Writing adds to the counter and makes an edge for epoll even if the counter was never read, which is how it is used
+/// here. See [`eventfd(2)`](https://man7.org/linux/man-pages/man2/eventfd.2.html).
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: `eventfd` takes two integers and touches no memory of ours.
+    let fd = cvt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+    // SAFETY: The kernel has just returned this descriptor and nobody else knows it, so we are its only owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sets `O_NONBLOCK`, if it is not set yet, by `fcntl(2)`.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: `F_GETFL` takes no third argument and touches no memory of ours.
+    let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    if flags & libc::O_NONBLOCK == 0 {
+        // SAFETY: `F_SETFL` takes an integer and touches no memory of ours.
+        cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    }
+    Ok(())
+}
+
+/// Knows whether this process is a forked child of the one that made the guard.
+///
+/// A child shares its parent's epoll instance: an `EPOLL_CTL_DEL` from the child would silence the parent. Asking
+/// `getpid(2)` before each wait would cost a system call a turn, so the guard maps one page that the kernel empties in
+/// a child (`MADV_WIPEONFORK`, Linux 4.14) and keeps a 1 in it.
+///
+/// # Invariant
+///
+/// `page` points to a mapping of at least one byte that lives until `drop`, or is `None`.
+pub(crate) struct ForkGuard {
+    /// The mark: 1 in the process that made it, 0 in its children.
+    page: Option<NonNull<AtomicU8>>,
+    /// Where the page cannot be had, the process id is compared instead.
+    pid: u32,
+}
+
+impl ForkGuard {
+    /// Marks this process as the owner. Never fails: without the page it asks for the process id.
+    pub(crate) fn new() -> Self {
+        Self { page: map_wiped_on_fork(), pid: std::process::id() }
+    }
+
+    /// Whether the calling process is a forked child of the maker.
+    pub(crate) fn is_child(&self) -> bool {
+        match self.page {
+            // SAFETY: By the invariant the byte is mapped, and an `AtomicU8` may be read from any thread.
+            Some(page) => unsafe { page.as_ref() }.load(Ordering::Relaxed) == 0,
+            None => self.pid != std::process::id(),
+        }
+    }
+}
+
+/// Maps one private page that is all zero in forked children, and writes a 1 into it.
+fn map_wiped_on_fork() -> Option<NonNull<AtomicU8>> {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: A new anonymous mapping at an address that the kernel chooses overlaps nothing.
+    let address = unsafe { libc::mmap(std::ptr::null_mut(), GUARD_BYTES, protection, flags, -1, 0) };
+    if address == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: The range was mapped just above and belongs to us alone; the advice changes nothing in this process.
+    let advised = unsafe { libc::madvise(address, GUARD_BYTES, libc::MADV_WIPEONFORK) };
+    if advised != 0 {
+        // SAFETY: The range was mapped just above and no reference into it exists.
+        unsafe { libc::munmap(address, GUARD_BYTES) };
+        return None;
+    }
+    let page = NonNull::new(address.cast::<AtomicU8>())?;
+    // SAFETY: The page is mapped readable and writable, zeroed (a valid `AtomicU8`), and aligned to a page.
+    unsafe { page.as_ref() }.store(1, Ordering::Relaxed);
+    Some(page)
+}
+
+// SAFETY: The pointer leads to an `AtomicU8` in memory of the whole process, so any thread may use it.
+unsafe impl Send for ForkGuard {}
+// SAFETY: As above; all accesses through a shared guard are atomic.
+unsafe impl Sync for ForkGuard {}
+
+impl Drop for ForkGuard {
+    fn drop(&mut self) {
+        if let Some(page) = self.page.take() {
+            // SAFETY: By the invariant the mapping is ours and alive; with the guard its last pointer goes away.
+            unsafe { libc::munmap(page.as_ptr().cast(), GUARD_BYTES) };
+        }
+    }
+}
+
+impl fmt::Debug for ForkGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForkGuard").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guard_is_no_child_in_its_maker() {
+        assert!(!ForkGuard::new().is_child());
+    }
+
+    #[test]
+    fn both_ways_to_wait_honour_the_timeout() {
+        let epoll = Epoll::new().unwrap();
+        let mut events = [epoll_event { events: 0, u64: 0 }; 4];
+        for fallback in [false, true] {
+            epoll.no_pwait2.store(fallback, Ordering::Relaxed);
+            let begin = std::time::Instant::now();
+            assert_eq!(epoll.wait(&mut events, Some(Duration::from_micros(1500))).unwrap(), 0);
+            assert!(begin.elapsed() >= Duration::from_micros(1500), "fallback {fallback}");
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Tasks on the pool: the wrapper around each spawned future, and the [`Spawner`] that puts it there.
+//!
+//! futures-rs gives its executors no hook for "nothing left to do, wait here", and a `LocalPool`'s waker cannot end an
+//! `epoll_wait`. The seam is a wrapper around every spawned future. When the pool polls the wrapper, it polls the
+//! future with a waker of our own, and from then on we hear of everything:
+//!
+//! - **A wake** marks the task as scheduled and counts it as ready, then wakes the pool's waker, then ends the
+//!   reactor's sleep if there is one. So the reactor [never sleeps while a task is ready](crate::notifier).
+//! - **A task that keeps waking itself** would keep the pool busy for ever. The wrapper counts polls; beyond the
+//!   [budget](LoopState::admit) the task is *parked*: it stays scheduled and is handed back to the pool after the
+//!   reactor has looked for events.
+//! - **A panic** stays in the wrapper, and is reported.
+//! - **The end** of the task is noticed, so `run` knows when the last one is done.
+//!
+//! ```text
+//!             wake: count + 1, tell the pool           poll: count - 1
+//!   IDLE ───────────────────────────────► SCHEDULED ──────────────────► being polled ──► IDLE or DONE
+//!                                           ▲    │ over budget
+//!                                           │    ▼
+//!                                           PARKED (still counted; wakes change nothing)
+//! ```
+//!
+//! The race to think of: a wake on another thread while the task is being polled. The mark is cleared *before* the
+//! poll, so such a wake schedules the task again; at worst it is polled once for nothing.
+
+use crate::budget;
+use crate::handle::{Enter, Handle};
+use crate::shared::Shared;
+use futures::executor::{LocalPool, LocalSpawner};
+use futures::task::{ArcWake, FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError, waker_ref};
+use pin_project_lite::pin_project;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, Waker};
+
+/// What to do with a task's panic.
+pub(crate) type PanicHook = Box<dyn Fn(Box<dyn Any + Send>)>;
+
+/// The task is counted as ready, and the pool has been told or will be.
+const SCHEDULED: u8 = 1;
+/// The task has ended; wakes do nothing.
+const DONE: u8 = 2;
+
+/// The waker that a task's future sees: the pool's waker with the reactor behind it.
+#[derive(Debug)]
+pub(crate) struct TaskWaker {
+    /// [`SCHEDULED`] and [`DONE`].
+    state: AtomicU8,
+    /// The pool's waker for this task.
+    inner: Waker,
+    /// The reactor whose sleep a wake ends.
+    shared: Arc<Shared>,
+}
+
+impl TaskWaker {
+    /// Around `inner`. If `scheduled`, the caller has counted the task already.
+    pub(crate) fn new(inner: Waker, scheduled: bool, shared: Arc<Shared>) -> Arc<Self> {
+        let state = AtomicU8::new(if scheduled { SCHEDULED } else { 0 });
+        Arc::new(Self { state, inner, shared })
+    }
+
+    /// The task is about to be polled: from now on a wake schedules it anew. Says whether it was scheduled.
+    pub(crate) fn begin_poll(&self) -> bool {
+        let scheduled = self.state.fetch_and(!SCHEDULED, Ordering::AcqRel) & SCHEDULED != 0;
+        if scheduled {
+            self.shared.notifier.task_taken();
+        }
+        scheduled
+    }
+
+    /// Counts a poll of a future that is no task in the pool.
+    pub(crate) fn count_poll(&self) {
+        self.shared.counters.polls.add(1);
+    }
+
+    /// The task has ended. Says whether it was scheduled, and leaves the count to the caller.
+    fn finish(&self) -> bool {
+        self.state.swap(DONE, Ordering::AcqRel) & SCHEDULED != 0
+    }
+
+    /// The task has ended.
+    pub(crate) fn end(&self) {
+        if self.finish() {
+            self.shared.notifier.task_taken();
+        }
+    }
+
+    /// Marks and counts the task without telling anybody. Says whether the reactor has to be woken, or `None` if it
+    /// was marked before.
+    fn schedule(&self) -> Option<bool> {
+        // Even if the mark is set already, this write makes what the waking thread did visible to the next poll.
+        let state = self.state.fetch_or(SCHEDULED, Ordering::AcqRel);
+        (state & (SCHEDULED | DONE) == 0).then(|| self.shared.notifier.task_ready())
+    }
+}
+
+impl ArcWake for TaskWaker {
+    fn wake_by_ref(this: &Arc<Self>) {
+        if let Some(asleep) = this.schedule() {
+            this.inner.wake_by_ref();
+            if asleep {
+                this.shared.notifier.end_sleep();
+            }
+        }
+    }
+}
+
+/// What the tasks of one thread share with the loop that runs them. Stays on the thread, so plain cells do.
+pub(crate) struct LoopState {
+    /// The reactor's other half.
+    shared: Arc<Shared>,
+    /// The current turn.
+    turn: Cell<u32>,
+    /// Polls that the turn may still spend on tasks which are not polled for the first time in it.
+    budget: Cell<u32>,
+    /// The budget of a turn.
+    poll_budget: u32,
+    /// A task's poll or drop is running, so a task that is spawned now belongs to this turn.
+    polling: Cell<bool>,
+    /// Tasks put off until the reactor has looked for events.
+    parked: RefCell<Vec<Arc<TaskWaker>>>,
+    /// The pools that tasks were spawned into, to find out whether `run` was given the right one.
+    pools: RefCell<Vec<LocalSpawner>>,
+    /// The reactor is gone, so nobody would hand a parked task back: park none.
+    closed: Cell<bool>,
+    /// The user's hook.
+    on_panic: Option<PanicHook>,
+}
+
+impl LoopState {
+    /// Before the first turn.
+    pub(crate) fn new(shared: Arc<Shared>, poll_budget: u32, on_panic: Option<PanicHook>) -> Self {
+        Self {
+            shared,
+            turn: Cell::new(1),
+            budget: Cell::new(poll_budget),
+            poll_budget,
+            polling: Cell::new(false),
+            parked: RefCell::default(),
+            pools: RefCell::default(),
+            closed: Cell::new(false),
+            on_panic,
+        }
+    }
+
+    /// Tasks that have been spawned and have not ended.
+    pub(crate) fn live_tasks(&self) -> usize {
+        usize::try_from(self.shared.counters.live_tasks.get()).unwrap_or(usize::MAX)
+    }
+
+    /// Ends a turn: hands the parked tasks back to their pool, with a new budget.
+    pub(crate) fn begin_turn(&self) {
+        self.turn.set(self.turn.get().wrapping_add(1));
+        self.budget.set(self.poll_budget);
+        // Waking a task of the pool runs only the pool's code, but it may drop the last reference to a task.
+        for task in self.parked.take() {
+            task.inner.wake_by_ref();
+        }
+    }
+
+    /// The reactor goes away: the parked tasks go back for good.
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
+        self.begin_turn();
+    }
+
+    /// Whether a task may be polled now. `last` is the turn in which it was last, or in which it was spawned.
+    ///
+    /// The first poll in a turn is free: it is bounded by the number of tasks. With one budget for all polls, eight
+    /// thousand ready tasks would be parked over and over, in quadratic time.
+    fn admit(&self, last: &mut u32) -> bool {
+        let (turn, budget) = (self.turn.get(), self.budget.get());
+        if *last != turn {
+            *last = turn;
+        } else if budget == 0 {
+            return self.closed.get();
+        } else {
+            self.budget.set(budget - 1);
+        }
+        true
+    }
+
+    /// The turn to note for a task that is spawned now.
+    fn spawn_turn(&self) -> u32 {
+        // Spawned by a task, its first poll costs budget, so that a chain of spawns is bounded too.
+        if self.polling.get() { self.turn.get() } else { self.turn.get().wrapping_sub(1) }
+    }
+
+    /// Runs a task's code: poll or drop. Catches a panic, and makes this reactor the current one meanwhile.
+    fn run_task<T>(&self, code: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+        let _current = self.enter();
+        let nested = self.polling.replace(true);
+        let result = catch_unwind(AssertUnwindSafe(code));
+        self.polling.set(nested);
+        result
+    }
+
+    /// Makes this reactor the thread's current one.
+    fn enter(&self) -> Enter {
+        Handle::enter_shared(&self.shared)
+    }
+
+    /// A task's code has panicked.
+    fn report_task(&self, panic: Box<dyn Any + Send>) {
+        self.shared.counters.task_panics.add(1);
+        self.report(panic);
+    }
+
+    /// Hands a panic to the user's hook, and catches the hook's own.
+    pub(crate) fn report(&self, panic: Box<dyn Any + Send>) {
+        let handed_over = catch_unwind(AssertUnwindSafe(|| match &self.on_panic {
+            Some(hook) => hook(panic),
+            None => drop(panic),
+        }));
+        // The payload of a hook that panics may panic again when dropped; that is where we stop caring.
+        if let Err(payload) = handed_over {
+            std::mem::forget(payload);
+        }
+    }
+
+    /// Puts a probe into every pool; see [`Probe::all_ran`].
+    pub(crate) fn probe(&self) -> Probe {
+        let mut flags = Vec::new();
+        self.pools.borrow_mut().retain(|pool| {
+            let flag = Rc::new(Cell::new(false));
+            let ran = Rc::clone(&flag);
+            let spawned = pool.spawn_local_obj(LocalFutureObj::new(Box::new(async move { ran.set(true) })));
+            flags.push(flag);
+            spawned.is_ok() || flags.pop().is_none()
+        });
+        Probe(flags)
+    }
+}
+
+impl fmt::Debug for LoopState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopState").field("turn", &self.turn).field("budget", &self.budget).finish_non_exhaustive()
+    }
+}
+
+/// A do-nothing task in each pool that belongs to a reactor. Running a pool until it stalls runs its probe.
+#[derive(Debug)]
+pub(crate) struct Probe(Vec<Rc<Cell<bool>>>);
+
+impl Probe {
+    /// Whether the pools in question have all been run since.
+    pub(crate) fn all_ran(&self) -> bool {
+        self.0.iter().all(|ran| ran.get())
+    }
+}
+
+pin_project! {
+    /// A spawned future in its wrapper, which is what the pool polls and drops.
+    struct Task<F> {
+        // The future, until it has ended.
+        #[pin]
+        future: Option<F>,
+        // The waker that the future sees; made at the first poll. Until then the task counts as ready.
+        waker: Option<Arc<TaskWaker>>,
+        // The loop.
+        state: Rc<LoopState>,
+        // The turn of the last poll.
+        turn: u32,
+    }
+
+    impl<F> PinnedDrop for Task<F> {
+        fn drop(this: Pin<&mut Self>) {
+            this.end();
+        }
+    }
+}
+
+impl<F> Task<F> {
+    /// Counts a new task.
+    fn new(future: F, state: &Rc<LoopState>) -> Self {
+        state.shared.counters.live_tasks.add(1);
+        if state.shared.notifier.task_ready() {
+            state.shared.notifier.end_sleep();
+        }
+        Self { future: Some(future), waker: None, turn: state.spawn_turn(), state: Rc::clone(state) }
+    }
+
+    /// Drops the future, if it is still there, and takes the task out of all counts. Catches panics.
+    fn end(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if this.future.is_none() {
+            return;
+        }
+        if let Err(panic) = this.state.run_task(|| this.future.set(None)) {
+            this.state.report_task(panic);
+        }
+        match this.waker {
+            Some(waker) => waker.end(),
+            None => this.state.shared.notifier.task_taken(),
+        }
+        this.state.shared.counters.live_tasks.subtract(1);
+    }
+}
+
+/// Makes the waker at the first poll, or anew if the pool has given the task another one.
+///
+/// The old waker may go stale then: a future must arrange to be woken through the context of its latest poll.
+#[cold]
+fn adopt<'a>(slot: &'a mut Option<Arc<TaskWaker>>, inner: &Waker, shared: &Arc<Shared>) -> &'a Arc<TaskWaker> {
+    // A task that was never polled is counted as ready.
+    let scheduled = slot.take().is_none_or(|old| old.finish());
+    slot.insert(TaskWaker::new(inner.clone(), scheduled, Arc::clone(shared)))
+}
+
+impl<F: Future<Output = ()>> Future for Task<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.as_mut().project();
+        let state = &**this.state;
+        let task = match this.waker {
+            Some(task) if task.inner.will_wake(cx.waker()) => &*task,
+            slot => adopt(slot, cx.waker(), &state.shared),
+        };
+        if !state.admit(this.turn) {
+            // Stay counted, so that the reactor will not sleep, and scheduled, so that wakes change nothing.
+            task.schedule();
+            state.shared.counters.parks.add(1);
+            state.parked.borrow_mut().push(Arc::clone(task));
+            return Poll::Pending;
+        }
+        task.begin_poll();
+        state.shared.counters.polls.add(1);
+        let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let waker = waker_ref(task);
+        let result = state.run_task(|| {
+            let _budget = budget::begin_poll();
+            future.poll(&mut Context::from_waker(&waker))
+        });
+        match result {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => {}
+            Err(panic) => state.report_task(panic),
+        }
+        self.end();
+        Poll::Ready(())
+    }
+}
+
+/// Spawns tasks into a [`LocalPool`] that a [`Reactor`](crate::Reactor) drives; from
+/// [`Reactor::spawner`](crate::Reactor::spawner).
+///
+/// It implements [`Spawn`] and [`LocalSpawn`], so `SpawnExt` and `LocalSpawnExt` work with it, `spawn_with_handle` too.
+/// A spawner stays on its thread; clone it freely.
+///
+/// # How it works
+///
+/// Each future is wrapped. The wrapper's waker ends the reactor's sleep, so a wake from another thread (a channel, a
+/// `futures_timer::Delay`) arrives at once; it counts tasks, so `run` knows when to return; it bounds how often a task
+/// that wakes itself is polled before the reactor looks for events; and it catches panics, so that one bad connection
+/// does not end a server.
+///
+/// Tasks spawned with the pool's own spawner have none of that: they are polled, but a wake from another thread waits
+/// for the next event, and an endless self-waker starves everything.
+///
+/// Plain [`LocalPool::run`] would wait for ever on a task that was put off to the next turn, since only the reactor's
+/// `wait` hands it back. Use [`Reactor::run`](crate::Reactor::run).
+///
+/// # Panics in tasks
+///
+/// A panic in a task's poll or drop ends that task alone. It is counted in [`Stats`](crate::Stats) and its payload goes
+/// to [`Builder::on_task_panic`](crate::Builder::on_task_panic). Futures spawned by `spawn_with_handle` are an
+/// exception made by futures-rs: their panic travels to whoever awaits the handle, and is swallowed if the handle was
+/// forgotten.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use futures::task::LocalSpawnExt;
+///
+/// let mut runtime = async_epoll::LocalRuntime::new()?;
+/// let spawner = runtime.spawner();
+/// let sum = spawner.spawn_local_with_handle(async { 1 + 1 }).unwrap();
+/// assert_eq!(runtime.run_until(sum)?, 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Spawner {
+    /// Where the pool takes new tasks from.
+    pool: LocalSpawner,
+    /// The loop.
+    state: Rc<LoopState>,
+}
+
+impl Spawner {
+    /// For `pool`, driven by the loop of `state`.
+    pub(crate) fn new(pool: &LocalPool, state: Rc<LoopState>) -> Self {
+        let pool = pool.spawner();
+        let mut pools = state.pools.borrow_mut();
+        pools.retain(|pool| pool.status_local().is_ok());
+        pools.push(pool.clone());
+        drop(pools);
+        Self { pool, state }
+    }
+
+    /// Spawns a task, in one allocation (`LocalSpawnExt::spawn_local` makes two).
+    ///
+    /// It is polled for the first time when the pool runs next, before the reactor sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `SpawnError` if the pool has been dropped; `future` is dropped then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// runtime.spawner().spawn_local(async { println!("hello") }).unwrap();
+    /// runtime.run()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn spawn_local(&self, future: impl Future<Output = ()> + 'static) -> Result<(), SpawnError> {
+        self.pool.spawn_local_obj(LocalFutureObj::new(Box::new(Task::new(future, &self.state))))
+    }
+
+    /// Tasks of this reactor that were spawned and have neither finished nor been dropped.
+    pub fn live_tasks(&self) -> usize {
+        self.state.live_tasks()
+    }
+}
+
+impl Spawn for Spawner {
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.spawn_local(future)
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        self.pool.status()
+    }
+}
+
+impl LocalSpawn for Spawner {
+    fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.spawn_local(future)
+    }
+
+    fn status_local(&self) -> Result<(), SpawnError> {
+        self.pool.status_local()
+    }
+}
+
+impl fmt::Debug for Spawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spawner").field("live_tasks", &self.live_tasks()).finish_non_exhaustive()
+    }
+}
