@@ -204,6 +204,11 @@ impl<T: AsFd> Source<T> {
         Ok(io)
     }
 
+    /// The reactor that the source belongs to.
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.link.shared) }
+    }
+
     /// What is known now, without asking the kernel.
     pub fn readiness(&self) -> Readiness {
         Readiness::of(self.link.registration.read.snapshot(), self.link.registration.write.snapshot())

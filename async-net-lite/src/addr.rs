@@ -1,0 +1,149 @@
+//! What counts as an address: the async counterpart of [`std::net::ToSocketAddrs`].
+//!
+//! Numeric addresses are ready at once and take no thread and no allocation. Host names have to be looked up, which is
+//! [`resolve`](crate::resolve)'s job.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::pin::Pin;
+
+/// What [`TcpListener::bind`](crate::TcpListener::bind) and [`TcpStream::connect`](crate::TcpStream::connect) accept.
+///
+/// Implemented for [`SocketAddr`], `(IpAddr, u16)` and the like, slices of [`SocketAddr`], strings such as
+/// `"127.0.0.1:80"` and pairs such as `("127.0.0.1", 80)`. Host names (`"localhost:80"`) need the feature `resolve`,
+/// which is on by default. Sealed: it cannot be implemented elsewhere.
+pub trait AsyncToSocketAddrs: sealed::Lookup {}
+
+impl<T: sealed::Lookup> AsyncToSocketAddrs for T {}
+
+/// Addresses, or the lookup that will give them.
+pub enum Addresses {
+    /// One, known.
+    One(SocketAddr),
+    /// Several, known.
+    Many(Vec<SocketAddr>),
+    /// A host name.
+    Lookup(Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>),
+}
+
+impl fmt::Debug for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(address) => address.fmt(f),
+            Self::Many(addresses) => addresses.fmt(f),
+            Self::Lookup(_) => f.write_str("Lookup"),
+        }
+    }
+}
+
+impl Addresses {
+    /// Numeric addresses at once, host names after a lookup. Never empty.
+    pub(crate) async fn get(self) -> io::Result<Vec<SocketAddr>> {
+        let addresses = match self {
+            Self::One(address) => vec![address],
+            Self::Many(addresses) => addresses,
+            Self::Lookup(lookup) => lookup.await?,
+        };
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no addresses were given"));
+        }
+        Ok(addresses)
+    }
+}
+
+/// Hides how a lookup is done.
+pub(crate) mod sealed {
+    use super::Addresses;
+    use std::io;
+
+    /// The working half of [`AsyncToSocketAddrs`](super::AsyncToSocketAddrs).
+    pub trait Lookup {
+        #[doc(hidden)]
+        fn lookup(&self) -> io::Result<Addresses>;
+    }
+}
+
+/// Implements the trait for types that convert to one address.
+macro_rules! one_address {
+    ($($type:ty),*) => {$(
+        impl sealed::Lookup for $type {
+            fn lookup(&self) -> io::Result<Addresses> {
+                Ok(Addresses::One((*self).into()))
+            }
+        }
+    )*};
+}
+
+one_address!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
+
+impl sealed::Lookup for [SocketAddr] {
+    fn lookup(&self) -> io::Result<Addresses> {
+        Ok(Addresses::Many(self.to_vec()))
+    }
+}
+
+impl<const N: usize> sealed::Lookup for [SocketAddr; N] {
+    fn lookup(&self) -> io::Result<Addresses> {
+        self.as_slice().lookup()
+    }
+}
+
+impl sealed::Lookup for Vec<SocketAddr> {
+    fn lookup(&self) -> io::Result<Addresses> {
+        self.as_slice().lookup()
+    }
+}
+
+impl sealed::Lookup for str {
+    fn lookup(&self) -> io::Result<Addresses> {
+        if let Ok(address) = self.parse() {
+            return Ok(Addresses::One(address));
+        }
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, format!("{self:?} is no address: {what}"));
+        let (host, port) = self.rsplit_once(':').ok_or_else(|| invalid("expected host:port"))?;
+        let port = port.parse().map_err(|_| invalid("the port is not a number from 0 to 65535"))?;
+        (host, port).lookup()
+    }
+}
+
+impl sealed::Lookup for String {
+    fn lookup(&self) -> io::Result<Addresses> {
+        self.as_str().lookup()
+    }
+}
+
+impl sealed::Lookup for (&str, u16) {
+    fn lookup(&self) -> io::Result<Addresses> {
+        let (host, port) = *self;
+        match host.parse::<IpAddr>() {
+            Ok(address) => Ok(Addresses::One((address, port).into())),
+            Err(_) => by_name(host, port),
+        }
+    }
+}
+
+impl sealed::Lookup for (String, u16) {
+    fn lookup(&self) -> io::Result<Addresses> {
+        (self.0.as_str(), self.1).lookup()
+    }
+}
+
+impl<T: sealed::Lookup + ?Sized> sealed::Lookup for &T {
+    fn lookup(&self) -> io::Result<Addresses> {
+        (**self).lookup()
+    }
+}
+
+#[cfg(feature = "resolve")]
+fn by_name(host: &str, port: u16) -> io::Result<Addresses> {
+    let host = host.to_owned();
+    Ok(Addresses::Lookup(Box::pin(async move { crate::resolve(&host, port).await })))
+}
+
+#[cfg(not(feature = "resolve"))]
+fn by_name(host: &str, _: u16) -> io::Result<Addresses> {
+    let message = format!("{host:?} is no numeric address; host names need the feature `resolve` of async-net-lite");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}

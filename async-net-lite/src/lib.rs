@@ -1,0 +1,62 @@
+//! Async sockets for futures-rs, on the reactor of [`async_epoll`].
+//!
+//! The types mirror those of [`std::net`], so there is little to learn: what blocks there is `async` here, reading and
+//! writing goes through [`AsyncRead`](futures::io::AsyncRead) and [`AsyncWrite`](futures::io::AsyncWrite), a listener is
+//! a [`Stream`](futures::stream::Stream) of connections, and sockets of std convert in both directions.
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! use async_net_lite::{TcpListener, TcpStream};
+//! use futures::{AsyncReadExt, AsyncWriteExt, future::try_join};
+//!
+//! async_epoll::block_on(async {
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     let address = listener.local_addr()?;
+//!
+//!     let server = async {
+//!         let (mut stream, _peer) = listener.accept().await?;
+//!         stream.write_all(b"hello").await?;
+//!         stream.close().await
+//!     };
+//!     let client = async {
+//!         let mut text = String::new();
+//!         TcpStream::connect(address).await?.read_to_string(&mut text).await?;
+//!         Ok(text)
+//!     };
+//!     let ((), text) = try_join(server, client).await?;
+//!     assert_eq!(text, "hello");
+//!     Ok(())
+//! })?
+//! # }
+//! ```
+//!
+//! # Which reactor
+//!
+//! Constructors take the thread's current one: the one of the task, `run` method or
+//! [`Handle::enter`](async_epoll::Handle::enter) guard in which they are called; elsewhere they return an error that
+//! says so. Each has a form that takes a [`Handle`](async_epoll::Handle).
+//!
+//! # What is guaranteed
+//!
+//! - `WouldBlock` and `Interrupted` never reach the caller.
+//! - Writing to a closed connection is an error, never a `SIGPIPE`, for vectored writes too.
+//! - Every descriptor is close-on-exec from its creation.
+//! - Empty reads and writes return `Ok(0)` without a system call.
+//! - A connection is registered with epoll when an operation first has to wait, once, and not at all if none has to.
+//!
+//! # Where to read next
+//!
+//! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream`.
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod addr;
+pub use addr::AsyncToSocketAddrs;
+
+#[cfg(feature = "resolve")]
+mod resolve;
+#[cfg(feature = "resolve")]
+pub use resolve::resolve;
+
+mod tcp;
+pub use tcp::{Incoming, TcpListener, TcpStream};

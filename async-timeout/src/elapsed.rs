@@ -1,0 +1,46 @@
+//! The error of a timeout.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// The time was up before the future was ready.
+///
+/// Converts to [`io::Error`] of kind `TimedOut`, so `?` works in functions that return `io::Result`.
+///
+/// # Examples
+///
+/// ```
+/// use async_timeout::Timeout;
+/// use std::{io, time::Duration};
+///
+/// async fn answer() -> io::Result<()> {
+///     Timeout::new(futures::future::pending::<()>(), Duration::ZERO).await?;
+///     Ok(())
+/// }
+/// let error = futures::executor::block_on(answer()).unwrap_err();
+/// assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Elapsed(());
+
+impl Elapsed {
+    /// Only a timeout that has passed makes one.
+    pub(crate) const fn new() -> Self {
+        Self(())
+    }
+}
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("deadline has elapsed")
+    }
+}
+
+impl Error for Elapsed {}
+
+impl From<Elapsed> for io::Error {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::new(io::ErrorKind::TimedOut, elapsed)
+    }
+}

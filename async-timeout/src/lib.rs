@@ -1,0 +1,59 @@
+//! Timeouts for futures-rs: any future, limited in time.
+//!
+//! futures-rs has no timeout, since a timeout needs a clock that wakes somebody, and futures-rs has none. This crate
+//! adds it, for any executor on any platform:
+//!
+//! ```
+//! use async_timeout::{Elapsed, Timeout, TimeoutExt};
+//! use futures::future::{pending, ready};
+//! use std::time::Duration;
+//!
+//! futures::executor::block_on(async {
+//!     let limit = Duration::from_millis(5);
+//!     assert_eq!(Timeout::new(ready("in time"), limit).await, Ok("in time"));
+//!     assert!(pending::<()>().timeout(limit).await.is_err());
+//! });
+//! ```
+//!
+//! # A race of two futures
+//!
+//! A [`Timeout`] polls the inner future first, and the timer only if that is not ready. So a future that is ready never
+//! times out, however late it is looked at, and around a ready future a timeout costs next to nothing.
+//!
+//! ```text
+//!   poll:   inner? ──Ready──► Ok(value)
+//!             │ Pending
+//!             ▼
+//!           timer? ──due────► Err(Elapsed)
+//!             │ Pending
+//!             ▼
+//!           Pending (both hold our waker)
+//! ```
+//!
+//! A timeout given as a [`Duration`](std::time::Duration) begins with the first poll that finds the inner future
+//! pending, not when it is made. A deadline given as an [`Instant`](std::time::Instant) means what it says.
+//!
+//! # Where the time comes from
+//!
+//! Which timer is used is decided at that first pending poll. On a thread where a reactor of `async-epoll` runs, it is
+//! one of the reactor's: no helper thread, no system call. Everywhere else it is one of `futures-timer`'s, whose helper
+//! thread starts when first needed.
+//!
+//! # Where to read next
+//!
+//! `elapsed` → `delay` (the two kinds of timer behind one face) → `timeout` → `sleep` → `ext`.
+#![forbid(unsafe_code)]
+
+mod elapsed;
+pub use elapsed::Elapsed;
+
+mod delay;
+
+mod timeout;
+pub use timeout::{IoTimeout, Timeout};
+
+mod sleep;
+pub use sleep::{Sleep, sleep, sleep_until};
+
+mod ext;
+pub use ext::TimeoutExt;

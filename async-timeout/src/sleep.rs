@@ -1,0 +1,87 @@
+//! Waiting for nothing but the time.
+
+use crate::delay::Delay;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+/// Waits for `duration`, counted from the first poll. Never ends early; `Duration::MAX` never ends.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let begin = Instant::now();
+/// futures::executor::block_on(async_timeout::sleep(Duration::from_millis(2)));
+/// assert!(begin.elapsed() >= Duration::from_millis(2));
+/// ```
+pub fn sleep(duration: Duration) -> Sleep {
+    Sleep { delay: Delay::After(duration), elapsed: false }
+}
+
+/// Waits until `deadline`; not at all if that has passed.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Instant;
+///
+/// futures::executor::block_on(async_timeout::sleep_until(Instant::now()));
+/// ```
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep { delay: Delay::At(deadline), elapsed: false }
+}
+
+/// Completes at an instant, never before; from [`sleep`] or [`sleep_until`].
+///
+/// It may move between threads and executors: the task that polled last is woken. If the reactor whose timer it uses
+/// is dropped, it goes on with futures-timer.
+///
+/// # Cancel safety
+///
+/// Dropping it cancels the timer.
+#[must_use = "futures do nothing unless polled or awaited"]
+pub struct Sleep {
+    delay: Delay,
+    elapsed: bool,
+}
+
+impl Sleep {
+    /// Sets another deadline, completed or not. The task that waits is woken at the new one; after completion, it has
+    /// to be polled again first.
+    pub fn reset(&mut self, deadline: Instant) {
+        self.elapsed = false;
+        self.delay.reset(deadline);
+    }
+
+    /// When it completes: `None` for a duration that has not begun, and for one that never ends.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.delay.deadline()
+    }
+
+    /// Whether a poll has returned `Ready` since the last reset.
+    pub fn is_elapsed(&self) -> bool {
+        self.elapsed
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.elapsed {
+            ready!(self.delay.poll_elapsed(cx));
+            self.elapsed = true;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep").field("deadline", &self.deadline()).field("elapsed", &self.elapsed).finish()
+    }
+}

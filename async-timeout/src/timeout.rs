@@ -1,0 +1,154 @@
+//! A future with a limit in time.
+
+use crate::delay::Delay;
+use crate::elapsed::Elapsed;
+use pin_project_lite::pin_project;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+pin_project! {
+    /// Limits a future in time: `Ok` with its output, or `Err(Elapsed)` if the time is up first.
+    ///
+    /// The inner future is polled first, always. If it is ready, the outcome is `Ok`, even if the deadline has passed.
+    /// The timer is looked at whenever the inner future is pending, even if that wakes itself for ever.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping a timeout drops the inner future. After `Elapsed`, the inner future still exists until the timeout is
+    /// dropped; [`into_inner`](Self::into_inner) gives it back.
+    ///
+    /// # How it works
+    ///
+    /// See the [crate's page](crate).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use async_timeout::Timeout;
+    /// use futures::channel::oneshot;
+    /// use std::time::Duration;
+    ///
+    /// futures::executor::block_on(async {
+    ///     let (sender, receiver) = oneshot::channel::<u32>();
+    ///     let mut timeout = Timeout::new(receiver, Duration::from_millis(2));
+    ///     assert!((&mut timeout).await.is_err());
+    ///
+    ///     // The receiver is not lost.
+    ///     sender.send(7).unwrap();
+    ///     assert_eq!(timeout.into_inner().await, Ok(7));
+    /// });
+    /// ```
+    #[must_use = "futures do nothing unless polled or awaited"]
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        delay: Delay,
+    }
+}
+
+impl<F> Timeout<F> {
+    /// Limits `future` to `duration`, counted from the first poll that finds it pending.
+    ///
+    /// `Duration::MAX`, and everything beyond a century, means no limit.
+    pub fn new(future: F, duration: Duration) -> Self {
+        Self { future, delay: Delay::After(duration) }
+    }
+
+    /// Limits `future` to the time until `deadline`.
+    pub fn at(future: F, deadline: Instant) -> Self {
+        Self { future, delay: Delay::At(deadline) }
+    }
+
+    /// As [`new`](Self::new), on the timers of the reactor of `handle`, whatever thread polls.
+    #[cfg(all(feature = "reactor", target_os = "linux"))]
+    pub fn with_handle(future: F, duration: Duration, handle: &async_epoll::Handle) -> Self {
+        Self { future, delay: Delay::with_handle(duration, handle) }
+    }
+
+    /// Sets another deadline. The task that waits is woken at the new one; after `Elapsed`, the time runs again.
+    pub fn reset(&mut self, deadline: Instant) {
+        self.delay.reset(deadline);
+    }
+
+    /// When the time is up: `None` for a duration that has not begun, and for one that never ends.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.delay.deadline()
+    }
+
+    /// The inner future.
+    pub fn get_ref(&self) -> &F {
+        &self.future
+    }
+
+    /// The inner future, mutably.
+    pub fn get_mut(&mut self) -> &mut F {
+        &mut self.future
+    }
+
+    /// The inner future, pinned.
+    pub fn get_pin_mut(self: Pin<&mut Self>) -> Pin<&mut F> {
+        self.project().future
+    }
+
+    /// Gives the inner future back, without a limit.
+    pub fn into_inner(self) -> F {
+        self.future
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        this.delay.poll_elapsed(cx).map(|()| Err(Elapsed::new()))
+    }
+}
+
+impl<F: fmt::Debug> fmt::Debug for Timeout<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout").field("future", &self.future).field("deadline", &self.deadline()).finish()
+    }
+}
+
+pin_project! {
+    /// A [`Timeout`] around a future with an [`io::Result`], flattened: `Err` of kind `TimedOut` if the time is up.
+    ///
+    /// From [`TimeoutExt::io_timeout`](crate::TimeoutExt::io_timeout).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Timeout`].
+    #[must_use = "futures do nothing unless polled or awaited"]
+    #[derive(Debug)]
+    pub struct IoTimeout<F> {
+        #[pin]
+        timeout: Timeout<F>,
+    }
+}
+
+impl<F> IoTimeout<F> {
+    pub(crate) const fn new(timeout: Timeout<F>) -> Self {
+        Self { timeout }
+    }
+
+    /// The timeout inside.
+    pub fn into_inner(self) -> Timeout<F> {
+        self.timeout
+    }
+}
+
+impl<F: Future<Output = io::Result<T>>, T> Future for IoTimeout<F> {
+    type Output = io::Result<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        Poll::Ready(ready!(self.project().timeout.poll(cx)).unwrap_or_else(|elapsed| Err(elapsed.into())))
+    }
+}
