@@ -26,9 +26,12 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 /// Turns in a row that may find ready tasks and poll none before the pool is put to the test.
 const IDLE_TURNS: u32 = 2;
+/// How long another thread may take over a wake that it has begun, before its task is taken for lost.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Reactor {
     /// Runs `pool` and waits, until every task spawned through [`spawner`](Self::spawner) has finished or been dropped.
@@ -38,7 +41,8 @@ impl Reactor {
     /// # Errors
     ///
     /// - Those of [`wait`](Self::wait). All tasks are still in the pool, and `run` may be called again.
-    /// - An error if tasks are ready, but not in this `pool`: the reactor has spawners of another one.
+    /// - `InvalidInput`, after a second, if tasks are ready, but not in this `pool`: the reactor has spawners of another
+    ///   one.
     ///
     /// # Panics
     ///
@@ -163,16 +167,17 @@ impl<F> Drop for MainFuture<'_, F> {
 
 /// Notices that ready tasks are never polled, which means that they are in another pool.
 ///
-/// A wake that another thread has counted but not yet passed on to the pool looks the same for a moment. So after a
-/// few idle turns a probe is spawned into every pool that belongs to the reactor: if running *this* pool does not run
-/// all probes, there is another pool.
+/// A wake that another thread has counted, but not yet passed on to the pool, looks the same until that thread goes on.
+/// Two things tell them apart. A probe is spawned into every pool that belongs to the reactor: if running *this* pool
+/// runs them all, it is the right one. But a thread that stopped in the middle of the pool's own queue hides the probe
+/// as well, so there is some patience, too.
 struct Progress {
     /// Polls so far, when last looked at.
     polls: u64,
     /// Turns in a row with ready tasks and no poll.
     idle_turns: u32,
-    /// The test, once it has begun.
-    probe: Option<Probe>,
+    /// The test, once it has begun, and when.
+    probe: Option<(Probe, Instant)>,
 }
 
 impl Progress {
@@ -187,19 +192,22 @@ impl Progress {
             *self = Self { polls, idle_turns: 0, probe: None };
             return Ok(());
         }
-        if self.probe.take().is_some_and(|probe| !probe.all_ran()) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "tasks of this reactor are ready, but not in the pool that was passed: \
-                 pass the LocalPool that was given to Reactor::spawner",
-            ));
+        self.idle_turns = self.idle_turns.saturating_add(1);
+        match &self.probe {
+            None if self.idle_turns >= IDLE_TURNS => self.probe = Some((reactor.state.probe(), Instant::now())),
+            None => {}
+            // The right pool, and a wake under way. Should it still not come, there will be another probe.
+            Some((probe, _)) if probe.all_ran() => self.probe = None,
+            Some((_, since)) if since.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(1)),
+            Some(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "tasks of this reactor are ready, but not in the pool that was passed: \
+                     pass the LocalPool that was given to Reactor::spawner",
+                ));
+            }
         }
-        self.idle_turns += 1;
-        if self.idle_turns >= IDLE_TURNS {
-            self.probe = Some(reactor.state.probe());
-            // Let the other thread finish its wake.
-            std::thread::yield_now();
-        }
+        std::thread::yield_now();
         Ok(())
     }
 }

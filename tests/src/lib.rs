@@ -1,1 +1,106 @@
-//! Helpers of the tests.
+//! Helpers of the tests. The tests themselves are in `tests/tests`, one file per subject; each says which guarantee it
+//! checks, and names the entry of the bug catalogue (such as `A1`) that it keeps away.
+//!
+//! - [`watchdog`] ends a test that hangs.
+//! - [`thread_cpu`] and [`process_cpu`] catch a loop that spins: by CPU time, since a wall clock cannot tell.
+//! - [`CountingWaker`] and [`waker_fn`] are wakers that count, or run a closure: a hostile one, if need be.
+//! - [`yield_now`] lets other tasks go first.
+//! - [`open_fds`] finds leaked descriptors.
+//! - [`p99`] is for latencies.
+
+mod sys;
+pub use sys::{fork_and_run, interrupt_thread_periodically, process_cpu, thread_cpu};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
+
+/// Ends the process, with a message, unless the guard is dropped within `limit`.
+#[must_use = "the watchdog watches while the guard lives"]
+pub fn watchdog(limit: Duration) -> Watchdog {
+    let (alive, watched) = channel::<()>();
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    std::thread::spawn(move || {
+        if watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{test} hangs: not done after {limit:?}");
+            std::process::abort();
+        }
+    });
+    Watchdog { _alive: alive }
+}
+
+/// See [`watchdog`].
+#[derive(Debug)]
+pub struct Watchdog {
+    _alive: Sender<()>,
+}
+
+/// Counts how often it is woken.
+#[derive(Debug, Default)]
+pub struct CountingWaker(AtomicUsize);
+
+impl CountingWaker {
+    /// A counter, and a waker that counts on it.
+    pub fn new() -> (Arc<Self>, Waker) {
+        let counter = Arc::new(Self::default());
+        (Arc::clone(&counter), counter.into())
+    }
+
+    /// Wakes so far.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for CountingWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A waker that runs `on_wake`.
+pub fn waker_fn(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
+    struct WakerFn<F>(F);
+    impl<F: Fn() + Send + Sync> Wake for WakerFn<F> {
+        fn wake(self: Arc<Self>) {
+            (self.0)();
+        }
+    }
+    Arc::new(WakerFn(on_wake)).into()
+}
+
+/// Lets every other task go first, once.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Descriptors that this process has open.
+///
+/// # Panics
+///
+/// If `/proc` is not mounted.
+pub fn open_fds() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd").count()
+}
+
+/// The 99th percentile.
+pub fn p99(latencies: &mut [Duration]) -> Duration {
+    latencies.sort_unstable();
+    latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default()
+}
+
+/// Whether latencies are to be checked to the letter. Off unless `STRICT_TIMING` is set: other load on the machine
+/// would fail a test that is right.
+pub fn strict_timing() -> bool {
+    std::env::var_os("STRICT_TIMING").is_some()
+}

@@ -1,0 +1,176 @@
+//! Nothing that is always busy keeps the rest from running.
+
+use async_epoll::{LocalRuntime, OPERATIONS_PER_POLL, Timer};
+use async_net_lite::{TcpListener, TcpStream};
+use futures::future::{Either, poll_fn, select};
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::cell::Cell;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tests::{p99, watchdog};
+
+/// BUGS.md C7, C18: an endless self-waker and 200 always-ready futures in one `FuturesUnordered`, beside an echo
+/// connection and a 10 ms timer.
+#[test]
+fn self_wakers_starve_nobody() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (spawner, handle) = (runtime.spawner(), runtime.handle());
+    spawner
+        .spawn_local(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }))
+        .unwrap();
+    spawner
+        .spawn_local(async {
+            let forever = || {
+                poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    Poll::<()>::Pending
+                })
+            };
+            let mut all: FuturesUnordered<_> = (0..200).map(|_| forever()).collect();
+            all.next().await;
+        })
+        .unwrap();
+    let measured = runtime.run_until(async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        spawner
+            .spawn_local(async move {
+                let (stream, _) = listener.accept().await.unwrap();
+                futures::io::copy(&stream, &mut &stream).await.unwrap();
+            })
+            .unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let (mut echoes, mut ticks) = (Vec::new(), Vec::new());
+        for _ in 0..100 {
+            let begin = Instant::now();
+            let mut buffer = [0; 64];
+            stream.write_all(&buffer).await.unwrap();
+            stream.read_exact(&mut buffer).await.unwrap();
+            echoes.push(begin.elapsed());
+
+            let deadline = Instant::now() + Duration::from_millis(10);
+            Timer::at(deadline, &handle).await.unwrap();
+            ticks.push(deadline.elapsed());
+        }
+        (echoes, ticks)
+    });
+    let (mut echoes, mut ticks) = measured.unwrap();
+    let (echo, tick) = (p99(&mut echoes), p99(&mut ticks));
+    println!("p99 of an echo {echo:?}, of a tick's delay {tick:?}");
+    assert!(echo <= Duration::from_millis(5), "{echo:?}");
+    assert!(tick <= Duration::from_millis(5), "{tick:?}");
+}
+
+/// BUGS.md B14: a connection that always has data yields after a bounded number of operations.
+#[test]
+fn a_busy_socket_yields() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    async_epoll::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        client.write_all(&[7; 1000]).await.unwrap();
+        let mut read = 0;
+        let mut most = 0;
+        while read < 1000 {
+            let in_one_poll = Cell::new(0);
+            let mut done = false;
+            poll_fn(|cx| {
+                // One byte at a time, as often as it will go in one poll.
+                let mut byte = [0];
+                let mut server = &server;
+                let next = Pin::new(&mut server);
+                if std::mem::replace(&mut done, true) {
+                    return Poll::Ready(());
+                }
+                let mut next = next;
+                while read < 1000 {
+                    match futures::AsyncRead::poll_read(next.as_mut(), cx, &mut byte) {
+                        Poll::Ready(result) => {
+                            read += result.unwrap();
+                            in_one_poll.set(in_one_poll.get() + 1);
+                        }
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+                Poll::Ready(())
+            })
+            .await;
+            most = most.max(in_one_poll.get());
+        }
+        assert!(most <= OPERATIONS_PER_POLL, "{most} operations in one poll");
+        assert_eq!(read, 1000, "and none was lost");
+    })
+    .unwrap();
+}
+
+/// BUGS.md E16: a timer beside an operation that never ends is looked at all the same.
+#[test]
+fn a_timer_fires_beside_a_firehose() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (spawner, handle) = (runtime.spawner(), runtime.handle());
+    runtime
+        .run_until(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            spawner
+                .spawn_local(async move {
+                    let mut client = TcpStream::connect(address).await.unwrap();
+                    while client.write_all(&[0; 65536]).await.is_ok() {}
+                })
+                .unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            let total = Rc::new(Cell::new(0));
+            let count = Rc::clone(&total);
+            let read = pin!(async move {
+                let mut buffer = [0; 1024];
+                loop {
+                    count.set(count.get() + server.read(&mut buffer).await.unwrap());
+                }
+            });
+            let begin = Instant::now();
+            match select(read, Timer::after(Duration::from_millis(50), &handle)).await {
+                Either::Left((never, _)) => never,
+                Either::Right((fired, _)) => fired.unwrap(),
+            }
+            assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
+            assert!(total.get() > 0);
+        })
+        .unwrap();
+}
+
+/// BEHAVIOURS.md 206: tasks that yield take turns.
+#[test]
+fn tasks_take_turns() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let counts: Vec<_> = (0..10).map(|_| Rc::new(Cell::new(0_u32))).collect();
+    for count in &counts {
+        let count = Rc::clone(count);
+        runtime
+            .spawner()
+            .spawn_local(async move {
+                loop {
+                    count.set(count.get() + 1);
+                    tests::yield_now().await;
+                }
+            })
+            .unwrap();
+    }
+    let first = Rc::clone(&counts[0]);
+    runtime
+        .run_until(poll_fn(move |cx| {
+            cx.waker().wake_by_ref();
+            if first.get() >= 1000 { Poll::Ready(()) } else { Poll::Pending }
+        }))
+        .unwrap();
+    let (least, most) = counts.iter().fold((u32::MAX, 0), |(l, m), c| (l.min(c.get()), m.max(c.get())));
+    assert!(most - least <= 1000 / 4, "{least} to {most}");
+}

@@ -1,0 +1,242 @@
+//! Wakes from outside end a blocked wait: channels, futures-timer, and any waker called on another thread.
+//!
+//! No timer of the reactor is armed in these tests: one would hide a lost wake by ending the wait.
+
+use async_epoll::{LocalRuntime, Reactor};
+use futures::channel::mpsc;
+use futures::executor::LocalPool;
+use futures::future::poll_fn;
+use futures::task::LocalSpawnExt;
+use futures::{SinkExt, StreamExt};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+use tests::{p99, strict_timing, thread_cpu, watchdog};
+
+const WAKES: usize = 1000;
+const LIMIT: Duration = Duration::from_millis(5);
+
+/// All have arrived; they arrived in time.
+fn check(name: &str, mut latencies: Vec<Duration>) {
+    assert_eq!(latencies.len(), WAKES);
+    let p99 = p99(&mut latencies);
+    let slow = latencies.iter().filter(|latency| **latency > LIMIT).count();
+    println!("{name}: p50 {:?}, p99 {p99:?}, max {:?}, over 5 ms: {slow}", latencies[WAKES / 2], latencies[WAKES - 1]);
+    assert!(p99 <= LIMIT, "p99 {p99:?}");
+    assert!(slow == 0 || !strict_timing(), "{slow} of {WAKES} took longer than {LIMIT:?}");
+}
+
+/// BUGS.md C1: a message from another thread, sent while the loop sleeps.
+#[test]
+fn channel_messages_end_the_wait() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (mut sender, mut receiver) = mpsc::channel::<Instant>(1);
+    let latencies = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&latencies);
+    let task = async move {
+        while let Some(sent) = receiver.next().await {
+            into.lock().unwrap().push(sent.elapsed());
+        }
+    };
+    runtime.spawner().spawn_local(task).unwrap();
+    let thread = std::thread::spawn(move || {
+        for _ in 0..WAKES {
+            // Long enough for the loop to have gone to sleep.
+            std::thread::sleep(Duration::from_micros(500));
+            futures::executor::block_on(sender.send(Instant::now())).unwrap();
+        }
+    });
+    runtime.run().unwrap();
+    thread.join().unwrap();
+    let stats = runtime.handle().stats();
+    assert!(stats.remote_wakes <= stats.sleeps + 1, "{stats:?}");
+    check("channel", std::mem::take(&mut latencies.lock().unwrap()));
+}
+
+/// A timer that knows nothing of the reactor: it wakes from its own helper thread.
+#[test]
+fn futures_timer_ends_the_wait() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let mut runtime = LocalRuntime::new().unwrap();
+    let latencies = runtime.run_until(async {
+        let mut latencies = Vec::new();
+        for _ in 0..WAKES {
+            let deadline = Instant::now() + Duration::from_micros(500);
+            futures_timer::Delay::new(Duration::from_micros(500)).await;
+            latencies.push(deadline.elapsed());
+        }
+        latencies
+    });
+    assert_eq!(runtime.handle().stats().timers_fired, 0, "none of ours");
+    check("futures-timer", latencies.unwrap());
+}
+
+/// The hand-written loop, a plain waker, and a thread that calls it while the loop sleeps.
+#[test]
+fn plain_wakers_end_the_wait_of_a_hand_written_loop() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let (mut pool, mut reactor) = (LocalPool::new(), Reactor::new().unwrap());
+    let spawner = reactor.spawner(&pool);
+    let slot: Arc<Mutex<Option<(Waker, Instant)>>> = Arc::default();
+    let latencies = Arc::new(Mutex::new(Vec::new()));
+    let (for_task, into) = (Arc::clone(&slot), Arc::clone(&latencies));
+    let task = poll_fn(move |cx| {
+        let mut into = into.lock().unwrap();
+        if let Some((_, woken)) = for_task.lock().unwrap().replace((cx.waker().clone(), Instant::now())) {
+            into.push(woken.elapsed());
+        }
+        if into.len() == WAKES { Poll::Ready(()) } else { Poll::Pending }
+    });
+    spawner.spawn_local(task).unwrap();
+    let thread = std::thread::spawn(move || {
+        for _ in 0..WAKES {
+            std::thread::sleep(Duration::from_micros(500));
+            let waker = {
+                let mut slot = slot.lock().unwrap();
+                let (waker, woken) = slot.as_mut().expect("the task has been polled");
+                *woken = Instant::now();
+                waker.clone()
+            };
+            waker.wake();
+        }
+    });
+    loop {
+        pool.run_until_stalled();
+        if spawner.live_tasks() == 0 {
+            break;
+        }
+        reactor.wait(None).unwrap();
+    }
+    thread.join().unwrap();
+    check("waker", std::mem::take(&mut latencies.lock().unwrap()));
+}
+
+/// Why tasks go through our spawner: with the pool's own, the same wake does **not** end the wait. This is the expected
+/// failure of the naive loop, kept to show that the wrapper is needed (and to notice if futures-rs changes).
+#[test]
+fn the_naive_loop_misses_the_wake() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let (mut pool, mut reactor) = (LocalPool::new(), Reactor::new().unwrap());
+    let (mut sender, mut receiver) = mpsc::channel::<()>(1);
+    let received = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&received);
+    pool.spawner()
+        .spawn_local(async move {
+            receiver.next().await;
+            count.fetch_add(1, Ordering::SeqCst);
+        })
+        .unwrap();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        futures::executor::block_on(sender.send(())).unwrap();
+    });
+    pool.run_until_stalled();
+    let begin = Instant::now();
+    reactor.wait(Some(Duration::from_millis(300))).unwrap();
+    assert!(
+        begin.elapsed() >= Duration::from_millis(300),
+        "the naive loop noticed the wake: has futures-rs got a hook?"
+    );
+    assert_eq!(received.load(Ordering::SeqCst), 0);
+    thread.join().unwrap();
+    pool.run_until_stalled();
+    assert_eq!(received.load(Ordering::SeqCst), 1, "only now");
+}
+
+/// BUGS.md C2: very many wakes at random moments, none lost. A lost one would hang, since nothing else ends the wait.
+#[test]
+fn many_wakes_from_four_threads_are_all_seen() {
+    const THREADS: usize = 4;
+    const EACH: usize = 25_000;
+    let _watchdog = watchdog(Duration::from_secs(120));
+    let mut runtime = LocalRuntime::new().unwrap();
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (sender, mut receiver) = mpsc::unbounded::<usize>();
+            let (acknowledge, acknowledged) = std::sync::mpsc::channel();
+            let task = async move {
+                let mut next = 0;
+                while let Some(number) = receiver.next().await {
+                    assert_eq!(number, next);
+                    next += 1;
+                    acknowledge.send(()).unwrap();
+                }
+                assert_eq!(next, EACH);
+            };
+            runtime.spawner().spawn_local(task).unwrap();
+            std::thread::spawn(move || {
+                for number in 0..EACH {
+                    sender.unbounded_send(number).unwrap();
+                    // One at a time: each wake finds the task idle, and the loop asleep or on its way there.
+                    acknowledged.recv().unwrap();
+                }
+            })
+        })
+        .collect();
+    runtime.run().unwrap();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let stats = runtime.handle().stats();
+    assert_eq!(stats.task_panics, 0);
+    assert!(stats.remote_wakes <= stats.sleeps + 1, "{stats:?}");
+}
+
+/// BEHAVIOURS.md 178 to 181: notifications before a wait count as one, end it at once, and are used up.
+#[test]
+fn notify_ends_the_next_wait_once() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    (0..10).for_each(|_| handle.notify());
+    assert_eq!(reactor.wait(None).unwrap(), 0);
+    let begin = Instant::now();
+    reactor.wait(Some(Duration::from_millis(50))).unwrap();
+    assert!(begin.elapsed() >= Duration::from_millis(50), "used up");
+    assert_eq!(handle.stats().remote_wakes, 0, "nobody slept, so nobody wrote");
+}
+
+/// BUGS.md C6: the eventfd is never read; after a remote wake the next wait sleeps all the same, without spinning.
+#[test]
+fn a_used_wake_does_not_spin() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let mut reactor = Reactor::new().unwrap();
+    for _ in 0..3 {
+        let handle = reactor.handle();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            handle.notify();
+        });
+        reactor.wait(None).unwrap();
+        thread.join().unwrap();
+        let (begin, cpu) = (Instant::now(), thread_cpu());
+        reactor.wait(Some(Duration::from_millis(200))).unwrap();
+        assert!(begin.elapsed() >= Duration::from_millis(200));
+        assert!(thread_cpu() - cpu < Duration::from_millis(20));
+    }
+    assert_eq!(reactor.handle().stats().remote_wakes, 3);
+}
+
+/// BUGS.md C5, D11: wakers outlive task, pool and reactor, and may be called by anybody then.
+#[test]
+fn wakers_outlive_everything() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
+    let keep = Arc::clone(&slot);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let task = poll_fn(move |cx| {
+        *keep.lock().unwrap() = Some(cx.waker().clone());
+        Poll::<()>::Pending
+    });
+    runtime.spawner().spawn_local(task).unwrap();
+    // The main future is polled first; by its second poll the task has been polled once.
+    runtime.run_until(tests::yield_now()).unwrap();
+    let waker = slot.lock().unwrap().clone().expect("the task was polled");
+    drop(runtime);
+    std::thread::spawn(move || {
+        waker.wake_by_ref();
+        waker.wake();
+    })
+    .join()
+    .unwrap();
+}
