@@ -351,24 +351,25 @@ impl Timers {
     /// Works out `next`.
     fn find_next(&mut self) {
         self.next_is_stale = false;
-        let Some(place) = self.first_place() else {
-            self.next = NEVER;
-            return;
-        };
-        let (start, end) = (place.start << TICK_BITS, place.start.saturating_add(place.ticks));
-        let end = if end > NEVER >> TICK_BITS { NEVER - 1 } else { end << TICK_BITS };
-        let (mut index, mut seen, mut first) = (self.slots[usize::from(place.slot)].head, 0, end);
-        while index != NIL && seen <= CROWD {
-            let entry = &self.entries[index as usize];
-            first = first.min(entry.deadline);
-            index = entry.next;
-            seen += 1;
-        }
-        self.next = match index {
-            // Not further than the slot's end even if all have been moved later: others may lie behind it.
-            NIL => first,
-            _ if place.ticks == 1 => end,
-            _ => start.max(self.present << TICK_BITS),
+        self.next = loop {
+            let Some(place) = self.first_place() else { break NEVER };
+            let (start, end) = (place.start << TICK_BITS, place.start.saturating_add(place.ticks));
+            let end = if end > NEVER >> TICK_BITS { NEVER } else { end << TICK_BITS };
+            let (mut index, mut seen, mut first) = (self.slots[usize::from(place.slot)].head, 0, NEVER);
+            while index != NIL && seen <= CROWD {
+                let entry = &self.entries[index as usize];
+                first = first.min(entry.deadline);
+                index = entry.next;
+                seen += 1;
+            }
+            if index != NIL {
+                break if place.ticks == 1 { end } else { start };
+            }
+            if first < end {
+                break first;
+            }
+            // All have been moved later: put them where they belong, and look again. Each move pays for this once.
+            self.deal_out(place, 0, &mut Vec::new());
         };
     }
 }

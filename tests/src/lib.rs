@@ -9,7 +9,10 @@
 //! - [`p99`] is for latencies.
 
 mod sys;
-pub use sys::{fork_and_run, interrupt_thread_periodically, process_cpu, thread_cpu};
+pub use sys::{
+    SignalStorm, fork_and_run, interrupt_this_thread, limit_open_files, process_cpu, restore_default_sigpipe,
+    thread_cpu,
+};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -2,6 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// CPU time that the calling thread has used, user and system.
@@ -45,34 +49,74 @@ pub fn fork_and_run(child: impl FnOnce()) -> bool {
     waited == pid && status == 0
 }
 
-/// While the guard lives, a signal without `SA_RESTART` hits this process every `period`.
-///
-/// To be sure that it interrupts the calling thread's system calls, use it in a test program of its own.
-pub fn interrupt_thread_periodically(period: Duration) -> impl Drop {
-    extern "C" fn ignore(_: libc::c_int) {}
-    struct Storm;
-    impl Drop for Storm {
-        fn drop(&mut self) {
-            set_timer(Duration::ZERO);
-        }
+/// While the guard lives, a signal without `SA_RESTART` hits the calling thread every `period`.
+pub fn interrupt_this_thread(period: Duration) -> SignalStorm {
+    extern "C" fn count(_: libc::c_int) {
+        SIGNALS.fetch_add(1, Ordering::SeqCst);
     }
     // SAFETY: All zeroes is a valid `sigaction`: no flags, so no restart; an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = ignore as *const () as libc::sighandler_t;
-    // SAFETY: The handler does nothing, so it is safe in any signal context.
-    let result = unsafe { libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut()) };
+    action.sa_sigaction = count as *const () as libc::sighandler_t;
+    // SAFETY: The handler only adds to an atomic, which is safe in any signal context.
+    let result = unsafe { libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
-    set_timer(period);
-    Storm
+    // SAFETY: Takes no arguments and cannot fail.
+    let target = unsafe { libc::pthread_self() };
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let sender = std::thread::spawn(move || {
+        while !stopped.load(Ordering::SeqCst) {
+            // SAFETY: The target thread lives: the guard stays on it, and joins this thread when dropped.
+            unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
+            std::thread::sleep(period);
+        }
+    });
+    SignalStorm { stop, sender: Some(sender), stay: PhantomData }
 }
 
-fn set_timer(period: Duration) {
-    let period = libc::timeval {
-        tv_sec: libc::time_t::try_from(period.as_secs()).expect("seconds"),
-        tv_usec: libc::suseconds_t::from(period.subsec_micros()),
-    };
-    let timer = libc::itimerval { it_interval: period, it_value: period };
-    // SAFETY: `timer` is only read; no old value is asked for.
-    let result = unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) };
+/// Signals received so far.
+static SIGNALS: AtomicUsize = AtomicUsize::new(0);
+
+/// See [`interrupt_this_thread`]. Stays on its thread.
+#[derive(Debug)]
+pub struct SignalStorm {
+    stop: Arc<AtomicBool>,
+    sender: Option<JoinHandle<()>>,
+    stay: PhantomData<*const ()>,
+}
+
+impl SignalStorm {
+    /// Signals that have hit the thread so far.
+    pub fn received(&self) -> usize {
+        SIGNALS.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for SignalStorm {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(sender) = self.sender.take() {
+            // It does not panic.
+            let _ = sender.join();
+        }
+    }
+}
+
+/// Undoes what Rust's start-up code does: a write to a closed pipe kills the process again, as in a C program.
+pub fn restore_default_sigpipe() {
+    // SAFETY: Setting a signal's default action runs no code of ours.
+    let result = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    assert_ne!(result, libc::SIG_ERR);
+}
+
+/// Lowers the soft limit of open descriptors of this process.
+pub fn limit_open_files(limit: usize) {
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limits` is ours and is only written to.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    limits.rlim_cur = limit as libc::rlim_t;
+    // SAFETY: `limits` is only read.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limits) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }

@@ -1,0 +1,347 @@
+//! The reactor by itself: waiting, notifying, dispatching, and its end.
+
+use async_epoll::{Handle, Interest, Reactor, Source, Timer};
+use futures::future::FutureExt;
+use futures::task::noop_waker;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tests::{CountingWaker, thread_cpu, waker_fn, watchdog};
+
+const TIME: Duration = Duration::from_secs(60);
+
+/// A source and its peer.
+fn source(handle: &Handle) -> (UnixStream, Source<UnixStream>) {
+    let (peer, stream) = UnixStream::pair().unwrap();
+    (peer, Source::with_handle(stream, handle).unwrap())
+}
+
+/// BEHAVIOURS.md 161, 137: nothing to do and no time to wait; and each timeout lasts as long as the one before.
+#[test]
+fn empty_waits() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let begin = Instant::now();
+    assert_eq!(reactor.wait(Some(Duration::ZERO)).unwrap(), 0);
+    assert!(begin.elapsed() < Duration::from_secs(1));
+    for _ in 0..2 {
+        let begin = Instant::now();
+        assert_eq!(reactor.wait(Some(Duration::from_millis(30))).unwrap(), 0);
+        assert!(begin.elapsed() >= Duration::from_millis(30));
+    }
+}
+
+/// BUGS.md E1, E2; RELIABILITY.md row 14: extreme durations neither panic, nor return early, nor spin.
+#[test]
+fn extreme_timeouts() {
+    let _watchdog = watchdog(TIME);
+    for timeout in [Duration::MAX, Duration::from_nanos(u64::MAX), Duration::from_secs(30 * 24 * 3600)] {
+        let mut reactor = Reactor::new().unwrap();
+        let handle = reactor.handle();
+        let mut timer = Timer::after(timeout, &handle);
+        let waker = noop_waker();
+        assert!(timer.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            handle.notify();
+        });
+        let (begin, cpu) = (Instant::now(), thread_cpu());
+        reactor.wait(Some(timeout)).unwrap();
+        assert!(begin.elapsed() >= Duration::from_millis(90), "{timeout:?}");
+        assert!(thread_cpu() - cpu < Duration::from_millis(20), "{timeout:?}");
+        assert!(timer.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        thread.join().unwrap();
+    }
+}
+
+/// BEHAVIOURS.md 183: more events than fit in one turn are all delivered.
+#[test]
+fn more_events_than_fit() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::builder().events_capacity(2).build().unwrap();
+    let handle = reactor.handle();
+    let (counter, waker) = CountingWaker::new();
+    let mut cx = Context::from_waker(&waker);
+    let sources: Vec<_> = (0..9).map(|_| source(&handle)).collect();
+    // The first event of each says "writable".
+    while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
+    for (_, source) in &sources {
+        assert!(source.poll_readable(&mut cx).is_pending());
+    }
+    sources.iter().for_each(|(peer, _)| {
+        let _ = (&mut &*peer).write_all(b"x");
+    });
+    let mut turns = 0;
+    while counter.count() < 9 {
+        assert!(reactor.wait(Some(Duration::from_secs(5))).unwrap() <= 2);
+        turns += 1;
+    }
+    assert_eq!(turns, 5);
+    assert!(sources.iter().all(|(_, source)| source.poll_readable(&mut cx).is_ready()));
+}
+
+/// BUGS.md A1, D1: two sources are ready in one batch; the first one's waker drops the second and registers a third,
+/// which gets the same descriptor number. The third is neither woken nor ready.
+#[test]
+fn a_reused_descriptor_number_gets_no_stale_event() {
+    let _watchdog = watchdog(TIME);
+    type Shelf = Arc<Mutex<Option<(UnixStream, Source<UnixStream>)>>>;
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    for _ in 0..20 {
+        let (first, second) = (source(&handle), source(&handle));
+        while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
+        let number = second.1.as_raw_fd();
+        let (shelf, third): (Shelf, Shelf) = (Arc::new(Mutex::new(Some(second))), Arc::default());
+        let (counter, counting) = CountingWaker::new();
+        {
+            let (taken, third, handle) = (Arc::clone(&shelf), Arc::clone(&third), handle.clone());
+            let hostile = waker_fn(move || {
+                let Some((peer, second)) = taken.lock().unwrap().take() else { return };
+                // The pair is made first: then its lower number cannot take the place of the one to be reused.
+                let (new_peer, new) = UnixStream::pair().unwrap();
+                drop(second);
+                let new = Source::with_handle(new.try_clone().unwrap(), &handle).unwrap();
+                assert_eq!(new.as_raw_fd(), number);
+                assert!(new.poll_readable(&mut Context::from_waker(&counting)).is_pending());
+                *third.lock().unwrap() = Some((new_peer, new));
+                drop(peer);
+            });
+            let mut cx = Context::from_waker(&hostile);
+            assert!(first.1.poll_readable(&mut cx).is_pending());
+            assert!(shelf.lock().unwrap().as_ref().unwrap().1.poll_readable(&mut cx).is_pending());
+        }
+        (&first.0).write_all(b"x").unwrap();
+        (&shelf.lock().unwrap().as_ref().unwrap().0).write_all(b"x").unwrap();
+        assert_eq!(reactor.wait(None).unwrap(), 2);
+        let third = third.lock().unwrap().take().expect("the hostile waker ran");
+        while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
+        assert_eq!(counter.count(), 0, "woken by somebody else's event");
+        assert!(!third.1.readiness().is_readable());
+        (&third.0).write_all(b"x").unwrap();
+        reactor.wait(None).unwrap();
+        assert_eq!(counter.count(), 1, "its own event arrives");
+    }
+}
+
+/// BUGS.md D4: the middle one of three wakers panics; the other two are woken, and the reactor goes on.
+#[test]
+fn a_panicking_waker_loses_nobody() {
+    let _watchdog = watchdog(TIME);
+    let reported = std::rc::Rc::new(std::cell::Cell::new(0));
+    let count = std::rc::Rc::clone(&reported);
+    let mut reactor = Reactor::builder().on_task_panic(move |_| count.set(count.get() + 1)).build().unwrap();
+    let handle = reactor.handle();
+    let (counter, counting) = CountingWaker::new();
+    let panicking = waker_fn(|| panic!("a waker"));
+    let deadline = Instant::now();
+    let timers: Vec<_> = [&counting, &panicking, &counting]
+        .into_iter()
+        .map(|waker| {
+            let mut timer = Timer::at(deadline + Duration::from_millis(20), &handle);
+            assert!(timer.poll_unpin(&mut Context::from_waker(waker)).is_pending());
+            timer
+        })
+        .collect();
+    reactor.wait(None).unwrap();
+    assert_eq!((counter.count(), reported.get(), handle.stats().waker_panics), (2, 1, 1));
+    drop(timers);
+    reactor.wait(Some(Duration::from_millis(1))).unwrap();
+}
+
+/// BUGS.md C13, D1, D2: wakers that come back into the reactor while it wakes them.
+#[test]
+fn wakers_may_use_the_reactor() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let ran = Arc::new(AtomicUsize::new(0));
+    let (count, inner) = (Arc::clone(&ran), handle.clone());
+    let kept: Mutex<Vec<(UnixStream, Source<UnixStream>)>> = Mutex::default();
+    let waker = waker_fn(move || {
+        // Registers, waits, deregisters, sets and drops timers, asks for numbers, notifies.
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let (peer, new) = source(&inner);
+        assert!(new.poll_readable(&mut cx).is_pending());
+        kept.lock().unwrap().push((peer, new));
+        kept.lock().unwrap().truncate(2);
+        let mut timer = Timer::after(Duration::from_secs(1), &inner);
+        assert!(timer.poll_unpin(&mut cx).is_pending());
+        timer.reset(Instant::now());
+        inner.notify();
+        assert!(inner.stats().sources >= 1);
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    let (peer, woken) = source(&handle);
+    for _ in 0..5 {
+        while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
+        let mut cx = Context::from_waker(&waker);
+        let mut timer = Timer::after(Duration::from_millis(5), &handle);
+        assert!(timer.poll_unpin(&mut cx).is_pending());
+        let _ = woken.try_io(Interest::READABLE, |mut stream| std::io::Read::read(&mut stream, &mut [0; 9]));
+        let _ = woken.try_io(Interest::READABLE, |mut stream| std::io::Read::read(&mut stream, &mut [0; 9]));
+        assert!(woken.poll_readable(&mut cx).is_pending());
+        (&peer).write_all(b"x").unwrap();
+        let before = ran.load(Ordering::SeqCst);
+        while ran.load(Ordering::SeqCst) < before + 2 {
+            reactor.wait(None).unwrap();
+        }
+    }
+}
+
+/// BUGS.md E12; BEHAVIOURS.md 130, 131: a timer's waker drops and resets others that are due in the same batch.
+#[test]
+fn timers_changed_in_their_own_batch() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let others: Arc<Mutex<Vec<Timer>>> = Arc::default();
+    let in_waker = Arc::clone(&others);
+    let first = waker_fn(move || {
+        let mut others = in_waker.lock().unwrap();
+        others.truncate(5);
+        others.iter_mut().for_each(|timer| timer.reset(Instant::now() + Duration::from_millis(20)));
+    });
+    let deadline = Instant::now() + Duration::from_millis(20);
+    let mut timer = Timer::at(deadline, &handle);
+    assert!(timer.poll_unpin(&mut Context::from_waker(&first)).is_pending());
+    let (counter, counting) = CountingWaker::new();
+    let mut cx = Context::from_waker(&counting);
+    for _ in 0..10 {
+        let mut other = Timer::at(deadline, &handle);
+        assert!(other.poll_unpin(&mut cx).is_pending());
+        others.lock().unwrap().push(other);
+    }
+    reactor.wait(None).unwrap();
+    assert_eq!(others.lock().unwrap().len(), 5);
+    // Reset after they had fired: pending again, and due at the new time.
+    let mut others = std::mem::take(&mut *others.lock().unwrap());
+    assert!(others.iter_mut().all(|other| other.poll_unpin(&mut cx).is_pending()));
+    let woken = counter.count();
+    while counter.count() < woken + 5 {
+        reactor.wait(None).unwrap();
+    }
+    assert!(others.iter_mut().all(|other| matches!(other.poll_unpin(&mut cx), Poll::Ready(Ok(())))));
+}
+
+/// BEHAVIOURS.md 165, 167, 173: the same descriptor twice, and again after it was taken out.
+#[test]
+fn registering_twice_is_an_error() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let (peer, stream) = UnixStream::pair().unwrap();
+    let first = Source::with_handle(&stream, &handle).unwrap();
+    let error = Source::with_handle(&stream, &handle).unwrap_err();
+    assert_eq!(error.error.kind(), std::io::ErrorKind::AlreadyExists);
+    (&peer).write_all(b"x").unwrap();
+    reactor.wait(None).unwrap();
+    assert!(first.readiness().is_readable(), "the first goes on");
+    first.into_inner().unwrap();
+    let again = Source::with_handle(&stream, &handle).unwrap();
+    reactor.wait(None).unwrap();
+    assert!(again.readiness().is_readable(), "what is there already makes an event");
+}
+
+/// BEHAVIOURS.md 169: registered by another thread while the reactor waits.
+#[test]
+fn registering_during_a_wait() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(30));
+        let (peer, source) = source(&handle);
+        (&peer).write_all(b"x").unwrap();
+        (peer, source)
+    });
+    assert_eq!(reactor.wait(None).unwrap(), 1);
+    let (_peer, source) = thread.join().unwrap();
+    while !source.readiness().is_readable() {
+        reactor.wait(None).unwrap();
+    }
+}
+
+/// A timer that another thread sets to an earlier time ends the sleep in time.
+#[test]
+fn an_earlier_timer_from_another_thread() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let (counter, waker) = CountingWaker::new();
+    let mut late = Timer::after(Duration::from_secs(50), &handle);
+    assert!(late.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        let mut early = Timer::after(Duration::from_millis(20), &handle);
+        assert!(early.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        early
+    });
+    let begin = Instant::now();
+    while counter.count() == 0 {
+        reactor.wait(None).unwrap();
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(40) && begin.elapsed() < Duration::from_secs(5));
+    drop(thread.join().unwrap());
+}
+
+/// BEHAVIOURS.md 186: no event after a source is gone, even if one was queued.
+#[test]
+fn no_event_after_the_source_is_gone() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let (peer, source) = source(&handle);
+    (&peer).write_all(b"x").unwrap();
+    drop(source);
+    assert_eq!(reactor.wait(Some(Duration::from_millis(20))).unwrap(), 0);
+    assert_eq!(handle.stats().events, 0);
+}
+
+/// `next_deadline` is for loops that wait by other means.
+#[test]
+fn next_deadline_is_the_first_timer() {
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    assert_eq!(reactor.next_deadline(), None);
+    let waker = noop_waker();
+    let mut cx = Context::from_waker(&waker);
+    let now = Instant::now();
+    let mut timers: Vec<_> = [30, 10, 20]
+        .map(|ms| {
+            let mut timer = Timer::at(now + Duration::from_millis(ms), &handle);
+            assert!(timer.poll_unpin(&mut cx).is_pending());
+            timer
+        })
+        .into();
+    assert_eq!(reactor.next_deadline(), Some(now + Duration::from_millis(10)));
+    timers[1].reset(now + Duration::from_millis(40));
+    assert_eq!(reactor.next_deadline(), Some(now + Duration::from_millis(20)));
+    drop(timers.remove(2));
+    assert_eq!(reactor.next_deadline(), Some(now + Duration::from_millis(30)));
+    reactor.wait(None).unwrap();
+    assert_eq!(reactor.next_deadline(), Some(now + Duration::from_millis(40)));
+    drop(timers);
+    assert_eq!(reactor.next_deadline(), None);
+}
+
+/// Guards of `enter` nest, and put back what was there.
+#[test]
+fn the_current_handle_nests() {
+    let (one, two) = (Reactor::new().unwrap(), Reactor::new().unwrap());
+    let id = |handle: Handle| format!("{handle:?}");
+    let outer = one.handle().enter();
+    {
+        let _inner = two.handle().enter();
+        assert_eq!(id(Handle::current().unwrap()), id(two.handle()));
+        let _again = two.handle().enter();
+    }
+    assert_eq!(id(Handle::current().unwrap()), id(one.handle()));
+    drop(outer);
+    assert!(Handle::current().is_err());
+}

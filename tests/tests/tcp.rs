@@ -1,0 +1,819 @@
+//! TCP listener and stream: the mirror of std, the futures-io contract, and what goes wrong.
+
+use async_epoll::{Handle, LocalRuntime, Reactor};
+use async_net_lite::{TcpListener, TcpStream};
+use futures::channel::oneshot;
+use futures::future::{FutureExt, join, try_join};
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use futures::stream::StreamExt;
+use futures::task::noop_waker;
+use futures::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tests::{open_fds, thread_cpu, watchdog};
+
+const TIME: Duration = Duration::from_secs(60);
+const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    async_epoll::block_on(future).unwrap()
+}
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (client, listener.accept().await.unwrap().0)
+}
+
+/// The same with a peer of std, which blocks.
+async fn std_pair() -> (std::net::TcpStream, TcpStream) {
+    let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().await.unwrap().0)
+}
+
+/// Closes with a reset.
+fn reset(stream: std::net::TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// BEHAVIOURS.md 1, 7, 18: addresses are real, and mirror each other.
+#[test]
+fn addresses_mirror_each_other() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_ne!(address.port(), 0);
+        let client = TcpStream::connect(address).await.unwrap();
+        let (server, peer) = listener.accept().await.unwrap();
+        assert_eq!((client.peer_addr().unwrap(), server.local_addr().unwrap()), (address, address));
+        assert_eq!((client.local_addr().unwrap(), server.peer_addr().unwrap()), (peer, peer));
+    });
+}
+
+/// BEHAVIOURS.md 2.
+#[test]
+fn ipv6_works_too() {
+    let _watchdog = watchdog(TIME);
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
+    block_on(async {
+        let listener = TcpListener::bind("[::1]:0").await.unwrap();
+        let connect = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, server) = join(connect, listener.accept()).await;
+        assert_eq!(client.unwrap().local_addr().unwrap(), server.unwrap().1);
+    });
+}
+
+/// BEHAVIOURS.md 5: everything that counts as an address.
+#[test]
+fn addresses_of_every_kind() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let port = address.port();
+        TcpStream::connect(address).await.unwrap();
+        TcpStream::connect(address.to_string()).await.unwrap();
+        TcpStream::connect(address.to_string().as_str()).await.unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        TcpStream::connect((String::from("127.0.0.1"), port)).await.unwrap();
+        TcpStream::connect([address]).await.unwrap();
+        TcpStream::connect(&[address][..]).await.unwrap();
+        TcpStream::connect(vec![address]).await.unwrap();
+        TcpStream::connect(("localhost", port)).await.unwrap();
+        TcpStream::connect(format!("localhost:{port}")).await.unwrap();
+    });
+}
+
+/// BEHAVIOURS.md 6: the first address that answers wins; if none does, the last error is given. Nonsense is refused.
+#[test]
+fn several_addresses_and_bad_ones() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let closed = std::net::TcpListener::bind(LOCALHOST).unwrap().local_addr().unwrap();
+        let stream = TcpStream::connect([closed, good]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        let kind = async |address: &[SocketAddr]| TcpStream::connect(address).await.unwrap_err().kind();
+        assert_eq!(kind(&[closed, closed]).await, ErrorKind::ConnectionRefused);
+        assert_eq!(kind(&[]).await, ErrorKind::InvalidInput);
+        for nonsense in ["", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:http", ":::"] {
+            let error = TcpStream::connect(nonsense).await.unwrap_err();
+            assert!(error.to_string().len() > 10, "{nonsense:?}: {error}");
+        }
+    });
+}
+
+/// BEHAVIOURS.md 3: a busy port.
+#[test]
+fn a_busy_port_is_addr_in_use() {
+    block_on(async {
+        let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+        let error = TcpListener::bind(listener.local_addr().unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    });
+}
+
+/// Outside a reactor: an error that names the remedy, no panic.
+#[test]
+fn outside_a_reactor_there_is_an_error_that_says_what_to_do() {
+    let listener = std::net::TcpListener::bind(LOCALHOST).unwrap();
+    let connect = TcpStream::connect(listener.local_addr().unwrap());
+    let errors = [
+        futures::executor::block_on(connect).unwrap_err(),
+        futures::executor::block_on(TcpListener::bind(LOCALHOST)).unwrap_err(),
+        TcpListener::try_from(listener).unwrap_err(),
+        Handle::current().unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        assert!(error.to_string().contains("Handle::enter"), "{error}");
+    }
+}
+
+/// BUGS.md F13; BEHAVIOURS.md 9: a refused connection is an error, also when a handle is passed.
+#[test]
+fn a_refused_connection_is_an_error() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    let closed = std::net::TcpListener::bind(LOCALHOST).unwrap().local_addr().unwrap();
+    runtime
+        .run_until(async {
+            for _ in 0..10 {
+                let error = TcpStream::connect_with(closed, &handle).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            }
+        })
+        .unwrap();
+    assert_eq!(runtime.handle().stats().sources, 0);
+}
+
+/// BEHAVIOURS.md 17; BUGS.md F17, I2: accepted and connected sockets are non-blocking and close-on-exec.
+#[test]
+fn descriptors_are_nonblocking_and_close_on_exec() {
+    block_on(async {
+        let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        for fd in [listener.as_fd(), client.as_fd(), server.as_fd()] {
+            let socket = SockRef::from(&fd);
+            assert!(socket.nonblocking().unwrap());
+            let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap();
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+            let flags = i32::from_str_radix(flags, 8).unwrap();
+            assert_ne!(flags & libc::O_CLOEXEC, 0, "{info}");
+        }
+    });
+}
+
+/// BEHAVIOURS.md 22, 23: options.
+#[test]
+fn nodelay_is_off_unless_set() {
+    block_on(async {
+        let (client, _server) = pair().await;
+        assert!(!client.nodelay().unwrap());
+        client.set_nodelay(true).unwrap();
+        assert!(client.nodelay().unwrap());
+    });
+}
+
+/// A megabyte both ways at once, through references to one stream; BEHAVIOURS.md 30, 53.
+#[test]
+fn a_megabyte_both_ways() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    let data: Rc<Vec<u8>> = Rc::new((0..1 << 20).map(|i: u32| (i * 7 + (i >> 8)) as u8).collect());
+    let sent = Rc::clone(&data);
+    let received = runtime.run_until(async move {
+        let (client, server) = pair().await;
+        spawner
+            .spawn_local(async move {
+                futures::io::copy(&server, &mut &server).await.unwrap();
+                (&server).close().await.unwrap();
+            })
+            .unwrap();
+        let reader = client.clone();
+        let write = async {
+            (&client).write_all(&sent).await?;
+            (&client).close().await
+        };
+        let read = async {
+            let mut received = Vec::new();
+            (&reader).read_to_end(&mut received).await.map(|_| received)
+        };
+        try_join(write, read).await.unwrap().1
+    });
+    assert!(received.unwrap() == *data);
+}
+
+/// BEHAVIOURS.md 33, 34; many slices, empty ones among them, in order and none lost.
+#[test]
+fn vectored_reads_and_writes() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (mut client, mut server) = pair().await;
+        let bytes: Vec<u8> = (0..5000_u32).map(|i| i as u8).collect();
+        let mut slices: Vec<_> = (0..2000).map(|_| IoSlice::new(&[])).collect();
+        slices.extend(bytes.chunks(1).map(IoSlice::new));
+        let mut slices = &mut slices[..];
+        while !slices.is_empty() {
+            let written = client.write_vectored(slices).await.unwrap();
+            assert_ne!(written, 0);
+            IoSlice::advance_slices(&mut slices, written);
+        }
+        let (mut first, mut second) = ([0; 3], vec![0; 8000]);
+        let mut read = 0;
+        while read < 5000 {
+            let mut buffers = [IoSliceMut::new(&mut []), IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+            let count = server.read_vectored(&mut buffers).await.unwrap();
+            let got: Vec<u8> = first.iter().chain(&second).copied().take(count).collect();
+            assert_eq!(got, bytes[read..read + count]);
+            read += count;
+        }
+    });
+}
+
+/// BUGS.md G6: nothing asked for is nothing done, at once, whatever the state of the connection.
+#[test]
+fn empty_operations_return_at_once() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (mut client, _server) = pair().await;
+        assert_eq!(client.read(&mut []).await.unwrap(), 0);
+        assert_eq!(client.read_vectored(&mut []).await.unwrap(), 0);
+        assert_eq!(client.read_vectored(&mut [IoSliceMut::new(&mut [])]).await.unwrap(), 0);
+        assert_eq!(client.write(&[]).await.unwrap(), 0);
+        assert_eq!(client.write_vectored(&[]).await.unwrap(), 0);
+        assert_eq!(client.write_vectored(&[IoSlice::new(&[])]).await.unwrap(), 0);
+        client.flush().await.unwrap();
+    });
+}
+
+/// BUGS.md G1, G2; BEHAVIOURS.md 43, 46, 47: close sends an end of file, once; we may read on; after a reset it is fine.
+#[test]
+fn close_is_an_idempotent_half_close() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (mut client, mut server) = pair().await;
+        for _ in 0..3 {
+            client.close().await.unwrap();
+        }
+        assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
+        assert_eq!(client.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        server.write_all(b"still here").await.unwrap();
+        drop(server);
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "still here");
+
+        let (peer, mut server) = std_pair().await;
+        reset(peer);
+        assert_eq!(server.read(&mut [0]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        server.close().await.unwrap();
+        server.close().await.unwrap();
+        assert_eq!(server.shutdown(Shutdown::Write).unwrap_err().kind(), ErrorKind::NotConnected);
+    });
+}
+
+/// BUGS.md B1; BEHAVIOURS.md 41, 51: data and end of file in one event, read with a larger buffer.
+#[test]
+fn data_with_an_end_of_file_is_read_to_its_end() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        for late in [false, true] {
+            let (mut peer, mut server) = std_pair().await;
+            let act = move || {
+                peer.write_all(b"0123456789").unwrap();
+                peer.shutdown(Shutdown::Write).unwrap();
+                peer
+            };
+            // Before the first wait, or while the reader waits.
+            let (peer, thread) = if late {
+                (
+                    None,
+                    Some(std::thread::spawn(|| {
+                        std::thread::sleep(Duration::from_millis(20));
+                        act()
+                    })),
+                )
+            } else {
+                (Some(act()), None)
+            };
+            let mut buffer = [0; 64];
+            assert_eq!(server.read(&mut buffer).await.unwrap(), 10);
+            assert_eq!(server.read(&mut buffer).await.unwrap(), 0, "without another event");
+            drop((peer, thread.map(|thread| thread.join().unwrap())));
+        }
+    });
+}
+
+/// BUGS.md B2: a short read at the urgent mark does not mean "drained".
+#[test]
+fn urgent_data_does_not_hide_what_follows() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        for late in [false, true] {
+            let (peer, mut server) = std_pair().await;
+            let act = move || {
+                let socket = SockRef::from(&peer);
+                socket.send(b"abc").unwrap();
+                socket.send_out_of_band(b"!").unwrap();
+                socket.send(b"def").unwrap();
+                peer
+            };
+            let thread = std::thread::spawn(move || {
+                if late {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                act()
+            });
+            if !late {
+                async_timeout::sleep(Duration::from_millis(20)).await;
+            }
+            let mut buffer = [0; 6];
+            server.read_exact(&mut buffer).await.unwrap();
+            assert_eq!(&buffer, b"abcdef");
+            drop(thread.join().unwrap());
+        }
+    });
+}
+
+/// The rule for short reads, over and over: whatever the pieces, nothing is lost and nothing hangs.
+#[test]
+fn short_reads_never_lose_an_edge() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (mut peer, mut server) = std_pair().await;
+        peer.set_nodelay(true).unwrap();
+        let thread = std::thread::spawn(move || {
+            for round in 0..20_000_u32 {
+                peer.write_all(&vec![round as u8; (round % 97) as usize + 1]).unwrap();
+            }
+        });
+        let mut buffer = [0; 64];
+        for round in 0..20_000_u32 {
+            let buffer = &mut buffer[..];
+            let mut left = (round % 97) as usize + 1;
+            while left > 0 {
+                let length = left.min(buffer.len());
+                let count = server.read(&mut buffer[..length]).await.unwrap();
+                assert!(count > 0 && buffer[..count].iter().all(|&byte| byte == round as u8));
+                left -= count;
+            }
+        }
+        thread.join().unwrap();
+        assert_eq!(server.read(&mut buffer).await.unwrap(), 0);
+    });
+}
+
+/// BEHAVIOURS.md 37 to 39, 42: the peer goes away while we wait.
+#[test]
+fn a_peer_that_goes_away_wakes_reader_and_writer() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let later = |act: Box<dyn FnOnce() + Send>| {
+            std::thread::spawn(|| {
+                std::thread::sleep(Duration::from_millis(20));
+                act()
+            })
+        };
+        let (peer, mut server) = std_pair().await;
+        let thread = later(Box::new(|| drop(peer)));
+        assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
+        thread.join().unwrap();
+
+        let (peer, mut server) = std_pair().await;
+        let thread = later(Box::new(|| reset(peer)));
+        assert_eq!(server.read(&mut [0]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert!(matches!(
+            server.write(b"x").await.unwrap_err().kind(),
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+        ));
+        thread.join().unwrap();
+
+        let (peer, mut server) = std_pair().await;
+        let thread = later(Box::new(|| reset(peer)));
+        let error = loop {
+            if let Err(error) = server.write(&[0; 65536]).await {
+                break error;
+            }
+        };
+        assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
+        thread.join().unwrap();
+    });
+}
+
+/// BUGS.md B9: a writer that is blocked does not spin when the peer closes its side; BEHAVIOURS.md 49, 50.
+#[test]
+fn a_half_closed_peer_does_not_make_a_writer_spin() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (mut peer, mut server) = std_pair().await;
+        let sent = Cell::new(0);
+        let fill = async {
+            loop {
+                sent.set(sent.get() + server.write(&[7; 65536]).await.unwrap());
+            }
+        };
+        assert!(async_timeout::Timeout::new(fill, Duration::from_millis(100)).await.is_err());
+        peer.shutdown(Shutdown::Write).unwrap();
+        let cpu = thread_cpu();
+        let polls = Cell::new(0);
+        let blocked = poll_fn(|cx| {
+            polls.set(polls.get() + 1);
+            Pin::new(&mut server).poll_write(cx, b"x")
+        });
+        assert!(async_timeout::Timeout::new(blocked, Duration::from_millis(300)).await.is_err());
+        assert!(polls.get() <= 3 && thread_cpu() - cpu < Duration::from_millis(30), "{} polls", polls.get());
+        // And the peer may still read all of it.
+        let thread = std::thread::spawn(move || {
+            let mut received = vec![0; sent.get()];
+            peer.read_exact(&mut received).unwrap();
+            peer
+        });
+        server.writable_again().await;
+        drop(thread.join().unwrap());
+    });
+}
+
+trait WritableAgain {
+    async fn writable_again(&mut self);
+}
+
+impl WritableAgain for TcpStream {
+    async fn writable_again(&mut self) {
+        assert_eq!(self.write(b"x").await.unwrap(), 1);
+    }
+}
+
+/// BUGS.md B11: a reset connection that nobody reads burns no CPU.
+#[test]
+fn a_reset_connection_does_not_spin() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (peer, mut server) = std_pair().await;
+        // Registered, then reset.
+        assert!(server.read(&mut [0; 1]).now_or_never().is_none());
+        reset(peer);
+        let cpu = thread_cpu();
+        async_timeout::sleep(Duration::from_millis(500)).await;
+        assert!(thread_cpu() - cpu < Duration::from_millis(25));
+    });
+}
+
+/// BUGS.md D6, D7: reader and writer on one socket, and two readers: all are woken.
+#[test]
+fn several_tasks_on_one_stream() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    let ended = Rc::new(Cell::new(0));
+    let count = Rc::clone(&ended);
+    runtime
+        .run_until(async move {
+            let (client, server) = pair().await;
+            for _ in 0..3 {
+                let (server, count) = (server.clone(), Rc::clone(&count));
+                spawner
+                    .spawn_local(async move {
+                        let mut byte = [0];
+                        while (&server).read(&mut byte).await.unwrap() == 1 {}
+                        count.set(count.get() + 1);
+                    })
+                    .unwrap();
+            }
+            tests::yield_now().await;
+            for _ in 0..100 {
+                (&client).write_all(b"x").await.unwrap();
+                tests::yield_now().await;
+            }
+            drop(client);
+        })
+        .unwrap();
+    runtime.run().unwrap();
+    assert_eq!(ended.get(), 3);
+}
+
+/// BEHAVIOURS.md 13, 14: no poll of the listener without a connection, two for one.
+#[test]
+fn accepting_polls_no_more_than_needed() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    let polls = Rc::new(Cell::new(0));
+    let count = Rc::clone(&polls);
+    runtime
+        .run_until(async move {
+            let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut incoming = listener.incoming();
+            let counting = count.clone();
+            spawner
+                .spawn_local(poll_fn(move |cx| {
+                    counting.set(counting.get() + 1);
+                    while let Poll::Ready(Some(stream)) = incoming.poll_next_unpin(cx) {
+                        stream.unwrap();
+                    }
+                    Poll::Pending
+                }))
+                .unwrap();
+            async_timeout::sleep(Duration::from_millis(50)).await;
+            assert_eq!(count.get(), 1, "nobody came");
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            async_timeout::sleep(Duration::from_millis(50)).await;
+            assert_eq!(count.get(), 2, "one came");
+        })
+        .unwrap();
+}
+
+/// BUGS.md B13; BEHAVIOURS.md 15: a hundred queued connections, fifty tasks that accept: all are accepted.
+#[test]
+fn no_queued_connection_is_forgotten() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    let accepted = Rc::new(Cell::new(0));
+    let count = Rc::clone(&accepted);
+    runtime
+        .run_until(async move {
+            let listener = Rc::new(TcpListener::bind(LOCALHOST).await.unwrap());
+            let address = listener.local_addr().unwrap();
+            for _ in 0..50 {
+                let (listener, count) = (Rc::clone(&listener), Rc::clone(&count));
+                spawner
+                    .spawn_local(async move {
+                        loop {
+                            listener.accept().await.unwrap();
+                            count.set(count.get() + 1);
+                        }
+                    })
+                    .unwrap();
+            }
+            tests::yield_now().await;
+            let clients: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            while accepted.get() < 100 {
+                async_timeout::sleep(Duration::from_millis(1)).await;
+            }
+            drop(clients);
+        })
+        .unwrap();
+}
+
+/// BUGS.md F19: an accept that is dropped loses no connection.
+#[test]
+fn a_cancelled_accept_loses_nothing() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (mut accepted, mut connected) = (0, 0);
+        for _ in 0..1000 {
+            let client = std::net::TcpStream::connect(address).unwrap();
+            connected += 1;
+            if let Some(stream) = listener.accept().now_or_never() {
+                stream.unwrap();
+                accepted += 1;
+            }
+            drop(client);
+            tests::yield_now().await;
+        }
+        while accepted < connected {
+            listener.accept().await.unwrap();
+            accepted += 1;
+        }
+    });
+}
+
+/// A reset while the connection waits in the queue: accepted all the same, and the listener goes on. BUGS.md F2.
+#[test]
+fn connections_reset_in_the_queue_do_not_end_the_stream() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut incoming = listener.incoming();
+        for _ in 0..10 {
+            reset(std::net::TcpStream::connect(address).unwrap());
+        }
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        client.write_all(b"!").unwrap();
+        let mut byte = [0];
+        while !matches!(incoming.next().await.unwrap().unwrap().read(&mut byte).await, Ok(1)) {}
+        assert_eq!(&byte, b"!");
+    });
+}
+
+/// The listener and its streams convert to and from those of std; BUGS.md A3, BEHAVIOURS.md 26, 27.
+#[test]
+fn conversions_both_ways() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    runtime
+        .run_until(async {
+            let listener = std::net::TcpListener::bind(LOCALHOST).unwrap();
+            let number = listener.as_raw_fd();
+            let listener = TcpListener::from_std(listener, &handle).unwrap();
+            assert_eq!(listener.as_raw_fd(), number);
+            let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let client = TcpStream::from_std(client, &handle).unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            let listener = listener.into_std().unwrap();
+            assert!(SockRef::from(&listener).nonblocking().unwrap());
+
+            // Waited for, so registered; then taken out: no event reaches the reactor any more.
+            assert!(server.read(&mut [0]).now_or_never().is_none());
+            assert_eq!(handle.stats().sources, 2);
+            let mut std_server = server.into_std().unwrap();
+            assert_eq!(handle.stats().sources, 1);
+            let events = handle.stats().events;
+            (&client).write_all(b"hello").await.unwrap();
+            async_timeout::sleep(Duration::from_millis(20)).await;
+            let of_the_client = handle.stats().events - events;
+            assert!(of_the_client <= 1, "{of_the_client}");
+            let mut buffer = [0; 5];
+            std_server.read_exact(&mut buffer).unwrap();
+            assert_eq!(&buffer, b"hello");
+
+            // And back in, by way of a bare descriptor.
+            let mut server = TcpStream::try_from(OwnedFd::from(std_server)).unwrap();
+            (&client).write_all(b"again").await.unwrap();
+            server.read_exact(&mut buffer).await.unwrap();
+            assert_eq!(&buffer, b"again");
+            drop(OwnedFd::try_from(server).unwrap());
+            assert_eq!(handle.stats().sources, 1);
+        })
+        .unwrap();
+    assert_eq!(runtime.handle().stats().sources, 0);
+}
+
+/// BUGS.md A12, A13: the reactor dropped first. What waits is woken and fails, as does everything later; nothing panics.
+#[test]
+fn a_reactor_that_is_dropped_first() {
+    let _watchdog = watchdog(TIME);
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let listener = TcpListener::from_std(std::net::TcpListener::bind(LOCALHOST).unwrap(), &handle).unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut client = TcpStream::from_std(client, &handle).unwrap();
+    let mut unregistered = listener.accept().now_or_never().unwrap().unwrap().0;
+
+    let (counter, waker) = tests::CountingWaker::new();
+    let mut cx = Context::from_waker(&waker);
+    let mut byte = [0];
+    assert!(Pin::new(&mut client).poll_read(&mut cx, &mut byte).is_pending());
+    assert!(listener.poll_accept(&mut cx).is_pending());
+    drop(reactor);
+    assert_eq!(counter.count(), 2, "each was woken, once");
+    let gone = |result: Poll<io::Result<usize>>| match result {
+        Poll::Ready(Err(error)) => assert!(error.to_string().contains("dropped"), "{error}"),
+        other => panic!("{other:?}"),
+    };
+    for stream in [&mut client, &mut unregistered] {
+        gone(Pin::new(&mut *stream).poll_read(&mut cx, &mut byte));
+        gone(Pin::new(stream).poll_write(&mut cx, b"x"));
+    }
+    let mut incoming = listener.incoming();
+    gone(listener.poll_accept(&mut cx).map_ok(|_| 0));
+    assert!(futures::executor::block_on(incoming.next()).unwrap().is_err());
+    assert!(futures::executor::block_on(incoming.next()).is_none(), "then the stream ends");
+    let late = std::net::TcpListener::bind(LOCALHOST).unwrap();
+    assert!(TcpListener::from_std(late, &handle).is_err());
+}
+
+/// BUGS.md G4: with the default action for SIGPIPE, writing to a closed connection must not kill the process. Run in a
+/// child, since Rust programs ignore the signal from the start.
+#[test]
+fn no_sigpipe() {
+    const CHILD: &str = "TEST_SIGPIPE_CHILD";
+    if std::env::var_os(CHILD).is_none() {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "no_sigpipe"])
+            .env(CHILD, "1")
+            .status()
+            .unwrap();
+        assert!(status.success(), "{status}");
+        return;
+    }
+    tests::restore_default_sigpipe();
+    block_on(async {
+        for vectored in [false, true] {
+            let (peer, mut server) = std_pair().await;
+            reset(peer);
+            async_timeout::sleep(Duration::from_millis(10)).await;
+            for _ in 0..3 {
+                let result = match vectored {
+                    false => server.write(b"x").await,
+                    true => server.write_vectored(&[IoSlice::new(b"x"), IoSlice::new(b"y")]).await,
+                };
+                assert!(matches!(result.unwrap_err().kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset));
+            }
+            server.close().await.unwrap();
+        }
+    });
+}
+
+/// BUGS.md F1: out of descriptors. `incoming` pauses instead of spinning, and goes on when there are some again.
+#[test]
+fn out_of_descriptors() {
+    const CHILD: &str = "TEST_EMFILE_CHILD";
+    if std::env::var_os(CHILD).is_none() {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "out_of_descriptors", "--nocapture"])
+            .env(CHILD, "1")
+            .status()
+            .unwrap();
+        assert!(status.success(), "{status}");
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    runtime
+        .run_until(async {
+            let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+            let mut incoming = listener.incoming();
+            let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            tests::limit_open_files(open_fds() + 2);
+            let mut hoard = Vec::new();
+            while let Ok(file) = std::fs::File::open("/dev/null") {
+                hoard.push(file);
+            }
+            let cpu = thread_cpu();
+            let limited = async_timeout::Timeout::new(incoming.next(), Duration::from_millis(400));
+            assert!(limited.await.is_err(), "nothing to accept with");
+            assert!(thread_cpu() - cpu < Duration::from_millis(25));
+            let raw = async_timeout::Timeout::new(listener.accept(), Duration::from_millis(100)).await;
+            assert_eq!(raw.unwrap().unwrap_err().raw_os_error(), Some(libc::EMFILE), "accept itself tells");
+            drop(hoard);
+            let begin = Instant::now();
+            incoming.next().await.unwrap().unwrap();
+            assert!(begin.elapsed() <= Duration::from_secs(2));
+        })
+        .unwrap();
+}
+
+/// Streams work in any executor, as long as a reactor is turned somewhere.
+#[test]
+fn polled_by_hand() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let _enter = handle.enter();
+    let listener = std::net::TcpListener::bind(LOCALHOST).unwrap();
+    let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut stream = TcpStream::try_from(listener.accept().unwrap().0).unwrap();
+    let waker = noop_waker();
+    let mut cx = Context::from_waker(&waker);
+    let mut byte = [0];
+    for _ in 0..100 {
+        assert!(Pin::new(&mut stream).poll_read(&mut cx, &mut byte).is_pending());
+        peer.write_all(b"x").unwrap();
+        while Pin::new(&mut stream).poll_read(&mut cx, &mut byte).is_pending() {
+            reactor.wait(None).unwrap();
+        }
+        assert_eq!(&byte, b"x");
+        byte = [0];
+    }
+}
+
+/// Two runtimes on two threads exchange bytes; BEHAVIOURS.md 222.
+#[test]
+fn two_runtimes_on_two_threads() {
+    let _watchdog = watchdog(TIME);
+    let (sender, receiver) = oneshot::channel();
+    let server = std::thread::spawn(move || {
+        block_on(async move {
+            let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+            sender.send(listener.local_addr().unwrap()).unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            futures::io::copy(&stream, &mut &stream).await.unwrap()
+        })
+    });
+    block_on(async move {
+        let mut stream = TcpStream::connect(receiver.await.unwrap()).await.unwrap();
+        let mut buffer = [0; 64];
+        for round in 0..2000_u32 {
+            let sent = [round as u8; 64];
+            stream.write_all(&sent).await.unwrap();
+            stream.read_exact(&mut buffer).await.unwrap();
+            assert_eq!(buffer, sent);
+        }
+    });
+    assert_eq!(server.join().unwrap(), 2000 * 64);
+}
