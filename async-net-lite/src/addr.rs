@@ -39,18 +39,19 @@ impl fmt::Debug for Addresses {
 }
 
 impl Addresses {
-    /// Numeric addresses at once, host names after a lookup. Never empty.
+    /// Numeric addresses at once, host names after a lookup.
     pub(crate) async fn get(self) -> io::Result<Vec<SocketAddr>> {
-        let addresses = match self {
-            Self::One(address) => vec![address],
-            Self::Many(addresses) => addresses,
-            Self::Lookup(lookup) => lookup.await?,
-        };
-        if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no addresses were given"));
+        match self {
+            Self::One(address) => Ok(vec![address]),
+            Self::Many(addresses) => Ok(addresses),
+            Self::Lookup(lookup) => lookup.await,
         }
-        Ok(addresses)
     }
+}
+
+/// The error of an empty list.
+pub(crate) fn no_addresses() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "no addresses were given")
 }
 
 /// Hides how a lookup is done.

@@ -57,11 +57,12 @@ impl Delay {
         }
         match self {
             Self::Thread(timer, _) => Pin::new(timer).poll_unpin(cx),
-            _ => Poll::Pending,
+            // It was not worth a timer.
+            _ => Poll::Ready(()),
         }
     }
 
-    /// Chooses who keeps the time.
+    /// Chooses who keeps the time. What is due already stays without a timer.
     fn arm(&mut self) {
         #[cfg(all(feature = "reactor", target_os = "linux"))]
         if let Ok(handle) = Handle::current() {
@@ -72,9 +73,11 @@ impl Delay {
             }
             return;
         }
+        let now = Instant::now();
         *self = match *self {
-            Self::After(duration) => Self::on_thread(Instant::now().checked_add(duration)),
-            Self::At(deadline) => Self::on_thread(Some(deadline)),
+            Self::After(duration) if duration.is_zero() => Self::At(now),
+            Self::After(duration) => Self::on_thread(now.checked_add(duration)),
+            Self::At(deadline) if deadline > now => Self::on_thread(Some(deadline)),
             _ => return,
         }
     }

@@ -10,8 +10,8 @@
 
 mod sys;
 pub use sys::{
-    SignalStorm, fork_and_run, interrupt_this_thread, limit_open_files, process_cpu, restore_default_sigpipe,
-    thread_cpu,
+    SignalStorm, close_raw, fork_and_run, interrupt_this_thread, limit_open_files, move_fd_high, packet_pipe,
+    process_cpu, reopen_at, restore_default_sigpipe, send_with_fd, thread_cpu,
 };
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -119,4 +120,85 @@ pub fn limit_open_files(limit: usize) {
     // SAFETY: `limits` is only read.
     let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limits) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
+/// A pipe that keeps packets apart: `pipe2(O_DIRECT)`.
+///
+/// # Errors
+///
+/// Those of `pipe2(2)`.
+pub fn packet_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: `ends` has room for the two numbers that the kernel writes.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_DIRECT | libc::O_CLOEXEC) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: The kernel has just returned this descriptor, and nobody else knows it.
+    let reader = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: As above.
+    let writer = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    Ok((reader, writer))
+}
+
+/// Sends `bytes` together with a copy of `fd`, by `sendmsg(2)`.
+///
+/// # Errors
+///
+/// Those of `sendmsg(2)`.
+pub fn send_with_fd(socket: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) -> io::Result<usize> {
+    /// A control message with one descriptor, as `CMSG_SPACE` and `CMSG_DATA` would lay it out.
+    #[repr(C)]
+    struct Control {
+        header: libc::cmsghdr,
+        fd: libc::c_int,
+        padding: libc::c_int,
+    }
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let header = libc::cmsghdr {
+        cmsg_len: size_of::<libc::cmsghdr>() + size_of::<libc::c_int>(),
+        cmsg_level: libc::SOL_SOCKET,
+        cmsg_type: libc::SCM_RIGHTS,
+    };
+    let mut control = Control { header, fd: fd.as_raw_fd(), padding: 0 };
+    // SAFETY: All zeroes is a valid `msghdr`: null pointers with lengths of zero.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = size_of::<Control>();
+    // SAFETY: All that `message` points to lives across the call, which only reads it.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Moves a descriptor to a number that nothing else gets by itself. Returns the number, and its owner.
+///
+/// # Errors
+///
+/// Those of `fcntl(2)`.
+pub fn move_fd_high(fd: OwnedFd) -> io::Result<(RawFd, OwnedFd)> {
+    // SAFETY: `F_DUPFD_CLOEXEC` takes an integer and touches no memory of ours.
+    let number = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 900) };
+    if number < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: The kernel has just returned this descriptor, and nobody else knows it.
+    Ok((number, unsafe { OwnedFd::from_raw_fd(number) }))
+}
+
+/// Closes a number behind its owner's back. The test must see to it that the owner closes something harmless.
+pub fn close_raw(number: RawFd) {
+    // SAFETY: Touches no memory. The caller answers for the descriptor's owner; see above.
+    unsafe { libc::close(number) };
+}
+
+/// Opens `/dev/null` under a certain number.
+///
+/// # Errors
+///
+/// Those of `dup2(2)`.
+pub fn reopen_at(number: RawFd) -> io::Result<()> {
+    let null = std::fs::File::open("/dev/null")?;
+    // SAFETY: Touches no memory; the number is free, by the test's own doing.
+    if unsafe { libc::dup2(null.as_raw_fd(), number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

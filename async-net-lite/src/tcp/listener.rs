@@ -5,8 +5,8 @@
 //! server. And when descriptors or memory run out, the same error comes again at once, for as long as nothing is freed,
 //! so asking again without a pause would spin.
 
-use crate::addr::AsyncToSocketAddrs;
-use crate::tcp::{TcpStream, first_of, new_socket};
+use crate::addr::{AsyncToSocketAddrs, no_addresses};
+use crate::tcp::{TcpStream, new_socket};
 use async_epoll::{Handle, Interest, Source, Timer};
 use futures::future::FutureExt;
 use futures::stream::{FusedStream, Stream};
@@ -66,8 +66,15 @@ impl TcpListener {
     /// Only a name lookup awaits anything; dropped then, nothing has been bound.
     pub async fn bind(address: impl AsyncToSocketAddrs) -> io::Result<Self> {
         let handle = Handle::current()?;
-        let addresses = address.lookup()?.get().await?;
-        first_of(addresses, async |address| Self::bind_to(address, &handle)).await
+        let lookup = address.lookup()?;
+        let mut result = Err(no_addresses());
+        for address in lookup.get().await? {
+            result = Self::bind_to(address, &handle);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
     }
 
     /// Listens on one address.

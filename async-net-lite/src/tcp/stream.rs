@@ -9,8 +9,8 @@
 //!               error                      socket closed          error
 //! ```
 
-use crate::addr::AsyncToSocketAddrs;
-use crate::tcp::{first_of, new_socket};
+use crate::addr::{AsyncToSocketAddrs, no_addresses};
+use crate::tcp::new_socket;
 use async_epoll::{Handle, Source};
 use futures::io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
@@ -92,8 +92,15 @@ impl TcpStream {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<Self> {
-        let addresses = address.lookup()?.get().await?;
-        first_of(addresses, async |address| Self::connect_to(address, handle).await).await
+        let lookup = address.lookup()?;
+        let mut result = Err(no_addresses());
+        for address in lookup.get().await? {
+            result = Self::connect_to(address, handle).await;
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
     }
 
     /// Connects to one address.

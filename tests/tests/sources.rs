@@ -1,0 +1,351 @@
+//! Any descriptor as a `Source`.
+
+use async_epoll::{Handle, Interest, LocalRuntime, Source};
+use futures::future::FutureExt;
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use socket2::{Domain, SockRef, Socket, Type};
+use std::fs::File;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tests::{thread_cpu, watchdog};
+
+const TIME: Duration = Duration::from_secs(60);
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    async_epoll::block_on(future).unwrap()
+}
+
+fn later<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_millis(20));
+        act()
+    })
+}
+
+/// BUGS.md A7; BEHAVIOURS.md 173: what epoll refuses comes back with an error that says why, and is usable.
+#[test]
+fn files_that_are_always_ready_are_refused_and_given_back() {
+    let runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    for path in ["/dev/null", "/", "/proc/self/status", "/etc/passwd"] {
+        let error = Source::with_handle(File::open(path).unwrap(), &handle).unwrap_err();
+        if path == "/proc/self/status" && error.error.kind() != ErrorKind::PermissionDenied {
+            continue;
+        }
+        assert_eq!(error.error.kind(), ErrorKind::PermissionDenied, "{path}");
+        assert!(error.to_string().contains("blocking::Unblock"), "{error}");
+        assert!(error.source.metadata().is_ok());
+        let plain: io::Error = error.into();
+        assert_eq!(plain.kind(), ErrorKind::PermissionDenied);
+    }
+    assert_eq!(handle.stats().sources, 0);
+    let outside = Source::new(UnixStream::pair().unwrap().0).unwrap_err();
+    assert_eq!(outside.error.kind(), ErrorKind::NotConnected);
+}
+
+/// A blocking descriptor does not block the loop: it is set to non-blocking.
+#[test]
+fn blocking_descriptors_are_set_to_nonblocking() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (_peer, stream) = UnixStream::pair().unwrap();
+        assert!(!SockRef::from(&stream).nonblocking().unwrap());
+        let mut source = Source::new(stream).unwrap();
+        assert!(source.read(&mut [0]).now_or_never().is_none());
+        assert!(SockRef::from(&source.into_inner().unwrap()).nonblocking().unwrap());
+    });
+}
+
+/// Unix streams, both ways, a megabyte; dropping one end is the other's end of file.
+#[test]
+fn unix_streams() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (mut left, mut right) = (Source::new(left).unwrap(), Source::new(right).unwrap());
+        let data = vec![5; 1 << 20];
+        let write = async {
+            left.write_all(&data).await.unwrap();
+            drop(left);
+        };
+        let mut received = Vec::new();
+        let (_, read) = futures::join!(write, right.read_to_end(&mut received));
+        assert_eq!(read.unwrap(), 1 << 20);
+    });
+}
+
+/// BUGS.md B3: a Unix message that carries a descriptor splits reads; what follows is not forgotten.
+#[test]
+fn unix_messages_with_descriptors_split_reads() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (peer, stream) = UnixStream::pair().unwrap();
+        let mut source = Source::new(stream).unwrap();
+        for _ in 0..20 {
+            tests::send_with_fd(peer.as_fd(), b"a", peer.as_fd()).unwrap();
+            (&peer).write_all(b"b").unwrap();
+            let mut buffer = [0; 2];
+            source.read_exact(&mut buffer).await.unwrap();
+            assert_eq!(&buffer, b"ab");
+        }
+    });
+}
+
+/// BUGS.md B10, kernel fact p: a pipe whose other end closes, seen by reader and writer.
+#[test]
+fn pipes() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (reader, writer) = io::pipe().unwrap();
+        let (mut reader, mut writer) = (Source::new(reader).unwrap(), Source::new(writer).unwrap());
+        writer.write_all(b"through").await.unwrap();
+        let mut buffer = [0; 7];
+        reader.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"through");
+
+        let thread = later(move || drop(writer));
+        assert_eq!(reader.read(&mut buffer).await.unwrap(), 0);
+        assert!(reader.readiness().is_read_closed());
+        thread.join().unwrap();
+
+        let (reader, writer) = io::pipe().unwrap();
+        let mut writer = Source::new(writer).unwrap();
+        let fill = async { while writer.write(&[0; 65536]).await.is_ok() {} };
+        let thread = later(move || drop(reader));
+        fill.await;
+        assert_eq!(writer.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        thread.join().unwrap();
+    });
+}
+
+/// BUGS.md B4: packets in a pipe are read one by one, so a short read does not mean "drained".
+#[test]
+fn packet_pipes() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        for late in [false, true] {
+            let (reader, writer) = tests::packet_pipe().unwrap();
+            let (mut reader, mut writer) = (Source::new(File::from(reader)).unwrap(), File::from(writer));
+            let write = move || {
+                writer.write_all(b"one").unwrap();
+                writer.write_all(b"three").unwrap();
+                writer
+            };
+            // Before the first wait, or while the reader waits.
+            let (written, thread) = if late { (None, Some(later(write))) } else { (Some(write()), None) };
+            let mut buffer = [0; 64];
+            assert_eq!(reader.read(&mut buffer).await.unwrap(), 3);
+            assert_eq!(reader.read(&mut buffer).await.unwrap(), 5);
+            assert!(reader.read(&mut buffer).now_or_never().is_none());
+            drop((written, thread.map(|thread| thread.join().unwrap())));
+        }
+    });
+}
+
+/// BEHAVIOURS.md 114: a child's standard output, by way of a file.
+#[test]
+fn output_of_a_child() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "sleep 0.02; echo one; sleep 0.02; echo two"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output: OwnedFd = child.stdout.take().unwrap().into();
+        let mut source = Source::new(File::from(output)).unwrap();
+        let mut text = String::new();
+        source.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "one\ntwo\n");
+        assert!(child.wait().unwrap().success());
+    });
+}
+
+/// A listener of std, by `read_with`; and `into_inner` gives it back in working order.
+#[test]
+fn any_operation_by_read_with() {
+    let _watchdog = watchdog(TIME);
+    let path = std::env::temp_dir().join(format!("async-epoll-{}", std::process::id()));
+    block_on(async {
+        let source = Source::new(UnixListener::bind(&path).unwrap()).unwrap();
+        let address = path.clone();
+        let client = later(move || UnixStream::connect(address).unwrap());
+        source.read_with(|listener| listener.accept()).await.unwrap();
+        drop(client.join().unwrap());
+        let listener = source.into_inner().unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    });
+    std::fs::remove_file(path).unwrap();
+}
+
+/// BUGS.md B16, B17: an operation that meets `WouldBlock` is noted, and waits for something new.
+#[test]
+fn try_io_notes_would_block() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (left, right) = UnixDatagram::pair().unwrap();
+        let source = Source::new(right).unwrap();
+        left.send(b"x").unwrap();
+        assert!(source.readable().await.unwrap().is_readable());
+        let receive = |socket: &UnixDatagram| socket.recv(&mut [0; 8]);
+        assert_eq!(source.try_io(Interest::READABLE, receive).unwrap(), 1);
+        assert!(source.readiness().is_readable(), "until it has met WouldBlock");
+        assert_eq!(source.try_io(Interest::READABLE, receive).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(!source.readiness().is_readable() && source.readable().now_or_never().is_none());
+        // Known not to be ready: not even tried.
+        let never = source.try_io(Interest::READABLE, |_| -> io::Result<()> { unreachable!("tried all the same") });
+        assert_eq!(never.unwrap_err().kind(), ErrorKind::WouldBlock);
+
+        // Somebody else takes the datagram first: the reader stays where it is.
+        let thief = source.get_ref().try_clone().unwrap();
+        let mut received = Box::pin(source.read_with(|socket| socket.recv(&mut [0; 8])));
+        assert!(futures::poll!(&mut received).is_pending());
+        left.send(b"stolen").unwrap();
+        thief.recv(&mut [0; 8]).unwrap();
+        let cpu = thread_cpu();
+        let limit = Duration::from_millis(50);
+        assert!(async_timeout::Timeout::new(&mut received, limit).await.is_err());
+        assert!(thread_cpu() - cpu < Duration::from_millis(20));
+        left.send(b"kept").unwrap();
+        assert_eq!(received.await.unwrap(), 4);
+    });
+}
+
+/// BEHAVIOURS.md 58, 170, 185: each change makes one event, nothing is repeated.
+#[test]
+fn edges_come_once() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    runtime
+        .run_until(async {
+            let (peer, stream) = UnixStream::pair().unwrap();
+            let source = Source::with_handle(stream, &handle).unwrap();
+            async_timeout::sleep(Duration::from_millis(5)).await;
+            let first = handle.stats().events;
+            (&peer).write_all(b"x").unwrap();
+            async_timeout::sleep(Duration::from_millis(5)).await;
+            async_timeout::sleep(Duration::from_millis(5)).await;
+            assert_eq!(handle.stats().events, first + 1, "unread, but told once");
+            (&peer).write_all(b"y").unwrap();
+            async_timeout::sleep(Duration::from_millis(5)).await;
+            assert_eq!(handle.stats().events, first + 2);
+            drop(source);
+        })
+        .unwrap();
+}
+
+/// Urgent data wakes those who wait for priority, and only real urgent data does.
+#[test]
+fn priority() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let source = Source::new(listener.accept().unwrap().0).unwrap();
+        SockRef::from(&peer).send(b"plain").unwrap();
+        source.readable().await.unwrap();
+        assert!(source.priority().now_or_never().is_none());
+        let thread = later(move || {
+            SockRef::from(&peer).send_out_of_band(b"!").unwrap();
+            peer
+        });
+        assert!(source.priority().await.unwrap().is_priority());
+        let urgent = |stream: &std::net::TcpStream| {
+            let mut byte = [std::mem::MaybeUninit::uninit()];
+            SockRef::from(stream).recv_out_of_band(&mut byte)
+        };
+        assert_eq!(source.try_io(Interest::PRIORITY, urgent).unwrap(), 1);
+        let again = source.try_io(Interest::PRIORITY, |_| -> io::Result<()> { Err(ErrorKind::WouldBlock.into()) });
+        assert!(again.is_err() && source.priority().now_or_never().is_none());
+        drop(thread.join().unwrap());
+    });
+}
+
+/// Only what was asked for is reported.
+#[test]
+fn interests() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let handle = Handle::current().unwrap();
+        let (peer, stream) = UnixStream::pair().unwrap();
+        let source = Source::with_interest(stream, Interest::READABLE, &handle).unwrap();
+        async_timeout::sleep(Duration::from_millis(5)).await;
+        assert!(!source.readiness().is_writable() && source.writable().now_or_never().is_none());
+        (&peer).write_all(b"x").unwrap();
+        assert!(source.readable().await.unwrap().is_readable());
+    });
+}
+
+/// BEHAVIOURS.md 177: many tasks wait on one direction, in both forms; all are woken.
+#[test]
+fn all_waiters_are_woken() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (peer, stream) = UnixStream::pair().unwrap();
+    let source = std::rc::Rc::new(Source::with_handle(stream, &runtime.handle()).unwrap());
+    for number in 0..100 {
+        let source = std::rc::Rc::clone(&source);
+        runtime
+            .spawner()
+            .spawn_local(async move {
+                if number % 2 == 0 {
+                    source.readable().await.unwrap();
+                } else {
+                    poll_fn(|cx| source.poll_readable(cx)).await.unwrap();
+                }
+            })
+            .unwrap();
+    }
+    runtime.run_until(tests::yield_now()).unwrap();
+    assert_eq!(runtime.handle().stats().live_tasks, 100);
+    (&peer).write_all(b"x").unwrap();
+    runtime.run().unwrap();
+    let polls = runtime.handle().stats().polls;
+    assert!(polls <= 2 * 100 + 10, "{polls} polls");
+}
+
+/// BUGS.md A4: a descriptor closed behind our back is an error of the next operation, and leaves no entry.
+#[test]
+fn closed_behind_our_back() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    // Its own process-wide number, high enough for no other test to get it meanwhile.
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    let (number, parked) = tests::move_fd_high(socket.into()).unwrap();
+    let source = Source::with_handle(parked, &handle).unwrap();
+    assert_eq!(source.as_raw_fd(), number);
+    assert_eq!(handle.stats().sources, 1);
+    tests::close_raw(number);
+    runtime.run_until(tests::yield_now()).unwrap();
+    // Give the number back to something, so that dropping the source closes that and nobody's else.
+    tests::reopen_at(number).unwrap();
+    drop(source);
+    assert_eq!(handle.stats().sources, 0);
+}
+
+/// Reads and writes through `&Source`, and empty ones without a system call.
+#[test]
+fn through_references() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (left, right) = (Source::new(left).unwrap(), Source::new(right).unwrap());
+        (&left).write_all(b"hello").await.unwrap();
+        (&left).flush().await.unwrap();
+        assert_eq!((&right).read(&mut []).await.unwrap(), 0);
+        assert_eq!((&right).write(&[]).await.unwrap(), 0);
+        let mut buffer = [0; 5];
+        (&right).read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"hello");
+        assert_eq!(right.get_ref().peer_addr().unwrap().as_pathname(), None);
+        let mut plain = right.into_inner().unwrap();
+        drop(left);
+        assert_eq!(plain.read(&mut buffer).unwrap(), 0);
+    });
+}

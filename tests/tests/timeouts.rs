@@ -1,0 +1,319 @@
+//! Timeouts and sleeps: in a plain pool, in a plain `block_on`, and on a reactor.
+
+use async_epoll::{LocalRuntime, Reactor, Timer};
+use async_timeout::{Elapsed, Sleep, Timeout, TimeoutExt, sleep, sleep_until};
+use futures::channel::oneshot;
+use futures::executor::{LocalPool, block_on};
+use futures::future::{FusedFuture, FutureExt, pending, poll_fn, ready};
+use std::cell::Cell;
+use std::io::ErrorKind;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tests::{CountingWaker, thread_cpu, watchdog};
+
+const TIME: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(10);
+
+/// Threads of this process.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// The same test in the three places where a timeout may be awaited.
+fn everywhere(test: impl AsyncFn()) {
+    let _watchdog = watchdog(TIME);
+    block_on(test());
+    LocalPool::new().run_until(test());
+    let mut runtime = LocalRuntime::new().unwrap();
+    runtime.run_until(test()).unwrap();
+    assert_eq!(runtime.handle().stats().timers, 0, "left armed");
+}
+
+/// BEHAVIOURS.md 138 to 142, 150: what is ready is `Ok` even if the time is up; what is not is `Err` when it is.
+#[test]
+fn the_outcomes() {
+    everywhere(async || {
+        assert_eq!(Timeout::new(ready(1), SHORT).await, Ok(1));
+        assert_eq!(Timeout::new(ready(1), Duration::ZERO).await, Ok(1));
+        let past = Instant::now();
+        assert_eq!(Timeout::at(ready(1), past).await, Ok(1));
+        assert!(Timeout::at(pending::<()>(), past).now_or_never().unwrap().is_err(), "at the first poll");
+        assert!(Timeout::new(pending::<()>(), Duration::ZERO).now_or_never().unwrap().is_err());
+        let begin = Instant::now();
+        let elapsed: Result<(), Elapsed> = pending().timeout(SHORT).await;
+        assert_eq!(elapsed.unwrap_err().to_string(), "deadline has elapsed");
+        assert!(begin.elapsed() >= SHORT, "early");
+        let deadline = Instant::now() + SHORT;
+        assert!(pending::<()>().timeout_at(deadline).await.is_err());
+        assert!(Instant::now() >= deadline, "early");
+        // In time, though it had to wait.
+        assert_eq!(sleep(SHORT).timeout(TIME).await, Ok(()));
+        let error = pending::<std::io::Result<()>>().io_timeout(SHORT).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(async { Ok(5) }.io_timeout(SHORT).await.unwrap(), 5);
+    });
+}
+
+/// BUGS.md E1; BEHAVIOURS.md 127, 143: extreme durations neither panic nor fire.
+#[test]
+fn extremes_mean_never() {
+    everywhere(async || {
+        for long in [Duration::MAX, Duration::MAX - Duration::from_nanos(1), Duration::from_secs(u64::MAX / 10)] {
+            assert!(Timeout::new(pending::<()>(), long).now_or_never().is_none());
+            assert!(sleep(long).now_or_never().is_none());
+            assert_eq!(Timeout::new(ready(()), long).await, Ok(()));
+            let mut sleep = sleep(long);
+            assert!(futures::poll!(&mut sleep).is_pending());
+            // From never to soon: the waiting task hears of it.
+            sleep.reset(Instant::now() + Duration::from_millis(1));
+            sleep.await;
+        }
+        let far = Instant::now() + Duration::from_secs(10_000 * 365 * 24 * 3600);
+        assert!(sleep_until(far).now_or_never().is_none());
+    });
+}
+
+/// BEHAVIOURS.md 149: nested, the shorter wins.
+#[test]
+fn nested() {
+    everywhere(async || {
+        assert_eq!(pending::<()>().timeout(SHORT).timeout(TIME).await.map(|inner| inner.is_err()), Ok(true));
+        assert!(pending::<()>().timeout(TIME).timeout(SHORT).await.is_err());
+    });
+}
+
+/// BEHAVIOURS.md 118, 121 to 123, 137: reset to earlier, to later, after completion.
+#[test]
+fn resets() {
+    everywhere(async || {
+        let mut timer = sleep(TIME);
+        assert_eq!(timer.deadline(), None, "not begun");
+        assert!(futures::poll!(&mut timer).is_pending());
+        assert!(timer.deadline().is_some() && !timer.is_elapsed());
+        let soon = Instant::now() + SHORT;
+        timer.reset(soon);
+        assert_eq!(timer.deadline(), Some(soon));
+        (&mut timer).await;
+        assert!(Instant::now() >= soon && timer.is_elapsed());
+        assert!(futures::poll!(&mut timer).is_ready(), "stays so");
+
+        let later = Instant::now() + SHORT;
+        timer.reset(later);
+        assert!(!timer.is_elapsed() && futures::poll!(&mut timer).is_pending());
+        let latest = later + SHORT;
+        timer.reset(latest);
+        timer.await;
+        assert!(Instant::now() >= latest, "the old deadline counted");
+
+        let mut timeout = Timeout::new(pending::<()>(), SHORT);
+        assert!((&mut timeout).await.is_err() && (&mut timeout).await.is_err());
+        timeout.reset(Instant::now() + SHORT);
+        assert!(futures::poll!(&mut timeout).is_pending());
+        assert!(timeout.await.is_err());
+    });
+}
+
+/// The time of a duration begins with the first poll, not with its making.
+#[test]
+fn a_duration_begins_when_polled() {
+    everywhere(async || {
+        let timer = sleep(SHORT);
+        std::thread::sleep(2 * SHORT);
+        let begin = Instant::now();
+        timer.await;
+        assert!(begin.elapsed() >= SHORT, "the time before the first poll was counted");
+    });
+}
+
+/// On a reactor's thread no helper thread is started, and the reactor's timer fires.
+#[test]
+fn on_a_reactor_there_is_no_helper_thread() {
+    const CHILD: &str = "TEST_NO_THREAD_CHILD";
+    if std::env::var_os(CHILD).is_none() {
+        // Other tests of this program do start the helper thread.
+        let test = "on_a_reactor_there_is_no_helper_thread";
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--test-threads", "1"])
+            .env(CHILD, "1")
+            .status()
+            .unwrap();
+        assert!(status.success(), "{status}");
+        return;
+    }
+    let before = threads();
+    let mut runtime = LocalRuntime::new().unwrap();
+    runtime
+        .run_until(async {
+            sleep(SHORT).await;
+            assert!(Timeout::new(pending::<()>(), SHORT).await.is_err());
+        })
+        .unwrap();
+    assert_eq!(threads(), before);
+    assert_eq!(runtime.handle().stats().timers_fired, 2);
+    block_on(sleep(SHORT));
+    assert_eq!(threads(), before + 1, "elsewhere futures-timer starts its own");
+}
+
+/// Which timer it is is decided at the first poll, not where it is made; and it may be told by a handle.
+#[test]
+fn decided_at_the_first_poll() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let made_outside = sleep(SHORT);
+    runtime.run_until(made_outside).unwrap();
+    assert_eq!(runtime.handle().stats().timers_fired, 1);
+
+    let handle = runtime.handle();
+    let thread = std::thread::spawn(move || {
+        let timeout = Timeout::with_handle(pending::<()>(), SHORT, &handle);
+        block_on(timeout)
+    });
+    while !thread.is_finished() {
+        runtime.run_until(sleep(SHORT)).unwrap();
+    }
+    assert!(thread.join().unwrap().is_err());
+}
+
+/// A `Sleep` whose reactor is dropped goes on with futures-timer.
+#[test]
+fn a_sleep_outlives_its_reactor() {
+    let _watchdog = watchdog(TIME);
+    let begin = Instant::now();
+    let mut runtime = LocalRuntime::new().unwrap();
+    let mut timer = sleep(5 * SHORT);
+    runtime
+        .run_until(poll_fn(|cx| {
+            assert!(timer.poll_unpin(cx).is_pending());
+            Poll::Ready(())
+        }))
+        .unwrap();
+    drop(runtime);
+    block_on(timer);
+    assert!(begin.elapsed() >= 5 * SHORT);
+}
+
+/// BEHAVIOURS.md 125, 126: polled by another task than before, it wakes that one.
+#[test]
+fn the_last_poller_is_woken() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let _enter = reactor.handle().enter();
+    let ((first, one), (second, two)) = (CountingWaker::new(), CountingWaker::new());
+    let mut timer: Sleep = sleep(SHORT);
+    assert!(timer.poll_unpin(&mut Context::from_waker(&one)).is_pending());
+    assert!(timer.poll_unpin(&mut Context::from_waker(&two)).is_pending());
+    reactor.wait(None).unwrap();
+    assert_eq!((first.count(), second.count()), (0, 1));
+    assert!(timer.poll_unpin(&mut Context::from_waker(&one)).is_ready());
+}
+
+/// BUGS.md E16: an inner future that wakes itself for ever does not defeat its timeout, on a reactor or in a plain pool.
+#[test]
+fn a_self_waking_inner_future_times_out() {
+    everywhere(async || {
+        let spin = poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        let begin = Instant::now();
+        assert!(spin.timeout(SHORT).await.is_err());
+        assert!(begin.elapsed() < Duration::from_secs(5));
+    });
+}
+
+/// BEHAVIOURS.md 146: the inner future can be had back, and is dropped promptly otherwise.
+#[test]
+fn the_inner_future_afterwards() {
+    everywhere(async || {
+        let (sender, receiver) = oneshot::channel();
+        let mut timeout = Timeout::new(receiver, SHORT);
+        assert!((&mut timeout).await.is_err());
+        assert!(!timeout.get_ref().is_terminated() && !Pin::new(&mut timeout).get_pin_mut().is_terminated());
+        sender.send(3).unwrap();
+        assert_eq!(timeout.get_mut().try_recv().unwrap(), Some(3));
+        drop(timeout.into_inner());
+
+        let (sender, receiver) = oneshot::channel::<()>();
+        assert!(receiver.timeout(SHORT).await.is_err());
+        assert!(sender.is_canceled(), "dropped with the timeout");
+    });
+}
+
+/// BUGS.md E4: never early. Ten thousand timers of all lengths, together.
+#[test]
+fn never_early() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let fired = Rc::new(Cell::new(0));
+    for number in 0..10_000_u64 {
+        let fired = Rc::clone(&fired);
+        runtime
+            .spawner()
+            .spawn_local(async move {
+                let duration = Duration::from_nanos(number * 50_123 % 300_000_000);
+                let begin = Instant::now();
+                sleep(duration).await;
+                assert!(begin.elapsed() >= duration, "{duration:?} took {:?}", begin.elapsed());
+                fired.set(fired.get() + 1);
+            })
+            .unwrap();
+    }
+    runtime.run().unwrap();
+    assert_eq!((fired.get(), runtime.handle().stats().task_panics), (10_000, 0));
+}
+
+/// BUGS.md E3; BEHAVIOURS.md 117, 129: sub-millisecond timers one after the other: neither lost nor a busy loop.
+#[test]
+fn many_short_timers_do_not_spin() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let cpu = thread_cpu();
+    runtime
+        .run_until(async {
+            for _ in 0..500 {
+                sleep(Duration::from_micros(900)).await;
+            }
+        })
+        .unwrap();
+    let stats = runtime.handle().stats();
+    assert!(stats.sleeps <= 2 * 500, "{stats:?}");
+    assert!(thread_cpu() - cpu < Duration::from_millis(200));
+}
+
+/// Ten thousand timers within a second share wake-ups.
+#[test]
+fn many_timers_share_wake_ups() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    for number in 0..10_000 {
+        runtime.spawner().spawn_local(sleep(Duration::from_micros(number * 50))).unwrap();
+    }
+    runtime.run().unwrap();
+    let stats = runtime.handle().stats();
+    assert_eq!(stats.timers_fired, 9_999, "zero is not armed at all");
+    assert!(stats.sleeps < 700, "{stats:?}");
+}
+
+/// A timer of the reactor itself, beyond what `Sleep` uses.
+#[test]
+fn raw_timers() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    let mut never = Timer::never(&handle);
+    assert_eq!(never.deadline(), None);
+    runtime
+        .run_until(async {
+            assert!(futures::poll!(&mut never).is_pending());
+            let limit = Timeout::new(&mut never, SHORT);
+            assert!(limit.await.is_err());
+            never.reset(Instant::now());
+            (&mut never).await.unwrap();
+        })
+        .unwrap();
+    drop(runtime);
+    never.reset(Instant::now() + TIME);
+    assert!(block_on(never).is_err(), "the reactor is gone");
+}
