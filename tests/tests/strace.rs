@@ -1,0 +1,355 @@
+//! What strace sees, and what happens when it makes system calls fail.
+//!
+//! Ignored unless asked for, since they need the program `strace` and the right to trace: `.ci/run` installs it and runs
+//! them with `cargo test -p tests --test strace -- --ignored`. Each test runs a scenario of this file in a child process
+//! under strace; the scenario checks itself and prints its last line only if all is well.
+
+use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
+use async_net_lite::{TcpListener, TcpStream};
+use futures::StreamExt;
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tests::{open_fds, thread_cpu, watchdog};
+
+const SCENARIO: &str = "TEST_STRACE_SCENARIO";
+const WELL: &str = "all is well";
+const CONNECTIONS: usize = 64;
+
+/// Runs `scenario` of this program under `strace` with `options`, and lets `while_running` talk to it. Returns what
+/// strace has written.
+fn strace(options: &[&str], scenario: &str, while_running: impl FnOnce(&mut dyn BufRead)) -> String {
+    let file = std::env::temp_dir().join(format!("strace-{}-{scenario}-{:?}", std::process::id(), Instant::now()));
+    let mut child = Command::new("strace")
+        .args(["-f", "-qq", "-o"])
+        .arg(&file)
+        .args(options)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "scenario", "--ignored", "--nocapture", "--test-threads", "1"])
+        .env(SCENARIO, scenario)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("strace is installed");
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    while_running(&mut output);
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let status = child.wait().unwrap();
+    let report = std::fs::read_to_string(&file).unwrap_or_default();
+    let _ = std::fs::remove_file(&file);
+    assert!(status.success() && rest.contains(WELL), "{scenario} under {options:?}: {status}\n{rest}");
+    report
+}
+
+/// Runs `scenario` with one kind of fault, such as `accept4:error=EMFILE:when=3`, and makes sure that it did happen.
+fn inject(fault: &str, scenario: &str) {
+    println!("{scenario} with {fault}");
+    let calls = fault.split(':').next().unwrap();
+    // What is injected has to be traced: `trace=none` would turn the injection off.
+    let report = strace(&["-e", &format!("trace={calls}"), "-e", &format!("inject={fault}")], scenario, |_| ());
+    assert!(report.contains("(INJECTED)"), "{fault} never happened to {scenario}");
+}
+
+/// Calls by name, from `strace -c`.
+fn counts(report: &str) -> BTreeMap<String, usize> {
+    report
+        .lines()
+        .filter_map(|line| {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            let calls = columns.get(3)?.parse().ok()?;
+            columns.last().filter(|name| **name != "total").map(|name| ((*name).to_owned(), calls))
+        })
+        .collect()
+}
+
+/// Not a test: the child's side of those below.
+#[test]
+#[ignore = "the other tests of this file run it under strace"]
+fn scenario() {
+    let Ok(scenario) = std::env::var(SCENARIO) else { return };
+    let _watchdog = watchdog(Duration::from_secs(120));
+    match scenario.as_str() {
+        "echo" => echo(),
+        "everything" => everything(),
+        "registering fails" => registering_fails(),
+        "accepting fails" => accepting_fails(),
+        "waiting fails" => waiting_fails(),
+        "making fails" => assert!(Reactor::new().is_err() && open_fds() < 10),
+        other => panic!("no scenario {other}"),
+    }
+    println!("{WELL}");
+}
+
+/// An echo server for [`CONNECTIONS`] connections.
+fn echo() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    runtime
+        .run_until(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            println!("\n{}", listener.local_addr().unwrap().port());
+            let mut incoming = listener.incoming();
+            for _ in 0..CONNECTIONS {
+                let mut stream = incoming.next().await.unwrap().unwrap();
+                let echo = async move {
+                    let mut buffer = [0; 4096];
+                    loop {
+                        match stream.read(&mut buffer).await.unwrap() {
+                            0 => return,
+                            length => stream.write_all(&buffer[..length]).await.unwrap(),
+                        }
+                    }
+                };
+                spawner.spawn_local(echo).unwrap();
+            }
+        })
+        .unwrap();
+    runtime.run().unwrap();
+}
+
+/// Sends 64 bytes on each of [`CONNECTIONS`] connections and reads them back, `rounds` times. Returns calls by name.
+fn calls_of_an_echo_server(rounds: usize) -> BTreeMap<String, usize> {
+    let report = strace(&["-c"], "echo", |output| {
+        let port: u16 = loop {
+            let mut line = String::new();
+            assert_ne!(output.read_line(&mut line).unwrap(), 0);
+            if let Ok(port) = line.trim().parse() {
+                break port;
+            }
+        };
+        let mut clients: Vec<_> =
+            (0..CONNECTIONS).map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+        let mut buffer = [7; 64];
+        for _ in 0..rounds {
+            clients.iter_mut().for_each(|client| client.write_all(&buffer).unwrap());
+            clients.iter_mut().for_each(|client| client.read_exact(&mut buffer).unwrap());
+        }
+    });
+    counts(&report)
+}
+
+/// At 64 connections at most 2.2 system calls per request (BENCHMARKS.md E2 asks 2.10), and one `epoll_ctl` per
+/// connection (BUGS.md B22; RELIABILITY.md row 28).
+#[test]
+#[ignore = "needs strace"]
+fn system_calls_of_an_echo_server() {
+    let _watchdog = watchdog(Duration::from_secs(120));
+    let (few, many) = (calls_of_an_echo_server(100), calls_of_an_echo_server(400));
+    let requests = 300 * CONNECTIONS;
+    let total = |calls: &BTreeMap<String, usize>| calls.values().sum::<usize>();
+    let per_request = (total(&many) - total(&few)) as f64 / requests as f64;
+    println!(
+        "{per_request:.3} system calls per request; epoll_ctl {} for {CONNECTIONS} connections",
+        many["epoll_ctl"]
+    );
+    println!("{many:?}");
+    assert!(per_request <= 2.2, "{per_request}");
+    // One for each connection, one for the listener, one for the eventfd; none to deregister.
+    assert!(many["epoll_ctl"] <= CONNECTIONS + 2, "{}", many["epoll_ctl"]);
+}
+
+/// A bit of everything on one thread: connections, data both ways, timers, wakes from another thread. It must come out
+/// the same whatever is injected.
+fn everything() {
+    let before = open_fds();
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (spawner, handle) = (runtime.spawner(), runtime.handle());
+    runtime
+        .run_until(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut incoming = listener.incoming();
+            let inner = spawner.clone();
+            spawner
+                .spawn_local(async move {
+                    for _ in 0..10 {
+                        let stream = incoming.next().await.unwrap().unwrap();
+                        let echo = async move { futures::io::copy(&stream, &mut &stream).await.map(drop).unwrap() };
+                        inner.spawn_local(echo).unwrap();
+                    }
+                })
+                .unwrap();
+            let handle = Handle::current().unwrap();
+            for _ in 0..10 {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                for size in [1, 64, 5000, 300_000] {
+                    let sent = vec![size as u8; size];
+                    let mut received = vec![0; size];
+                    let (mut reader, mut writer) = (&stream, &stream);
+                    let (read, written) = futures::join!(reader.read_exact(&mut received), writer.write_all(&sent));
+                    (read.unwrap(), written.unwrap());
+                    assert_eq!(sent, received);
+                }
+                stream.close().await.unwrap();
+                assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+                let deadline = Instant::now() + Duration::from_micros(1500);
+                Timer::at(deadline, &handle).await.unwrap();
+                assert!(Instant::now() >= deadline, "early");
+                let (sender, receiver) = futures::channel::oneshot::channel();
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(1));
+                    sender.send(()).unwrap();
+                });
+                receiver.await.unwrap();
+            }
+        })
+        .unwrap();
+    runtime.run().unwrap();
+    let stats = handle.stats();
+    assert_eq!((stats.live_tasks, stats.sources, stats.timers, stats.task_panics), (0, 0, 0, 0));
+    drop((runtime, handle));
+    // Threads that have just ended may not have been swept up yet; descriptors have.
+    assert_eq!(open_fds(), before);
+}
+
+/// BUGS.md G5, I1, C20; RELIABILITY.md row 4: every call that may be interrupted is, now and then, and nobody notices.
+#[test]
+#[ignore = "needs strace"]
+fn interrupted_calls_do_not_show() {
+    for call in ["epoll_wait,epoll_pwait2", "recvfrom", "sendto", "accept4", "write"] {
+        inject(&format!("{call}:error=EINTR:when=1+2"), "everything");
+    }
+    // The kernel goes on connecting after an interruption, but an injected one means that it never began; so only one
+    // whose effect is real is tried: the call is delayed and hit by a signal in tests/signals.rs.
+}
+
+/// BUGS.md C21: kernels, sandboxes and valgrind that do not know `epoll_pwait2`.
+#[test]
+#[ignore = "needs strace"]
+fn without_epoll_pwait2() {
+    for error in ["ENOSYS", "EPERM"] {
+        inject(&format!("epoll_pwait2:error={error}"), "everything");
+    }
+}
+
+/// Without `MADV_WIPEONFORK` the process id serves.
+#[test]
+#[ignore = "needs strace"]
+fn without_wipe_on_fork() {
+    inject("madvise:error=EINVAL", "everything");
+}
+
+/// BUGS.md I3: a reactor that cannot be made leaves nothing.
+#[test]
+#[ignore = "needs strace"]
+fn reactors_that_cannot_be_made() {
+    inject("epoll_create1:error=EMFILE", "making fails");
+    inject("eventfd2:error=ENFILE", "making fails");
+    inject("epoll_ctl:error=ENOMEM:when=1", "making fails");
+}
+
+/// One source cannot be registered; all others go on.
+fn registering_fails() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    let before = open_fds();
+    runtime
+        .run_until(async {
+            let mut failed = 0;
+            let mut sources = Vec::new();
+            for _ in 0..10 {
+                let (stream, peer) = UnixStream::pair().unwrap();
+                match Source::new(stream) {
+                    Ok(source) => sources.push((source, peer)),
+                    Err(error) => {
+                        assert!(matches!(error.error.raw_os_error(), Some(libc::ENOSPC | libc::ENOMEM)));
+                        assert!(error.source.peer_addr().is_ok(), "given back in working order");
+                        failed += 1;
+                    }
+                }
+            }
+            assert_eq!((failed, sources.len(), Handle::current().unwrap().stats().sources), (1, 9, 9));
+            for (source, peer) in &mut sources {
+                peer.write_all(b"x").unwrap();
+                assert_eq!(source.read(&mut [0]).await.unwrap(), 1);
+            }
+        })
+        .unwrap();
+    assert_eq!((handle.stats().sources, open_fds()), (0, before));
+}
+
+/// BUGS.md A5, A6; RELIABILITY.md row 6.
+#[test]
+#[ignore = "needs strace"]
+fn registrations_that_fail() {
+    // The first is the eventfd's.
+    for k in [2, 5, 11] {
+        inject(&format!("epoll_ctl:error=ENOSPC:when={k}"), "registering fails");
+    }
+    inject("epoll_ctl:error=ENOMEM:when=4", "registering fails");
+}
+
+/// A hundred clients, whatever `accept4` says in between.
+fn accepting_fails() {
+    async_epoll::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut incoming = listener.incoming();
+        let (begin, cpu) = (Instant::now(), thread_cpu());
+        for _ in 0..100 {
+            let mut client = std::net::TcpStream::connect(address).unwrap();
+            client.write_all(b"x").unwrap();
+            let mut stream = incoming.next().await.expect("the stream never ends").unwrap();
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
+        }
+        println!("{:?}, CPU {:?}", begin.elapsed(), thread_cpu() - cpu);
+    })
+    .unwrap();
+}
+
+/// BUGS.md F2; RELIABILITY.md row 5: errors of one connection are passed over, shortages are waited out.
+#[test]
+#[ignore = "needs strace"]
+fn accept_errors_do_not_end_the_stream() {
+    let of_one_connection = [
+        "ECONNABORTED",
+        "EPROTO",
+        "ENETDOWN",
+        "EHOSTDOWN",
+        "ENONET",
+        "EHOSTUNREACH",
+        "EOPNOTSUPP",
+        "ENETUNREACH",
+        "EPERM",
+        "EINTR",
+        "ENOPROTOOPT",
+    ];
+    for error in of_one_connection {
+        inject(&format!("accept4:error={error}:when=1+3"), "accepting fails");
+    }
+    // A thousand in a row.
+    inject("accept4:error=ECONNABORTED:when=1..1000", "accepting fails");
+    for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
+        inject(&format!("accept4:error={error}:when=3+20"), "accepting fails");
+    }
+}
+
+/// An error of `epoll_wait` that is no interruption comes out of `run`, and the reactor may be used on.
+fn waiting_fails() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let timer = || Timer::after(Duration::from_millis(1), &runtime_handle());
+    fn runtime_handle() -> Handle {
+        Handle::current().unwrap()
+    }
+    let mut errors = 0;
+    for _ in 0..10 {
+        match runtime.run_until(async { timer().await.unwrap() }) {
+            Ok(()) => {}
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+                errors += 1;
+            }
+        }
+    }
+    assert_eq!(errors, 1);
+}
+
+/// BUGS.md C20.
+#[test]
+#[ignore = "needs strace"]
+fn errors_of_the_wait_are_returned() {
+    inject("epoll_pwait2:error=EBADF:when=3", "waiting fails");
+}
