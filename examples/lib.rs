@@ -1,1 +1,16 @@
-//! Nothing yet.
+//! What the programs of this folder share. None of it is clever; it is here so that each program can keep to its idea.
+//!
+//! In reading order:
+
+mod args;
+pub use args::Args;
+
+mod exit;
+pub use exit::{because, exit_code, say};
+
+pub mod trace;
+
+mod interrupt;
+pub use interrupt::Interrupt;
+
+pub mod http;

@@ -62,7 +62,7 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// BUGS.md E1, E8: no extreme panics, none goes backwards.
+    /// Bug E1, E8: no extreme panics, none goes backwards.
     #[test]
     fn extremes_saturate() {
         assert_eq!(nanos(Duration::MAX), NEVER);

@@ -151,7 +151,7 @@ mod tests {
         assert!(!notifier.awake());
     }
 
-    /// BUGS.md C3: at most one write per sleep, none while awake.
+    /// Bug C3: at most one write per sleep, none while awake.
     #[test]
     fn one_write_per_sleep() {
         let notifier = Notifier::new().unwrap();

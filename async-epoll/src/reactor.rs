@@ -207,8 +207,8 @@ impl Reactor {
     /// (`None`: no end), and wakes the tasks concerned. Returns the number of events of descriptors.
     ///
     /// It does not sleep while a task spawned through [`Spawner`] is ready to be polled, so the hand-written loop
-    /// cannot miss one. It ends early for those reasons only: a signal does not end it, nor does an event that
-    /// concerns nobody. With no task, no source and no timer, `wait(None)` sleeps until somebody notifies.
+    /// cannot miss one. It ends early for those reasons only: a signal does not end it, nor does an event of a source
+    /// that has gone. With no task, no source and no timer, `wait(None)` sleeps until somebody notifies.
     ///
     /// # Errors
     ///
@@ -248,10 +248,15 @@ impl Reactor {
             let notified = shared.notifier.awake();
             // 4. Under the lock of each: take the wakers of the sources that have events and of the timers due.
             let now = shared.clock.begin_turn();
+            let mut log = trace::Log::new();
             let found = match events {
                 0 => 0,
-                _ => shared.registry().dispatch(&self.events[..events], &mut self.wakers),
+                _ => shared.registry().dispatch(&self.events[..events], &mut self.wakers, &mut log),
             };
+            log.tell();
+            if asleep && notified {
+                trace::notified();
+            }
             let fired = {
                 let mut timers = shared.timers();
                 let fired = timers.fire(now, &mut self.wakers);

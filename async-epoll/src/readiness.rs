@@ -284,7 +284,7 @@ mod tests {
         pair
     }
 
-    /// BUGS.md B5: however many events pass, a stale clear never takes a newer edge away.
+    /// Bug B5: however many events pass, a stale clear never takes a newer edge away.
     #[test]
     fn clear_after_a_newer_event_keeps_it() {
         let (read, write) = registered();
@@ -306,7 +306,7 @@ mod tests {
         assert!(read.snapshot().is_ready());
     }
 
-    /// BUGS.md B7: one direction's clear leaves the other.
+    /// Bug B7: one direction's clear leaves the other.
     #[test]
     fn directions_are_cleared_apart() {
         let (read, write) = registered();
@@ -315,7 +315,7 @@ mod tests {
         assert!(!read.snapshot().is_ready() && write.snapshot().is_ready());
     }
 
-    /// BUGS.md B9: the peer's half-close is no news for a writer.
+    /// Bug B9: the peer's half-close is no news for a writer.
     #[test]
     fn rdhup_concerns_readers_only() {
         let (read, write) = registered();
@@ -325,7 +325,7 @@ mod tests {
         assert!(!write.snapshot().is_ready());
     }
 
-    /// BUGS.md B10: an error or hang-up without IN or OUT wakes both sides.
+    /// Bug B10: an error or hang-up without IN or OUT wakes both sides.
     #[test]
     fn err_and_hup_concern_both() {
         for events in [ERR, HUP] {
@@ -338,7 +338,7 @@ mod tests {
         }
     }
 
-    /// BUGS.md B8, B1: closed only from a real event, and then for good.
+    /// Bug B8, B1: closed only from a real event, and then for good.
     #[test]
     fn closed_is_sticky_and_never_guessed() {
         let (read, write) = registered();
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(format!("{readiness:?}"), r#"{"writable", "read_closed"}"#);
     }
 
-    /// DESIGN.md fact 5: the mask of events after which a short read proves nothing.
+    /// The mask of events after which a short read proves nothing.
     #[test]
     fn short_counts_are_trusted_only_in_the_usual_case() {
         for (events, trusted) in [(IN, true), (IN | OUT, true), (IN | PRI, false), (IN | RDHUP, false), (HUP, false)] {

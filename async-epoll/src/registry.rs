@@ -247,15 +247,16 @@ impl Registry {
         }
     }
 
-    /// Notes each event at its source and takes the wakers of those concerned. Returns how many sources it found.
-    pub(crate) fn dispatch(&self, events: &[epoll_event], wakers: &mut Vec<Waker>) -> usize {
+    /// Notes each event at its source and takes the wakers of those concerned. Returns how many sources it found, and
+    /// writes them down in `log`, if that is wanted.
+    pub(crate) fn dispatch(&self, events: &[epoll_event], wakers: &mut Vec<Waker>, log: &mut trace::Log) -> usize {
         let mut found = 0;
         for event in events {
             let (token, events) = (event.u64, event.events);
             let (index, generation) = split(token);
             // An unknown token is an event of a source that has gone in the meantime, or the notifier's.
             if let Some((source, _)) = self.sources.get(index).filter(|entry| entry.1 == generation) {
-                trace::event(source.fd, events);
+                log.event(source.fd, events);
                 source.dispatch(events, wakers);
                 found += 1;
             }
@@ -290,7 +291,7 @@ mod tests {
         epoll_event { events: events as u32, u64: token }
     }
 
-    /// BUGS.md A1, A11: a token of a removed source never reaches the one that has taken its place.
+    /// Bug A1, A11: a token of a removed source never reaches the one that has taken its place.
     #[test]
     fn stale_tokens_reach_nobody() {
         let mut registry = Registry::new();
@@ -304,9 +305,16 @@ mod tests {
         assert_eq!(split(token).0, split(stale).0, "the index is reused");
         second.read.set_registered();
         second.read.clear_ready(second.read.snapshot());
-        assert_eq!(registry.dispatch(&[event(stale, libc::EPOLLIN)], &mut wakers), 0);
+        assert_eq!(registry.dispatch(&[event(stale, libc::EPOLLIN)], &mut wakers, &mut trace::Log::new()), 0);
         assert!(!second.read.snapshot().is_ready());
-        assert_eq!(registry.dispatch(&[event(token, libc::EPOLLIN), event(NOTIFIER_TOKEN, 1)], &mut wakers), 1);
+        assert_eq!(
+            registry.dispatch(
+                &[event(token, libc::EPOLLIN), event(NOTIFIER_TOKEN, 1)],
+                &mut wakers,
+                &mut trace::Log::new()
+            ),
+            1
+        );
         assert!(second.read.snapshot().is_ready());
     }
 
@@ -323,7 +331,7 @@ mod tests {
         assert_eq!(registry.len(), 0);
     }
 
-    /// BUGS.md D7: several tasks on one direction; each is entered once, all are taken.
+    /// Bug D7: several tasks on one direction; each is entered once, all are taken.
     #[test]
     fn every_waiter_is_kept_once() {
         struct Nothing;

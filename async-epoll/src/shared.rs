@@ -92,6 +92,7 @@ impl Shared {
     /// Those of `epoll_ctl(2)`, and one if the reactor is gone. Nothing is left behind then.
     pub(crate) fn register(&self, registration: &Arc<Registration>, interest: Interest) -> io::Result<()> {
         self.refuse_child()?;
+        trace::add(registration.fd);
         let mut registry = self.registry();
         if registry.is_closed() {
             return Err(gone());
@@ -101,7 +102,6 @@ impl Shared {
             return Ok(());
         }
         let token = registry.insert(registration);
-        trace::add(registration.fd);
         if let Err(error) = self.epoll.add(registration.fd, interest.events(), token) {
             // The caller has its own `Arc`, so nothing foreign is dropped under the lock.
             drop(registry.remove(registration));

@@ -451,7 +451,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// BUGS.md E10, E14: random inserts, resets, cancels and steps of time, against a map.
+        /// Bug E10, E14: random inserts, resets, cancels and steps of time, against a map.
         #[test]
         fn behaves_like_an_ordered_map(operations in operations()) {
             let mut model = Model::new();
@@ -483,7 +483,7 @@ mod tests {
         }
     }
 
-    /// BEHAVIOURS.md 119: deadlines at and around the edges of slots and levels fire at their time, not before.
+    /// Behaviour 119: deadlines at and around the edges of slots and levels fire at their time, not before.
     #[test]
     fn edges_of_levels_are_exact() {
         for level in 0..LEVELS as u32 {
@@ -502,7 +502,7 @@ mod tests {
         }
     }
 
-    /// BEHAVIOURS.md 133: equal deadlines fire in order of insertion, across a cascade too.
+    /// Behaviour 133: equal deadlines fire in order of insertion, across a cascade too.
     #[test]
     fn equal_deadlines_fire_in_order_of_insertion() {
         let mut model = Model::new();

@@ -2,6 +2,9 @@
 //!
 //! Every other file calls these functions without asking for the feature; without it they are empty and vanish. The
 //! messages are the event's only field, at level `TRACE`, target `async_epoll`, in the form `epoll:ctl_add fd:4`.
+//!
+//! A subscriber is foreign code, so none of this may be called while a lock is held. What happens under a lock is
+//! written to a [`Log`] and told afterwards.
 
 use std::os::fd::RawFd;
 
@@ -10,6 +13,7 @@ mod enabled {
     use super::RawFd;
     use std::fmt;
     use std::time::Duration;
+    use tracing::level_filters::LevelFilter;
     use tracing::trace;
 
     const TARGET: &str = "async_epoll";
@@ -55,8 +59,34 @@ mod enabled {
         }
     }
 
-    pub(crate) fn event(fd: RawFd, events: u32) {
-        trace!(target: TARGET, "epoll:wait event:{} for fd:{fd}", Events(events));
+    /// Events of one turn, if anybody listens.
+    #[derive(Debug)]
+    pub(crate) struct Log(Option<Vec<(RawFd, u32)>>);
+
+    impl Log {
+        /// Asks whether anybody listens.
+        pub(crate) fn new() -> Self {
+            // Not `enabled!`: subscribers may decline a mere question that they would not decline as an event.
+            Self((LevelFilter::current() >= LevelFilter::TRACE).then(Vec::new))
+        }
+
+        /// Writes an event down.
+        pub(crate) fn event(&mut self, fd: RawFd, events: u32) {
+            if let Some(log) = &mut self.0 {
+                log.push((fd, events));
+            }
+        }
+
+        /// Tells what was written down.
+        pub(crate) fn tell(self) {
+            for (fd, events) in self.0.into_iter().flatten() {
+                trace!(target: TARGET, "epoll:wait event:{} for fd:{fd}", Events(events));
+            }
+        }
+    }
+
+    pub(crate) fn notified() {
+        trace!(target: TARGET, "epoll:wait notified");
     }
 
     pub(crate) fn timers(fired: usize) {
@@ -81,7 +111,21 @@ mod disabled {
     pub(crate) const fn add(_: RawFd) {}
     pub(crate) const fn delete(_: RawFd) {}
     pub(crate) const fn sleep(_: Option<Duration>) {}
-    pub(crate) const fn event(_: RawFd, _: u32) {}
+
+    /// Nobody listens.
+    #[derive(Debug)]
+    pub(crate) struct Log;
+
+    impl Log {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
+        pub(crate) const fn event(&mut self, _: RawFd, _: u32) {}
+
+        pub(crate) fn tell(self) {}
+    }
+    pub(crate) const fn notified() {}
     pub(crate) const fn timers(_: usize) {}
     pub(crate) const fn wake(_: usize) {}
 }

@@ -1,7 +1,7 @@
 //! What counts as an address: the async counterpart of [`std::net::ToSocketAddrs`].
 //!
 //! Numeric addresses are ready at once and take no thread and no allocation. Host names have to be looked up, which is
-//! [`resolve`](crate::resolve)'s job.
+//! the job of `resolve`.
 
 use std::fmt;
 use std::future::Future;

@@ -8,6 +8,8 @@
 //! - [`open_fds`] finds leaked descriptors.
 //! - [`p99`] is for latencies.
 
+#![allow(clippy::missing_panics_doc, reason = "a helper of a test that panics fails the test, which is its job")]
+
 mod sys;
 pub use sys::{
     SignalStorm, close_raw, fork_and_run, interrupt_this_thread, limit_open_files, move_fd_high, packet_pipe,
@@ -107,3 +109,8 @@ pub fn p99(latencies: &mut [Duration]) -> Duration {
 pub fn strict_timing() -> bool {
     std::env::var_os("STRICT_TIMING").is_some()
 }
+
+/// The program in the README is a test, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

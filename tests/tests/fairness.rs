@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tests::{p99, watchdog};
 
-/// BUGS.md C7, C18: an endless self-waker and 200 always-ready futures in one `FuturesUnordered`, beside an echo
+/// Bug C7, C18: an endless self-waker and 200 always-ready futures in one `FuturesUnordered`, beside an echo
 /// connection and a 10 ms timer.
 #[test]
 fn self_wakers_starve_nobody() {
@@ -68,7 +68,7 @@ fn self_wakers_starve_nobody() {
     assert!(tick <= Duration::from_millis(5), "{tick:?}");
 }
 
-/// BUGS.md B14: a connection that always has data yields after a bounded number of operations.
+/// Bug B14: a connection that always has data yields after a bounded number of operations.
 #[test]
 fn a_busy_socket_yields() {
     let _watchdog = watchdog(Duration::from_secs(60));
@@ -111,7 +111,7 @@ fn a_busy_socket_yields() {
     .unwrap();
 }
 
-/// BUGS.md E16: a timer beside an operation that never ends is looked at all the same.
+/// Bug E16: a timer beside an operation that never ends is looked at all the same.
 #[test]
 fn a_timer_fires_beside_a_firehose() {
     let _watchdog = watchdog(Duration::from_secs(60));
@@ -147,7 +147,7 @@ fn a_timer_fires_beside_a_firehose() {
         .unwrap();
 }
 
-/// BEHAVIOURS.md 206: tasks that yield take turns.
+/// Behaviour 206: tasks that yield take turns.
 #[test]
 fn tasks_take_turns() {
     let mut runtime = LocalRuntime::new().unwrap();

@@ -1,4 +1,4 @@
-//! A forked child shares its parent's epoll instance, and must not disturb it (BUGS.md A10).
+//! A forked child shares its parent's epoll instance, and must not disturb it (bug A10).
 //!
 //! Without the test harness: a child may only be forked while the process has one thread.
 

@@ -23,7 +23,7 @@ fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
     (LOCK.lock().unwrap_or_else(PoisonError::into_inner), watchdog(Duration::from_secs(60)))
 }
 
-/// BEHAVIOURS.md 163; reactors that come and go leave no descriptor and no mapping.
+/// Behaviour 163; reactors that come and go leave no descriptor and no mapping.
 #[test]
 fn two_thousand_reactors() {
     let _alone = alone();
@@ -38,7 +38,7 @@ fn two_thousand_reactors() {
     assert!(maps() < mappings + 100);
 }
 
-/// BUGS.md A5, A6: a registration that fails gives the descriptor back and leaves no entry.
+/// Bug A5, A6: a registration that fails gives the descriptor back and leaves no entry.
 #[test]
 fn failed_registrations_leave_nothing() {
     let _alone = alone();
@@ -93,7 +93,7 @@ fn connections_come_and_go() {
     assert_eq!((stats.task_panics, open_fds()), (0, before));
 }
 
-/// BUGS.md E14: timers that are dropped are gone at once, without a turn.
+/// Bug E14: timers that are dropped are gone at once, without a turn.
 #[test]
 fn dropped_timers_are_gone() {
     let _alone = alone();
@@ -113,7 +113,7 @@ fn dropped_timers_are_gone() {
     assert_eq!((handle.stats().timers, reactor.next_deadline()), (0, None));
 }
 
-/// BUGS.md D10: forgotten futures leak themselves, and nothing else breaks.
+/// Bug D10: forgotten futures leak themselves, and nothing else breaks.
 #[test]
 fn forgotten_futures() {
     let _alone = alone();
@@ -138,7 +138,7 @@ fn forgotten_futures() {
     assert_eq!(handle.stats().sources, 0);
 }
 
-/// BEHAVIOURS.md 10: dropping a connect that is under way leaves neither a registration nor a descriptor.
+/// Behaviour 10: dropping a connect that is under way leaves neither a registration nor a descriptor.
 #[test]
 fn a_connect_that_is_dropped_leaves_nothing() {
     let _alone = alone();
@@ -165,7 +165,7 @@ fn a_connect_that_is_dropped_leaves_nothing() {
     assert_eq!((open_fds(), runtime.handle().stats().sources), (before, 0));
 }
 
-/// BUGS.md A13: a task that owns its socket and waits on it is freed with its pool, no cycle keeps it.
+/// Bug A13: a task that owns its socket and waits on it is freed with its pool, no cycle keeps it.
 #[test]
 fn a_task_that_owns_its_socket_is_freed() {
     let _alone = alone();
@@ -179,7 +179,7 @@ fn a_task_that_owns_its_socket_is_freed() {
         .spawn_local(async move {
             let _token = token;
             let mut source = Source::new(stream).unwrap();
-            source.read(&mut [0]).await.unwrap();
+            assert_eq!(source.read(&mut [0]).await.unwrap(), 0);
         })
         .unwrap();
     runtime.run_until(tests::yield_now()).unwrap();
@@ -191,7 +191,7 @@ fn a_task_that_owns_its_socket_is_freed() {
     assert_eq!(open_fds(), before);
 }
 
-/// BUGS.md I4: sockets, timers and a reactor in thread-locals, dropped when their thread ends, in any order.
+/// Bug I4: sockets, timers and a reactor in thread-locals, dropped when their thread ends, in any order.
 #[test]
 fn thread_locals() {
     let _alone = alone();

@@ -20,7 +20,7 @@ fn source(handle: &Handle) -> (UnixStream, Source<UnixStream>) {
     (peer, Source::with_handle(stream, handle).unwrap())
 }
 
-/// BEHAVIOURS.md 161, 137: nothing to do and no time to wait; and each timeout lasts as long as the one before.
+/// Behaviour 161, 137: nothing to do and no time to wait; and each timeout lasts as long as the one before.
 #[test]
 fn empty_waits() {
     let _watchdog = watchdog(TIME);
@@ -35,7 +35,7 @@ fn empty_waits() {
     }
 }
 
-/// BUGS.md E1, E2; RELIABILITY.md row 14: extreme durations neither panic, nor return early, nor spin.
+/// Bug E1, E2; trial 14: extreme durations neither panic, nor return early, nor spin.
 #[test]
 fn extreme_timeouts() {
     let _watchdog = watchdog(TIME);
@@ -58,7 +58,7 @@ fn extreme_timeouts() {
     }
 }
 
-/// BEHAVIOURS.md 183: more events than fit in one turn are all delivered.
+/// Behaviour 183: more events than fit in one turn are all delivered.
 #[test]
 fn more_events_than_fit() {
     let _watchdog = watchdog(TIME);
@@ -84,7 +84,7 @@ fn more_events_than_fit() {
     assert!(sources.iter().all(|(_, source)| source.poll_readable(&mut cx).is_ready()));
 }
 
-/// BUGS.md A1, D1: two sources are ready in one batch; the first one's waker drops the second and registers a third,
+/// Bug A1, D1: two sources are ready in one batch; the first one's waker drops the second and registers a third,
 /// which gets the same descriptor number. The third is neither woken nor ready.
 #[test]
 fn a_reused_descriptor_number_gets_no_stale_event() {
@@ -128,7 +128,7 @@ fn a_reused_descriptor_number_gets_no_stale_event() {
     }
 }
 
-/// BUGS.md D4: the middle one of three wakers panics; the other two are woken, and the reactor goes on.
+/// Bug D4: the middle one of three wakers panics; the other two are woken, and the reactor goes on.
 #[test]
 fn a_panicking_waker_loses_nobody() {
     let _watchdog = watchdog(TIME);
@@ -153,7 +153,7 @@ fn a_panicking_waker_loses_nobody() {
     reactor.wait(Some(Duration::from_millis(1))).unwrap();
 }
 
-/// BUGS.md C13, D1, D2: wakers that come back into the reactor while it wakes them.
+/// Bug C13, D1, D2: wakers that come back into the reactor while it wakes them.
 #[test]
 fn wakers_may_use_the_reactor() {
     let _watchdog = watchdog(TIME);
@@ -194,7 +194,7 @@ fn wakers_may_use_the_reactor() {
     }
 }
 
-/// BUGS.md E12; BEHAVIOURS.md 130, 131: a timer's waker drops and resets others that are due in the same batch.
+/// Bug E12; behaviour 130, 131: a timer's waker drops and resets others that are due in the same batch.
 #[test]
 fn timers_changed_in_their_own_batch() {
     let _watchdog = watchdog(TIME);
@@ -229,7 +229,7 @@ fn timers_changed_in_their_own_batch() {
     assert!(others.iter_mut().all(|other| matches!(other.poll_unpin(&mut cx), Poll::Ready(Ok(())))));
 }
 
-/// BEHAVIOURS.md 165, 167, 173: the same descriptor twice, and again after it was taken out.
+/// Behaviour 165, 167, 173: the same descriptor twice, and again after it was taken out.
 #[test]
 fn registering_twice_is_an_error() {
     let _watchdog = watchdog(TIME);
@@ -248,7 +248,7 @@ fn registering_twice_is_an_error() {
     assert!(again.readiness().is_readable(), "what is there already makes an event");
 }
 
-/// BEHAVIOURS.md 169: registered by another thread while the reactor waits.
+/// Behaviour 169: registered by another thread while the reactor waits.
 #[test]
 fn registering_during_a_wait() {
     let _watchdog = watchdog(TIME);
@@ -290,7 +290,7 @@ fn an_earlier_timer_from_another_thread() {
     drop(thread.join().unwrap());
 }
 
-/// BEHAVIOURS.md 186: no event after a source is gone, even if one was queued.
+/// Behaviour 186: no event after a source is gone, even if one was queued.
 #[test]
 fn no_event_after_the_source_is_gone() {
     let _watchdog = watchdog(TIME);

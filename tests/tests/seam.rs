@@ -34,14 +34,14 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// BEHAVIOURS.md 199, 201: with nothing to do, `run` returns at once.
+/// Behaviour 199, 201: with nothing to do, `run` returns at once.
 #[test]
 fn run_returns_at_once_when_there_is_nothing() {
     let _watchdog = watchdog(TIME);
     LocalRuntime::new().unwrap().run().unwrap();
 }
 
-/// BUGS.md C9: `run` returns when the last task has ended, however they spawned each other.
+/// Bug C9: `run` returns when the last task has ended, however they spawned each other.
 #[test]
 fn run_returns_when_the_last_task_has_ended() {
     let _watchdog = watchdog(TIME);
@@ -97,7 +97,7 @@ fn tasks_spawned_before_the_first_run_are_polled_first() {
     assert!(polled.get());
 }
 
-/// BUGS.md C11, C16; BEHAVIOURS.md 219: spawned by a task, by a waker that the reactor wakes, or by a destructor, a task
+/// Bug C11, C16; behaviour 219: spawned by a task, by a waker that the reactor wakes, or by a destructor, a task
 /// is polled before the loop blocks.
 #[test]
 fn spawns_from_anywhere_are_polled_before_the_next_wait() {
@@ -205,12 +205,12 @@ fn a_panic_behind_a_remote_handle_goes_to_its_owner() {
     }));
     assert_eq!(joined.unwrap_err().downcast_ref(), Some(&42_i32));
     assert_eq!(reactor.handle().stats().task_panics, 0, "the wrapper never saw it");
-    // BEHAVIOURS.md 218: after a panic of the main future, pool and reactor go on.
+    // Behaviour 218: after a panic of the main future, pool and reactor go on.
     assert_eq!(reactor.run_until(&mut pool, async { 1 }).unwrap(), 1);
     reactor.run(&mut pool).unwrap();
 }
 
-/// BUGS.md C12, F18: of a hundred tasks one panics in poll, and two in a destructor; the others finish.
+/// Bug C12, F18: of a hundred tasks one panics in poll, and two in a destructor; the others finish.
 #[test]
 fn panics_stay_with_their_task() {
     let _watchdog = watchdog(TIME);
@@ -352,7 +352,7 @@ fn wakes_at_odd_moments() {
     reactor.wait(Some(Duration::from_millis(1))).unwrap();
 }
 
-/// BEHAVIOURS.md 209: no poll without a wake, none after `Ready`.
+/// Behaviour 209: no poll without a wake, none after `Ready`.
 #[test]
 fn no_needless_polls() {
     let _watchdog = watchdog(TIME);
@@ -399,7 +399,7 @@ fn nested_futures_unordered() {
     assert_eq!(sum.get(), 199 * 200 / 2);
 }
 
-/// DESIGN.md fact 2: ready tasks are polled in linear time, whether they were there when the turn began, or are spawned
+/// Ready tasks are polled in linear time, whether they were there when the turn began, or are spawned
 /// in it, or keep waking themselves.
 #[test]
 fn eight_thousand_ready_tasks_stay_linear() {
@@ -496,7 +496,7 @@ fn wakes_in_flight_are_no_wrong_pool() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// BUGS.md C10; BEHAVIOURS.md 205: running or waiting inside a task is refused in plain words, and nothing breaks.
+/// Bug C10; behaviour 205: running or waiting inside a task is refused in plain words, and nothing breaks.
 #[test]
 fn nesting_is_an_error_that_says_so() {
     let _watchdog = watchdog(TIME);
@@ -520,7 +520,7 @@ fn nesting_is_an_error_that_says_so() {
     runtime.run().unwrap();
 }
 
-/// BUGS.md C15: the main future is woken by a task of the same pass.
+/// Bug C15: the main future is woken by a task of the same pass.
 #[test]
 fn the_main_future_woken_by_a_task() {
     let _watchdog = watchdog(TIME);
@@ -538,7 +538,7 @@ fn the_main_future_woken_by_a_task() {
     assert_eq!(reactor.handle().stats().sleeps, 0);
 }
 
-/// BEHAVIOURS.md 197, 215: what has not finished stays, and is dropped with the pool, where it may use the reactor.
+/// Behaviour 197, 215: what has not finished stays, and is dropped with the pool, where it may use the reactor.
 #[test]
 fn leftovers_stay_and_are_dropped_with_the_runtime() {
     let _watchdog = watchdog(TIME);

@@ -6,7 +6,7 @@ use futures::io::{AsyncReadExt, AsyncWriteExt};
 use std::time::{Duration, Instant};
 use tests::{interrupt_this_thread, watchdog};
 
-/// BUGS.md E7, C20, G5, I1; BEHAVIOURS.md 182: a signal every millisecond neither ends a wait, nor makes a timer early or
+/// Bug E7, C20, G5, I1; behaviour 182: a signal every millisecond neither ends a wait, nor makes a timer early or
 /// late, nor shows up as an error of a socket.
 #[test]
 fn a_storm_of_signals_changes_nothing() {

@@ -26,7 +26,7 @@ fn later<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> std::th
     })
 }
 
-/// BUGS.md A7; BEHAVIOURS.md 173: what epoll refuses comes back with an error that says why, and is usable.
+/// Bug A7; behaviour 173: what epoll refuses comes back with an error that says why, and is usable.
 #[test]
 fn files_that_are_always_ready_are_refused_and_given_back() {
     let runtime = LocalRuntime::new().unwrap();
@@ -78,7 +78,7 @@ fn unix_streams() {
     });
 }
 
-/// BUGS.md B3: a Unix message that carries a descriptor splits reads; what follows is not forgotten.
+/// Bug B3: a Unix message that carries a descriptor splits reads; what follows is not forgotten.
 #[test]
 fn unix_messages_with_descriptors_split_reads() {
     let _watchdog = watchdog(TIME);
@@ -95,7 +95,7 @@ fn unix_messages_with_descriptors_split_reads() {
     });
 }
 
-/// BUGS.md B10, kernel fact p: a pipe whose other end closes, seen by reader and writer.
+/// Bug B10, kernel fact p: a pipe whose other end closes, seen by reader and writer.
 #[test]
 fn pipes() {
     let _watchdog = watchdog(TIME);
@@ -122,7 +122,7 @@ fn pipes() {
     });
 }
 
-/// BUGS.md B4: packets in a pipe are read one by one, so a short read does not mean "drained".
+/// Bug B4: packets in a pipe are read one by one, so a short read does not mean "drained".
 #[test]
 fn packet_pipes() {
     let _watchdog = watchdog(TIME);
@@ -146,7 +146,7 @@ fn packet_pipes() {
     });
 }
 
-/// BEHAVIOURS.md 114: a child's standard output, by way of a file.
+/// Behaviour 114: a child's standard output, by way of a file.
 #[test]
 fn output_of_a_child() {
     let _watchdog = watchdog(TIME);
@@ -182,7 +182,7 @@ fn any_operation_by_read_with() {
     std::fs::remove_file(path).unwrap();
 }
 
-/// BUGS.md B16, B17: an operation that meets `WouldBlock` is noted, and waits for something new.
+/// Bug B16, B17: an operation that meets `WouldBlock` is noted, and waits for something new.
 #[test]
 fn try_io_notes_would_block() {
     let _watchdog = watchdog(TIME);
@@ -215,7 +215,7 @@ fn try_io_notes_would_block() {
     });
 }
 
-/// BEHAVIOURS.md 58, 170, 185: each change makes one event, nothing is repeated.
+/// Behaviour 58, 170, 185: each change makes one event, nothing is repeated.
 #[test]
 fn edges_come_once() {
     let _watchdog = watchdog(TIME);
@@ -281,7 +281,7 @@ fn interests() {
     });
 }
 
-/// BEHAVIOURS.md 177: many tasks wait on one direction, in both forms; all are woken.
+/// Behaviour 177: many tasks wait on one direction, in both forms; all are woken.
 #[test]
 fn all_waiters_are_woken() {
     let _watchdog = watchdog(TIME);
@@ -309,7 +309,7 @@ fn all_waiters_are_woken() {
     assert!(polls <= 2 * 100 + 10, "{polls} polls");
 }
 
-/// BUGS.md A4: a descriptor closed behind our back is an error of the next operation, and leaves no entry.
+/// Bug A4: a descriptor closed behind our back is an error of the next operation, and leaves no entry.
 #[test]
 fn closed_behind_our_back() {
     let _watchdog = watchdog(TIME);

@@ -131,8 +131,8 @@ fn calls_of_an_echo_server(rounds: usize) -> BTreeMap<String, usize> {
     counts(&report)
 }
 
-/// At 64 connections at most 2.2 system calls per request (BENCHMARKS.md E2 asks 2.10), and one `epoll_ctl` per
-/// connection (BUGS.md B22; RELIABILITY.md row 28).
+/// At 64 connections at most 2.2 system calls per request (the goal is 2.10), and one `epoll_ctl` per
+/// connection (bug B22; trial 28).
 #[test]
 #[ignore = "needs strace"]
 fn system_calls_of_an_echo_server() {
@@ -180,7 +180,8 @@ fn everything() {
                     let mut received = vec![0; size];
                     let (mut reader, mut writer) = (&stream, &stream);
                     let (read, written) = futures::join!(reader.read_exact(&mut received), writer.write_all(&sent));
-                    (read.unwrap(), written.unwrap());
+                    read.unwrap();
+                    written.unwrap();
                     assert_eq!(sent, received);
                 }
                 stream.close().await.unwrap();
@@ -205,7 +206,7 @@ fn everything() {
     assert_eq!(open_fds(), before);
 }
 
-/// BUGS.md G5, I1, C20; RELIABILITY.md row 4: every call that may be interrupted is, now and then, and nobody notices.
+/// Bug G5, I1, C20; trial 4: every call that may be interrupted is, now and then, and nobody notices.
 #[test]
 #[ignore = "needs strace"]
 fn interrupted_calls_do_not_show() {
@@ -216,7 +217,7 @@ fn interrupted_calls_do_not_show() {
     // whose effect is real is tried: the call is delayed and hit by a signal in tests/signals.rs.
 }
 
-/// BUGS.md C21: kernels, sandboxes and valgrind that do not know `epoll_pwait2`.
+/// Bug C21: kernels, sandboxes and valgrind that do not know `epoll_pwait2`.
 #[test]
 #[ignore = "needs strace"]
 fn without_epoll_pwait2() {
@@ -232,7 +233,7 @@ fn without_wipe_on_fork() {
     inject("madvise:error=EINVAL", "everything");
 }
 
-/// BUGS.md I3: a reactor that cannot be made leaves nothing.
+/// Bug I3: a reactor that cannot be made leaves nothing.
 #[test]
 #[ignore = "needs strace"]
 fn reactors_that_cannot_be_made() {
@@ -271,7 +272,7 @@ fn registering_fails() {
     assert_eq!((handle.stats().sources, open_fds()), (0, before));
 }
 
-/// BUGS.md A5, A6; RELIABILITY.md row 6.
+/// Bug A5, A6; trial 6.
 #[test]
 #[ignore = "needs strace"]
 fn registrations_that_fail() {
@@ -300,7 +301,7 @@ fn accepting_fails() {
     .unwrap();
 }
 
-/// BUGS.md F2; RELIABILITY.md row 5: errors of one connection are passed over, shortages are waited out.
+/// Bug F2; trial 5: errors of one connection are passed over, shortages are waited out.
 #[test]
 #[ignore = "needs strace"]
 fn accept_errors_do_not_end_the_stream() {
@@ -347,7 +348,7 @@ fn waiting_fails() {
     assert_eq!(errors, 1);
 }
 
-/// BUGS.md C20.
+/// Bug C20.
 #[test]
 #[ignore = "needs strace"]
 fn errors_of_the_wait_are_returned() {

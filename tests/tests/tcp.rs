@@ -45,7 +45,7 @@ fn reset(stream: std::net::TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// BEHAVIOURS.md 1, 7, 18: addresses are real, and mirror each other.
+/// Behaviour 1, 7, 18: addresses are real, and mirror each other.
 #[test]
 fn addresses_mirror_each_other() {
     let _watchdog = watchdog(TIME);
@@ -60,7 +60,7 @@ fn addresses_mirror_each_other() {
     });
 }
 
-/// BEHAVIOURS.md 2.
+/// Behaviour 2.
 #[test]
 fn ipv6_works_too() {
     let _watchdog = watchdog(TIME);
@@ -76,7 +76,7 @@ fn ipv6_works_too() {
     });
 }
 
-/// BEHAVIOURS.md 5: everything that counts as an address.
+/// Behaviour 5: everything that counts as an address.
 #[test]
 fn addresses_of_every_kind() {
     let _watchdog = watchdog(TIME);
@@ -98,7 +98,7 @@ fn addresses_of_every_kind() {
     });
 }
 
-/// BEHAVIOURS.md 6: the first address that answers wins; if none does, the last error is given. Nonsense is refused.
+/// Behaviour 6: the first address that answers wins; if none does, the last error is given. Nonsense is refused.
 #[test]
 fn several_addresses_and_bad_ones() {
     let _watchdog = watchdog(TIME);
@@ -118,7 +118,7 @@ fn several_addresses_and_bad_ones() {
     });
 }
 
-/// BEHAVIOURS.md 3: a busy port.
+/// Behaviour 3: a busy port.
 #[test]
 fn a_busy_port_is_addr_in_use() {
     block_on(async {
@@ -145,7 +145,7 @@ fn outside_a_reactor_there_is_an_error_that_says_what_to_do() {
     }
 }
 
-/// BUGS.md F13; BEHAVIOURS.md 9: a refused connection is an error, also when a handle is passed.
+/// Bug F13; behaviour 9: a refused connection is an error, also when a handle is passed.
 #[test]
 fn a_refused_connection_is_an_error() {
     let _watchdog = watchdog(TIME);
@@ -163,7 +163,7 @@ fn a_refused_connection_is_an_error() {
     assert_eq!(runtime.handle().stats().sources, 0);
 }
 
-/// BEHAVIOURS.md 17; BUGS.md F17, I2: accepted and connected sockets are non-blocking and close-on-exec.
+/// Behaviour 17; bug F17, I2: accepted and connected sockets are non-blocking and close-on-exec.
 #[test]
 fn descriptors_are_nonblocking_and_close_on_exec() {
     block_on(async {
@@ -181,7 +181,7 @@ fn descriptors_are_nonblocking_and_close_on_exec() {
     });
 }
 
-/// BEHAVIOURS.md 22, 23: options.
+/// Behaviour 22, 23: options.
 #[test]
 fn nodelay_is_off_unless_set() {
     block_on(async {
@@ -192,7 +192,7 @@ fn nodelay_is_off_unless_set() {
     });
 }
 
-/// A megabyte both ways at once, through references to one stream; BEHAVIOURS.md 30, 53.
+/// A megabyte both ways at once, through references to one stream; behaviour 30, 53.
 #[test]
 fn a_megabyte_both_ways() {
     let _watchdog = watchdog(TIME);
@@ -222,7 +222,7 @@ fn a_megabyte_both_ways() {
     assert!(received.unwrap() == *data);
 }
 
-/// BEHAVIOURS.md 33, 34; many slices, empty ones among them, in order and none lost.
+/// Behaviour 33, 34; many slices, empty ones among them, in order and none lost.
 #[test]
 fn vectored_reads_and_writes() {
     let _watchdog = watchdog(TIME);
@@ -249,7 +249,7 @@ fn vectored_reads_and_writes() {
     });
 }
 
-/// BUGS.md G6: nothing asked for is nothing done, at once, whatever the state of the connection.
+/// Bug G6: nothing asked for is nothing done, at once, whatever the state of the connection.
 #[test]
 fn empty_operations_return_at_once() {
     let _watchdog = watchdog(TIME);
@@ -265,7 +265,7 @@ fn empty_operations_return_at_once() {
     });
 }
 
-/// BUGS.md G1, G2; BEHAVIOURS.md 43, 46, 47: close sends an end of file, once; we may read on; after a reset it is fine.
+/// Bug G1, G2; behaviour 43, 46, 47: close sends an end of file, once; we may read on; after a reset it is fine.
 #[test]
 fn close_is_an_idempotent_half_close() {
     let _watchdog = watchdog(TIME);
@@ -291,7 +291,7 @@ fn close_is_an_idempotent_half_close() {
     });
 }
 
-/// BUGS.md B1; BEHAVIOURS.md 41, 51: data and end of file in one event, read with a larger buffer.
+/// Bug B1; behaviour 41, 51: data and end of file in one event, read with a larger buffer.
 #[test]
 fn data_with_an_end_of_file_is_read_to_its_end() {
     let _watchdog = watchdog(TIME);
@@ -323,7 +323,7 @@ fn data_with_an_end_of_file_is_read_to_its_end() {
     });
 }
 
-/// BUGS.md B2: a short read at the urgent mark does not mean "drained".
+/// Bug B2: a short read at the urgent mark does not mean "drained".
 #[test]
 fn urgent_data_does_not_hide_what_follows() {
     let _watchdog = watchdog(TIME);
@@ -382,7 +382,7 @@ fn short_reads_never_lose_an_edge() {
     });
 }
 
-/// BEHAVIOURS.md 37 to 39, 42: the peer goes away while we wait.
+/// Behaviour 37 to 39, 42: the peer goes away while we wait.
 #[test]
 fn a_peer_that_goes_away_wakes_reader_and_writer() {
     let _watchdog = watchdog(TIME);
@@ -419,7 +419,7 @@ fn a_peer_that_goes_away_wakes_reader_and_writer() {
     });
 }
 
-/// BUGS.md B9: a writer that is blocked does not spin when the peer closes its side; BEHAVIOURS.md 49, 50.
+/// Bug B9: a writer that is blocked does not spin when the peer closes its side; behaviour 49, 50.
 #[test]
 fn a_half_closed_peer_does_not_make_a_writer_spin() {
     let _watchdog = watchdog(TIME);
@@ -462,7 +462,7 @@ impl WritableAgain for TcpStream {
     }
 }
 
-/// BUGS.md B11: a reset connection that nobody reads burns no CPU.
+/// Bug B11: a reset connection that nobody reads burns no CPU.
 #[test]
 fn a_reset_connection_does_not_spin() {
     let _watchdog = watchdog(TIME);
@@ -477,7 +477,7 @@ fn a_reset_connection_does_not_spin() {
     });
 }
 
-/// BUGS.md D6, D7: reader and writer on one socket, and two readers: all are woken.
+/// Bug D6, D7: reader and writer on one socket, and two readers: all are woken.
 #[test]
 fn several_tasks_on_one_stream() {
     let _watchdog = watchdog(TIME);
@@ -510,7 +510,7 @@ fn several_tasks_on_one_stream() {
     assert_eq!(ended.get(), 3);
 }
 
-/// BEHAVIOURS.md 13, 14: no poll of the listener without a connection, two for one.
+/// Behaviour 13, 14: no poll of the listener without a connection, two for one.
 #[test]
 fn accepting_polls_no_more_than_needed() {
     let _watchdog = watchdog(TIME);
@@ -542,7 +542,7 @@ fn accepting_polls_no_more_than_needed() {
         .unwrap();
 }
 
-/// BUGS.md B13; BEHAVIOURS.md 15: a hundred queued connections, fifty tasks that accept: all are accepted.
+/// Bug B13; behaviour 15: a hundred queued connections, fifty tasks that accept: all are accepted.
 #[test]
 fn no_queued_connection_is_forgotten() {
     let _watchdog = watchdog(TIME);
@@ -575,7 +575,7 @@ fn no_queued_connection_is_forgotten() {
         .unwrap();
 }
 
-/// BUGS.md F19: an accept that is dropped loses no connection.
+/// Bug F19: an accept that is dropped loses no connection.
 #[test]
 fn a_cancelled_accept_loses_nothing() {
     let _watchdog = watchdog(TIME);
@@ -600,7 +600,7 @@ fn a_cancelled_accept_loses_nothing() {
     });
 }
 
-/// A reset while the connection waits in the queue: accepted all the same, and the listener goes on. BUGS.md F2.
+/// A reset while the connection waits in the queue: accepted all the same, and the listener goes on. bug F2.
 #[test]
 fn connections_reset_in_the_queue_do_not_end_the_stream() {
     let _watchdog = watchdog(TIME);
@@ -619,7 +619,7 @@ fn connections_reset_in_the_queue_do_not_end_the_stream() {
     });
 }
 
-/// The listener and its streams convert to and from those of std; BUGS.md A3, BEHAVIOURS.md 26, 27.
+/// The listener and its streams convert to and from those of std; bug A3, behaviour 26, 27.
 #[test]
 fn conversions_both_ways() {
     let _watchdog = watchdog(TIME);
@@ -663,7 +663,7 @@ fn conversions_both_ways() {
     assert_eq!(runtime.handle().stats().sources, 0);
 }
 
-/// BUGS.md A12, A13: the reactor dropped first. What waits is woken and fails, as does everything later; nothing panics.
+/// Bug A12, A13: the reactor dropped first. What waits is woken and fails, as does everything later; nothing panics.
 #[test]
 fn a_reactor_that_is_dropped_first() {
     let _watchdog = watchdog(TIME);
@@ -697,7 +697,7 @@ fn a_reactor_that_is_dropped_first() {
     assert!(TcpListener::from_std(late, &handle).is_err());
 }
 
-/// BUGS.md G4: with the default action for SIGPIPE, writing to a closed connection must not kill the process. Run in a
+/// Bug G4: with the default action for SIGPIPE, writing to a closed connection must not kill the process. Run in a
 /// child, since Rust programs ignore the signal from the start.
 #[test]
 fn no_sigpipe() {
@@ -729,7 +729,7 @@ fn no_sigpipe() {
     });
 }
 
-/// BUGS.md F1: out of descriptors. `incoming` pauses instead of spinning, and goes on when there are some again.
+/// Bug F1: out of descriptors. `incoming` pauses instead of spinning, and goes on when there are some again.
 #[test]
 fn out_of_descriptors() {
     const CHILD: &str = "TEST_EMFILE_CHILD";
@@ -792,7 +792,7 @@ fn polled_by_hand() {
     }
 }
 
-/// Two runtimes on two threads exchange bytes; BEHAVIOURS.md 222.
+/// Two runtimes on two threads exchange bytes; behaviour 222.
 #[test]
 fn two_runtimes_on_two_threads() {
     let _watchdog = watchdog(TIME);

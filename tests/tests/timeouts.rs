@@ -31,7 +31,7 @@ fn everywhere(test: impl AsyncFn()) {
     assert_eq!(runtime.handle().stats().timers, 0, "left armed");
 }
 
-/// BEHAVIOURS.md 138 to 142, 150: what is ready is `Ok` even if the time is up; what is not is `Err` when it is.
+/// Behaviour 138 to 142, 150: what is ready is `Ok` even if the time is up; what is not is `Err` when it is.
 #[test]
 fn the_outcomes() {
     everywhere(async || {
@@ -56,7 +56,7 @@ fn the_outcomes() {
     });
 }
 
-/// BUGS.md E1; BEHAVIOURS.md 127, 143: extreme durations neither panic nor fire.
+/// Bug E1; behaviour 127, 143: extreme durations neither panic nor fire.
 #[test]
 fn extremes_mean_never() {
     everywhere(async || {
@@ -75,7 +75,7 @@ fn extremes_mean_never() {
     });
 }
 
-/// BEHAVIOURS.md 149: nested, the shorter wins.
+/// Behaviour 149: nested, the shorter wins.
 #[test]
 fn nested() {
     everywhere(async || {
@@ -84,7 +84,7 @@ fn nested() {
     });
 }
 
-/// BEHAVIOURS.md 118, 121 to 123, 137: reset to earlier, to later, after completion.
+/// Behaviour 118, 121 to 123, 137: reset to earlier, to later, after completion.
 #[test]
 fn resets() {
     everywhere(async || {
@@ -194,7 +194,7 @@ fn a_sleep_outlives_its_reactor() {
     assert!(begin.elapsed() >= 5 * SHORT);
 }
 
-/// BEHAVIOURS.md 125, 126: polled by another task than before, it wakes that one.
+/// Behaviour 125, 126: polled by another task than before, it wakes that one.
 #[test]
 fn the_last_poller_is_woken() {
     let _watchdog = watchdog(TIME);
@@ -209,7 +209,7 @@ fn the_last_poller_is_woken() {
     assert!(timer.poll_unpin(&mut Context::from_waker(&one)).is_ready());
 }
 
-/// BUGS.md E16: an inner future that wakes itself for ever does not defeat its timeout, on a reactor or in a plain pool.
+/// Bug E16: an inner future that wakes itself for ever does not defeat its timeout, on a reactor or in a plain pool.
 #[test]
 fn a_self_waking_inner_future_times_out() {
     everywhere(async || {
@@ -223,7 +223,7 @@ fn a_self_waking_inner_future_times_out() {
     });
 }
 
-/// BEHAVIOURS.md 146: the inner future can be had back, and is dropped promptly otherwise.
+/// Behaviour 146: the inner future can be had back, and is dropped promptly otherwise.
 #[test]
 fn the_inner_future_afterwards() {
     everywhere(async || {
@@ -241,7 +241,7 @@ fn the_inner_future_afterwards() {
     });
 }
 
-/// BUGS.md E4: never early. Ten thousand timers of all lengths, together.
+/// Bug E4: never early. Ten thousand timers of all lengths, together.
 #[test]
 fn never_early() {
     let _watchdog = watchdog(TIME);
@@ -264,7 +264,7 @@ fn never_early() {
     assert_eq!((fired.get(), runtime.handle().stats().task_panics), (10_000, 0));
 }
 
-/// BUGS.md E3; BEHAVIOURS.md 117, 129: sub-millisecond timers one after the other: neither lost nor a busy loop.
+/// Bug E3; behaviour 117, 129: sub-millisecond timers one after the other: neither lost nor a busy loop.
 #[test]
 fn many_short_timers_do_not_spin() {
     let _watchdog = watchdog(TIME);

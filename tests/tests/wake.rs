@@ -27,7 +27,7 @@ fn check(name: &str, mut latencies: Vec<Duration>) {
     assert!(slow == 0 || !strict_timing(), "{slow} of {WAKES} took longer than {LIMIT:?}");
 }
 
-/// BUGS.md C1: a message from another thread, sent while the loop sleeps.
+/// Bug C1: a message from another thread, sent while the loop sleeps.
 #[test]
 fn channel_messages_end_the_wait() {
     let _watchdog = watchdog(Duration::from_secs(60));
@@ -145,7 +145,7 @@ fn the_naive_loop_misses_the_wake() {
     assert_eq!(received.load(Ordering::SeqCst), 1, "only now");
 }
 
-/// BUGS.md C2: very many wakes at random moments, none lost. A lost one would hang, since nothing else ends the wait.
+/// Bug C2: very many wakes at random moments, none lost. A lost one would hang, since nothing else ends the wait.
 #[test]
 fn many_wakes_from_four_threads_are_all_seen() {
     const THREADS: usize = 4;
@@ -182,7 +182,7 @@ fn many_wakes_from_four_threads_are_all_seen() {
     assert!(stats.remote_wakes <= stats.sleeps + 1, "{stats:?}");
 }
 
-/// BEHAVIOURS.md 178 to 181: notifications before a wait count as one, end it at once, and are used up.
+/// Behaviour 178 to 181: notifications before a wait count as one, end it at once, and are used up.
 #[test]
 fn notify_ends_the_next_wait_once() {
     let _watchdog = watchdog(Duration::from_secs(60));
@@ -196,7 +196,7 @@ fn notify_ends_the_next_wait_once() {
     assert_eq!(handle.stats().remote_wakes, 0, "nobody slept, so nobody wrote");
 }
 
-/// BUGS.md C6: the eventfd is never read; after a remote wake the next wait sleeps all the same, without spinning.
+/// Bug C6: the eventfd is never read; after a remote wake the next wait sleeps all the same, without spinning.
 #[test]
 fn a_used_wake_does_not_spin() {
     let _watchdog = watchdog(Duration::from_secs(60));
@@ -217,7 +217,7 @@ fn a_used_wake_does_not_spin() {
     assert_eq!(reactor.handle().stats().remote_wakes, 3);
 }
 
-/// BUGS.md C5, D11: wakers outlive task, pool and reactor, and may be called by anybody then.
+/// Bug C5, D11: wakers outlive task, pool and reactor, and may be called by anybody then.
 #[test]
 fn wakers_outlive_everything() {
     let _watchdog = watchdog(Duration::from_secs(60));

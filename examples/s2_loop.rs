@@ -1,0 +1,85 @@
+//! Lesson 2: the loop, written by hand.
+//!
+//! ```sh
+//! cargo run --example s2_loop             # ends by itself
+//! cargo run --example s2_loop -- --trace  # and shows when the reactor sleeps
+//! ```
+//!
+//! The idea: two parts take turns on one thread. The *pool* polls tasks until none can go on; the *reactor* sleeps until
+//! the kernel, a timer or another thread has something for one of them. Each task below waits for one of these three,
+//! and one sleep serves all.
+
+use async_epoll::{Handle, Reactor, Source, Timer};
+use examples::{exit_code, say, trace};
+use futures::AsyncReadExt;
+use futures::channel::oneshot;
+use futures::executor::LocalPool;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    exit_code(run())
+}
+
+fn run() -> io::Result<()> {
+    if std::env::args().any(|arg| arg == "--trace") {
+        trace::print();
+    }
+    let mut pool = LocalPool::new();
+    let mut reactor = Reactor::new()?;
+    let spawner = reactor.spawner(&pool);
+    let handle = reactor.handle();
+
+    // Another thread will do two things: send through a channel, and write to a socket.
+    let (sender, receiver) = oneshot::channel();
+    let (mut far, near) = UnixStream::pair()?;
+    let helper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        let _ = sender.send("a message");
+        thread::sleep(Duration::from_millis(20));
+        far.write_all(b"a line\n")
+    });
+
+    // Waits for the clock.
+    spawner.spawn_local(report("timer", after(Duration::from_millis(10), handle.clone()))).map_err(io::Error::other)?;
+    // Waits for a waker that is called on another thread: an eventfd ends the reactor's sleep.
+    let message = async { receiver.await.map(String::from).map_err(io::Error::other) };
+    spawner.spawn_local(report("channel", message)).map_err(io::Error::other)?;
+    // Waits for the kernel: epoll says when the socket is readable.
+    let near = Source::with_handle(near, &handle)?;
+    spawner.spawn_local(report("socket", read_all(near))).map_err(io::Error::other)?;
+
+    // The loop.
+    loop {
+        // 1. Poll every task that was woken, until none can go on.
+        pool.run_until_stalled();
+        if spawner.live_tasks() == 0 {
+            break;
+        }
+        // 2. Sleep until there is a reason to poll again. It does not sleep while a task is ready.
+        reactor.wait(None)?;
+    }
+    helper.join().expect("the helper does not panic")
+}
+
+/// Prints what a task got.
+async fn report(name: &str, task: impl Future<Output = io::Result<String>>) {
+    match task.await {
+        Ok(text) => say(&format!("{name}: {}", text.trim_end())),
+        Err(error) => say(&format!("{name} failed: {error}")),
+    }
+}
+
+async fn after(duration: Duration, handle: Handle) -> io::Result<String> {
+    Timer::after(duration, &handle).await?;
+    Ok(format!("{duration:?} have passed"))
+}
+
+async fn read_all(mut socket: Source<UnixStream>) -> io::Result<String> {
+    let mut text = String::new();
+    socket.read_to_string(&mut text).await?;
+    Ok(text)
+}
