@@ -219,9 +219,11 @@ impl LoopState {
             Some(hook) => hook(panic),
             None => drop(panic),
         }));
-        // The payload of a hook that panics may panic again when dropped; that is where we stop caring.
-        if let Err(payload) = handed_over {
-            std::mem::forget(payload);
+        // A payload may panic when it is dropped, and so on; the third one is where we stop caring.
+        if let Err(payload) = handed_over.map_err(AssertUnwindSafe) {
+            if let Err(worse) = catch_unwind(move || drop(payload)) {
+                std::mem::forget(worse);
+            }
         }
     }
 
