@@ -1,0 +1,193 @@
+//! The command line, parsed by hand: a dozen words need no parser of their own.
+//!
+//! [`Service`] and [`Target`] are also what the conductor wants of its children; they turn themselves back into
+//! arguments, so that the two directions stand side by side.
+
+use crate::cases::{self, Case, Effort};
+use crate::servers::Peer;
+use std::str::FromStr;
+
+/// What `--help` prints.
+pub(crate) const USAGE: &str = "\
+usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table for each case
+       benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
+
+  CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory, or `all`
+  --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
+  --pairs N  interleaved rounds of E1 (25 are needed for a claim)
+
+The parts, which `run` starts by itself:
+       benches serve ours|raw|tokio [--port P] [--connections N] [--defer-accept] [--close-first]
+       benches load echo|connect --port P --connections N --size BYTES [--close-first]";
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Help,
+    Run(Run),
+    Serve(Service),
+    Load(Target),
+}
+
+/// Cases to measure.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) cases: Vec<&'static Case>,
+    pub(crate) effort: Effort,
+    /// Every case was asked for, so the results are written to files.
+    pub(crate) all: bool,
+}
+
+/// What a server does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Service {
+    pub(crate) peer: Peer,
+    /// 0 for any free port.
+    pub(crate) port: u16,
+    /// The server ends after so many connections; `None` to serve until killed.
+    pub(crate) connections: Option<u64>,
+    /// Set `TCP_DEFER_ACCEPT` on the listener.
+    pub(crate) defer_accept: bool,
+    /// Close after the first answer instead of waiting for the client to.
+    pub(crate) close_first: bool,
+}
+
+impl Service {
+    /// Echoes on any port until killed.
+    pub(crate) fn new(peer: Peer) -> Self {
+        Self { peer, port: 0, connections: None, defer_accept: false, close_first: false }
+    }
+
+    /// The command line that asks for this.
+    pub(crate) fn to_args(self) -> Vec<String> {
+        let mut args = vec!["serve".into(), self.peer.to_string(), "--port".into(), self.port.to_string()];
+        if let Some(connections) = self.connections {
+            args.extend(["--connections".into(), connections.to_string()]);
+        }
+        args.extend(self.defer_accept.then(|| "--defer-accept".into()));
+        args.extend(self.close_first.then(|| "--close-first".into()));
+        args
+    }
+}
+
+/// What a load generator does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    /// A connection per request, instead of many requests over each connection.
+    pub(crate) connect: bool,
+    /// Where the server listens, on 127.0.0.1.
+    pub(crate) port: u16,
+    /// How many at a time.
+    pub(crate) connections: usize,
+    /// Bytes of a request and of its answer.
+    pub(crate) size: usize,
+    /// The server closes first, after its answer.
+    pub(crate) close_first: bool,
+}
+
+impl Target {
+    /// The command line that asks for this.
+    pub(crate) fn to_args(self) -> Vec<String> {
+        let mut args = vec!["load".into(), if self.connect { "connect" } else { "echo" }.into()];
+        args.extend(["--port".into(), self.port.to_string(), "--connections".into(), self.connections.to_string()]);
+        args.extend(["--size".into(), self.size.to_string()]);
+        args.extend(self.close_first.then(|| "--close-first".into()));
+        args
+    }
+}
+
+/// Every flag there is, before it is known which command it belongs to.
+#[derive(Default)]
+struct Flags {
+    words: Vec<String>,
+    quick: bool,
+    pairs: Option<usize>,
+    port: Option<u16>,
+    connections: Option<u64>,
+    size: Option<usize>,
+    defer_accept: bool,
+    close_first: bool,
+}
+
+/// Understands the command line, or says what is wrong with it.
+pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
+    let mut flags = Flags::default();
+    let mut args = args.peekable();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "-h" | "--help" | "help" => return Ok(Command::Help),
+            "--quick" => flags.quick = true,
+            "--defer-accept" => flags.defer_accept = true,
+            "--close-first" => flags.close_first = true,
+            "--pairs" => flags.pairs = Some(value(&arg, args.next())?),
+            "--port" => flags.port = Some(value(&arg, args.next())?),
+            "--connections" => flags.connections = Some(value(&arg, args.next())?),
+            "--size" => flags.size = Some(value(&arg, args.next())?),
+            flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
+            _ => flags.words.push(arg),
+        }
+    }
+    let words: Vec<_> = flags.words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["all"] => run(&["all"], &flags),
+        ["run", ref names @ ..] if !names.is_empty() => run(names, &flags),
+        ["serve", peer] => Ok(Command::Serve(Service {
+            peer: peer.parse()?,
+            port: flags.port.unwrap_or(0),
+            connections: flags.connections,
+            defer_accept: flags.defer_accept,
+            close_first: flags.close_first,
+        })),
+        ["load", kind @ ("echo" | "connect")] => Ok(Command::Load(Target {
+            connect: kind == "connect",
+            port: flags.port.ok_or("load needs --port")?,
+            connections: usize::try_from(flags.connections.unwrap_or(1)).map_err(|error| error.to_string())?,
+            size: flags.size.unwrap_or(64),
+            close_first: flags.close_first,
+        })),
+        _ => Err("say what to run".into()),
+    }
+}
+
+/// The value of an option.
+fn value<T: FromStr>(option: &str, value: Option<String>) -> Result<T, String> {
+    value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("{option} needs a number"))
+}
+
+/// The cases by name.
+fn run(names: &[&str], flags: &Flags) -> Result<Command, String> {
+    let all = names.iter().any(|name| name.eq_ignore_ascii_case("all"));
+    let cases = if all {
+        cases::ALL.iter().collect()
+    } else {
+        let find = |name: &&str| cases::find(name).ok_or_else(|| format!("there is no case {name}"));
+        names.iter().map(find).collect::<Result<_, _>>()?
+    };
+    let pairs = flags.pairs.unwrap_or(if flags.quick { 3 } else { 9 }).max(1);
+    Ok(Command::Run(Run { cases, effort: Effort { quick: flags.quick, pairs }, all }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> impl Iterator<Item = String> {
+        line.split(' ').map(String::from)
+    }
+
+    #[test]
+    fn a_service_survives_its_own_command_line() {
+        let service = Service { connections: Some(7), close_first: true, ..Service::new(Peer::Raw) };
+        let Ok(Command::Serve(parsed)) = parse(service.to_args().into_iter()) else { panic!("no service") };
+        assert_eq!(format!("{parsed:?}"), format!("{service:?}"));
+    }
+
+    #[test]
+    fn all_names_every_case_and_nonsense_is_refused() {
+        let Ok(Command::Run(run)) = parse(words("all --quick")) else { panic!("no run") };
+        assert!(run.all && run.effort.quick && run.cases.len() == cases::ALL.len());
+        assert!(parse(words("run E9")).is_err());
+        assert!(parse(words("run E1 --pairs many")).is_err());
+        assert!(parse(words("run")).is_err());
+    }
+}

@@ -1,0 +1,312 @@
+//! The load generator: a closed loop over raw epoll, in a process of its own, so that it is never what is measured.
+//!
+//! It takes orders from its standard input, one a line: `time MILLISECONDS` or `count REQUESTS`. It carries each out,
+//! waits for the last answer, and prints a line: requests, nanoseconds, and the 50th and 99th percentile of the latency
+//! in nanoseconds. Before the first order it prints an empty line, when everything is connected; at the end of its input
+//! it closes everything.
+//!
+//! Two kinds: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the last.
+//! [`Connect`] makes a new connection for each request. Nothing waits for ever: silence of the server is an error.
+
+use crate::args::Target;
+use crate::histogram::Histogram;
+use crate::sys::{EPOLLET, EPOLLIN, EPOLLRDHUP, Epoll, NO_EVENT, epoll_event};
+use crate::{child, sys};
+use socket2::SockRef;
+use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::AsFd;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// Events taken from the kernel at a time.
+const EVENTS: usize = 1024;
+/// Requests and answers must be shorter, so that every complete answer is a short read.
+const BUFFER: usize = 8192;
+/// After so much silence the server is taken for dead.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How much load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// So many requests.
+    Count(u64),
+    /// As many requests as go into this time.
+    Time(Duration),
+}
+
+impl Order {
+    /// The line that gives this order.
+    pub(crate) fn to_line(self) -> String {
+        match self {
+            Self::Count(requests) => format!("count {requests}"),
+            Self::Time(time) => format!("time {}", time.as_millis()),
+        }
+    }
+
+    /// Understands such a line.
+    fn parse(line: &str) -> io::Result<Self> {
+        match line.split_once(' ').map(|(word, number)| (word, number.parse())) {
+            Some(("count", Ok(requests))) => Ok(Self::Count(requests)),
+            Some(("time", Ok(millis))) => Ok(Self::Time(Duration::from_millis(millis))),
+            _ => Err(io::Error::other(format!("no order: {line}"))),
+        }
+    }
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) requests: u64,
+    pub(crate) nanos: u64,
+    pub(crate) p50: u64,
+    pub(crate) p99: u64,
+}
+
+impl Outcome {
+    /// The line that reports this.
+    fn to_line(self) -> String {
+        format!("{} {} {} {}", self.requests, self.nanos, self.p50, self.p99)
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = io::Error;
+
+    fn from_str(line: &str) -> io::Result<Self> {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        match numbers[..] {
+            [requests, nanos, p50, p99] => Ok(Self { requests, nanos, p50, p99 }),
+            _ => Err(io::Error::other(format!("the load generator said: {line}"))),
+        }
+    }
+}
+
+/// One order being carried out.
+struct Job {
+    begin: Instant,
+    order: Order,
+    issued: u64,
+    latencies: Histogram,
+}
+
+impl Job {
+    /// Begins now.
+    fn new(order: Order) -> Self {
+        Self { begin: Instant::now(), order, issued: 0, latencies: Histogram::new() }
+    }
+
+    /// Since the beginning.
+    fn now(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether one more request is wanted at this time.
+    fn more(&mut self, now: u64) -> bool {
+        let more = match self.order {
+            Order::Count(requests) => self.issued < requests,
+            Order::Time(time) => u128::from(now) < time.as_nanos(),
+        };
+        self.issued += u64::from(more);
+        more
+    }
+
+    /// Requests without an answer so far.
+    fn outstanding(&self) -> u64 {
+        self.issued - self.latencies.count()
+    }
+
+    /// The last answer has come.
+    fn finish(&self) -> Outcome {
+        let (p50, p99) = (self.latencies.percentile(50), self.latencies.percentile(99));
+        Outcome { requests: self.latencies.count(), nanos: self.now(), p50, p99 }
+    }
+}
+
+/// A connection of ours.
+struct Client {
+    stream: TcpStream,
+    /// Bytes of the answer so far.
+    received: usize,
+    /// When the request was sent.
+    sent: u64,
+}
+
+impl Client {
+    /// Connects. On loopback the handshake is over before `connect` could block.
+    fn new(target: &Target) -> io::Result<Self> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, target.port))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, received: 0, sent: 0 })
+    }
+
+    /// Sends one request. The last one has been answered, so it fits into the socket's buffer.
+    fn send(&mut self, request: &[u8], now: u64) -> io::Result<()> {
+        (self.received, self.sent) = (0, now);
+        self.stream.write_all(request)
+    }
+}
+
+/// Many requests over each connection.
+struct Echo {
+    epoll: Epoll,
+    clients: Vec<Client>,
+    request: Vec<u8>,
+}
+
+impl Echo {
+    /// Connects all, one after the other. Each makes one round trip, so that the server has seen it.
+    fn new(target: &Target) -> io::Result<Self> {
+        let mut echo = Self { epoll: Epoll::new()?, clients: Vec::new(), request: vec![b'x'; target.size] };
+        let mut answer = vec![0; target.size];
+        for token in 0..target.connections {
+            let mut client = Client::new(target)?;
+            // A reset instead of TIME_WAIT: thousands of connections come and go within seconds.
+            SockRef::from(&client.stream).set_linger(Some(Duration::ZERO))?;
+            client.stream.set_read_timeout(Some(SILENCE))?;
+            client.send(&echo.request, 0)?;
+            client.stream.read_exact(&mut answer)?;
+            client.stream.set_nonblocking(true)?;
+            echo.epoll.add(client.stream.as_fd(), EPOLLIN | EPOLLRDHUP | EPOLLET, token as u64)?;
+            echo.clients.push(client);
+        }
+        Ok(echo)
+    }
+}
+
+/// One kind of load.
+trait Load {
+    /// Sends the first requests, as many as may be in flight.
+    fn begin(&mut self, job: &mut Job) -> io::Result<()>;
+    /// Something has come for the connection with this number.
+    fn receive(&mut self, token: usize, job: &mut Job) -> io::Result<()>;
+    /// Where events come from.
+    fn epoll(&self) -> &Epoll;
+}
+
+impl Load for Echo {
+    fn begin(&mut self, job: &mut Job) -> io::Result<()> {
+        for client in &mut self.clients {
+            let now = job.now();
+            if job.more(now) {
+                client.send(&self.request, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, token: usize, job: &mut Job) -> io::Result<()> {
+        let client = &mut self.clients[token];
+        client.received += match client.stream.read(&mut [0; BUFFER]) {
+            Ok(0) => return Err(io::Error::other("the server has closed a connection")),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        if client.received == self.request.len() {
+            let now = job.now();
+            job.latencies.add(now - client.sent);
+            if job.more(now) {
+                client.send(&self.request, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn epoll(&self) -> &Epoll {
+        &self.epoll
+    }
+}
+
+/// A connection for each request.
+struct Connect {
+    epoll: Epoll,
+    target: Target,
+    /// The connections in flight, by their place.
+    clients: Vec<Option<Client>>,
+    request: Vec<u8>,
+}
+
+impl Connect {
+    /// Nothing is connected before the first order.
+    fn new(target: &Target) -> io::Result<Self> {
+        let clients = (0..target.connections).map(|_| None).collect();
+        Ok(Self { epoll: Epoll::new()?, target: *target, clients, request: vec![b'x'; target.size] })
+    }
+
+    /// Puts a new connection into a place, if one more is wanted.
+    fn open(&mut self, place: usize, job: &mut Job) -> io::Result<()> {
+        let now = job.now();
+        if job.more(now) {
+            let mut client = Client::new(&self.target)?;
+            client.send(&self.request, now)?;
+            client.stream.set_nonblocking(true)?;
+            self.epoll.add(client.stream.as_fd(), EPOLLIN | EPOLLRDHUP | EPOLLET, place as u64)?;
+            self.clients[place] = Some(client);
+        }
+        Ok(())
+    }
+}
+
+impl Load for Connect {
+    fn begin(&mut self, job: &mut Job) -> io::Result<()> {
+        (0..self.clients.len()).try_for_each(|place| self.open(place, job))
+    }
+
+    fn receive(&mut self, token: usize, job: &mut Job) -> io::Result<()> {
+        let Some(client) = &mut self.clients[token] else { return Ok(()) };
+        loop {
+            if !self.target.close_first && client.received == self.request.len() {
+                break;
+            }
+            match client.stream.read(&mut [0; BUFFER]) {
+                Ok(0) if client.received == self.request.len() => break,
+                Ok(0) => return Err(io::Error::other("the server has closed a connection too early")),
+                Ok(length) => client.received += length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        job.latencies.add(job.now() - client.sent);
+        self.clients[token] = None;
+        self.open(token, job)
+    }
+
+    fn epoll(&self) -> &Epoll {
+        &self.epoll
+    }
+}
+
+/// Carries out one order.
+fn run(load: &mut dyn Load, order: Order, events: &mut [epoll_event]) -> io::Result<Outcome> {
+    let mut job = Job::new(order);
+    load.begin(&mut job)?;
+    while job.outstanding() > 0 {
+        let count = load.epoll().wait(events, Some(SILENCE))?;
+        if count == 0 {
+            return Err(io::Error::new(ErrorKind::TimedOut, "the server has fallen silent"));
+        }
+        for event in &events[..count] {
+            load.receive(usize::try_from(event.u64).unwrap_or(usize::MAX), &mut job)?;
+        }
+    }
+    Ok(job.finish())
+}
+
+/// The whole process: connects, and carries out orders until its input ends.
+pub(crate) fn generate(target: &Target) -> io::Result<()> {
+    sys::raise_file_limit()?;
+    sys::pin(child::load_core()?)?;
+    if !(1..BUFFER).contains(&target.size) {
+        return Err(io::Error::other(format!("the size must be from 1 to {}", BUFFER - 1)));
+    }
+    let load: &mut dyn Load = if target.connect { &mut Connect::new(target)? } else { &mut Echo::new(target)? };
+    let mut events = [NO_EVENT; EVENTS];
+    let mut output = io::stdout();
+    writeln!(output)?;
+    for line in io::stdin().lock().lines() {
+        let outcome = run(load, Order::parse(&line?)?, &mut events)?;
+        writeln!(output, "{}", outcome.to_line())?;
+    }
+    Ok(())
+}

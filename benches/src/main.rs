@@ -1,0 +1,54 @@
+//! Measures async-epoll and async-net-lite beside their peers: `run CASE…`, `run all`.
+//!
+//! One binary plays every part. `run` is the conductor: for each measurement it starts a server (`serve`) and a load
+//! generator (`load`) as child processes, each kept on a core of its own, and compares what they report. `README.md`
+//! says what is measured and how to read the tables.
+//!
+//! In reading order: [`cases`] holds the measurements, [`servers`] what is measured, [`load`] what it is measured with,
+//! [`child`] starts and ends the processes, [`strace`], [`callgrind`] and [`process`] count, and [`spread`], [`table`],
+//! [`plot`] and [`results`] turn figures into text.
+
+mod args;
+mod callgrind;
+mod cases;
+mod child;
+mod histogram;
+mod load;
+mod plot;
+mod process;
+mod results;
+mod scratch;
+mod servers;
+mod spread;
+mod strace;
+mod sys;
+mod table;
+
+use args::Command;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = match args::parse(std::env::args().skip(1)) {
+        Ok(command) => command,
+        Err(message) => {
+            eprintln!("{message}\n\n{}", args::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let result = match command {
+        Command::Help => {
+            println!("{}", args::USAGE);
+            Ok(())
+        }
+        Command::Run(run) => results::run(&run),
+        Command::Serve(service) => servers::serve(&service),
+        Command::Load(target) => load::generate(&target),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("benches: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
