@@ -7,7 +7,7 @@
 use crate::clock::Clock;
 use crate::shared::Shared;
 use crate::stats::Stats;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -17,6 +17,20 @@ use std::time::Instant;
 thread_local! {
     /// The handle that [`Handle::current`] clones.
     static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
+    /// The address of the current handle's shared half, 0 for none: lets [`Handle::is_current`] ask with one load.
+    static CURRENT_ADDRESS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Makes `handle` the current one, and returns the one before.
+fn replace_current(handle: Option<Handle>) -> Option<Handle> {
+    let address = handle.as_ref().map_or(0, |handle| Arc::as_ptr(&handle.shared).addr());
+    // `try_with`: a destructor of another thread-local may get here after ours has run.
+    CURRENT
+        .try_with(|current| {
+            CURRENT_ADDRESS.set(address);
+            current.replace(handle)
+        })
+        .unwrap_or_default()
 }
 
 /// A reference to a [`Reactor`](crate::Reactor): cheap to clone, `Send` and `Sync`.
@@ -83,16 +97,17 @@ impl Handle {
         Self::enter_shared(&self.shared)
     }
 
-    /// [`enter`](Self::enter) without a handle: around every poll of a task, where it mostly finds nothing to do.
+    /// Whether the reactor of `shared` is the thread's current one: one load, for every poll of a task.
+    #[inline]
+    pub(crate) fn is_current(shared: &Arc<Shared>) -> bool {
+        // The address is that of a living half, since `CURRENT` keeps it alive.
+        CURRENT_ADDRESS.get() == Arc::as_ptr(shared).addr()
+    }
+
+    /// [`enter`](Self::enter) without a handle.
     pub(crate) fn enter_shared(shared: &Arc<Shared>) -> Enter {
-        let before = CURRENT.try_with(|current| {
-            let mut current = current.borrow_mut();
-            match &*current {
-                Some(handle) if Arc::ptr_eq(&handle.shared, shared) => None,
-                _ => Some(current.replace(Self { shared: Arc::clone(shared) })),
-            }
-        });
-        Enter { before: before.ok().flatten(), not_send: PhantomData }
+        let before = (!Self::is_current(shared)).then(|| replace_current(Some(Self { shared: Arc::clone(shared) })));
+        Enter { before, not_send: PhantomData }
     }
 
     /// Ends the reactor's current [`wait`](crate::Reactor::wait), or keeps its next one from blocking.
@@ -151,8 +166,7 @@ impl Drop for Enter {
     fn drop(&mut self) {
         if let Some(before) = self.before.take() {
             // The replaced handle is dropped after the borrow has ended: it may be the reactor's last.
-            let replaced = CURRENT.try_with(|current| current.replace(before));
-            drop(replaced);
+            drop(replace_current(before));
         }
     }
 }

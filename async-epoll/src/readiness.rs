@@ -241,23 +241,24 @@ impl Snapshot {
 
 /// Notes one event of epoll in both directions; says whether readers, writers and priority waiters are concerned.
 pub(crate) fn merge(read: &Direction, write: &Direction, events: u32) -> Concerned {
-    let flag = |mask: u32, flag: u64| if events & mask != 0 { flag } else { 0 };
     let concerned = Concerned {
         readers: events & CONCERNS_READERS != 0,
         writers: events & CONCERNS_WRITERS != 0,
         priority: events & (PRI | HUP | ERR) != 0,
     };
+    // Nearly always IN and OUT, and nothing else.
+    let (mut of_read, mut of_write) = (READY, READY);
+    if events & !(IN | OUT) != 0 {
+        let flag = |mask: u32, flag: u64| if events & mask != 0 { flag } else { 0 };
+        of_read |= flag(PRI, PRIORITY) | flag(RDHUP | HUP, CLOSED) | flag(ERR, ERROR);
+        of_read |= flag(PRI | RDHUP | HUP | ERR, UNUSUAL);
+        of_write |= flag(HUP, CLOSED) | flag(ERR, ERROR) | flag(HUP | ERR, UNUSUAL);
+    }
     if concerned.readers {
-        read.set(
-            READY
-                | flag(PRI, PRIORITY)
-                | flag(RDHUP | HUP, CLOSED)
-                | flag(ERR, ERROR)
-                | flag(PRI | RDHUP | HUP | ERR, UNUSUAL),
-        );
+        read.set(of_read);
     }
     if concerned.writers {
-        write.set(READY | flag(HUP, CLOSED) | flag(ERR, ERROR) | flag(HUP | ERR, UNUSUAL));
+        write.set(of_write);
     }
     concerned
 }

@@ -11,6 +11,7 @@
 //! waker is cloned, woken or dropped while a lock is held: dispatch moves them into a list and the reactor wakes them
 //! after it has released everything.
 
+use crate::interest::Interest;
 use crate::readiness::{self, Direction, Snapshot};
 use crate::sys::epoll_event;
 use crate::trace;
@@ -51,6 +52,10 @@ pub(crate) struct Registration {
     waiters: Mutex<Waiters>,
     /// The descriptor's number, for deregistering and for traces. The source keeps it open.
     pub(crate) fd: RawFd,
+    /// What to ask the kernel for.
+    pub(crate) interest: Interest,
+    /// Closing the descriptor deregisters it, since no other descriptor refers to the same open file.
+    pub(crate) close_deregisters: bool,
 }
 
 /// The tasks that wait for one source. Almost always at most one reads and one writes.
@@ -67,7 +72,7 @@ struct Waiters {
 
 impl Waiters {
     /// The slot of the first waiter, where there is one.
-    fn first(&mut self, want: Want) -> Option<&mut Option<Waker>> {
+    const fn first(&mut self, want: Want) -> Option<&mut Option<Waker>> {
         match want {
             Want::Read => Some(&mut self.reader),
             Want::Write => Some(&mut self.writer),
@@ -75,54 +80,78 @@ impl Waiters {
         }
     }
 
-    /// Whether `waker` is in the list already. Compares addresses, runs no foreign code.
-    fn contains(&mut self, want: Want, waker: &Waker) -> bool {
-        let first = self.first(want).and_then(|slot| slot.as_ref()).is_some_and(|w| w.will_wake(waker));
-        first || self.rest.iter().flat_map(|rest| rest.iter()).any(|(w, other)| *w == want && other.will_wake(waker))
+    /// Adds a waiter, or gives it back if it is in the list already. Replaces none, so drops none.
+    fn insert(&mut self, want: Want, waker: Waker) -> Option<Waker> {
+        match self.first(want) {
+            Some(slot @ None) => {
+                *slot = Some(waker);
+                None
+            }
+            Some(Some(first)) if first.will_wake(&waker) => Some(waker),
+            _ => self.insert_further(want, waker),
+        }
     }
 
-    /// Adds a waiter. Replaces none, so drops none.
-    fn insert(&mut self, want: Want, waker: Waker) {
-        match self.first(want) {
-            Some(slot @ None) => *slot = Some(waker),
-            _ => self.rest.get_or_insert_default().push((want, waker)),
+    /// Adds a waiter for whom there is no slot.
+    #[cold]
+    fn insert_further(&mut self, want: Want, waker: Waker) -> Option<Waker> {
+        let rest = self.rest.get_or_insert_default();
+        // Comparing wakers compares addresses, and runs no foreign code.
+        if rest.iter().any(|(other, further)| *other == want && further.will_wake(&waker)) {
+            return Some(waker);
         }
+        rest.push((want, waker));
+        None
     }
 
     /// Moves those whom an event concerns to `wakers`.
+    #[inline]
     fn take(&mut self, concerned: readiness::Concerned, wakers: &mut Vec<Waker>) {
         if concerned.readers {
-            wakers.extend(self.reader.take());
+            if let Some(reader) = self.reader.take() {
+                wakers.push(reader);
+            }
         }
         if concerned.writers {
-            wakers.extend(self.writer.take());
+            if let Some(writer) = self.writer.take() {
+                wakers.push(writer);
+            }
         }
-        if let Some(rest) = self.rest.take() {
-            let (taken, left): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(want, _)| match want {
+        if self.rest.is_some() {
+            self.take_further(concerned, wakers);
+        }
+    }
+
+    /// Moves those of the list.
+    #[cold]
+    fn take_further(&mut self, concerned: readiness::Concerned, wakers: &mut Vec<Waker>) {
+        let (taken, left): (Vec<_>, Vec<_>) =
+            self.rest.take().into_iter().flat_map(|rest| *rest).partition(|(want, _)| match want {
                 Want::Read => concerned.readers,
                 Want::Write => concerned.writers,
                 Want::Priority => concerned.priority,
             });
-            wakers.extend(taken.into_iter().map(|(_, waker)| waker));
-            self.rest = (!left.is_empty()).then(|| Box::new(left));
-        }
+        wakers.extend(taken.into_iter().map(|(_, waker)| waker));
+        self.rest = (!left.is_empty()).then(|| Box::new(left));
     }
 }
 
 impl Registration {
     /// For the descriptor `fd`, which the kernel has not been told of yet.
-    pub(crate) fn new(fd: RawFd) -> Self {
+    pub(crate) fn new(fd: RawFd, interest: Interest, close_deregisters: bool) -> Self {
         Self {
             token: AtomicU64::new(NO_TOKEN),
             read: Direction::new(),
             write: Direction::new(),
             waiters: Mutex::default(),
             fd,
+            interest,
+            close_deregisters,
         }
     }
 
     /// The direction that matters for `want`.
-    pub(crate) fn direction(&self, want: Want) -> &Direction {
+    pub(crate) const fn direction(&self, want: Want) -> &Direction {
         match want {
             Want::Read | Want::Priority => &self.read,
             Want::Write => &self.write,
@@ -139,28 +168,19 @@ impl Registration {
     /// Dispatch notes the event first and locks the waiters second. So either it finds this waker in the list, or the
     /// look under the lock finds the event.
     pub(crate) fn wait(&self, want: Want, waker: &Waker, is_over: impl Fn(Snapshot) -> bool) -> Option<Snapshot> {
-        let look = |waiters: &mut MutexGuard<'_, Waiters>| {
-            let seen = self.direction(want).snapshot();
-            if is_over(seen) { Some(Some(seen)) } else { waiters.contains(want, waker).then_some(None) }
-        };
-        if let Some(answer) = look(&mut self.lock()) {
-            return answer;
-        }
-        // Cloning runs foreign code: not under the lock.
-        let clone = waker.clone();
+        // Cloning runs foreign code, and so does dropping: neither under the lock.
+        let waker = waker.clone();
         let mut waiters = self.lock();
-        let answer = look(&mut waiters);
-        match answer {
-            None => {
-                waiters.insert(want, clone);
-                None
-            }
-            Some(answer) => {
-                drop(waiters);
-                drop(clone);
-                answer
-            }
+        let seen = self.direction(want).snapshot();
+        if is_over(seen) {
+            drop(waiters);
+            drop(waker);
+            return Some(seen);
         }
+        let needless = waiters.insert(want, waker);
+        drop(waiters);
+        drop(needless);
+        None
     }
 
     /// Notes an event and takes those whom it concerns.
@@ -287,6 +307,10 @@ const fn split(token: u64) -> (usize, u32) {
 mod tests {
     use super::*;
 
+    fn registration(fd: RawFd) -> Registration {
+        Registration::new(fd, Interest::ALL, true)
+    }
+
     fn event(token: u64, events: i32) -> epoll_event {
         epoll_event { events: events as u32, u64: token }
     }
@@ -296,11 +320,11 @@ mod tests {
     fn stale_tokens_reach_nobody() {
         let mut registry = Registry::new();
         let mut wakers = Vec::new();
-        let first = Arc::new(Registration::new(3));
+        let first = Arc::new(registration(3));
         let stale = registry.insert(&first);
         assert!(registry.remove(&first).is_some());
         assert!(registry.remove(&first).is_none(), "twice");
-        let second = Arc::new(Registration::new(3));
+        let second = Arc::new(registration(3));
         let token = registry.insert(&second);
         assert_eq!(split(token).0, split(stale).0, "the index is reused");
         second.read.set_registered();
@@ -321,7 +345,7 @@ mod tests {
     #[test]
     fn memory_is_given_back() {
         let mut registry = Registry::new();
-        let sources: Vec<_> = (0..10_000).map(|fd| Arc::new(Registration::new(fd))).collect();
+        let sources: Vec<_> = (0..10_000).map(|fd| Arc::new(registration(fd))).collect();
         for source in &sources {
             registry.insert(source);
         }
@@ -338,7 +362,7 @@ mod tests {
         impl std::task::Wake for Nothing {
             fn wake(self: Arc<Self>) {}
         }
-        let source = Registration::new(3);
+        let source = registration(3);
         source.read.set_registered();
         source.read.clear_ready(source.read.snapshot());
         let tasks: Vec<Waker> = (0..5).map(|_| Arc::new(Nothing).into()).collect();

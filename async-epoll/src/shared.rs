@@ -90,7 +90,7 @@ impl Shared {
     /// # Errors
     ///
     /// Those of `epoll_ctl(2)`, and one if the reactor is gone. Nothing is left behind then.
-    pub(crate) fn register(&self, registration: &Arc<Registration>, interest: Interest) -> io::Result<()> {
+    pub(crate) fn register(&self, registration: &Arc<Registration>) -> io::Result<()> {
         self.refuse_child()?;
         trace::add(registration.fd);
         let mut registry = self.registry();
@@ -102,7 +102,7 @@ impl Shared {
             return Ok(());
         }
         let token = registry.insert(registration);
-        if let Err(error) = self.epoll.add(registration.fd, interest.events(), token) {
+        if let Err(error) = self.epoll.add(registration.fd, registration.interest.events(), token) {
             // The caller has its own `Arc`, so nothing foreign is dropped under the lock.
             drop(registry.remove(registration));
             return Err(error);

@@ -79,17 +79,20 @@ struct Link {
     registration: Arc<Registration>,
     /// The reactor.
     shared: Arc<Shared>,
-    /// What to ask the kernel for.
-    interest: Interest,
-    /// Closing the descriptor deregisters it, since no other descriptor refers to the same open file.
-    close_deregisters: bool,
+}
+
+impl Link {
+    /// Takes the source out of the reactor, if it is in.
+    fn release(&self, will_be_closed: bool) {
+        if self.registration.token().is_some() {
+            self.shared.deregister(&self.registration, will_be_closed);
+        }
+    }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if self.registration.token().is_some() {
-            self.shared.deregister(&self.registration, self.close_deregisters);
-        }
+        self.release(self.registration.close_deregisters);
     }
 }
 
@@ -177,13 +180,13 @@ impl<T: AsFd> Source<T> {
     }
 
     fn unregistered(io: T, interest: Interest, close_deregisters: bool, handle: &Handle) -> Self {
-        let registration = Arc::new(Registration::new(io.as_fd().as_raw_fd()));
-        Self { link: Link { registration, shared: Arc::clone(&handle.shared), interest, close_deregisters }, io }
+        let registration = Arc::new(Registration::new(io.as_fd().as_raw_fd(), interest, close_deregisters));
+        Self { link: Link { registration, shared: Arc::clone(&handle.shared) }, io }
     }
 
     #[cold]
     fn register(&self) -> io::Result<()> {
-        self.link.shared.register(&self.link.registration, self.link.interest)
+        self.link.shared.register(&self.link.registration)
     }
 
     /// The I/O object.
@@ -196,12 +199,10 @@ impl<T: AsFd> Source<T> {
     /// # Errors
     ///
     /// None at present; deregistering a descriptor that was closed behind our back is no error.
-    pub fn into_inner(mut self) -> io::Result<T> {
+    pub fn into_inner(self) -> io::Result<T> {
         // It will not be closed, so the kernel has to be told.
-        self.link.close_deregisters = false;
-        let Self { link, io } = self;
-        drop(link);
-        Ok(io)
+        self.link.release(false);
+        Ok(self.io)
     }
 
     /// The reactor that the source belongs to.
@@ -427,8 +428,10 @@ impl<T: AsFd> Source<T> {
         ready!(budget::poll_proceed(cx));
         let direction = self.link.registration.direction(want);
         loop {
-            let seen = direction.snapshot();
-            let seen = if seen.is_surely_ready() { seen } else { ready!(self.poll_worth_a_try(want, cx))? };
+            let mut seen = direction.snapshot();
+            if !seen.is_surely_ready() {
+                seen = ready!(self.poll_worth_a_try(want, cx, seen))?;
+            }
             match op(&self.io) {
                 Ok(result) => {
                     if is_drained(seen, &result) {
@@ -450,23 +453,23 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Waits until an operation is worth a try: the kernel said so, or it has not said anything yet.
-    #[cold]
-    fn poll_worth_a_try(&self, want: Want, cx: &Context<'_>) -> Poll<io::Result<Snapshot>> {
-        let seen = self.link.registration.direction(want).snapshot();
+    #[inline(never)]
+    fn poll_worth_a_try(&self, want: Want, cx: &Context<'_>, seen: Snapshot) -> Poll<io::Result<Snapshot>> {
         if seen.is_unregistered() && self.link.shared.is_gone() {
             return Poll::Ready(Err(gone()));
         }
         if seen.may_be_ready() {
             return Poll::Ready(Ok(seen));
         }
-        self.poll_wait(want, cx, Snapshot::may_be_ready)
+        self.poll_wait(want, cx, seen, Snapshot::may_be_ready)
     }
 
     /// Waits until the kernel has said so.
     fn poll_told(&self, want: Want, cx: &Context<'_>) -> Poll<io::Result<Readiness>> {
         ready!(budget::poll_proceed(cx));
+        let seen = self.link.registration.direction(want).snapshot();
         let is_over = if want == Want::Priority { Snapshot::is_priority } else { Snapshot::is_ready };
-        ready!(self.poll_wait(want, cx, is_over))?;
+        ready!(self.poll_wait(want, cx, seen, is_over))?;
         budget::spend();
         Poll::Ready(Ok(self.readiness()))
     }
@@ -476,13 +479,13 @@ impl<T: AsFd> Source<T> {
         &self,
         want: Want,
         cx: &Context<'_>,
+        seen: Snapshot,
         is_over: impl Fn(Snapshot) -> bool,
     ) -> Poll<io::Result<Snapshot>> {
-        let registration = &self.link.registration;
-        if registration.direction(want).snapshot().is_unregistered() {
+        if seen.is_unregistered() {
             self.register()?;
         }
-        match registration.wait(want, cx.waker(), |seen| seen.is_gone() || is_over(seen)) {
+        match self.link.registration.wait(want, cx.waker(), |seen| seen.is_gone() || is_over(seen)) {
             None => Poll::Pending,
             Some(seen) if seen.is_gone() => Poll::Ready(Err(gone())),
             Some(seen) => Poll::Ready(Ok(seen)),

@@ -24,7 +24,7 @@
 //! poll, so such a wake schedules the task again; at worst it is polled once for nothing.
 
 use crate::budget;
-use crate::handle::{Enter, Handle};
+use crate::handle::Handle;
 use crate::shared::Shared;
 use futures::executor::{LocalPool, LocalSpawner};
 use futures::task::{ArcWake, FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError, waker_ref};
@@ -195,16 +195,11 @@ impl LoopState {
 
     /// Runs a task's code: poll or drop. Catches a panic, and makes this reactor the current one meanwhile.
     fn run_task<T>(&self, code: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
-        let _current = self.enter();
+        let _current = (!Handle::is_current(&self.shared)).then(|| Handle::enter_shared(&self.shared));
         let nested = self.polling.replace(true);
         let result = catch_unwind(AssertUnwindSafe(code));
         self.polling.set(nested);
         result
-    }
-
-    /// Makes this reactor the thread's current one.
-    fn enter(&self) -> Enter {
-        Handle::enter_shared(&self.shared)
     }
 
     /// A task's code has panicked.
