@@ -72,32 +72,54 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("async-epoll needs epoll(7), so it builds for Linux only");
 
-mod budget;
-mod clock;
-mod handle;
+// Each line says so again, so that elsewhere the line above is the only error.
+#[cfg(target_os = "linux")]
 mod interest;
-mod notifier;
-mod reactor;
+#[cfg(target_os = "linux")]
 mod readiness;
-mod registry;
-mod run;
-mod runtime;
-mod shared;
-mod source;
-mod stats;
+#[cfg(target_os = "linux")]
 mod sys;
-mod task;
-mod timer;
+#[cfg(target_os = "linux")]
+mod notifier;
+#[cfg(target_os = "linux")]
+mod clock;
+#[cfg(target_os = "linux")]
 mod timers;
+#[cfg(target_os = "linux")]
+mod registry;
+#[cfg(target_os = "linux")]
+mod stats;
+#[cfg(target_os = "linux")]
+mod shared;
+#[cfg(target_os = "linux")]
+mod handle;
+#[cfg(target_os = "linux")]
 mod trace;
+#[cfg(target_os = "linux")]
+mod reactor;
+#[cfg(target_os = "linux")]
+mod budget;
+#[cfg(target_os = "linux")]
+mod source;
+#[cfg(target_os = "linux")]
+mod timer;
+#[cfg(target_os = "linux")]
+mod task;
+#[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
+mod runtime;
 
-pub use budget::OPERATIONS_PER_POLL;
-pub use handle::{Enter, Handle};
-pub use interest::Interest;
-pub use reactor::{Builder, Reactor};
-pub use readiness::Readiness;
-pub use runtime::{LocalRuntime, block_on};
-pub use source::{Source, SourceError};
-pub use stats::Stats;
-pub use task::Spawner;
-pub use timer::Timer;
+#[cfg(target_os = "linux")]
+pub use self::{
+    budget::OPERATIONS_PER_POLL,
+    handle::{Enter, Handle},
+    interest::Interest,
+    reactor::{Builder, Reactor},
+    readiness::Readiness,
+    runtime::{LocalRuntime, block_on},
+    source::{Source, SourceError},
+    stats::Stats,
+    task::Spawner,
+    timer::Timer,
+};
