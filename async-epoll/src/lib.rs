@@ -82,6 +82,8 @@ mod sys;
 #[cfg(target_os = "linux")]
 mod notifier;
 #[cfg(target_os = "linux")]
+mod schedule;
+#[cfg(target_os = "linux")]
 mod clock;
 #[cfg(target_os = "linux")]
 mod timers;

@@ -28,6 +28,10 @@ use crate::sys;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering};
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The reactor is in `epoll_wait`, or about to be.
@@ -37,13 +41,32 @@ const NOTIFIED: u64 = 2;
 /// One ready task.
 const ONE_READY: u64 = 4;
 
+/// What a sleeper wakes from. Outside of models it is an eventfd.
+pub(crate) trait Signal {
+    /// Ends the present sleep, or the next one.
+    fn signal(&self);
+}
+
+impl Signal for File {
+    fn signal(&self) {
+        let mut event = self;
+        loop {
+            match event.write(&1_u64.to_ne_bytes()) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // The only other error is a full counter, which epoll reports as readable all the same.
+                _ => return,
+            }
+        }
+    }
+}
+
 /// The reactor's sleep: who may end it, and how.
 #[derive(Debug)]
-pub(crate) struct Notifier {
+pub(crate) struct Notifier<E = File> {
     /// The word of the picture above.
     word: AtomicU64,
     /// The eventfd, written at most once per sleep.
-    event: File,
+    event: E,
     /// Writes so far, for [`Stats`](crate::Stats).
     writes: AtomicU64,
 }
@@ -51,12 +74,19 @@ pub(crate) struct Notifier {
 impl Notifier {
     /// Makes the eventfd. Nobody sleeps, nothing is ready.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { word: AtomicU64::new(0), event: File::from(sys::eventfd()?), writes: AtomicU64::new(0) })
+        Ok(Self::with_signal(File::from(sys::eventfd()?)))
     }
 
     /// The eventfd's number, to be registered edge-triggered for reading.
     pub(crate) fn fd(&self) -> RawFd {
         self.event.as_raw_fd()
+    }
+}
+
+impl<E: Signal> Notifier<E> {
+    /// With any signal.
+    pub(crate) fn with_signal(event: E) -> Self {
+        Self { word: AtomicU64::new(0), event, writes: AtomicU64::new(0) }
     }
 
     /// A task has become ready. To be called *before* the pool is told of it; see [`end_sleep`](Self::end_sleep).
@@ -124,17 +154,11 @@ impl Notifier {
     /// Makes an edge on the eventfd.
     fn write(&self) {
         self.writes.fetch_add(1, Ordering::Relaxed);
-        loop {
-            match (&self.event).write(&1_u64.to_ne_bytes()) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // The only other error is a full counter, which epoll reports as readable all the same.
-                _ => return,
-            }
-        }
+        self.event.signal();
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -25,6 +25,7 @@
 
 use crate::budget;
 use crate::handle::Handle;
+use crate::schedule::Schedule;
 use crate::shared::Shared;
 use futures::executor::{LocalPool, LocalSpawner};
 use futures::task::{ArcWake, FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError, waker_ref};
@@ -37,22 +38,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 
 /// What to do with a task's panic.
 pub(crate) type PanicHook = Box<dyn Fn(Box<dyn Any + Send>)>;
 
-/// The task is counted as ready, and the pool has been told or will be.
-const SCHEDULED: u8 = 1;
-/// The task has ended; wakes do nothing.
-const DONE: u8 = 2;
-
 /// The waker that a task's future sees: the pool's waker with the reactor behind it.
 #[derive(Debug)]
 pub(crate) struct TaskWaker {
-    /// [`SCHEDULED`] and [`DONE`].
-    state: AtomicU8,
+    /// Whether the task is scheduled.
+    schedule: Schedule,
     /// The pool's waker for this task.
     inner: Waker,
     /// The reactor whose sleep a wake ends.
@@ -62,17 +57,12 @@ pub(crate) struct TaskWaker {
 impl TaskWaker {
     /// Around `inner`. If `scheduled`, the caller has counted the task already.
     pub(crate) fn new(inner: Waker, scheduled: bool, shared: Arc<Shared>) -> Arc<Self> {
-        let state = AtomicU8::new(if scheduled { SCHEDULED } else { 0 });
-        Arc::new(Self { state, inner, shared })
+        Arc::new(Self { schedule: Schedule::new(scheduled), inner, shared })
     }
 
-    /// The task is about to be polled: from now on a wake schedules it anew. Says whether it was scheduled.
+    /// The task is about to be polled. Says whether it was scheduled.
     pub(crate) fn begin_poll(&self) -> bool {
-        let scheduled = self.state.fetch_and(!SCHEDULED, Ordering::AcqRel) & SCHEDULED != 0;
-        if scheduled {
-            self.shared.notifier.task_taken();
-        }
-        scheduled
+        self.schedule.begin_poll(&self.shared.notifier)
     }
 
     /// Counts a poll of a future that is no task in the pool.
@@ -80,30 +70,17 @@ impl TaskWaker {
         self.shared.counters.polls.add(1);
     }
 
-    /// The task has ended. Says whether it was scheduled, and leaves the count to the caller.
-    fn finish(&self) -> bool {
-        self.state.swap(DONE, Ordering::AcqRel) & SCHEDULED != 0
-    }
-
     /// The task has ended.
     pub(crate) fn end(&self) {
-        if self.finish() {
+        if self.schedule.finish() {
             self.shared.notifier.task_taken();
         }
-    }
-
-    /// Marks and counts the task without telling anybody. Says whether the reactor has to be woken, or `None` if it
-    /// was marked before.
-    fn schedule(&self) -> Option<bool> {
-        // Even if the mark is set already, this write makes what the waking thread did visible to the next poll.
-        let state = self.state.fetch_or(SCHEDULED, Ordering::AcqRel);
-        (state & (SCHEDULED | DONE) == 0).then(|| self.shared.notifier.task_ready())
     }
 }
 
 impl ArcWake for TaskWaker {
     fn wake_by_ref(this: &Arc<Self>) {
-        if let Some(asleep) = this.schedule() {
+        if let Some(asleep) = this.schedule.schedule(&this.shared.notifier) {
             this.inner.wake_by_ref();
             if asleep {
                 this.shared.notifier.end_sleep();
@@ -307,7 +284,7 @@ impl<F> Task<F> {
 #[cold]
 fn adopt<'a>(slot: &'a mut Option<Arc<TaskWaker>>, inner: &Waker, shared: &Arc<Shared>) -> &'a Arc<TaskWaker> {
     // A task that was never polled is counted as ready.
-    let scheduled = slot.take().is_none_or(|old| old.finish());
+    let scheduled = slot.take().is_none_or(|old| old.schedule.finish());
     slot.insert(TaskWaker::new(inner.clone(), scheduled, Arc::clone(shared)))
 }
 
@@ -323,7 +300,7 @@ impl<F: Future<Output = ()>> Future for Task<F> {
         };
         if !state.admit(this.turn) {
             // Stay counted, so that the reactor will not sleep, and scheduled, so that wakes change nothing.
-            task.schedule();
+            task.schedule.schedule(&state.shared.notifier);
             state.shared.counters.parks.add(1);
             state.parked.borrow_mut().push(Arc::clone(task));
             return Poll::Pending;
