@@ -88,6 +88,8 @@ mod clock;
 #[cfg(target_os = "linux")]
 mod timers;
 #[cfg(target_os = "linux")]
+mod waiters;
+#[cfg(target_os = "linux")]
 mod registry;
 #[cfg(target_os = "linux")]
 mod stats;

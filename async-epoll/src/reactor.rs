@@ -305,7 +305,7 @@ impl Reactor {
 }
 
 /// Wakes in order, catching panics. One guard serves all wakers up to the next panic.
-fn wake_all(wakers: &mut Vec<Waker>, mut on_panic: impl FnMut(Box<dyn Any + Send>)) {
+pub(crate) fn wake_all(wakers: &mut Vec<Waker>, mut on_panic: impl FnMut(Box<dyn Any + Send>)) {
     let mut wakers = wakers.drain(..);
     while let Err(panic) = catch_unwind(AssertUnwindSafe(|| wakers.by_ref().for_each(Waker::wake))) {
         on_panic(panic);

@@ -9,12 +9,13 @@
 //!
 //! The hard rule is about wakers. Cloning, waking and dropping one runs foreign code, which may come back here. So no
 //! waker is cloned, woken or dropped while a lock is held: dispatch moves them into a list and the reactor wakes them
-//! after it has released everything.
+//! after it has released everything. Who waits for what is written down in [`Waiters`].
 
 use crate::interest::Interest;
 use crate::readiness::{self, Direction, Snapshot};
 use crate::sys::epoll_event;
 use crate::trace;
+use crate::waiters::{Waiters, Want};
 use slab::Slab;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,17 +28,6 @@ pub(crate) const NOTIFIER_TOKEN: u64 = u64::MAX;
 const NO_TOKEN: u64 = u64::MAX - 1;
 /// Entries that the table may keep for nobody; beyond, memory is given back.
 const SPARE_ENTRIES: usize = 256;
-
-/// What a waiter waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Want {
-    /// To read.
-    Read,
-    /// To write.
-    Write,
-    /// For the exceptional condition.
-    Priority,
-}
 
 /// The reactor's half of a source.
 #[derive(Debug)]
@@ -56,84 +46,6 @@ pub(crate) struct Registration {
     pub(crate) interest: Interest,
     /// Closing the descriptor deregisters it, since no other descriptor refers to the same open file.
     pub(crate) close_deregisters: bool,
-}
-
-/// The tasks that wait for one source. Almost always at most one reads and one writes.
-#[derive(Debug, Default)]
-struct Waiters {
-    /// The first to read.
-    reader: Option<Waker>,
-    /// The first to write.
-    writer: Option<Waker>,
-    /// All others. The box keeps the common case small.
-    #[allow(clippy::box_collection, reason = "8 bytes instead of 24, for every idle connection")]
-    rest: Option<Box<Vec<(Want, Waker)>>>,
-}
-
-impl Waiters {
-    /// The slot of the first waiter, where there is one.
-    const fn first(&mut self, want: Want) -> Option<&mut Option<Waker>> {
-        match want {
-            Want::Read => Some(&mut self.reader),
-            Want::Write => Some(&mut self.writer),
-            Want::Priority => None,
-        }
-    }
-
-    /// Adds a waiter, or gives it back if it is in the list already. Replaces none, so drops none.
-    fn insert(&mut self, want: Want, waker: Waker) -> Option<Waker> {
-        match self.first(want) {
-            Some(slot @ None) => {
-                *slot = Some(waker);
-                None
-            }
-            Some(Some(first)) if first.will_wake(&waker) => Some(waker),
-            _ => self.insert_further(want, waker),
-        }
-    }
-
-    /// Adds a waiter for whom there is no slot.
-    #[cold]
-    fn insert_further(&mut self, want: Want, waker: Waker) -> Option<Waker> {
-        let rest = self.rest.get_or_insert_default();
-        // Comparing wakers compares addresses, and runs no foreign code.
-        if rest.iter().any(|(other, further)| *other == want && further.will_wake(&waker)) {
-            return Some(waker);
-        }
-        rest.push((want, waker));
-        None
-    }
-
-    /// Moves those whom an event concerns to `wakers`.
-    #[inline]
-    fn take(&mut self, concerned: readiness::Concerned, wakers: &mut Vec<Waker>) {
-        if concerned.readers {
-            if let Some(reader) = self.reader.take() {
-                wakers.push(reader);
-            }
-        }
-        if concerned.writers {
-            if let Some(writer) = self.writer.take() {
-                wakers.push(writer);
-            }
-        }
-        if self.rest.is_some() {
-            self.take_further(concerned, wakers);
-        }
-    }
-
-    /// Moves those of the list.
-    #[cold]
-    fn take_further(&mut self, concerned: readiness::Concerned, wakers: &mut Vec<Waker>) {
-        let (taken, left): (Vec<_>, Vec<_>) =
-            self.rest.take().into_iter().flat_map(|rest| *rest).partition(|(want, _)| match want {
-                Want::Read => concerned.readers,
-                Want::Write => concerned.writers,
-                Want::Priority => concerned.priority,
-            });
-        wakers.extend(taken.into_iter().map(|(_, waker)| waker));
-        self.rest = (!left.is_empty()).then(|| Box::new(left));
-    }
 }
 
 impl Registration {
@@ -177,9 +89,9 @@ impl Registration {
             drop(waker);
             return Some(seen);
         }
-        let needless = waiters.insert(want, waker);
+        let displaced = waiters.insert(want, waker);
         drop(waiters);
-        drop(needless);
+        displaced.settle();
         None
     }
 

@@ -1,0 +1,266 @@
+//! The tasks that wait for one source.
+//!
+//! Almost always at most one reads and one writes, and each of them has a slot. But nothing forbids fifty tasks to wait
+//! on one listener, and then all are to be woken; so there is a list for the others.
+//!
+//! The hard idea is how to bound that list. A waiter cannot be told from the remains of one: a future that was polled by
+//! a `FuturesUnordered` and then dropped leaves a waker that nobody will ever need. If only the last few were kept,
+//! living waiters would be lost; if all are kept, an idle connection collects remains for ever. So, beyond a limit, all
+//! are *turned out*: they are woken, and those who live will be polled and come back. A while later, twice their number
+//! is the new limit. So the list is at most twice as long as it need be, and what one while leaves behind.
+//!
+//! Nothing here runs foreign code: wakers are compared by address, and handed to the caller to be woken or dropped when
+//! no lock is held.
+
+use crate::reactor::wake_all;
+use crate::readiness::Concerned;
+use std::panic::resume_unwind;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// Waiters in the list before they are turned out for the first time.
+const FIRST_LIMIT: usize = 32;
+/// How long those who were turned out may take to come back.
+const WHILE: Duration = Duration::from_millis(100);
+
+/// What a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// To read.
+    Read,
+    /// To write.
+    Write,
+    /// For the exceptional condition.
+    Priority,
+}
+
+/// Who waits.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    /// The first to read.
+    reader: Option<Waker>,
+    /// The first to write.
+    writer: Option<Waker>,
+    /// All others. The box keeps the common case small.
+    others: Option<Box<Others>>,
+}
+
+/// Those for whom there is no slot.
+#[derive(Debug)]
+struct Others {
+    /// In order of arrival.
+    waiting: Vec<(Want, Waker)>,
+    /// How many there may be.
+    limit: usize,
+    /// When all were turned out, until the limit has been set anew.
+    turned_out: Option<Instant>,
+}
+
+/// Wakers that an insertion leaves over. To be settled when no lock is held.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Displaced {
+    /// In the list already, under the same address.
+    needless: Option<Waker>,
+    /// To be woken, since they are in the list no more.
+    turned_out: Vec<(Want, Waker)>,
+}
+
+impl Displaced {
+    /// Wakes those who are to be woken, all of them even if one panics, and drops the rest.
+    pub(crate) fn settle(self) {
+        drop(self.needless);
+        if !self.turned_out.is_empty() {
+            let mut first_panic = None;
+            let mut wakers = self.turned_out.into_iter().map(|(_, waker)| waker).collect();
+            wake_all(&mut wakers, |panic| {
+                first_panic.get_or_insert(panic);
+            });
+            if let Some(panic) = first_panic {
+                resume_unwind(panic);
+            }
+        }
+    }
+}
+
+impl Waiters {
+    /// Adds a waiter, once.
+    #[inline]
+    pub(crate) fn insert(&mut self, want: Want, waker: Waker) -> Displaced {
+        let slot = match want {
+            Want::Read => Some(&mut self.reader),
+            Want::Write => Some(&mut self.writer),
+            Want::Priority => None,
+        };
+        match slot {
+            Some(slot @ None) => {
+                *slot = Some(waker);
+                Displaced::default()
+            }
+            Some(Some(first)) if first.will_wake(&waker) => Displaced { needless: Some(waker), ..Displaced::default() },
+            _ => self.insert_further(want, waker, Instant::now()),
+        }
+    }
+
+    #[cold]
+    fn insert_further(&mut self, want: Want, waker: Waker, now: Instant) -> Displaced {
+        self.others.get_or_insert_default().insert(want, waker, now)
+    }
+
+    /// Moves those whom an event concerns to `wakers`.
+    #[inline]
+    pub(crate) fn take(&mut self, concerned: Concerned, wakers: &mut Vec<Waker>) {
+        if concerned.readers {
+            if let Some(reader) = self.reader.take() {
+                wakers.push(reader);
+            }
+        }
+        if concerned.writers {
+            if let Some(writer) = self.writer.take() {
+                wakers.push(writer);
+            }
+        }
+        if let Some(others) = &mut self.others {
+            others.take(concerned, wakers);
+            if others.waiting.is_empty() {
+                self.others = None;
+            }
+        }
+    }
+}
+
+impl Default for Others {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), limit: FIRST_LIMIT, turned_out: None }
+    }
+}
+
+impl Others {
+    /// Adds a waiter, and turns all out if there are too many.
+    fn insert(&mut self, want: Want, waker: Waker, now: Instant) -> Displaced {
+        if self.waiting.iter().any(|(other, waiting)| *other == want && waiting.will_wake(&waker)) {
+            return Displaced { needless: Some(waker), ..Displaced::default() };
+        }
+        if self.turned_out.is_some_and(|then| now.saturating_duration_since(then) >= WHILE) {
+            // Those who live have come back.
+            self.limit = FIRST_LIMIT.max(2 * self.waiting.len());
+            self.turned_out = None;
+        }
+        self.waiting.push((want, waker));
+        let mut displaced = Displaced::default();
+        if self.waiting.len() > self.limit && self.turned_out.is_none() {
+            self.turned_out = Some(now);
+            displaced.turned_out = std::mem::take(&mut self.waiting);
+        }
+        displaced
+    }
+
+    /// Moves those whom an event concerns to `wakers`.
+    #[cold]
+    fn take(&mut self, concerned: Concerned, wakers: &mut Vec<Waker>) {
+        let (taken, left): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|(want, _)| match want {
+                Want::Read => concerned.readers,
+                Want::Write => concerned.writers,
+                Want::Priority => concerned.priority,
+            });
+        wakers.extend(taken.into_iter().map(|(_, waker)| waker));
+        self.waiting = left;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    /// Counts its wakes.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// A list, the time, and tasks that come back whenever they are woken.
+    struct Scene {
+        others: Others,
+        now: Instant,
+        living: Vec<(Arc<Counting>, usize)>,
+    }
+
+    impl Scene {
+        fn new(living: usize) -> Self {
+            let mut scene = Self { others: Others::default(), now: Instant::now(), living: Vec::new() };
+            for _ in 0..living {
+                let task = Arc::new(Counting::default());
+                scene.living.push((Arc::clone(&task), 0));
+                scene.insert(task);
+            }
+            scene
+        }
+
+        fn insert(&mut self, task: Arc<Counting>) {
+            self.others.insert(Want::Read, task.into(), self.now).settle();
+        }
+
+        /// Polls those who were woken. Returns how many were.
+        fn poll(&mut self) -> usize {
+            let mut polled = 0;
+            for index in 0..self.living.len() {
+                let (task, seen) = &mut self.living[index];
+                let woken = task.0.load(Ordering::SeqCst);
+                if std::mem::replace(seen, woken) != woken {
+                    let task = Arc::clone(task);
+                    self.insert(task);
+                    polled += 1;
+                }
+            }
+            polled
+        }
+
+        /// Sees to it that an event wakes all.
+        fn check(mut self) {
+            self.poll();
+            let mut wakers = Vec::new();
+            self.others.take(Concerned { readers: true, writers: false, priority: false }, &mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
+            assert_eq!(self.poll(), self.living.len(), "one was lost");
+        }
+    }
+
+    /// Remains of cancelled waits do not pile up, and a living waiter among them is neither lost nor pestered.
+    #[test]
+    fn remains_are_bounded() {
+        let mut scene = Scene::new(1);
+        let mut needless = 0;
+        for _ in 0..20_000 {
+            scene.insert(Arc::default());
+            needless += scene.poll();
+            scene.now += Duration::from_millis(10);
+            assert!(scene.others.waiting.len() <= FIRST_LIMIT + 1);
+        }
+        assert!(needless <= 20_000 / FIRST_LIMIT + 1, "{needless}");
+        scene.check();
+    }
+
+    /// Hundreds of living waiters find room after a few needless wakes.
+    #[test]
+    fn the_living_find_room() {
+        let mut scene = Scene::new(500);
+        let mut needless = 0;
+        for _ in 0..1000 {
+            needless += scene.poll();
+            scene.now += Duration::from_millis(1);
+            // Something else comes and goes all the time.
+            scene.insert(Arc::default());
+        }
+        assert!(needless <= 2 * 500, "{needless}");
+        assert!(scene.others.limit >= 500 && scene.others.waiting.len() <= 4 * 500);
+        scene.check();
+    }
+}
