@@ -91,7 +91,9 @@ impl Registration {
         }
         let displaced = waiters.insert(want, waker);
         drop(waiters);
-        displaced.settle();
+        if let Some(displaced) = displaced {
+            displaced.settle();
+        }
         None
     }
 

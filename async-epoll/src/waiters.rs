@@ -57,28 +57,29 @@ struct Others {
 }
 
 /// Wakers that an insertion leaves over. To be settled when no lock is held.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[must_use]
-pub(crate) struct Displaced {
+pub(crate) enum Displaced {
     /// In the list already, under the same address.
-    needless: Option<Waker>,
+    Needless(Waker),
     /// To be woken, since they are in the list no more.
-    turned_out: Vec<(Want, Waker)>,
+    TurnedOut(Vec<(Want, Waker)>),
 }
 
 impl Displaced {
     /// Wakes those who are to be woken, all of them even if one panics, and drops the rest.
     pub(crate) fn settle(self) {
-        drop(self.needless);
-        if !self.turned_out.is_empty() {
-            let mut first_panic = None;
-            let mut wakers = self.turned_out.into_iter().map(|(_, waker)| waker).collect();
-            wake_all(&mut wakers, |panic| {
-                first_panic.get_or_insert(panic);
-            });
-            if let Some(panic) = first_panic {
-                resume_unwind(panic);
-            }
+        let turned_out = match self {
+            Self::Needless(waker) => return drop(waker),
+            Self::TurnedOut(wakers) => wakers,
+        };
+        let mut first_panic = None;
+        let mut wakers = turned_out.into_iter().map(|(_, waker)| waker).collect();
+        wake_all(&mut wakers, |panic| {
+            first_panic.get_or_insert(panic);
+        });
+        if let Some(panic) = first_panic {
+            resume_unwind(panic);
         }
     }
 }
@@ -86,7 +87,7 @@ impl Displaced {
 impl Waiters {
     /// Adds a waiter, once.
     #[inline]
-    pub(crate) fn insert(&mut self, want: Want, waker: Waker) -> Displaced {
+    pub(crate) fn insert(&mut self, want: Want, waker: Waker) -> Option<Displaced> {
         let slot = match want {
             Want::Read => Some(&mut self.reader),
             Want::Write => Some(&mut self.writer),
@@ -95,15 +96,15 @@ impl Waiters {
         match slot {
             Some(slot @ None) => {
                 *slot = Some(waker);
-                Displaced::default()
+                None
             }
-            Some(Some(first)) if first.will_wake(&waker) => Displaced { needless: Some(waker), ..Displaced::default() },
+            Some(Some(first)) if first.will_wake(&waker) => Some(Displaced::Needless(waker)),
             _ => self.insert_further(want, waker, Instant::now()),
         }
     }
 
     #[cold]
-    fn insert_further(&mut self, want: Want, waker: Waker, now: Instant) -> Displaced {
+    fn insert_further(&mut self, want: Want, waker: Waker, now: Instant) -> Option<Displaced> {
         self.others.get_or_insert_default().insert(want, waker, now)
     }
 
@@ -137,9 +138,9 @@ impl Default for Others {
 
 impl Others {
     /// Adds a waiter, and turns all out if there are too many.
-    fn insert(&mut self, want: Want, waker: Waker, now: Instant) -> Displaced {
+    fn insert(&mut self, want: Want, waker: Waker, now: Instant) -> Option<Displaced> {
         if self.waiting.iter().any(|(other, waiting)| *other == want && waiting.will_wake(&waker)) {
-            return Displaced { needless: Some(waker), ..Displaced::default() };
+            return Some(Displaced::Needless(waker));
         }
         if self.turned_out.is_some_and(|then| now.saturating_duration_since(then) >= WHILE) {
             // Those who live have come back.
@@ -147,12 +148,11 @@ impl Others {
             self.turned_out = None;
         }
         self.waiting.push((want, waker));
-        let mut displaced = Displaced::default();
-        if self.waiting.len() > self.limit && self.turned_out.is_none() {
-            self.turned_out = Some(now);
-            displaced.turned_out = std::mem::take(&mut self.waiting);
+        if self.waiting.len() <= self.limit || self.turned_out.is_some() {
+            return None;
         }
-        displaced
+        self.turned_out = Some(now);
+        Some(Displaced::TurnedOut(std::mem::take(&mut self.waiting)))
     }
 
     /// Moves those whom an event concerns to `wakers`.
@@ -205,7 +205,9 @@ mod tests {
         }
 
         fn insert(&mut self, task: Arc<Counting>) {
-            self.others.insert(Want::Read, task.into(), self.now).settle();
+            if let Some(displaced) = self.others.insert(Want::Read, task.into(), self.now) {
+                displaced.settle();
+            }
         }
 
         /// Polls those who were woken. Returns how many were.

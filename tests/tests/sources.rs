@@ -306,7 +306,8 @@ fn all_waiters_are_woken() {
     (&peer).write_all(b"x").unwrap();
     runtime.run().unwrap();
     let polls = runtime.handle().stats().polls;
-    assert!(polls <= 2 * 100 + 10, "{polls} polls");
+    // Twice each, and once more those who were turned out before the list found its size.
+    assert!(polls <= 2 * 100 + 50, "{polls} polls");
 }
 
 /// Bug A4: a descriptor closed behind our back is an error of the next operation, and leaves no entry.
