@@ -28,8 +28,8 @@ fn run() -> io::Result<()> {
     if std::env::args().any(|arg| arg == "--trace") {
         trace::print();
     }
-    let mut pool = LocalPool::new();
     let mut reactor = Reactor::new()?;
+    let mut pool = LocalPool::new();
     let spawner = reactor.spawner(&pool);
     let handle = reactor.handle();
 

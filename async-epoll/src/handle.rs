@@ -35,8 +35,8 @@ fn replace_current(handle: Option<Handle>) -> Option<Handle> {
 
 /// A reference to a [`Reactor`](crate::Reactor): cheap to clone, `Send` and `Sync`.
 ///
-/// It does not keep the reactor running. After the reactor is dropped, everything done through a handle fails with an
-/// error that says so.
+/// It does not keep the reactor running. After the reactor is dropped, everything that waits on it, or would have to,
+/// fails with an error that says so.
 ///
 /// # Examples
 ///
@@ -78,6 +78,10 @@ impl Handle {
     /// Makes this the thread's current handle until the guard is dropped.
     ///
     /// Guards nest: each puts back what was current before it. Drop them in reverse order.
+    ///
+    /// The guard only says *which* reactor; somebody has to [`run`](crate::Reactor::run) it or [`wait`](crate::Reactor::wait)
+    /// on it. What is awaited on this thread in an executor that does neither, `futures::executor::block_on` for example,
+    /// waits for ever, timeouts included.
     ///
     /// # Examples
     ///

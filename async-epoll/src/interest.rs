@@ -3,6 +3,7 @@
 //! An [`Interest`] is a set of three independent wishes. Errors and hang-ups need no wish: the kernel always reports
 //! them. The only place that knows how a wish is spelled for epoll is [`Interest::events`].
 
+use crate::waiters::Want;
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
@@ -43,6 +44,15 @@ impl Interest {
     /// Whether [`PRIORITY`](Self::PRIORITY) is in the set.
     pub const fn is_priority(self) -> bool {
         self.0 & Self::PRIORITY.0 != 0
+    }
+
+    /// Whether it makes sense to wait for `want`.
+    pub(crate) const fn includes(self, want: Want) -> bool {
+        match want {
+            Want::Read => self.is_readable(),
+            Want::Write => self.is_writable(),
+            Want::Priority => self.is_priority(),
+        }
     }
 
     /// The set in the kernel's spelling, edge-triggered.

@@ -15,8 +15,8 @@
 //! use async_epoll::Reactor;
 //! use futures::executor::LocalPool;
 //!
-//! let mut pool = LocalPool::new();
 //! let mut reactor = Reactor::new()?;
+//! let mut pool = LocalPool::new();
 //! let spawner = reactor.spawner(&pool);
 //! spawner.spawn_local(async { println!("a task") }).unwrap();
 //!
@@ -65,8 +65,8 @@
 //!
 //! # Where to read next
 //!
-//! The modules below are in reading order, each introduced by a text of its own:
-//! `cargo doc --document-private-items --open`.
+//! The `mod` lines of this file are in reading order, each file begins with a text of its own, and
+//! `cargo doc --document-private-items --open` shows them all.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(target_os = "linux"))]

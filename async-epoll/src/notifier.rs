@@ -106,9 +106,9 @@ impl<E: Signal> Notifier<E> {
 
     /// Tasks that are ready now.
     pub(crate) fn ready_tasks(&self) -> usize {
-        let ready = self.word.load(Ordering::Acquire) / ONE_READY;
-        // A count below zero (see `task_taken`) is nobody's business outside.
-        usize::try_from(ready.min(u64::from(u32::MAX))).unwrap_or(0)
+        // Signed, since the count may be below zero for a moment (see `task_taken`), which is nobody's business outside.
+        let ready = self.word.load(Ordering::Acquire) as i64 / ONE_READY as i64;
+        usize::try_from(ready).unwrap_or(0)
     }
 
     /// Ends a running sleep, or keeps the next one from beginning.

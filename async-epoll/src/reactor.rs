@@ -68,8 +68,8 @@ const SPARE_WAKERS: usize = 1024;
 /// use futures::executor::LocalPool;
 /// use std::time::Duration;
 ///
-/// let mut pool = LocalPool::new();
 /// let mut reactor = Reactor::new()?;
+/// let mut pool = LocalPool::new();
 /// let spawner = reactor.spawner(&pool);
 /// spawner.spawn_local(async {
 ///     let timer = Timer::after(Duration::from_millis(5), &Handle::current().unwrap());
@@ -117,7 +117,7 @@ impl Builder {
     /// How many events one turn takes from the kernel at most; 1024 unless set, at least 1. More stay queued for the
     /// next turn, none is lost.
     pub fn events_capacity(mut self, events: usize) -> Self {
-        // `epoll_wait` takes an `int`, and 12 bytes each are allocated.
+        // `epoll_wait` takes an `int`, and a dozen bytes are allocated for each.
         self.events_capacity = events.clamp(1, 1 << 20);
         self
     }
@@ -190,7 +190,9 @@ impl Reactor {
 
     /// Spawns into `pool`, in such a way that this reactor and that pool know of each other.
     ///
-    /// Drive each reactor with the pool whose spawner it gave: the pool passed to [`run`](Self::run) must be the same.
+    /// Drive each reactor with the pool whose spawner it gave: the pool passed to [`run`](Self::run) must be the same, and
+    /// it must be this reactor's `run`. In a hand-written loop with the wrong pool, [`wait`](Self::wait) returns at once,
+    /// again and again, since tasks are ready and nobody polls them.
     pub fn spawner(&self, pool: &LocalPool) -> Spawner {
         Spawner::new(pool, Rc::clone(&self.state))
     }

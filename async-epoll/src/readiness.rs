@@ -50,7 +50,6 @@ const CONCERNS_WRITERS: u32 = OUT | HUP | ERR;
 ///
 /// async_epoll::block_on(async {
 ///     let (mut peer, stream) = UnixStream::pair()?;
-///     stream.set_nonblocking(true)?;
 ///     let source = Source::new(stream)?;
 ///     peer.write_all(b"x")?;
 ///     let readiness = source.readable().await?;

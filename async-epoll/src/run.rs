@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Three things are added to the two calls of the hand-written loop: `run` knows when it is done, `run_until` polls a
-//! future of the caller's beside the tasks, and both notice that they were given a pool which is not the reactor's.
+//! future of the caller's beside the tasks, and both notice that tasks of the reactor are in another
+//! pool than the one they were given.
 
 use crate::budget;
 use crate::reactor::{Reactor, refuse_nesting};
@@ -56,7 +57,7 @@ impl Reactor {
     /// use async_epoll::Reactor;
     /// use futures::executor::LocalPool;
     ///
-    /// let (mut pool, mut reactor) = (LocalPool::new(), Reactor::new()?);
+    /// let (mut reactor, mut pool) = (Reactor::new()?, LocalPool::new());
     /// let spawner = reactor.spawner(&pool);
     /// let child = spawner.clone();
     /// spawner.spawn_local(async move {
@@ -101,7 +102,7 @@ impl Reactor {
     /// use futures::executor::LocalPool;
     /// use std::time::Duration;
     ///
-    /// let (mut pool, mut reactor) = (LocalPool::new(), Reactor::new()?);
+    /// let (mut reactor, mut pool) = (Reactor::new()?, LocalPool::new());
     /// let timer = Timer::after(Duration::from_millis(1), &reactor.handle());
     /// let greeting = String::from("borrowed, not moved");
     /// let length = reactor.run_until(&mut pool, async {

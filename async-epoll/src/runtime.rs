@@ -1,7 +1,7 @@
 //! Reactor and pool in one, for those who need no say in how they are put together.
 
 use crate::handle::Handle;
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, refuse_nesting};
 use crate::task::Spawner;
 use futures::executor::LocalPool;
 use std::future::Future;
@@ -14,8 +14,8 @@ use std::io;
 /// ```
 /// # fn main() -> std::io::Result<()> {
 /// let mut runtime = async_epoll::LocalRuntime::new()?;
-/// runtime.spawner().spawn_local(async { println!("runs first") }).unwrap();
-/// assert_eq!(runtime.run_until(async { 6 * 7 })?, 42);
+/// runtime.spawner().spawn_local(async { println!("a task") }).unwrap();
+/// assert_eq!(runtime.run_until(async { 6 * 7 })?, 42); // Until this one is ready, which is at once.
 /// runtime.run()?; // Until the last task has finished.
 /// # Ok(())
 /// # }
@@ -103,5 +103,6 @@ impl From<Reactor> for LocalRuntime {
 /// # }
 /// ```
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+    drop(refuse_nesting("async_epoll::block_on")?);
     LocalRuntime::new()?.run_until(future)
 }

@@ -1,8 +1,8 @@
 //! What a reactor, its handles, its sources and its timers have in common.
 //!
 //! Everything here may be used from any thread. There are two locks, one around the table of sources and one around
-//! the timers; both are held for a few instructions and never while foreign code runs. Reading and writing takes
-//! neither.
+//! the timers (and one in each source, around the list of those who wait for it); all are held for a few instructions
+//! and never while foreign code runs. An operation that need not wait takes none.
 
 use crate::clock::Clock;
 use crate::interest::Interest;
@@ -92,7 +92,6 @@ impl Shared {
     /// Those of `epoll_ctl(2)`, and one if the reactor is gone. Nothing is left behind then.
     pub(crate) fn register(&self, registration: &Arc<Registration>) -> io::Result<()> {
         self.refuse_child()?;
-        trace::add(registration.fd);
         let mut registry = self.registry();
         if registry.is_closed() {
             return Err(gone());
@@ -110,6 +109,8 @@ impl Shared {
         // The lock keeps dispatch out until here, so no event can have been noted before.
         registration.read.set_registered();
         registration.write.set_registered();
+        drop(registry);
+        trace::add(registration.fd);
         Ok(())
     }
 

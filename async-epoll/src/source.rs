@@ -129,10 +129,12 @@ impl<T: AsFd> Source<T> {
         Self::with_interest(io, Interest::ALL, handle)
     }
 
-    /// Sets `io` to non-blocking and registers it.
+    /// Sets `io` to non-blocking and registers it. An operation for which it was not registered fails when it would have
+    /// to wait.
     ///
-    /// Being non-blocking is a property of the open file, not of the descriptor: if another process shares the file, as
-    /// with a terminal on standard input, it is affected too.
+    /// Being non-blocking is a property of the open file, not of the descriptor, and it stays. Whoever else has the file
+    /// is affected too. A terminal, for one, is usually a single file for standard input, output and error and for the
+    /// shell: made non-blocking, it may make `println!` fail. Open `/dev/tty` anew for a source instead.
     ///
     /// # Errors
     ///
@@ -486,6 +488,12 @@ impl<T: AsFd> Source<T> {
         if seen.is_unregistered() {
             self.register()?;
         }
+        if !self.link.registration.interest.includes(want) {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the source was not registered for this: name it in the interest of Source::with_interest",
+            )));
+        }
         match self.link.registration.wait(want, cx.waker(), |seen| seen.is_gone() || is_over(seen)) {
             None => Poll::Pending,
             Some(seen) if seen.is_gone() => Poll::Ready(Err(gone())),
@@ -494,16 +502,20 @@ impl<T: AsFd> Source<T> {
     }
 }
 
-/// Adds what to do to the one error that users cannot be expected to understand.
+/// Says what to do where the kernel's own words would not help.
 fn explain(error: io::Error) -> io::Error {
-    if error.raw_os_error() != Some(libc::EPERM) {
-        return error;
+    match error.raw_os_error() {
+        Some(libc::EPERM) => io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "epoll cannot wait for this kind of file (regular files, directories and /dev/null are always ready): \
+             read it directly, or on another thread, for example through blocking::Unblock",
+        ),
+        Some(libc::EEXIST) => io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "this descriptor has a source in the reactor already: share that one, by a reference or an Arc",
+        ),
+        _ => error,
     }
-    io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        "epoll cannot wait for this kind of file (regular files, directories and /dev/null are always ready): \
-         read it directly, or on another thread, for example through blocking::Unblock",
-    )
 }
 
 impl<T: AsFd> AsyncRead for Source<T>

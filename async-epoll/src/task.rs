@@ -336,11 +336,11 @@ impl<F: Future<Output = ()>> Future for Task<F> {
 /// that wakes itself is polled before the reactor looks for events; and it catches panics, so that one bad connection
 /// does not end a server.
 ///
-/// Tasks spawned with the pool's own spawner have none of that: they are polled, but a wake from another thread waits
-/// for the next event, and an endless self-waker starves everything.
+/// Tasks spawned with the pool's own spawner have none of that: they are polled, but `run` does not wait for them, a wake
+/// from another thread waits for the next event, and an endless self-waker starves everything.
 ///
-/// Plain [`LocalPool::run`] would wait for ever on a task that was put off to the next turn, since only the reactor's
-/// `wait` hands it back. Use [`Reactor::run`](crate::Reactor::run).
+/// Plain [`LocalPool::run`] would wait for ever: it asks neither the kernel nor the clock, and a task that was put off to
+/// the next turn is handed back by the reactor alone. Use [`Reactor::run`](crate::Reactor::run).
 ///
 /// # Panics in tasks
 ///

@@ -36,7 +36,8 @@
 //! # Where the time comes from
 //!
 //! Which timer is used is decided at that first pending poll. On a thread where a reactor of `async-epoll` runs, it is
-//! one of the reactor's: no helper thread, no system call. Everywhere else it is one of `futures-timer`'s, whose helper
+//! one of the reactor's: no helper thread, no system call. (So somebody has to turn that reactor: a timeout awaited under
+//! a guard of `Handle::enter` in an executor that does not, waits for ever.) Everywhere else it is one of `futures-timer`'s, whose helper
 //! thread starts when first needed.
 //!
 //! # Where to read next

@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tests::{p99, watchdog};
+use tests::{p99, strict_timing, watchdog};
 
 /// Bug C7, C18: an endless self-waker and 200 always-ready futures in one `FuturesUnordered`, beside an echo
 /// connection and a 10 ms timer.
@@ -64,8 +64,8 @@ fn self_wakers_starve_nobody() {
     let (mut echoes, mut ticks) = measured.unwrap();
     let (echo, tick) = (p99(&mut echoes), p99(&mut ticks));
     println!("p99 of an echo {echo:?}, of a tick's delay {tick:?}");
-    assert!(echo <= Duration::from_millis(5), "{echo:?}");
-    assert!(tick <= Duration::from_millis(5), "{tick:?}");
+    let limit = Duration::from_millis(if strict_timing() { 5 } else { 50 });
+    assert!(echo <= limit && tick <= limit, "{echo:?}, {tick:?}");
 }
 
 /// Bug B14: a connection that always has data yields after a bounded number of operations.

@@ -181,7 +181,7 @@ fn descriptors_are_nonblocking_and_close_on_exec() {
     });
 }
 
-/// Behaviour 22, 23: options.
+/// Behaviour 23.
 #[test]
 fn nodelay_is_off_unless_set() {
     block_on(async {
@@ -382,7 +382,7 @@ fn short_reads_never_lose_an_edge() {
     });
 }
 
-/// Behaviour 37 to 39, 42: the peer goes away while we wait.
+/// Behaviour 37, 38, 39, 42: the peer goes away while we wait.
 #[test]
 fn a_peer_that_goes_away_wakes_reader_and_writer() {
     let _watchdog = watchdog(TIME);

@@ -31,7 +31,7 @@ fn everywhere(test: impl AsyncFn()) {
     assert_eq!(runtime.handle().stats().timers, 0, "left armed");
 }
 
-/// Behaviour 138 to 142, 150: what is ready is `Ok` even if the time is up; what is not is `Err` when it is.
+/// Behaviour 138, 139, 141, 142, 150: what is ready is `Ok` even if the time is up; what is not is `Err` when it is.
 #[test]
 fn the_outcomes() {
     everywhere(async || {
@@ -84,7 +84,7 @@ fn nested() {
     });
 }
 
-/// Behaviour 118, 121 to 123, 137: reset to earlier, to later, after completion.
+/// Behaviour 118, 121, 122, 123, 137: reset to earlier, to later, after completion.
 #[test]
 fn resets() {
     everywhere(async || {
@@ -194,7 +194,7 @@ fn a_sleep_outlives_its_reactor() {
     assert!(begin.elapsed() >= 5 * SHORT);
 }
 
-/// Behaviour 125, 126: polled by another task than before, it wakes that one.
+/// Behaviour 125: polled by another task than before, it wakes that one.
 #[test]
 fn the_last_poller_is_woken() {
     let _watchdog = watchdog(TIME);
