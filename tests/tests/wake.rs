@@ -82,7 +82,7 @@ fn plain_wakers_end_the_wait_of_a_hand_written_loop() {
     let spawner = reactor.spawner(&pool);
     let slot: Arc<Mutex<Option<(Waker, Instant)>>> = Arc::default();
     let latencies = Arc::new(Mutex::new(Vec::new()));
-    let (for_task, into) = (Arc::clone(&slot), Arc::clone(&latencies));
+    let (for_task, into, arrived) = (Arc::clone(&slot), Arc::clone(&latencies), Arc::clone(&latencies));
     let task = poll_fn(move |cx| {
         let mut into = into.lock().unwrap();
         if let Some((_, woken)) = for_task.lock().unwrap().replace((cx.waker().clone(), Instant::now())) {
@@ -92,8 +92,12 @@ fn plain_wakers_end_the_wait_of_a_hand_written_loop() {
     });
     spawner.spawn_local(task).unwrap();
     let thread = std::thread::spawn(move || {
-        for _ in 0..WAKES {
+        for number in 0..WAKES {
+            // The loop has gone to sleep, and has seen the wake before: two that come together count as one.
             std::thread::sleep(Duration::from_micros(500));
+            while arrived.lock().unwrap().len() < number {
+                std::thread::sleep(Duration::from_micros(50));
+            }
             let waker = {
                 let mut slot = slot.lock().unwrap();
                 let (waker, woken) = slot.as_mut().expect("the task has been polled");
