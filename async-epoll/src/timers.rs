@@ -444,12 +444,17 @@ mod tests {
         }
     }
 
+    /// A few in the ordinary test, very many in `.ci/full properties`.
+    fn cases() -> u32 {
+        std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)
+    }
+
     fn operations() -> impl Strategy<Value = Vec<(u8, u64, u64)>> {
         prop::collection::vec((0_u8..10, any::<u64>(), 0_u64..64), 1..200)
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
         /// Bug E10, E14: random inserts, resets, cancels and steps of time, against a map.
         #[test]
