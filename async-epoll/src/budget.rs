@@ -8,6 +8,10 @@
 //! and once it is spent, all further operations of that poll are put off. Elsewhere (a `ThreadPool`, a plain
 //! `block_on`) nobody marks the beginning of a poll, so there the count just goes round: one operation in so many
 //! yields.
+//!
+//! Somebody may run an executor of another kind *inside* a task, which polls again and again within the one poll that
+//! we know of. It blocks the thread, which is bad enough; that it should also wait for ever for a new budget would be
+//! worse. So after [very many refusals](PATIENCE) it gets one.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
@@ -15,12 +19,17 @@ use std::task::{Context, Poll};
 /// Successful operations on sources that one task may do in one poll before it has to let others go first.
 pub const OPERATIONS_PER_POLL: u32 = 32;
 
+/// Refusals in one poll before the budget is filled again: more than any task needs to ask all its sources once.
+const PATIENCE: u32 = 10_000;
+
 /// Set while the poll of a task whose beginning we know is running.
 const BOUNDED: u32 = 1 << 31;
 
 thread_local! {
     /// Operations left, and [`BOUNDED`]. Plain data without a destructor, so the access is one instruction.
     static LEFT: Cell<u32> = const { Cell::new(OPERATIONS_PER_POLL) };
+    /// Refusals since they were last heard.
+    static REFUSALS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// A full budget for one poll; without bounds again when dropped.
@@ -47,8 +56,18 @@ pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
     if left & !BOUNDED != 0 {
         return Poll::Ready(());
     }
-    if left & BOUNDED == 0 {
-        LEFT.set(OPERATIONS_PER_POLL);
+    refuse(left, cx)
+}
+
+/// Puts the operation off.
+#[cold]
+fn refuse(left: u32, cx: &Context<'_>) -> Poll<()> {
+    let refusals = if left & BOUNDED == 0 { PATIENCE } else { REFUSALS.get() + 1 };
+    if refusals >= PATIENCE {
+        LEFT.set(left & BOUNDED | OPERATIONS_PER_POLL);
+        REFUSALS.set(0);
+    } else {
+        REFUSALS.set(refusals);
     }
     cx.waker().wake_by_ref();
     Poll::Pending

@@ -108,6 +108,12 @@ impl Handle {
         CURRENT_ADDRESS.get() == Arc::as_ptr(shared).addr()
     }
 
+    /// Makes the reactor of `shared` the thread's current one, whatever guards are about.
+    #[cold]
+    pub(crate) fn make_current(shared: &Arc<Shared>) {
+        drop(replace_current(Some(Self { shared: Arc::clone(shared) })));
+    }
+
     /// [`enter`](Self::enter) without a handle.
     pub(crate) fn enter_shared(shared: &Arc<Shared>) -> Enter {
         let before = (!Self::is_current(shared)).then(|| replace_current(Some(Self { shared: Arc::clone(shared) })));

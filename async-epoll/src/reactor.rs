@@ -199,7 +199,9 @@ impl Reactor {
 
     /// When the first timer is due, for loops that do the waiting themselves; `None` if no timer is armed.
     ///
-    /// Exact, unless more than 32 timers crowd within the same millisecond: then it is the end of that millisecond.
+    /// No timer is due before it, and a [`wait`](Self::wait) then finds out when the next one is. It is the exact deadline
+    /// of the first timer unless more than 32 timers lie close together: then it may be up to a millisecond later, or,
+    /// while they are still far off, earlier.
     pub fn next_deadline(&self) -> Option<Instant> {
         let next = self.shared.timers().next();
         self.shared.clock.to_instant(next)

@@ -222,6 +222,11 @@ impl Snapshot {
         self.has(PRIORITY)
     }
 
+    /// The exceptional condition is pending, or may never come any more.
+    pub(crate) const fn ends_priority(self) -> bool {
+        self.has(PRIORITY | CLOSED | ERROR)
+    }
+
     /// Not registered yet.
     pub(crate) const fn is_unregistered(self) -> bool {
         self.has(UNREGISTERED)
@@ -243,7 +248,7 @@ pub(crate) fn merge(read: &Direction, write: &Direction, events: u32) -> Concern
     let concerned = Concerned {
         readers: events & CONCERNS_READERS != 0,
         writers: events & CONCERNS_WRITERS != 0,
-        priority: events & (PRI | HUP | ERR) != 0,
+        priority: events & (PRI | RDHUP | HUP | ERR) != 0,
     };
     // Nearly always IN and OUT, and nothing else.
     let (mut of_read, mut of_write) = (READY, READY);

@@ -18,7 +18,7 @@ use crate::trace;
 use crate::waiters::{Waiters, Want};
 use slab::Slab;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -45,7 +45,7 @@ pub(crate) struct Registration {
     /// What to ask the kernel for.
     pub(crate) interest: Interest,
     /// Closing the descriptor deregisters it, since no other descriptor refers to the same open file.
-    pub(crate) close_deregisters: bool,
+    pub(crate) close_deregisters: AtomicBool,
 }
 
 impl Registration {
@@ -58,7 +58,7 @@ impl Registration {
             waiters: Mutex::default(),
             fd,
             interest,
-            close_deregisters,
+            close_deregisters: AtomicBool::new(close_deregisters),
         }
     }
 
@@ -152,6 +152,12 @@ impl Registry {
         // An index of 32 ones would need 4·10⁹ open descriptors, so the two special tokens are never hit.
         registration.token.store(token, Ordering::Release);
         token
+    }
+
+    /// Whether some source other than `registration` has the same descriptor. Looks at the whole table.
+    pub(crate) fn has_another(&self, registration: &Registration) -> bool {
+        let same = |source: &Arc<Registration>| source.fd == registration.fd && source.token() != registration.token();
+        self.sources.iter().any(|(_, (source, _))| same(source))
     }
 
     /// Strikes `registration` out, if it is in. The caller drops the result after it has released the table's lock.

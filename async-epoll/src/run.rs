@@ -155,6 +155,7 @@ impl<F: Future> MainFuture<'_, F> {
         // As in every executor of futures: a `block_on` inside is caught, not left to hang.
         let _enter = refuse_nesting("Reactor::run_until")?;
         let _budget = budget::begin_poll();
+        let _current = self.waker.enter();
         Ok(self.future.as_mut().poll(&mut Context::from_waker(&waker_ref(&self.waker))))
     }
 }

@@ -101,7 +101,17 @@ impl Shared {
             return Ok(());
         }
         let token = registry.insert(registration);
-        if let Err(error) = self.epoll.add(registration.fd, registration.interest.events(), token) {
+        let add = || self.epoll.add(registration.fd, registration.interest.events(), token);
+        let added = add().or_else(|error| {
+            // The kernel may still know the same file under the same number from a source that is gone, if a duplicate of
+            // its descriptor has kept the file open. Then that entry serves nobody.
+            if error.raw_os_error() == Some(libc::EEXIST) && !registry.has_another(registration) {
+                self.epoll.delete(registration.fd)?;
+                return add();
+            }
+            Err(error)
+        });
+        if let Err(error) = added {
             // The caller has its own `Arc`, so nothing foreign is dropped under the lock.
             drop(registry.remove(registration));
             return Err(error);

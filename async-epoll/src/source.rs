@@ -29,6 +29,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 /// A descriptor whose readiness can be awaited: socket, pipe, eventfd, timerfd, signalfd, inotify, pidfd, terminal, …
@@ -93,7 +94,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.release(self.registration.close_deregisters);
+        self.release(self.registration.close_deregisters.load(Ordering::Relaxed));
     }
 }
 
@@ -158,7 +159,8 @@ impl<T: AsFd> Source<T> {
     ///
     /// A connection that is served without waiting costs no `epoll_ctl` at all. Nor does dropping the source: closing
     /// the last descriptor of an open file deregisters it, so **no other descriptor may refer to the same open file**
-    /// while the source lives. If one does (a `dup`), no harm is done but that its events wake the reactor for nothing.
+    /// while the source lives. If one does (a `dup`), its events will wake the reactor for nothing until it is closed;
+    /// [`note_duplicate`](Self::note_duplicate) prevents that.
     ///
     /// It is what a socket that was just created or accepted wants. A descriptor that blocks would block the loop.
     ///
@@ -195,6 +197,12 @@ impl<T: AsFd> Source<T> {
     /// The I/O object.
     pub fn get_ref(&self) -> &T {
         &self.io
+    }
+
+    /// Notes that another descriptor refers to the same open file now, so that closing this one does not deregister it:
+    /// dropping the source will say so to the kernel. Only [lazy](Self::lazy) sources need to be told.
+    pub fn note_duplicate(&self) {
+        self.link.registration.close_deregisters.store(false, Ordering::Relaxed);
     }
 
     /// Deregisters and gives the I/O object back, still non-blocking.
@@ -248,7 +256,9 @@ impl<T: AsFd> Source<T> {
 
     /// Waits for an exceptional condition: urgent TCP data, a changed GPIO line, … (`EPOLLPRI`).
     ///
-    /// It stays ready until a [`try_io`](Self::try_io) with [`Interest::PRIORITY`] meets `WouldBlock`.
+    /// It stays ready until a [`try_io`](Self::try_io) with [`Interest::PRIORITY`] meets `WouldBlock`. It also returns
+    /// when the other side is closed or an error is reported, since then there may be nothing left to wait for: look at
+    /// [`Readiness::is_priority`].
     ///
     /// # Errors
     ///
@@ -390,7 +400,7 @@ impl<T: AsFd> Source<T> {
     pub fn try_io<R>(&self, interest: Interest, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         let Registration { read, write, .. } = &*self.link.registration;
         let (reading, writing) = (read.snapshot(), write.snapshot());
-        if reading.is_gone() {
+        if reading.is_gone() || reading.is_unregistered() && self.link.shared.is_gone() {
             return Err(gone());
         }
         let ready = interest.is_readable() && reading.may_be_ready()
@@ -471,7 +481,7 @@ impl<T: AsFd> Source<T> {
     fn poll_told(&self, want: Want, cx: &Context<'_>) -> Poll<io::Result<Readiness>> {
         ready!(budget::poll_proceed(cx));
         let seen = self.link.registration.direction(want).snapshot();
-        let is_over = if want == Want::Priority { Snapshot::is_priority } else { Snapshot::is_ready };
+        let is_over = if want == Want::Priority { Snapshot::ends_priority } else { Snapshot::is_ready };
         ready!(self.poll_wait(want, cx, seen, is_over))?;
         budget::spend();
         Poll::Ready(Ok(self.readiness()))
@@ -607,7 +617,13 @@ where
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_write_with(cx, |mut io| io.flush())
+        // Tried whatever is known: most have nothing to flush, and then a full pipe is no reason to wait.
+        match (&self.io).flush() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                self.poll_write_with(cx, |mut io| io.flush())
+            }
+            result => Poll::Ready(result),
+        }
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

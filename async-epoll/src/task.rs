@@ -24,7 +24,7 @@
 //! poll, so such a wake schedules the task again; at worst it is polled once for nothing.
 
 use crate::budget;
-use crate::handle::Handle;
+use crate::handle::{Enter, Handle};
 use crate::schedule::Schedule;
 use crate::shared::Shared;
 use futures::executor::{LocalPool, LocalSpawner};
@@ -65,6 +65,11 @@ impl TaskWaker {
         self.schedule.begin_poll(&self.shared.notifier)
     }
 
+    /// Makes the task's reactor the thread's current one.
+    pub(crate) fn enter(&self) -> Enter {
+        Handle::enter_shared(&self.shared)
+    }
+
     /// Counts a poll of a future that is no task in the pool.
     pub(crate) fn count_poll(&self) {
         self.shared.counters.polls.add(1);
@@ -103,8 +108,9 @@ pub(crate) struct LoopState {
     polling: Cell<bool>,
     /// Tasks put off until the reactor has looked for events.
     parked: RefCell<Vec<Arc<TaskWaker>>>,
-    /// The pools that tasks were spawned into, to find out whether `run` was given the right one.
-    pools: RefCell<Vec<LocalSpawner>>,
+    /// The pools that tasks were spawned into, to find out whether `run` was given the right one; with the address that
+    /// each had, since there is no other way to see that two spawners belong to one pool.
+    pools: RefCell<Vec<(usize, LocalSpawner)>>,
     /// The reactor is gone, so nobody would hand a parked task back: park none.
     closed: Cell<bool>,
     /// The user's hook.
@@ -176,6 +182,10 @@ impl LoopState {
         let nested = self.polling.replace(true);
         let result = catch_unwind(AssertUnwindSafe(code));
         self.polling.set(nested);
+        if !Handle::is_current(&self.shared) {
+            // The task holds a guard of another reactor across an await. That must not reach anybody else.
+            Handle::make_current(&self.shared);
+        }
         result
     }
 
@@ -202,7 +212,7 @@ impl LoopState {
     /// Puts a probe into every pool; see [`Probe::all_ran`].
     pub(crate) fn probe(&self) -> Probe {
         let mut flags = Vec::new();
-        self.pools.borrow_mut().retain(|pool| {
+        self.pools.borrow_mut().retain(|(_, pool)| {
             let flag = Rc::new(Cell::new(false));
             let ran = Rc::clone(&flag);
             let spawned = pool.spawn_local_obj(LocalFutureObj::new(Box::new(async move { ran.set(true) })));
@@ -373,10 +383,11 @@ pub struct Spawner {
 impl Spawner {
     /// For `pool`, driven by the loop of `state`.
     pub(crate) fn new(pool: &LocalPool, state: Rc<LoopState>) -> Self {
-        let pool = pool.spawner();
+        let (address, pool) = (std::ptr::from_ref(pool).addr(), pool.spawner());
         let mut pools = state.pools.borrow_mut();
-        pools.retain(|pool| pool.status_local().is_ok());
-        pools.push(pool.clone());
+        // A pool that has moved away may still live, but then its place in the list is taken by the one that came.
+        pools.retain(|(other, pool)| *other != address && pool.status_local().is_ok());
+        pools.push((address, pool.clone()));
         drop(pools);
         Self { pool, state }
     }

@@ -41,6 +41,8 @@ const LEVELS: usize = 8;
 const CROWD: usize = 32;
 /// Wake-ups for timers alone that may come closer than a tick to one another.
 const BURST: u64 = 8;
+/// So few timers are always exact, however often they fire.
+const FEW: usize = 8;
 /// No entry.
 const NIL: u32 = u32::MAX;
 /// The `slot` of an entry that lies in none: it has fired, or it never fires.
@@ -210,7 +212,7 @@ impl Timers {
     /// Until when the loop may sleep: the first timer, or a little later if timers have woken it too often of late.
     pub(crate) fn sleep_until(&mut self) -> u64 {
         let next = self.next();
-        if self.credit == 0 { next.max(self.last_wake.saturating_add(TICK)) } else { next }
+        if self.credit == 0 && self.armed > FEW { next.max(self.last_wake.saturating_add(TICK)) } else { next }
     }
 
     /// The loop was woken at `now` for no other reason than timers.

@@ -174,3 +174,33 @@ fn tasks_take_turns() {
     let (least, most) = counts.iter().fold((u32::MAX, 0), |(l, m), c| (l.min(c.get()), m.max(c.get())));
     assert!(most - least <= 1000 / 4, "{least} to {most}");
 }
+
+/// An executor of another kind inside a task blocks the thread, but not for ever: its operations get a new budget.
+#[test]
+fn a_foreign_executor_inside_a_task_goes_on() {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let _watchdog = watchdog(Duration::from_secs(60));
+    async_epoll::block_on(async {
+        let (mut peer, stream) = std::os::unix::net::UnixStream::pair().unwrap();
+        std::io::Write::write_all(&mut peer, &[1; 100]).unwrap();
+        let mut source = async_epoll::Source::new(stream).unwrap();
+        let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+        let mut cx = std::task::Context::from_waker(&waker);
+        let mut read = pin!(async {
+            let mut byte = [0];
+            for _ in 0..100 {
+                source.read_exact(&mut byte).await.unwrap();
+            }
+        });
+        // What a simple block_on does. All the data is there, so it never has to wait for the reactor.
+        while read.as_mut().poll(&mut cx).is_pending() {
+            std::thread::park();
+        }
+    })
+    .unwrap();
+}

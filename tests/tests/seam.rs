@@ -593,3 +593,41 @@ fn two_runtimes_in_turn() {
     one.run().unwrap();
     assert_eq!(two.run_until(doubled).unwrap(), 10);
 }
+
+/// A guard of another reactor, held by a task across an await, does not change what others find to be current.
+#[test]
+fn a_guard_across_an_await_stays_with_its_task() {
+    let _watchdog = watchdog(TIME);
+    let other = Reactor::new().unwrap();
+    let handle = other.handle();
+    let mut runtime = LocalRuntime::new().unwrap();
+    let own = format!("{:?}", runtime.handle());
+    let guard = async move {
+        let _guard = handle.enter();
+        futures::future::pending::<()>().await;
+    };
+    runtime.spawner().spawn_local(guard).unwrap();
+    let current = || format!("{:?}", async_epoll::Handle::current().unwrap());
+    let in_task = runtime.spawner().spawn_local_with_handle(async move { current() }).unwrap();
+    let (in_main, in_task) = runtime
+        .run_until(async {
+            yield_now().await;
+            (current(), in_task.await)
+        })
+        .unwrap();
+    assert_eq!((in_main, in_task), (own.clone(), own));
+}
+
+/// `spawner` may be called for every task: what the reactor remembers of pools does not grow.
+#[test]
+fn spawners_may_be_made_again_and_again() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let begin = Instant::now();
+    for _ in 0..100_000 {
+        drop(runtime.spawner());
+    }
+    runtime.spawner().spawn_local(async {}).unwrap();
+    runtime.run().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}

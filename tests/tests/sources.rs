@@ -354,3 +354,45 @@ fn through_references() {
         assert_eq!(plain.read(&mut buffer).unwrap(), 0);
     });
 }
+
+/// A lazy source finds out that its reactor is gone, whatever it is asked to do.
+#[test]
+fn a_lazy_source_whose_reactor_is_gone() {
+    let reactor = async_epoll::Reactor::new().unwrap();
+    let (mut peer, stream) = UnixStream::pair().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let source = Source::lazy(stream, &reactor.handle());
+    drop(reactor);
+    peer.write_all(b"x").unwrap();
+    let result = source.try_io(Interest::READABLE, |mut stream| stream.read(&mut [0]));
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::NotConnected);
+    assert!((&source).read(&mut [0]).now_or_never().unwrap().is_err());
+}
+
+/// Whoever waits for urgent data learns that none will come any more.
+#[test]
+fn priority_ends_with_the_connection() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let source = Source::new(listener.accept().unwrap().0).unwrap();
+        let thread = later(move || SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap());
+        let readiness = source.priority().await.unwrap();
+        assert!(!readiness.is_priority() && readiness.is_read_closed());
+        thread.join().unwrap();
+    });
+}
+
+/// Flushing has nothing to do with room in a full pipe.
+#[test]
+fn flushing_does_not_wait_for_room() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let mut source = Source::new(stream).unwrap();
+        let fill = async { while source.write(&[0; 65536]).await.is_ok() {} };
+        assert!(async_timeout::Timeout::new(fill, Duration::from_millis(20)).await.is_err());
+        source.flush().now_or_never().expect("flush waits").unwrap();
+    });
+}

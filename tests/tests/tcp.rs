@@ -817,3 +817,56 @@ fn two_runtimes_on_two_threads() {
     });
     assert_eq!(server.join().unwrap(), 2000 * 64);
 }
+
+/// A stream taken out while a clone exists, so by a duplicate of its descriptor: no event of it reaches the reactor
+/// afterwards, and what is left in the kernel does not stand in the way of registering it anew.
+#[test]
+fn taking_out_a_stream_that_has_clones() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    runtime
+        .run_until(async {
+            let (stream, mut peer) = pair().await;
+            assert!(futures::poll!((&stream).read(&mut [0])).is_pending(), "so it is registered");
+            let clone = stream.clone();
+            let taken = stream.into_std().unwrap();
+            drop(clone);
+            async_timeout::sleep(Duration::from_millis(5)).await;
+            let turns = handle.stats().sleeps;
+            peer.write_all(b"x").await.unwrap();
+            async_timeout::sleep(Duration::from_millis(20)).await;
+            // One for the timer and one for the peer's own event, at most; none for the stream that is out.
+            assert!(handle.stats().sleeps - turns <= 2);
+            let mut again = TcpStream::from_std(taken, &handle).unwrap();
+            assert_eq!(again.read(&mut [0]).await.unwrap(), 1);
+
+            // The same by a duplicate that we were not told of: the old entry is replaced.
+            let (stream, mut peer) = pair().await;
+            assert!(futures::poll!((&stream).read(&mut [0])).is_pending());
+            let number = stream.as_raw_fd();
+            let (high, duplicate) = tests::move_fd_high(stream.as_fd().try_clone_to_owned().unwrap()).unwrap();
+            drop(stream);
+            assert_ne!(high, number);
+            let same_number = duplicate.try_clone().unwrap();
+            peer.write_all(b"x").await.unwrap();
+            let mut again = TcpStream::try_from(same_number).unwrap();
+            assert_eq!(again.read(&mut [0]).await.unwrap(), 1);
+        })
+        .unwrap();
+}
+
+/// A socket on which `accept` fails for ever with what is otherwise an error of one connection: no endless loop.
+#[test]
+fn a_listener_that_is_none() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let none = std::net::UdpSocket::bind(LOCALHOST).unwrap();
+        let listener = TcpListener::try_from(OwnedFd::from(none)).unwrap();
+        assert_eq!(listener.accept().await.unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
+        let cpu = thread_cpu();
+        let mut incoming = listener.incoming();
+        assert!(async_timeout::Timeout::new(incoming.next(), Duration::from_millis(300)).await.is_err());
+        assert!(thread_cpu() - cpu < Duration::from_millis(50));
+    });
+}

@@ -317,3 +317,37 @@ fn raw_timers() {
     never.reset(Instant::now() + TIME);
     assert!(block_on(never).is_err(), "the reactor is gone");
 }
+
+/// A reactor that is gone before the first poll: the time of a duration begins all the same, and ends.
+#[test]
+fn a_reactor_that_is_gone_before_the_first_poll() {
+    let _watchdog = watchdog(TIME);
+    let reactor = Reactor::new().unwrap();
+    let timeout = Timeout::with_handle(pending::<()>(), SHORT, &reactor.handle());
+    let _enter = reactor.handle().enter();
+    drop(reactor);
+    let begin = Instant::now();
+    assert!(block_on(timeout).is_err());
+    block_on(sleep(SHORT));
+    assert!(begin.elapsed() >= 2 * SHORT);
+}
+
+/// A lone short timer is exact, however often it is set; only many share wake-ups.
+#[test]
+fn a_lone_timer_is_exact_again_and_again() {
+    let _watchdog = watchdog(TIME);
+    let duration = Duration::from_micros(200);
+    let mut took: Vec<_> = async_epoll::block_on(async {
+        let mut took = Vec::new();
+        for _ in 0..200 {
+            let begin = Instant::now();
+            sleep(duration).await;
+            took.push(begin.elapsed());
+        }
+        took
+    })
+    .unwrap();
+    took.sort_unstable();
+    assert!(took[0] >= duration);
+    assert!(took[100] < Duration::from_micros(900), "half of them took {:?} or more", took[100]);
+}

@@ -53,7 +53,7 @@ assert_not_impl_any!(Timeout<Ready<Rc<()>>>: Send, Sync);
 fn sizes() {
     assert_eq!(size_of::<Handle>(), 8);
     assert_eq!(size_of::<TcpStream>(), 8);
-    assert_eq!(size_of::<TcpListener>(), 8);
+    assert_eq!(size_of::<TcpListener>(), 16);
     assert_eq!(size_of::<Interest>(), 1);
     assert_eq!(size_of::<Readiness>(), 1);
     assert!(size_of::<Source<UnixStream>>() <= 24, "{}", size_of::<Source<UnixStream>>());

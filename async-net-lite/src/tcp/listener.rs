@@ -18,6 +18,7 @@ use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ use std::time::Duration;
 const BACKLOG: i32 = 1024;
 /// The first pause after running out of descriptors or memory.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// Errors of single connections in a row, without a connection or an empty queue in between. A queue is never that
+/// long; something forbids `accept(2)` altogether, or the socket is none that accepts.
+const MOST_STRIKES: u32 = 10_000;
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -50,6 +54,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// ```
 pub struct TcpListener {
     source: Arc<Source<net::TcpListener>>,
+    /// Errors in a row that were taken for those of single connections.
+    strikes: Arc<AtomicU32>,
 }
 
 impl TcpListener {
@@ -83,7 +89,7 @@ impl TcpListener {
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(Self { source: Arc::new(Source::lazy(socket.into(), handle)) })
+        Ok(Self { source: Arc::new(Source::lazy(socket.into(), handle)), strikes: Arc::default() })
     }
 
     /// Makes a listener of std async: sets it to non-blocking and registers it with the reactor of `handle`.
@@ -106,7 +112,8 @@ impl TcpListener {
     /// # }
     /// ```
     pub fn from_std(listener: net::TcpListener, handle: &Handle) -> io::Result<Self> {
-        Ok(Self { source: Arc::new(Source::with_interest(listener, Interest::READABLE, handle)?) })
+        let source = Source::with_interest(listener, Interest::READABLE, handle)?;
+        Ok(Self { source: Arc::new(source), strikes: Arc::default() })
     }
 
     /// Gives the listener of std back, still non-blocking and no longer registered.
@@ -117,7 +124,10 @@ impl TcpListener {
     pub fn into_std(self) -> io::Result<net::TcpListener> {
         match Arc::try_unwrap(self.source) {
             Ok(source) => source.into_inner(),
-            Err(shared) => shared.get_ref().try_clone(),
+            Err(shared) => {
+                shared.note_duplicate();
+                shared.get_ref().try_clone()
+            }
         }
     }
 
@@ -130,7 +140,8 @@ impl TcpListener {
     ///
     /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` if descriptors or memory have run out. The connection waits in the
     /// queue, and the next call is likely to fail in the same way at once: pause before it, or use
-    /// [`incoming`](Self::incoming), which does. Also other errors of `accept(2)`, and `NotConnected` if the reactor is
+    /// [`incoming`](Self::incoming), which does. Likewise an error of single connections that has come ten thousand times
+    /// in a row. Also other errors of `accept(2)`, and `NotConnected` if the reactor is
     /// gone.
     ///
     /// # Cancel safety
@@ -148,7 +159,11 @@ impl TcpListener {
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
             let accepted = ready!(self.source.poll_read_with(cx, |listener| {
-                SockRef::from(listener).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+                let accepted = SockRef::from(listener).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+                if accepted.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |_| true) {
+                    self.strikes.store(0, Ordering::Relaxed);
+                }
+                accepted
             }));
             match accepted {
                 Ok((socket, address)) => {
@@ -159,17 +174,22 @@ impl TcpListener {
                     return Poll::Ready(Ok((stream, address)));
                 }
                 // Each error spends some of the task's budget, so even a thousand of them do not hold the loop up.
-                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) if concerns_one_connection(&error) && self.strike() => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Counts an error of a single connection; `false` if there were so many in a row that it is not one.
+    fn strike(&self) -> bool {
+        self.strikes.fetch_add(1, Ordering::Relaxed) < MOST_STRIKES
     }
 
     /// The connections, one after the other, as a stream that goes on until the reactor is dropped.
     ///
     /// It keeps the socket open, on its own if need be.
     pub fn incoming(&self) -> Incoming {
-        let listener = Self { source: Arc::clone(&self.source) };
+        let listener = Self { source: Arc::clone(&self.source), strikes: Arc::clone(&self.strikes) };
         Incoming { listener, pause: FIRST_PAUSE, paused: None, ended: false }
     }
 
@@ -263,7 +283,7 @@ impl Stream for Incoming {
                     this.pause = FIRST_PAUSE;
                     return Poll::Ready(Some(Ok(stream)));
                 }
-                Err(error) if is_shortage(&error) => {
+                Err(error) if is_shortage(&error) || concerns_one_connection(&error) => {
                     this.paused = Some(Timer::after(this.pause, &this.listener.source.handle()));
                     this.pause = (this.pause * 2).min(LONGEST_PAUSE);
                 }

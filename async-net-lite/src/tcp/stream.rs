@@ -153,7 +153,10 @@ impl TcpStream {
     pub fn into_std(self) -> io::Result<net::TcpStream> {
         match Arc::try_unwrap(self.source) {
             Ok(source) => source.into_inner(),
-            Err(shared) => shared.get_ref().try_clone(),
+            Err(shared) => {
+                shared.note_duplicate();
+                shared.get_ref().try_clone()
+            }
         }
     }
 
