@@ -445,3 +445,59 @@ impl fmt::Debug for Spawner {
         f.debug_struct("Spawner").field("live_tasks", &self.live_tasks()).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use futures::task::ArcWake;
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A pool's waker for a task, that counts.
+    #[derive(Default)]
+    struct Inner(AtomicUsize);
+
+    impl ArcWake for Inner {
+        fn wake_by_ref(this: &Arc<Self>) {
+            this.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// A pool may give a task another waker: the count of ready tasks stays right, and wakes go to the latest.
+    #[test]
+    fn a_changed_inner_waker_is_adopted() {
+        let shared = Arc::new(Shared::new().unwrap());
+        let state = Rc::new(LoopState::new(Arc::clone(&shared), 8, None));
+        let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
+        let keep = Arc::clone(&slot);
+        let future = poll_fn(move |cx| {
+            *keep.lock().unwrap() = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        });
+        let wakers = [Arc::new(Inner::default()), Arc::new(Inner::default())];
+        let counts = || wakers.each_ref().map(|inner| inner.0.load(Ordering::SeqCst));
+        let mut task = pin!(Task::new(future, &state));
+        assert_eq!(shared.notifier.ready_tasks(), 1, "until it is polled for the first time");
+        let mut poll = |n: usize| {
+            assert!(task.as_mut().poll(&mut Context::from_waker(&waker_ref(&wakers[n]))).is_pending());
+        };
+        let wake = || slot.lock().unwrap().clone().unwrap().wake();
+
+        poll(0);
+        assert_eq!(shared.notifier.ready_tasks(), 0);
+        wake();
+        wake();
+        assert_eq!((counts(), shared.notifier.ready_tasks()), ([1, 0], 1));
+        // Polled under another waker while it is scheduled under the first.
+        poll(1);
+        assert_eq!(shared.notifier.ready_tasks(), 0);
+        wake();
+        assert_eq!((counts(), shared.notifier.ready_tasks()), ([1, 1], 1));
+        poll(1);
+        poll(0);
+        wake();
+        assert_eq!((counts(), shared.notifier.ready_tasks()), ([2, 1], 1));
+    }
+}
