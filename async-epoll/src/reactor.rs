@@ -207,8 +207,8 @@ impl Reactor {
         self.shared.clock.to_instant(next)
     }
 
-    /// One turn: sleeps until an event, a due timer, a wake, a [`notify`](Handle::notify) or the end of `timeout`
-    /// (`None`: no end), and wakes the tasks concerned. Returns the number of events of descriptors.
+    /// One turn: sleeps until an event, a due timer, a wake, a [`notify`](Handle::notify), an earlier timer that another
+    /// thread sets, or the end of `timeout` (`None`: no end), and wakes the tasks concerned. Returns the number of events of descriptors.
     ///
     /// It does not sleep while a task spawned through [`Spawner`] is ready to be polled, so the hand-written loop
     /// cannot miss one. It ends early for those reasons only: a signal does not end it, nor does an event of a source
@@ -244,7 +244,10 @@ impl Reactor {
             let events = match shared.epoll.wait(&mut self.events, sleep) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
                 Err(error) => {
-                    shared.notifier.awake();
+                    if shared.notifier.awake() {
+                        // Not used up by a wait that has failed.
+                        shared.notifier.notify();
+                    }
                     return Err(error);
                 }
                 Ok(events) => events,

@@ -190,9 +190,9 @@ impl Direction {
         self.clear(seen, READY | GUESS | UNUSUAL | ERROR);
     }
 
-    /// An operation for the exceptional condition that started at `seen` met `WouldBlock`.
-    pub(crate) fn clear_priority(&self, seen: Snapshot) {
-        self.clear(seen, PRIORITY);
+    /// An operation for the exceptional condition (and for reading, if `ready`) that started at `seen` met `WouldBlock`.
+    pub(crate) fn clear_priority(&self, seen: Snapshot, ready: bool) {
+        self.clear(seen, if ready { PRIORITY | READY | GUESS | UNUSUAL | ERROR } else { PRIORITY });
     }
 }
 

@@ -27,12 +27,13 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Turns in a row that may find ready tasks and poll none before the pool is put to the test.
 const IDLE_TURNS: u32 = 2;
-/// How long another thread may take over a wake that it has begun, before its task is taken for lost.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Such turns, with a pause of a millisecond each, before the task is taken for lost: another thread may take that long
+/// over a wake that it has begun. Counted in turns, not by the clock, since the whole process may have been stopped.
+const PATIENCE: u32 = 1000;
 
 impl Reactor {
     /// Runs `pool` and waits, until every task spawned through [`spawner`](Self::spawner) has finished or been dropped.
@@ -42,7 +43,7 @@ impl Reactor {
     /// # Errors
     ///
     /// - Those of [`wait`](Self::wait). All tasks are still in the pool, and `run` may be called again.
-    /// - `InvalidInput`, after a second, if tasks are ready, but not in this `pool`: the reactor has spawners of another
+    /// - `InvalidInput`, after a second or so, if tasks are ready, but not in this `pool`: the reactor has spawners of another
     ///   one.
     ///
     /// # Panics
@@ -178,8 +179,8 @@ struct Progress {
     polls: u64,
     /// Turns in a row with ready tasks and no poll.
     idle_turns: u32,
-    /// The test, once it has begun, and when.
-    probe: Option<(Probe, Instant)>,
+    /// The test, once it has begun.
+    probe: Option<Probe>,
 }
 
 impl Progress {
@@ -196,11 +197,11 @@ impl Progress {
         }
         self.idle_turns = self.idle_turns.saturating_add(1);
         match &self.probe {
-            None if self.idle_turns >= IDLE_TURNS => self.probe = Some((reactor.state.probe(), Instant::now())),
+            None if self.idle_turns >= IDLE_TURNS => self.probe = Some(reactor.state.probe()),
             None => {}
             // The right pool, and a wake under way. Should it still not come, there will be another probe.
-            Some((probe, _)) if probe.all_ran() => self.probe = None,
-            Some((_, since)) if since.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(1)),
+            Some(probe) if probe.all_ran() => (self.probe, self.idle_turns) = (None, 0),
+            Some(_) if self.idle_turns < PATIENCE => std::thread::sleep(Duration::from_millis(1)),
             Some(_) => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,

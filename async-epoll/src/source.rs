@@ -413,14 +413,13 @@ impl<T: AsFd> Source<T> {
             match op(&self.io) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if interest.is_readable() {
+                    if interest.is_priority() {
+                        read.clear_priority(reading, interest.is_readable());
+                    } else if interest.is_readable() {
                         read.clear_ready(reading);
                     }
                     if interest.is_writable() {
                         write.clear_ready(writing);
-                    }
-                    if interest.is_priority() {
-                        read.clear_priority(read.snapshot());
                     }
                     return Err(error);
                 }

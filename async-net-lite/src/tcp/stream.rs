@@ -106,10 +106,14 @@ impl TcpStream {
     /// Connects to one address.
     async fn connect_to(address: SocketAddr, handle: &Handle) -> io::Result<Self> {
         let socket = new_socket(&address)?;
-        match socket.connect(&address.into()) {
-            // Interrupted or not, the kernel goes on connecting.
-            Err(error) if !matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => return Err(error),
-            _ => {}
+        let address = address.into();
+        loop {
+            match socket.connect(&address).map_err(|error| (error.raw_os_error(), error)) {
+                // Has the kernel begun to connect, or not? Asked again, it says.
+                Err((Some(libc::EINTR), _)) => {}
+                Ok(()) | Err((Some(libc::EINPROGRESS | libc::EALREADY | libc::EISCONN), _)) => break,
+                Err((_, error)) => return Err(error),
+            }
         }
         let source = Source::lazy(net::TcpStream::from(socket), handle);
         source.write_with(is_connected).await?;
