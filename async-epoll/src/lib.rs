@@ -106,9 +106,13 @@ mod budget;
 #[cfg(target_os = "linux")]
 mod source;
 #[cfg(target_os = "linux")]
+mod source_io;
+#[cfg(target_os = "linux")]
 mod timer;
 #[cfg(target_os = "linux")]
 mod task;
+#[cfg(target_os = "linux")]
+mod loop_state;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]

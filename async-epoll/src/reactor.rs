@@ -7,9 +7,10 @@
 //! Deliberately not here: polling tasks. The pool does that, between two turns; see [`run`](crate::run).
 
 use crate::handle::Handle;
+use crate::loop_state::{LoopState, PanicHook};
 use crate::shared::Shared;
 use crate::sys::epoll_event;
-use crate::task::{LoopState, PanicHook, Spawner};
+use crate::task::Spawner;
 use crate::trace;
 use futures::executor::{self, LocalPool};
 use std::any::Any;

@@ -18,8 +18,9 @@
 //! pool than the one they were given.
 
 use crate::budget;
+use crate::loop_state::Probe;
 use crate::reactor::{Reactor, refuse_nesting};
-use crate::task::{Probe, TaskWaker};
+use crate::task::TaskWaker;
 use futures::executor::LocalPool;
 use futures::task::waker_ref;
 use std::future::Future;

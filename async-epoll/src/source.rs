@@ -1,4 +1,5 @@
-//! Any descriptor, made async: the I/O object and its registration in one.
+//! Any descriptor, made async: the I/O object and its registration in one. Reading and writing by the traits of
+//! futures-io is next door, in `source_io.rs`.
 //!
 //! Reading never asks first. An operation is simply tried; only when it meets `WouldBlock` does the task wait for the
 //! kernel's next event. That is both the fastest and the only safe way with edge-triggered events: an edge tells that
@@ -22,12 +23,10 @@ use crate::registry::Registration;
 use crate::shared::{Shared, gone};
 use crate::sys;
 use crate::waiters::Want;
-use futures::io::{AsyncRead, AsyncWrite};
 use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -35,7 +34,8 @@ use std::task::{Context, Poll, ready};
 /// A descriptor whose readiness can be awaited: socket, pipe, eventfd, timerfd, signalfd, inotify, pidfd, terminal, …
 ///
 /// It gives `&T`, never `&mut T`, since replacing the descriptor under a registration would confuse both. Where `&T`
-/// implements [`Read`] or [`Write`], the source implements [`AsyncRead`] or [`AsyncWrite`], for `Source<T>` and for
+/// implements [`Read`](io::Read) or [`Write`](io::Write), the source implements
+/// [`AsyncRead`](futures::io::AsyncRead) or [`AsyncWrite`](futures::io::AsyncWrite), for `Source<T>` and for
 /// `&Source<T>`; for others wrap the descriptor in a [`File`](std::fs::File), or use
 /// [`read_with`](Self::read_with) and [`write_with`](Self::write_with).
 ///
@@ -524,109 +524,6 @@ fn explain(error: io::Error) -> io::Error {
             "this descriptor has a source in the reactor already: share that one, by a reference or an Arc",
         ),
         _ => error,
-    }
-}
-
-impl<T: AsFd> AsyncRead for Source<T>
-where
-    for<'a> &'a T: Read,
-{
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read(cx, buffer)
-    }
-
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read_vectored(cx, buffers)
-    }
-}
-
-impl<T: AsFd> AsyncRead for &Source<T>
-where
-    for<'a> &'a T: Read,
-{
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if buffer.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        self.poll_read_with(cx, |mut io| io.read(buffer))
-    }
-
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if buffers.iter().all(|buffer| buffer.is_empty()) {
-            return Poll::Ready(Ok(0));
-        }
-        self.poll_read_with(cx, |mut io| io.read_vectored(buffers))
-    }
-}
-
-impl<T: AsFd> AsyncWrite for Source<T>
-where
-    for<'a> &'a T: Write,
-{
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_flush(cx)
-    }
-
-    /// Only flushes: what closing means depends on the descriptor. Dropping the source closes it.
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_flush(cx)
-    }
-}
-
-impl<T: AsFd> AsyncWrite for &Source<T>
-where
-    for<'a> &'a T: Write,
-{
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if bytes.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        self.poll_write_with(cx, |mut io| io.write(bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if slices.iter().all(|slice| slice.is_empty()) {
-            return Poll::Ready(Ok(0));
-        }
-        self.poll_write_with(cx, |mut io| io.write_vectored(slices))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Tried whatever is known: most have nothing to flush, and then a full pipe is no reason to wait.
-        match (&self.io).flush() {
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                self.poll_write_with(cx, |mut io| io.flush())
-            }
-            result => Poll::Ready(result),
-        }
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(cx)
     }
 }
 
