@@ -32,10 +32,10 @@ pub(crate) struct LoopState {
     /// A task's poll or drop is running, so a task that is spawned now belongs to this turn.
     polling: Cell<bool>,
     /// Tasks put off until the reactor has looked for events.
-    pub(crate) parked: RefCell<Vec<Arc<TaskWaker>>>,
+    parked: RefCell<Vec<Arc<TaskWaker>>>,
     /// The pools that tasks were spawned into, to find out whether `run` was given the right one; with the address that
     /// each had, since there is no other way to see that two spawners belong to one pool.
-    pub(crate) pools: RefCell<Vec<(usize, LocalSpawner)>>,
+    pools: RefCell<Vec<(usize, LocalSpawner)>>,
     /// The reactor is gone, so nobody would hand a parked task back: park none.
     closed: Cell<bool>,
     /// The user's hook.
@@ -63,11 +63,25 @@ impl LoopState {
         usize::try_from(self.shared.counters.live_tasks.get()).unwrap_or(usize::MAX)
     }
 
+    /// Puts a task off until the reactor has looked for events.
+    pub(crate) fn park(&self, task: &Arc<TaskWaker>) {
+        self.shared.counters.parks.add(1);
+        self.parked.borrow_mut().push(Arc::clone(task));
+    }
+
+    /// Remembers a pool that tasks are spawned into, and forgets those that are gone.
+    pub(crate) fn remember_pool(&self, address: usize, spawner: &LocalSpawner) {
+        let mut pools = self.pools.borrow_mut();
+        // A pool that has moved away may still live, but then its place in the list is taken by the one that came.
+        pools.retain(|(other, pool)| *other != address && pool.status_local().is_ok());
+        pools.push((address, spawner.clone()));
+    }
+
     /// Ends a turn: hands the parked tasks back to their pool, with a new budget.
     pub(crate) fn begin_turn(&self) {
         self.turn.set(self.turn.get().wrapping_add(1));
         self.budget.set(self.poll_budget);
-        // Waking a task of the pool runs only the pool's code, but it may drop the last reference to a task.
+        // Taken out first: waking a task of the pool runs foreign code.
         for task in self.parked.take() {
             task.wake_inner();
         }

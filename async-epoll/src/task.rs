@@ -165,8 +165,7 @@ impl<F: Future<Output = ()>> Future for Task<F> {
         if !state.admit(this.turn) {
             // Stay counted, so that the reactor will not sleep, and scheduled, so that wakes change nothing.
             task.schedule.schedule(&state.shared.notifier);
-            state.shared.counters.parks.add(1);
-            state.parked.borrow_mut().push(Arc::clone(task));
+            state.park(task);
             return Poll::Pending;
         }
         task.begin_poll();
@@ -238,11 +237,7 @@ impl Spawner {
     /// For `pool`, driven by the loop of `state`.
     pub(crate) fn new(pool: &LocalPool, state: Rc<LoopState>) -> Self {
         let (address, pool) = (std::ptr::from_ref(pool).addr(), pool.spawner());
-        let mut pools = state.pools.borrow_mut();
-        // A pool that has moved away may still live, but then its place in the list is taken by the one that came.
-        pools.retain(|(other, pool)| *other != address && pool.status_local().is_ok());
-        pools.push((address, pool.clone()));
-        drop(pools);
+        state.remember_pool(address, &pool);
         Self { pool, state }
     }
 

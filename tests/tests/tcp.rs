@@ -220,6 +220,7 @@ fn a_megabyte_both_ways() {
         try_join(write, read).await.unwrap().1
     });
     assert!(received.unwrap() == *data);
+    assert_eq!(runtime.handle().stats().task_panics, 0);
 }
 
 /// Behaviour 33, 34; many slices, empty ones among them, in order and none lost.
@@ -507,7 +508,7 @@ fn several_tasks_on_one_stream() {
         })
         .unwrap();
     runtime.run().unwrap();
-    assert_eq!(ended.get(), 3);
+    assert_eq!((ended.get(), runtime.handle().stats().task_panics), (3, 0));
 }
 
 /// Behaviour 13, 14: no poll of the listener without a connection, two for one.
