@@ -44,6 +44,13 @@ pub(crate) fn begin_poll() -> PollBudget {
     PollBudget { before: LEFT.replace(BOUNDED | OPERATIONS_PER_POLL) }
 }
 
+impl PollBudget {
+    /// Whether the poll has done all it may.
+    pub(crate) fn is_spent(&self) -> bool {
+        LEFT.get() == BOUNDED
+    }
+}
+
 impl Drop for PollBudget {
     fn drop(&mut self) {
         LEFT.set(self.before);

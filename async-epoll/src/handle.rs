@@ -139,8 +139,8 @@ impl Handle {
     pub fn stats(&self) -> Stats {
         let counters = &self.shared.counters;
         Stats {
-            live_tasks: usize::try_from(counters.live_tasks.get()).unwrap_or(usize::MAX),
-            ready_tasks: self.shared.notifier.ready_tasks(),
+            live_tasks: self.shared.live_tasks(),
+            ready_tasks: self.shared.ready_tasks(),
             sources: self.shared.registry().len(),
             timers: self.shared.timers().armed(),
             turns: counters.turns.get(),

@@ -82,11 +82,15 @@ mod sys;
 #[cfg(target_os = "linux")]
 mod notifier;
 #[cfg(target_os = "linux")]
-mod schedule;
+mod mark;
+#[cfg(target_os = "linux")]
+mod queue;
 #[cfg(target_os = "linux")]
 mod clock;
 #[cfg(target_os = "linux")]
 mod timers;
+#[cfg(target_os = "linux")]
+mod table;
 #[cfg(target_os = "linux")]
 mod waiters;
 #[cfg(target_os = "linux")]
@@ -94,11 +98,15 @@ mod registry;
 #[cfg(target_os = "linux")]
 mod stats;
 #[cfg(target_os = "linux")]
+mod alarm;
+#[cfg(target_os = "linux")]
 mod shared;
 #[cfg(target_os = "linux")]
 mod handle;
 #[cfg(target_os = "linux")]
 mod trace;
+#[cfg(target_os = "linux")]
+mod engine;
 #[cfg(target_os = "linux")]
 mod reactor;
 #[cfg(target_os = "linux")]
@@ -112,22 +120,30 @@ mod timer;
 #[cfg(target_os = "linux")]
 mod task;
 #[cfg(target_os = "linux")]
+mod spawner;
+#[cfg(target_os = "linux")]
+mod remote;
+#[cfg(target_os = "linux")]
 mod loop_state;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
 mod runtime;
+#[cfg(target_os = "linux")]
+mod background;
 
 #[cfg(target_os = "linux")]
 pub use self::{
+    background::Background,
     budget::OPERATIONS_PER_POLL,
     handle::{Enter, Handle},
     interest::Interest,
     reactor::{Builder, Reactor},
     readiness::Readiness,
+    remote::RemoteSpawner,
     runtime::{LocalRuntime, block_on},
     source::{Source, SourceError},
+    spawner::Spawner,
     stats::Stats,
-    task::Spawner,
     timer::Timer,
 };

@@ -1,43 +1,57 @@
-//! What the tasks on a thread share with the loop that runs them: the turn, its budget, who was put off, what to do about
-//! panics.
+//! What the tasks on a thread share with the loop that runs them: the turn's budget, the pools, what to do about panics.
 //!
-//! A [task](crate::task) asks here whether it may be polled, and the [reactor](crate::reactor) says here that a new turn
-//! begins. All of it stays on one thread, and no cell is borrowed while a task's code runs.
+//! A pool's [driver](crate::task) asks here whether it may poll one task more, and the [reactor](crate::reactor) says here
+//! that a new turn begins. All of it stays on one thread, and no cell is borrowed while a task's code runs.
 
-use crate::handle::Handle;
+use crate::handle::{Enter, Handle};
 use crate::shared::Shared;
-use crate::task::TaskWaker;
+use crate::task::TaskSet;
 use futures::executor::LocalSpawner;
-use futures::task::{LocalFutureObj, LocalSpawn};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+
+/// What a poll costs beyond the usual in which a task did [all the operations](crate::OPERATIONS_PER_POLL) it may: it took
+/// that much longer, and others wait for their turn.
+const EXHAUSTING: u32 = 8;
 
 /// What to do with a task's panic.
 pub(crate) type PanicHook = Box<dyn Fn(Box<dyn Any + Send>)>;
+
+/// Whether the driver may poll one task more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It may.
+    Granted,
+    /// Not before the reactor has looked for events, which calls the driver again.
+    NextTurn,
+    /// Nobody would call the driver again: it has to do so itself, and let others go first.
+    Later,
+}
 
 /// What the tasks of one thread share with the loop that runs them. Stays on the thread, so plain cells do.
 pub(crate) struct LoopState {
     /// The reactor's other half.
     pub(crate) shared: Arc<Shared>,
-    /// The current turn.
-    turn: Cell<u32>,
-    /// Polls that the turn may still spend on tasks which are not polled for the first time in it.
+    /// Polls that the turn may still spend beyond those that are [free](Self::admit).
     budget: Cell<u32>,
     /// The budget of a turn.
     poll_budget: u32,
-    /// A task's poll or drop is running, so a task that is spawned now belongs to this turn.
+    /// A task's poll or drop is running.
     polling: Cell<bool>,
-    /// Tasks put off until the reactor has looked for events.
-    parked: RefCell<Vec<Arc<TaskWaker>>>,
-    /// The pools that tasks were spawned into, to find out whether `run` was given the right one; with the address that
-    /// each had, since there is no other way to see that two spawners belong to one pool.
-    pools: RefCell<Vec<(usize, LocalSpawner)>>,
-    /// The reactor is gone, so nobody would hand a parked task back: park none.
-    closed: Cell<bool>,
+    /// The current turn.
+    turn: Cell<u32>,
+    /// The tasks, by pool and spawner, as long as there are any or somebody can spawn some.
+    sets: RefCell<Vec<Weak<TaskSet>>>,
+    /// Those whose driver was put off to the next turn.
+    parked: RefCell<Vec<Rc<TaskSet>>>,
+    /// Those into which other threads may spawn, kept alive for that.
+    remote: RefCell<Vec<Rc<TaskSet>>>,
+    /// The reactor is gone, or on a thread of its own: it would not call a driver that was put off.
+    alone: Cell<bool>,
     /// The user's hook.
     on_panic: Option<PanicHook>,
 }
@@ -47,85 +61,129 @@ impl LoopState {
     pub(crate) fn new(shared: Arc<Shared>, poll_budget: u32, on_panic: Option<PanicHook>) -> Self {
         Self {
             shared,
-            turn: Cell::new(1),
             budget: Cell::new(poll_budget),
             poll_budget,
             polling: Cell::new(false),
+            turn: Cell::new(0),
+            sets: RefCell::default(),
             parked: RefCell::default(),
-            pools: RefCell::default(),
-            closed: Cell::new(false),
+            remote: RefCell::default(),
+            alone: Cell::new(false),
             on_panic,
         }
     }
 
     /// Tasks that have been spawned and have not ended.
     pub(crate) fn live_tasks(&self) -> usize {
-        usize::try_from(self.shared.counters.live_tasks.get()).unwrap_or(usize::MAX)
+        self.shared.live_tasks()
     }
 
-    /// Puts a task off until the reactor has looked for events.
-    pub(crate) fn park(&self, task: &Arc<TaskWaker>) {
+    /// The current turn.
+    pub(crate) fn turn(&self) -> u32 {
+        self.turn.get()
+    }
+
+    /// Makes an empty set of tasks for the pool behind `spawner`.
+    pub(crate) fn new_tasks(state: &Rc<Self>, spawner: LocalSpawner) -> Rc<TaskSet> {
+        let tasks = Rc::new(TaskSet::new(spawner, Rc::clone(state)));
+        let mut sets = state.sets.borrow_mut();
+        sets.retain(|other| other.strong_count() != 0);
+        sets.push(Rc::downgrade(&tasks));
+        drop(sets);
+        tasks
+    }
+
+    /// Other threads may spawn into `tasks` from now on.
+    pub(crate) fn expect_arrivals(&self, tasks: &Rc<TaskSet>) {
+        if self.alone.get() {
+            // The driver stays in the pool, and keeps the tasks.
+            return tasks.ensure_driver();
+        }
+        let mut remote = self.remote.borrow_mut();
+        if !remote.iter().any(|other| Rc::ptr_eq(other, tasks)) {
+            remote.push(Rc::clone(tasks));
+        }
+    }
+
+    /// Calls the driver of `tasks` in the next turn.
+    pub(crate) fn park(&self, tasks: &Rc<TaskSet>) {
         self.shared.counters.parks.add(1);
-        self.parked.borrow_mut().push(Arc::clone(task));
+        self.parked.borrow_mut().push(Rc::clone(tasks));
+        // An embedded reactor sleeps between its waits, and there is something to do.
+        self.shared.notifier.end_sleep();
     }
 
-    /// Remembers a pool that tasks are spawned into, and forgets those that are gone.
-    pub(crate) fn remember_pool(&self, address: usize, spawner: &LocalSpawner) {
-        let mut pools = self.pools.borrow_mut();
-        // A pool that has moved away may still live, but then its place in the list is taken by the one that came.
-        pools.retain(|(other, pool)| *other != address && pool.status_local().is_ok());
-        pools.push((address, spawner.clone()));
-    }
-
-    /// Ends a turn: hands the parked tasks back to their pool, with a new budget.
+    /// Ends a turn: what was put off may go on, with a new budget.
     pub(crate) fn begin_turn(&self) {
         self.turn.set(self.turn.get().wrapping_add(1));
         self.budget.set(self.poll_budget);
-        // Taken out first: waking a task of the pool runs foreign code.
-        for task in self.parked.take() {
-            task.wake_inner();
+        // One at a time, since calling a driver tells its pool, which is not ours.
+        while let Some(tasks) = self.parked.borrow_mut().pop() {
+            tasks.call_driver();
+        }
+        if !self.remote.borrow().is_empty() {
+            self.receive_arrivals();
         }
     }
 
-    /// The reactor goes away: the parked tasks go back for good.
-    pub(crate) fn close(&self) {
-        self.closed.set(true);
+    /// Puts a driver into each pool for which another thread has left something.
+    #[cold]
+    fn receive_arrivals(&self) {
+        let mut remote = self.remote.take();
+        remote.retain(|tasks| {
+            // In this order: the last one may leave something just before it goes away.
+            let (has_remotes, has_arrivals) = (tasks.pool.has_remotes(), tasks.pool.queue.has_arrivals());
+            if has_arrivals {
+                tasks.ensure_driver();
+            }
+            has_remotes || has_arrivals
+        });
+        // A pool that is gone may have dropped tasks just now, which may have asked for remote spawners.
+        self.remote.borrow_mut().append(&mut remote);
+    }
+
+    /// The reactor goes away, or to a thread of its own: from now on each driver calls itself.
+    pub(crate) fn leave_alone(&self) {
+        self.alone.set(true);
         self.begin_turn();
+        // From here on the drivers keep the tasks.
+        for tasks in self.remote.take() {
+            tasks.ensure_driver();
+        }
     }
 
-    /// Whether a task may be polled now. `last` is the turn in which it was last, or in which it was spawned.
+    /// Whether a task may be polled now. `free` is what its pool has left of the polls that cost nothing: one for each task
+    /// that was ready when the turn began.
     ///
-    /// The first poll in a turn is free: it is bounded by the number of tasks. With one budget for all polls, eight
-    /// thousand ready tasks would be parked over and over, in quadratic time.
-    pub(crate) fn admit(&self, last: &mut u32) -> bool {
-        let (turn, budget) = (self.turn.get(), self.budget.get());
-        if *last != turn {
-            *last = turn;
-        } else if budget == 0 {
-            return self.closed.get();
+    /// With one budget for all polls, eight thousand ready tasks would be put off over and over, in quadratic time.
+    pub(crate) fn admit(&self, free: &Cell<usize>) -> Admission {
+        if let Some(left) = free.get().checked_sub(1) {
+            free.set(left);
+        } else if let Some(left) = self.budget.get().checked_sub(1) {
+            self.budget.set(left);
+        } else if self.alone.get() {
+            self.budget.set(self.poll_budget);
+            return Admission::Later;
         } else {
-            self.budget.set(budget - 1);
+            return Admission::NextTurn;
         }
-        true
+        Admission::Granted
     }
 
-    /// The turn to note for a task that is spawned now.
-    pub(crate) fn spawn_turn(&self) -> u32 {
-        // Spawned by a task, its first poll costs budget, so that a chain of spawns is bounded too.
-        if self.polling.get() { self.turn.get() } else { self.turn.get().wrapping_sub(1) }
+    /// The poll that has just ended was a long one.
+    #[cold]
+    pub(crate) fn charge_exhausting_poll(&self) {
+        self.budget.set(self.budget.get().saturating_sub(EXHAUSTING));
     }
 
-    /// Runs a task's code: poll or drop. Catches a panic, and makes this reactor the current one meanwhile.
-    pub(crate) fn run_task<T>(&self, code: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
-        let _current = (!Handle::is_current(&self.shared)).then(|| Handle::enter_shared(&self.shared));
-        let nested = self.polling.replace(true);
-        let result = catch_unwind(AssertUnwindSafe(code));
-        self.polling.set(nested);
-        if !Handle::is_current(&self.shared) {
-            // The task holds a guard of another reactor across an await. That must not reach anybody else.
-            Handle::make_current(&self.shared);
-        }
-        result
+    /// Whether a task's code is running.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.polling.get()
+    }
+
+    /// Tasks are about to be polled, or dropped: makes this reactor the current one meanwhile.
+    pub(crate) fn begin_polls(&self) -> Polling<'_> {
+        Polling { nested: self.polling.replace(true), state: self, _current: Handle::enter_shared(&self.shared) }
     }
 
     /// A task's code has panicked.
@@ -150,15 +208,33 @@ impl LoopState {
 
     /// Puts a probe into every pool; see [`Probe::all_ran`].
     pub(crate) fn probe(&self) -> Probe {
-        let mut flags = Vec::new();
-        self.pools.borrow_mut().retain(|(_, pool)| {
-            let flag = Rc::new(Cell::new(false));
-            let ran = Rc::clone(&flag);
-            let spawned = pool.spawn_local_obj(LocalFutureObj::new(Box::new(async move { ran.set(true) })));
-            flags.push(flag);
-            spawned.is_ok() || flags.pop().is_none()
-        });
-        Probe(flags)
+        Probe(self.living().iter().filter_map(|tasks| tasks.probe()).collect())
+    }
+
+    /// Where all living tasks were spawned, if it is certain that none can ever be woken.
+    pub(crate) fn stuck(&self) -> Option<Vec<&'static Location<'static>>> {
+        let sets = self.living();
+        let stuck: Option<Vec<_>> = sets.iter().map(|tasks| tasks.stuck()).collect();
+        stuck.map(|places| places.concat())
+    }
+
+    /// The sets of tasks that are still there.
+    fn living(&self) -> Vec<Rc<TaskSet>> {
+        self.sets.borrow().iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// Tasks are being polled or dropped; see [`LoopState::begin_polls`].
+pub(crate) struct Polling<'a> {
+    /// They were already.
+    nested: bool,
+    state: &'a LoopState,
+    _current: Enter,
+}
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        self.state.polling.set(self.nested);
     }
 }
 

@@ -1,25 +1,32 @@
 //! How a sleeping reactor is woken, and why it never sleeps when it should not.
 //!
 //! A thread in `epoll_wait` can only be woken through a descriptor, so there is an eventfd. Writing to it costs a
-//! system call, so nobody writes unless the reactor really sleeps. Whether it sleeps and *how many tasks are ready to
-//! be polled* are kept in one atomic word:
+//! system call, so nobody writes unless the reactor really sleeps. Whether it sleeps and *whether there is work to be
+//! polled* are kept in one atomic word:
 //!
 //! ```text
-//!      63                                  2   1          0
-//!     ┌─────────────────────────────────────┬──────────┬────────┐
-//!     │ number of ready tasks               │ NOTIFIED │ ASLEEP │
-//!     └─────────────────────────────────────┴──────────┴────────┘
+//!      63                        4   3          2          1          0
+//!     ┌───────────────────────────┬──────────┬──────────┬──────────┬────────┐
+//!     │ how many have work        │ DETACHED │ EMBEDDED │ NOTIFIED │ ASLEEP │
+//!     └───────────────────────────┴──────────┴──────────┴──────────┴────────┘
 //!
-//!      AWAKE ──try_sleep(): word is 0──► ASLEEP ──notify(): write eventfd──► NOTIFIED
-//!        ▲ │                                │                                   │
-//!        │ └── notify(): no system call ────┼─────────────────────────────────► │
-//!        └───────── awake() ────────────────┴───────────────────────────────────┘
+//!      AWAKE ──try_sleep(): no work──► ASLEEP ──notify(): write eventfd──► NOTIFIED
+//!        ▲ │                              │                                   │
+//!        │ └── notify(): no system call ──┼─────────────────────────────────► │
+//!        └───────── awake() ──────────────┴───────────────────────────────────┘
 //! ```
 //!
-//! One word is the hard idea. Going to sleep means "no task is ready *and* I am asleep" at one instant; with two
+//! Work is counted by those who have it: the [queue](crate::queue) of a pool while it is not empty, and the main future
+//! of `run_until` while it is to be polled.
+//!
+//! One word is the hard idea. Going to sleep means "there is no work *and* I am asleep" at one instant; with two
 //! words, a wake could slip between reading the one and writing the other, unless both sides paid for a full fence in
-//! just the right place. With one word it is a compare-and-exchange from 0, and a wake is an addition whose old value
-//! says whether somebody sleeps.
+//! just the right place. With one word it is a compare-and-exchange, and a wake is an addition whose old value says
+//! whether somebody sleeps.
+//!
+//! Two modes change what sleep means. *Embedded*, the reactor's descriptor is watched by another loop, so between two
+//! waits it counts as asleep: a wake has to reach the descriptor. *Detached*, the reactor has a thread to itself and
+//! does not poll tasks, so it sleeps whether there is work or not, and work need not wake it.
 //!
 //! The eventfd is never read: it is registered edge-triggered, and each write makes a new edge. Its counter would
 //! overflow after 2⁶⁴ - 1 sleeps.
@@ -38,8 +45,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const ASLEEP: u64 = 1;
 /// Somebody asked for the current sleep to end, or for the next one not to begin.
 const NOTIFIED: u64 = 2;
-/// One ready task.
-const ONE_READY: u64 = 4;
+/// Another loop watches the descriptor: between two waits the reactor counts as asleep.
+const EMBEDDED: u64 = 4;
+/// The reactor has a thread to itself: work is nothing to it.
+const DETACHED: u64 = 8;
+/// One queue, or one main future, that has work.
+const ONE_BUSY: u64 = 16;
 
 /// What a sleeper wakes from. Outside of models it is an eventfd.
 pub(crate) trait Signal {
@@ -89,26 +100,43 @@ impl<E: Signal> Notifier<E> {
         Self { word: AtomicU64::new(0), event, writes: AtomicU64::new(0) }
     }
 
-    /// A task has become ready. To be called *before* the pool is told of it; see [`end_sleep`](Self::end_sleep).
-    ///
-    /// Returns whether the reactor sleeps and has to be woken once the pool knows.
-    pub(crate) fn task_ready(&self) -> bool {
-        self.word.fetch_add(ONE_READY, Ordering::AcqRel) & (ASLEEP | NOTIFIED) == ASLEEP
+    /// Another loop watches the descriptor from now on.
+    pub(crate) fn embed(&self) {
+        self.word.fetch_or(EMBEDDED | ASLEEP, Ordering::AcqRel);
     }
 
-    /// A ready task is being polled, or will never be.
-    ///
-    /// A waker sets its task's flag before it counts, so this may run first and take the count below zero for a
-    /// moment. The word wraps and is not 0, so the reactor stays awake until the waker has counted: harmless.
-    pub(crate) fn task_taken(&self) {
-        self.word.fetch_sub(ONE_READY, Ordering::AcqRel);
+    /// Whether another loop watches the descriptor.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & EMBEDDED != 0
     }
 
-    /// Tasks that are ready now.
-    pub(crate) fn ready_tasks(&self) -> usize {
-        // Signed, since the count may be below zero for a moment (see `task_taken`), which is nobody's business outside.
-        let ready = self.word.load(Ordering::Acquire) as i64 / ONE_READY as i64;
-        usize::try_from(ready).unwrap_or(0)
+    /// The reactor moves to a thread of its own, where it has nothing to do with tasks.
+    pub(crate) fn detach(&self) {
+        self.word.fetch_or(DETACHED, Ordering::AcqRel);
+    }
+
+    /// Whether the reactor has a thread to itself.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & DETACHED != 0
+    }
+
+    /// Somebody has work now, and had none before. To be called *before* the pool is told of it.
+    ///
+    /// Returns whether [`end_sleep`](Self::end_sleep) has to be called once the pool knows.
+    pub(crate) fn busy(&self) -> bool {
+        let word = self.word.fetch_add(ONE_BUSY, Ordering::AcqRel);
+        // Embedded, the reactor may be marked as asleep between now and then, so it has to be looked at again.
+        word & DETACHED == 0 && (word & EMBEDDED != 0 || word & (ASLEEP | NOTIFIED) == ASLEEP)
+    }
+
+    /// Whoever had work has none any more.
+    pub(crate) fn idle(&self) {
+        self.word.fetch_sub(ONE_BUSY, Ordering::AcqRel);
+    }
+
+    /// Whether anybody has work.
+    pub(crate) fn has_work(&self) -> bool {
+        self.word.load(Ordering::Acquire) >= ONE_BUSY
     }
 
     /// Ends a running sleep, or keeps the next one from beginning.
@@ -121,9 +149,11 @@ impl<E: Signal> Notifier<E> {
     /// Ends a running sleep; does nothing if there is none.
     ///
     /// For whoever changed something that a sleeper must see *and* that a reactor about to sleep looks at after
-    /// [`try_sleep`](Self::try_sleep): the ready count, the earliest timer.
+    /// [`try_sleep`](Self::try_sleep): the work, the earliest timer.
     pub(crate) fn end_sleep(&self) {
-        let mut word = self.word.load(Ordering::Acquire);
+        // A read that takes its place in the order of all changes: either it sees an embedded reactor asleep, or that
+        // reactor, marked later, sees what the caller did before.
+        let mut word = self.word.fetch_or(0, Ordering::AcqRel);
         // Not `notify`: if the sleeper wakes by itself meanwhile, its next sleep must not be cut short for nothing.
         while word & (ASLEEP | NOTIFIED) == ASLEEP {
             match self.word.compare_exchange_weak(word, word | NOTIFIED, Ordering::AcqRel, Ordering::Acquire) {
@@ -133,12 +163,25 @@ impl<E: Signal> Notifier<E> {
         }
     }
 
-    /// Goes to sleep, unless a task is ready or somebody has notified.
+    /// Goes to sleep, unless there is work or somebody has notified.
     ///
     /// After `true`, everything that may have changed the time to wake must be looked at once more, then comes
     /// `epoll_wait`, then [`awake`](Self::awake).
     pub(crate) fn try_sleep(&self) -> bool {
-        self.word.compare_exchange(0, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let mut word = self.word.load(Ordering::Acquire);
+        while word & NOTIFIED == 0 && (word < ONE_BUSY || word & DETACHED != 0) {
+            match self.word.compare_exchange_weak(word, word | ASLEEP, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// Between two waits of an embedded reactor: asleep, whatever there is to do. What the pool was told of before is for
+    /// the host's next call of the pool.
+    pub(crate) fn doze(&self) {
+        self.word.fetch_or(ASLEEP, Ordering::AcqRel);
     }
 
     /// Ends the sleep from the reactor's side, and forgets notifications. Says whether there was one.
@@ -165,14 +208,49 @@ mod tests {
     #[test]
     fn sleep_needs_an_empty_word() {
         let notifier = Notifier::new().unwrap();
-        assert!(!notifier.task_ready());
-        assert!(!notifier.try_sleep(), "a task is ready");
-        notifier.task_taken();
+        assert!(!notifier.busy());
+        assert!(!notifier.try_sleep(), "there is work");
+        notifier.idle();
         notifier.notify();
         assert!(!notifier.try_sleep(), "notified");
         assert!(notifier.awake());
         assert!(notifier.try_sleep());
         assert!(!notifier.awake());
+    }
+
+    /// Detached, work neither keeps the reactor awake nor wakes it; a notification does both.
+    #[test]
+    fn detached_sleep_ignores_work() {
+        let notifier = Notifier::new().unwrap();
+        assert!(!notifier.busy());
+        notifier.detach();
+        assert!(notifier.try_sleep());
+        assert!(!notifier.busy(), "asleep, but not to be woken");
+        notifier.notify();
+        assert_eq!(notifier.writes(), 1);
+        assert!(notifier.awake());
+    }
+
+    /// Embedded, work between two waits reaches the descriptor, once.
+    #[test]
+    fn embedded_work_reaches_the_descriptor() {
+        let notifier = Notifier::new().unwrap();
+        notifier.embed();
+        assert!(notifier.busy());
+        notifier.end_sleep();
+        assert_eq!(notifier.writes(), 1);
+        assert!(notifier.busy());
+        notifier.end_sleep();
+        assert_eq!(notifier.writes(), 1, "notified already");
+        // During a wait it is awake, and what its own dispatch does is no news.
+        assert!(notifier.awake());
+        notifier.idle();
+        assert!(notifier.busy());
+        notifier.end_sleep();
+        assert_eq!(notifier.writes(), 1);
+        notifier.doze();
+        notifier.end_sleep();
+        assert_eq!(notifier.writes(), 2);
     }
 
     /// Bug C3: at most one write per sleep, none while awake.
@@ -185,14 +263,14 @@ mod tests {
         for sleep in 1..=3 {
             assert!(notifier.try_sleep());
             for _ in 0..100 {
-                if notifier.task_ready() {
+                if notifier.busy() {
                     notifier.end_sleep();
                 }
                 notifier.end_sleep();
             }
             assert_eq!(notifier.writes(), sleep);
             assert!(notifier.awake());
-            (0..100).for_each(|_| notifier.task_taken());
+            (0..100).for_each(|_| notifier.idle());
         }
     }
 }

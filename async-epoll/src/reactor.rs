@@ -1,34 +1,29 @@
 //! The reactor: it waits for the kernel, for timers and for other threads, and wakes tasks.
 //!
-//! One call of [`Reactor::wait`] is one *turn*. Its numbered steps in [`Reactor::turn`] are the heart of this crate;
-//! everything else serves them. The rule that shapes it: wakers run foreign code, so they are collected under the locks
-//! and woken after the locks are released, each guarded, so that one that panics does not lose the others.
+//! It is put together from two halves. The [`Engine`] waits and wakes, and may move to another thread. The
+//! [`LoopState`] is what the tasks of this thread share with the loop, and stays. One call of [`Reactor::wait`] is one
+//! *turn* of the engine, after which those tasks may go on that were put off.
 //!
 //! Deliberately not here: polling tasks. The pool does that, between two turns; see [`run`](crate::run).
 
+use crate::engine::Engine;
 use crate::handle::Handle;
 use crate::loop_state::{LoopState, PanicHook};
 use crate::shared::Shared;
-use crate::sys::epoll_event;
-use crate::task::Spawner;
-use crate::trace;
+use crate::spawner::Spawner;
 use futures::executor::{self, LocalPool};
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// Events taken from the kernel in one turn, unless the builder says otherwise.
 const EVENTS_CAPACITY: usize = 1024;
 /// Re-polls and first polls of new tasks in one turn, unless the builder says otherwise.
 const POLL_BUDGET: u32 = 256;
-
-/// Wakers for which memory is kept between turns.
-const SPARE_WAKERS: usize = 1024;
 
 /// Waits for descriptors, timers and other threads, and wakes the tasks concerned.
 ///
@@ -82,14 +77,10 @@ const SPARE_WAKERS: usize = 1024;
 /// # }
 /// ```
 pub struct Reactor {
-    /// What handles, sources and timers refer to.
-    pub(crate) shared: Arc<Shared>,
+    /// The half that waits. Before the other, so that everything that waits is told first when both are dropped.
+    pub(crate) engine: Engine,
     /// What the tasks on this thread share with the loop.
-    pub(crate) state: Rc<LoopState>,
-    /// Where the kernel puts events.
-    events: Box<[epoll_event]>,
-    /// The wakers of one turn, kept for its memory.
-    wakers: Vec<Waker>,
+    pub(crate) state: OwnLoop,
 }
 
 /// Sets up a [`Reactor`]; from [`Reactor::builder`].
@@ -112,6 +103,8 @@ pub struct Builder {
     events_capacity: usize,
     poll_budget: u32,
     on_task_panic: Option<PanicHook>,
+    embedded: bool,
+    precise_timers: bool,
 }
 
 impl Builder {
@@ -142,21 +135,74 @@ impl Builder {
         self
     }
 
+    /// Has the reactor's descriptor ([`AsFd`]) become readable whenever [`wait(Some(Duration::ZERO))`](Reactor::wait) would
+    /// do something, so that another event loop can watch it: an event of a source, a wake from anywhere, a timer that is
+    /// due.
+    ///
+    /// The host's part, whenever the descriptor is readable: `wait` with no time to wait, then `pool.run_until_stalled()`.
+    /// And once in the beginning, and after spawning a task while neither runs. No helper thread is started.
+    ///
+    /// # How it works
+    ///
+    /// An epoll instance is a descriptor that epoll itself can watch. Between two waits the reactor counts as asleep, so a
+    /// wake writes to the eventfd, and a timerfd is set to the first timer.
+    ///
+    /// # Examples
+    ///
+    /// The host here is another reactor, which knows no more than that it watches a descriptor.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Handle, Interest, Reactor, Source, Timer};
+    /// use futures::executor::LocalPool;
+    /// use std::os::fd::AsFd;
+    /// use std::time::Duration;
+    ///
+    /// let (mut guest, mut pool) = (Reactor::builder().embedded().build()?, LocalPool::new());
+    /// let spawner = guest.spawner(&pool);
+    /// spawner.spawn_local(async {
+    ///     Timer::after(Duration::from_millis(2), &Handle::current().unwrap()).await.unwrap();
+    /// }).unwrap();
+    ///
+    /// let mut host = Reactor::new()?;
+    /// let descriptor = guest.as_fd().try_clone_to_owned()?;
+    /// let _watched = Source::with_interest(descriptor, Interest::READABLE, &host.handle())?;
+    /// pool.run_until_stalled();
+    /// while spawner.live_tasks() > 0 {
+    ///     host.wait(None)?;
+    ///     guest.wait(Some(Duration::ZERO))?;
+    ///     pool.run_until_stalled();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn embedded(mut self) -> Self {
+        self.embedded = true;
+        self
+    }
+
+    /// Has timers fire as exactly as the kernel can, through a timerfd.
+    ///
+    /// Usually the first timer is the timeout of the wait, which the kernel may prolong by the *timer slack*: 50 µs, or a
+    /// thousandth of a longer sleep. A timerfd has no slack, and costs a system call whenever the reactor goes to sleep with
+    /// another first timer than before.
+    pub fn precise_timers(mut self) -> Self {
+        self.precise_timers = true;
+        self
+    }
+
     /// Makes the reactor.
     ///
     /// # Errors
     ///
-    /// Those of `epoll_create1(2)` and `eventfd(2)`: no descriptors left, or no memory.
+    /// Those of `epoll_create1(2)`, `eventfd(2)` and `timerfd_create(2)`: no descriptors left, or no memory.
     pub fn build(self) -> io::Result<Reactor> {
-        let shared = Arc::new(Shared::new()?);
+        let shared = Arc::new(Shared::new(self.embedded || self.precise_timers)?);
+        if self.embedded {
+            shared.notifier.embed();
+        }
         let state = Rc::new(LoopState::new(Arc::clone(&shared), self.poll_budget, self.on_task_panic));
-        let no_event = epoll_event { events: 0, u64: 0 };
-        Ok(Reactor {
-            shared,
-            state,
-            events: vec![no_event; self.events_capacity].into_boxed_slice(),
-            wakers: Vec::new(),
-        })
+        Ok(Reactor { engine: Engine::new(shared, self.events_capacity), state: OwnLoop(state) })
     }
 }
 
@@ -165,6 +211,8 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("events_capacity", &self.events_capacity)
             .field("poll_budget", &self.poll_budget)
+            .field("embedded", &self.embedded)
+            .field("precise_timers", &self.precise_timers)
             .finish_non_exhaustive()
     }
 }
@@ -181,12 +229,18 @@ impl Reactor {
 
     /// Settings for a reactor.
     pub fn builder() -> Builder {
-        Builder { events_capacity: EVENTS_CAPACITY, poll_budget: POLL_BUDGET, on_task_panic: None }
+        Builder {
+            events_capacity: EVENTS_CAPACITY,
+            poll_budget: POLL_BUDGET,
+            on_task_panic: None,
+            embedded: false,
+            precise_timers: false,
+        }
     }
 
     /// A reference for sources, timers and other threads.
     pub fn handle(&self) -> Handle {
-        Handle { shared: Arc::clone(&self.shared) }
+        Handle { shared: Arc::clone(&self.engine.shared) }
     }
 
     /// Spawns into `pool`, in such a way that this reactor and that pool know of each other.
@@ -195,7 +249,7 @@ impl Reactor {
     /// it must be this reactor's `run`. In a hand-written loop with the wrong pool, [`wait`](Self::wait) returns at once,
     /// again and again, since tasks are ready and nobody polls them.
     pub fn spawner(&self, pool: &LocalPool) -> Spawner {
-        Spawner::new(pool, Rc::clone(&self.state))
+        Spawner::new(pool, &self.state)
     }
 
     /// When the first timer is due, for loops that do the waiting themselves; `None` if no timer is armed.
@@ -204,8 +258,9 @@ impl Reactor {
     /// of the first timer unless more than 32 timers lie close together: then it may be up to a millisecond later, or,
     /// while they are still far off, earlier.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let next = self.shared.timers().next();
-        self.shared.clock.to_instant(next)
+        let shared = &self.engine.shared;
+        let next = shared.timers().next();
+        shared.clock.to_instant(next)
     }
 
     /// One turn: sleeps until an event, a due timer, a wake, a [`notify`](Handle::notify), an earlier timer that another
@@ -222,101 +277,25 @@ impl Reactor {
     ///   child of the process that made the reactor.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let _enter = refuse_nesting("Reactor::wait")?;
-        self.turn(timeout)
+        self.turn(timeout, None)
     }
 
-    /// [`wait`](Self::wait), without the check for nesting.
-    pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        self.shared.refuse_child()?;
-        let shared = &*self.shared;
-        shared.counters.turns.add(1);
-        let may_sleep = timeout != Some(Duration::ZERO);
-        let end = timeout.filter(|_| may_sleep).map(|t| shared.clock.now().saturating_add(crate::clock::nanos(t)));
-        let found = loop {
-            // 1. Go to sleep, unless a task is ready or somebody has notified. From here on a wake ends the sleep.
-            let asleep = may_sleep && shared.notifier.try_sleep();
-            // 2. Only now look at the timers: one that is set later finds us asleep and ends the sleep.
-            let sleep = if asleep { self.time_to_sleep(end) } else { Some(Duration::ZERO) };
-            if asleep {
-                shared.counters.sleeps.add(1);
-                trace::sleep(sleep);
-            }
-            // 3. Wait. A signal is no news: go round and sleep for what remains.
-            let events = match shared.epoll.wait(&mut self.events, sleep) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-                Err(error) => {
-                    if shared.notifier.awake() {
-                        // Not used up by a wait that has failed.
-                        shared.notifier.notify();
-                    }
-                    return Err(error);
-                }
-                Ok(events) => events,
-            };
-            let notified = shared.notifier.awake();
-            // 4. Under the lock of each: take the wakers of the sources that have events and of the timers due.
-            let now = shared.clock.begin_turn();
-            let mut log = trace::Log::new();
-            let found = match events {
-                0 => 0,
-                _ => shared.registry().dispatch(&self.events[..events], &mut self.wakers, &mut log),
-            };
-            log.tell();
-            if asleep && notified {
-                trace::notified();
-            }
-            let fired = {
-                let mut timers = shared.timers();
-                let fired = timers.fire(now, &mut self.wakers);
-                if fired != 0 && events == 0 {
-                    timers.note_wake(now);
-                }
-                fired
-            };
-            shared.counters.events.add(found);
-            shared.counters.timers_fired.add(fired);
-            trace::timers(fired);
-            // 5. Without a reason to return, sleep on: the event was for a source that has gone, say.
-            let timed_out = end.is_some_and(|end| now >= end);
-            if !asleep || notified || timed_out || found + fired != 0 {
-                break found;
-            }
-        };
-        // 6. The locks are released: wake.
-        self.wake_all();
-        // 7. The tasks that were put off may go on, with a new budget.
-        self.state.begin_turn();
-        Ok(found)
-    }
-
-    /// How long to sleep: until the first timer or `end`, whichever comes first.
-    fn time_to_sleep(&self, end: Option<u64>) -> Option<Duration> {
-        let timer = self.shared.timers().sleep_until();
-        let until = end.map_or(timer, |end| end.min(timer));
-        if until == crate::clock::NEVER {
-            return None;
+    /// [`wait`](Self::wait), without the check for nesting. If `watch` is given, a sleep without end is refused when it is
+    /// certain that nothing will ever happen.
+    pub(crate) fn turn(
+        &mut self,
+        timeout: Option<Duration>,
+        watch: Option<&dyn Fn() -> io::Result<()>>,
+    ) -> io::Result<usize> {
+        let result = self.engine.turn(timeout, watch);
+        if result.is_ok() {
+            // The locks are released: wake.
+            self.engine.wake_all(|panic| self.state.report(panic));
+            // What was put off may go on, with a new budget.
+            self.state.begin_turn();
         }
-        Some(Duration::from_nanos(until.saturating_sub(self.shared.clock.now())))
-    }
-
-    /// Wakes the collected wakers. One that panics is reported, and the rest are woken all the same.
-    fn wake_all(&mut self) {
-        self.shared.counters.wakes.add(self.wakers.len());
-        trace::wake(self.wakers.len());
-        wake_all(&mut self.wakers, |panic| {
-            self.shared.counters.waker_panics.add(1);
-            self.state.report(panic);
-        });
-        // Ten thousand timers at one instant should not be remembered for ever.
-        self.wakers.shrink_to(SPARE_WAKERS);
-    }
-}
-
-/// Wakes in order, catching panics. One guard serves all wakers up to the next panic.
-pub(crate) fn wake_all(wakers: &mut Vec<Waker>, mut on_panic: impl FnMut(Box<dyn Any + Send>)) {
-    let mut wakers = wakers.drain(..);
-    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| wakers.by_ref().for_each(Waker::wake))) {
-        on_panic(panic);
+        self.engine.doze();
+        result
     }
 }
 
@@ -330,17 +309,41 @@ pub(crate) fn refuse_nesting(what: &str) -> io::Result<executor::Enter> {
     })
 }
 
-impl Drop for Reactor {
+/// The loop's state, as the reactor has it: without a reactor beside it, the loop has to help itself.
+#[derive(Debug)]
+pub(crate) struct OwnLoop(Rc<LoopState>);
+
+impl std::ops::Deref for OwnLoop {
+    type Target = Rc<LoopState>;
+
+    fn deref(&self) -> &Rc<LoopState> {
+        &self.0
+    }
+}
+
+impl Drop for OwnLoop {
     fn drop(&mut self) {
-        self.wakers.extend(self.shared.close());
-        self.wake_all();
-        // Tasks that were put off belong to the pool, which may go on without us.
-        self.state.close();
+        self.0.leave_alone();
     }
 }
 
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reactor").field("epoll", &self.shared.epoll).finish_non_exhaustive()
+        f.debug_struct("Reactor").field("epoll", &self.engine.shared.epoll).finish_non_exhaustive()
+    }
+}
+
+impl AsFd for Reactor {
+    /// The epoll instance. Of a reactor that was built with [`embedded`](Builder::embedded), it is readable when
+    /// [`wait`](Reactor::wait) would do something. Leave the rest to the reactor: do not wait in it, and register nothing.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.engine.shared.epoll.as_fd()
+    }
+}
+
+impl AsRawFd for Reactor {
+    /// As [`as_fd`](Self::as_fd).
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }

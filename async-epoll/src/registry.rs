@@ -14,9 +14,9 @@
 use crate::interest::Interest;
 use crate::readiness::{self, Direction, Snapshot};
 use crate::sys::epoll_event;
+use crate::table::Table;
 use crate::trace;
 use crate::waiters::{Waiters, Want};
-use slab::Slab;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,10 +24,10 @@ use std::task::Waker;
 
 /// The token of the notifier's eventfd, which no registration ever has.
 pub(crate) const NOTIFIER_TOKEN: u64 = u64::MAX;
+/// The token of the alarm's timerfd; likewise.
+pub(crate) const ALARM_TOKEN: u64 = u64::MAX - 1;
 /// The token of a source that is not registered.
-const NO_TOKEN: u64 = u64::MAX - 1;
-/// Entries that the table may keep for nobody; beyond, memory is given back.
-const SPARE_ENTRIES: usize = 256;
+const NO_TOKEN: u64 = u64::MAX - 2;
 
 /// The reactor's half of a source.
 #[derive(Debug)]
@@ -118,11 +118,9 @@ impl Registration {
 #[derive(Debug)]
 pub(crate) struct Registry {
     /// By index; each entry with its generation.
-    sources: Slab<(Arc<Registration>, u32)>,
+    sources: Table<(Arc<Registration>, u32)>,
     /// The generation of the next registration.
     generation: u32,
-    /// Removals since memory was last given back.
-    removals: usize,
     /// The reactor is gone, nothing can be added any more.
     closed: bool,
 }
@@ -130,7 +128,7 @@ pub(crate) struct Registry {
 impl Registry {
     /// Empty.
     pub(crate) const fn new() -> Self {
-        Self { sources: Slab::new(), generation: 0, removals: 0, closed: false }
+        Self { sources: Table::new(), generation: 0, closed: false }
     }
 
     /// Sources in the table.
@@ -147,9 +145,9 @@ impl Registry {
     pub(crate) fn insert(&mut self, registration: &Arc<Registration>) -> u64 {
         let generation = self.generation;
         self.generation = self.generation.wrapping_add(1);
-        let index = self.sources.insert((Arc::clone(registration), generation));
-        let token = u64::from(generation) << 32 | index as u64;
-        // An index of 32 ones would need 4·10⁹ open descriptors, so the two special tokens are never hit.
+        let index = self.sources.insert_with(|_| (Arc::clone(registration), generation));
+        let token = u64::from(generation) << 32 | u64::from(index);
+        // Their indices would need 4·10⁹ open descriptors, so the special tokens are never hit.
         registration.token.store(token, Ordering::Release);
         token
     }
@@ -157,7 +155,7 @@ impl Registry {
     /// Whether some source other than `registration` has the same descriptor. Looks at the whole table.
     pub(crate) fn has_another(&self, registration: &Registration) -> bool {
         let same = |source: &Arc<Registration>| source.fd == registration.fd && source.token() != registration.token();
-        self.sources.iter().any(|(_, (source, _))| same(source))
+        self.sources.iter().any(|(source, _)| same(source))
     }
 
     /// Strikes `registration` out, if it is in. The caller drops the result after it has released the table's lock.
@@ -167,24 +165,7 @@ impl Registry {
         if token == NO_TOKEN || self.sources.get(index).is_none_or(|entry| entry.1 != generation) {
             return None;
         }
-        let (removed, _) = self.sources.remove(index);
-        self.give_back_memory();
-        Some(removed)
-    }
-
-    /// Frees the table's tail once three quarters of it serve nobody.
-    ///
-    /// An attempt that finds the last entry in use costs next to nothing; one that succeeds looks at the whole table, so
-    /// it has to be earned by a number of removals.
-    fn give_back_memory(&mut self) {
-        self.removals += 1;
-        let (len, capacity) = (self.sources.len(), self.sources.capacity());
-        if capacity > SPARE_ENTRIES && len <= capacity / 4 && self.removals >= capacity / 8 {
-            self.sources.shrink_to_fit();
-            if self.sources.capacity() != capacity {
-                self.removals = 0;
-            }
-        }
+        Some(self.sources.remove(index).0)
     }
 
     /// Notes each event at its source and takes the wakers of those concerned. Returns how many sources it found, and
@@ -194,7 +175,7 @@ impl Registry {
         for event in events {
             let (token, events) = (event.u64, event.events);
             let (index, generation) = split(token);
-            // An unknown token is an event of a source that has gone in the meantime, or the notifier's.
+            // An unknown token is an event of a source that has gone in the meantime, or the notifier's or the alarm's.
             if let Some((source, _)) = self.sources.get(index).filter(|entry| entry.1 == generation) {
                 log.event(source.fd, events);
                 source.dispatch(events, wakers);
@@ -207,7 +188,7 @@ impl Registry {
     /// The reactor goes away: empties the table, tells every source, takes every waker.
     pub(crate) fn close(&mut self, wakers: &mut Vec<Waker>) -> Vec<Arc<Registration>> {
         self.closed = true;
-        let sources: Vec<_> = std::mem::take(&mut self.sources).into_iter().map(|(_, (source, _))| source).collect();
+        let sources: Vec<_> = self.sources.take_all().into_iter().map(|(source, _)| source).collect();
         for source in &sources {
             source.token.store(NO_TOKEN, Ordering::Release);
             source.read.set_gone();
@@ -219,8 +200,8 @@ impl Registry {
 }
 
 /// A token's index and generation.
-const fn split(token: u64) -> (usize, u32) {
-    ((token & u32::MAX as u64) as usize, (token >> 32) as u32)
+const fn split(token: u64) -> (u32, u32) {
+    (token as u32, (token >> 32) as u32)
 }
 
 #[cfg(test)]
@@ -260,19 +241,6 @@ mod tests {
             1
         );
         assert!(second.read.snapshot().is_ready());
-    }
-
-    #[test]
-    fn memory_is_given_back() {
-        let mut registry = Registry::new();
-        let sources: Vec<_> = (0..10_000).map(|fd| Arc::new(registration(fd))).collect();
-        for source in &sources {
-            registry.insert(source);
-        }
-        sources.iter().skip(10).for_each(|source| drop(registry.remove(source)));
-        assert!(registry.sources.capacity() <= 1024, "{}", registry.sources.capacity());
-        sources.iter().for_each(|source| drop(registry.remove(source)));
-        assert_eq!(registry.len(), 0);
     }
 
     /// Bug D7: several tasks on one direction; each is entered once, all are taken.

@@ -18,18 +18,25 @@
 //! pool than the one they were given.
 
 use crate::budget;
-use crate::loop_state::Probe;
+use crate::handle::Handle;
+use crate::loop_state::{LoopState, Probe};
+use crate::mark::Mark;
 use crate::reactor::{Reactor, refuse_nesting};
-use crate::task::TaskWaker;
+use crate::shared::Shared;
 use futures::executor::LocalPool;
-use futures::task::waker_ref;
+use futures::task::{ArcWake, waker_ref};
+use std::fmt::Write;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{Ordering, fence};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+/// Places of stuck tasks that a deadlock report names at most.
+const PLACES: usize = 16;
 /// Turns in a row that may find ready tasks and poll none before the pool is put to the test.
 const IDLE_TURNS: u32 = 2;
 /// Such turns, with a pause of a millisecond each, before the task is taken for lost: another thread may take that long
@@ -79,7 +86,8 @@ impl Reactor {
                 return Ok(());
             }
             progress.check(self)?;
-            self.turn(None)?;
+            let state = Rc::clone(&self.state);
+            self.turn(None, Some(&|| refuse_deadlock(&state, true)))?;
         }
     }
 
@@ -118,7 +126,7 @@ impl Reactor {
     pub fn run_until<F: Future>(&mut self, pool: &mut LocalPool, future: F) -> io::Result<F::Output> {
         drop(refuse_nesting("Reactor::run_until")?);
         let _current = self.handle().enter();
-        let mut main = MainFuture { future: pin!(future), waker: self.count_main_future() };
+        let mut main = MainFuture { future: pin!(future), waker: MainWaker::new(&self.engine.shared) };
         let mut progress = Progress::new(self);
         loop {
             // 1. The main future, if it was woken.
@@ -129,14 +137,34 @@ impl Reactor {
             pool.run_until_stalled();
             progress.check(self)?;
             // 3. Events; no sleep if something is ready, the main future included.
-            self.turn(None)?;
+            let state = Rc::clone(&self.state);
+            let main_is_stuck = main.is_stuck();
+            self.turn(None, Some(&|| refuse_deadlock(&state, main_is_stuck)))?;
         }
     }
+}
 
-    /// A waker for a future that the loop polls itself, counted as ready.
-    fn count_main_future(&self) -> Arc<TaskWaker> {
-        self.shared.notifier.task_ready();
-        TaskWaker::new(Waker::noop().clone(), true, Arc::clone(&self.shared))
+/// What wakes the future of `run_until`.
+struct MainWaker {
+    /// Whether the future is to be polled.
+    mark: Mark,
+    /// Kept awake while it is.
+    shared: Arc<Shared>,
+}
+
+impl MainWaker {
+    /// Of a future that is to be polled.
+    fn new(shared: &Arc<Shared>) -> Arc<Self> {
+        shared.notifier.busy();
+        Arc::new(Self { mark: Mark::scheduled(), shared: Arc::clone(shared) })
+    }
+}
+
+impl ArcWake for MainWaker {
+    fn wake_by_ref(this: &Arc<Self>) {
+        if this.mark.schedule() && this.shared.notifier.busy() {
+            this.shared.notifier.end_sleep();
+        }
     }
 }
 
@@ -144,29 +172,69 @@ impl Reactor {
 struct MainFuture<'a, F> {
     future: Pin<&'a mut F>,
     /// Says whether the future was woken, and keeps the reactor from sleeping then.
-    waker: Arc<TaskWaker>,
+    waker: Arc<MainWaker>,
 }
 
 impl<F: Future> MainFuture<'_, F> {
     /// Polls the future if it was woken.
     fn poll(&mut self) -> io::Result<Poll<F::Output>> {
-        if !self.waker.begin_poll() {
+        if !self.waker.mark.begin_poll() {
             return Ok(Poll::Pending);
         }
-        self.waker.count_poll();
+        let shared = &self.waker.shared;
+        shared.notifier.idle();
+        shared.counters.polls.add(1);
         // As in every executor of futures: a `block_on` inside is caught, not left to hang.
         let _enter = refuse_nesting("Reactor::run_until")?;
         let _budget = budget::begin_poll();
-        let _current = self.waker.enter();
+        let _current = Handle::enter_shared(shared);
         Ok(self.future.as_mut().poll(&mut Context::from_waker(&waker_ref(&self.waker))))
+    }
+}
+
+impl<F> MainFuture<'_, F> {
+    /// Whether nobody can ever wake it.
+    fn is_stuck(&self) -> bool {
+        Arc::strong_count(&self.waker) == 1
     }
 }
 
 impl<F> Drop for MainFuture<'_, F> {
     fn drop(&mut self) {
         // Ready, failed or panicked: it no longer counts, and late wakes do nothing.
-        self.waker.end();
+        if self.waker.mark.finish() {
+            self.waker.shared.notifier.idle();
+        }
     }
+}
+
+/// Fails if it is certain that nothing can happen any more: there is no source and no timer, and no task (nor the main
+/// future) has a waker anywhere that could be called.
+///
+/// Sound, but not complete: two tasks that each wait for the other through a channel have wakers in there.
+fn refuse_deadlock(state: &LoopState, main_is_stuck: bool) -> io::Result<()> {
+    // The timers have been looked at, or this would be no sleep without end.
+    if !main_is_stuck || state.shared.registry().len() != 0 || state.shared.timers().armed() != 0 {
+        return Ok(());
+    }
+    let Some(mut places) = state.stuck() else { return Ok(()) };
+    // A waker that was dropped just now may have been used before that.
+    fence(Ordering::Acquire);
+    if state.shared.notifier.has_work() {
+        return Ok(());
+    }
+    places.sort_unstable();
+    let mut message =
+        String::from("deadlock: there is no source, no timer and no waker left that could wake the task or the tasks");
+    for (index, place) in places.chunk_by(|one, other| one == other).take(PLACES).enumerate() {
+        message += if index == 0 { " spawned at " } else { ", " };
+        // Writing to a string does not fail.
+        let _ = write!(message, "{}", place[0]);
+        if place.len() > 1 {
+            let _ = write!(message, " ({} tasks)", place.len());
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::Deadlock, message))
 }
 
 /// Notices that ready tasks are never polled, which means that they are in another pool.
@@ -192,7 +260,7 @@ impl Progress {
     /// To be called after each run of the pool.
     fn check(&mut self, reactor: &Reactor) -> io::Result<()> {
         let polls = reactor.polls_and_parks();
-        if polls != self.polls || reactor.shared.notifier.ready_tasks() == 0 {
+        if polls != self.polls || !reactor.engine.shared.notifier.has_work() {
             *self = Self { polls, idle_turns: 0, probe: None };
             return Ok(());
         }
@@ -219,6 +287,6 @@ impl Progress {
 impl Reactor {
     /// What grows whenever a task of this reactor is polled or put off.
     fn polls_and_parks(&self) -> u64 {
-        self.shared.counters.polls.get() + self.shared.counters.parks.get()
+        self.engine.shared.counters.polls.get() + self.engine.shared.counters.parks.get()
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::handle::Handle;
 use crate::reactor::{Reactor, refuse_nesting};
-use crate::task::Spawner;
+use crate::spawner::Spawner;
 use futures::executor::LocalPool;
 use std::future::Future;
 use std::io;

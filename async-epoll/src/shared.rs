@@ -4,18 +4,20 @@
 //! the timers (and one in each source, around the list of those who wait for it); all are held for a few instructions
 //! and never while foreign code runs. An operation that need not wait takes none.
 
-use crate::clock::Clock;
+use crate::alarm::Alarm;
+use crate::clock::{Clock, NEVER};
 use crate::interest::Interest;
 use crate::notifier::Notifier;
-use crate::registry::{NOTIFIER_TOKEN, Registration, Registry};
+use crate::registry::{ALARM_TOKEN, NOTIFIER_TOKEN, Registration, Registry};
 use crate::stats::Counters;
 use crate::sys::{Epoll, ForkGuard};
+use crate::task::PoolQueue;
 use crate::timers::Timers;
 use crate::trace;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 /// One per reactor, kept alive by everything that refers to it.
@@ -29,8 +31,14 @@ pub(crate) struct Shared {
     registry: Mutex<Registry>,
     /// The timers.
     timers: Mutex<Timers>,
+    /// Fires with the first timer, where the timeout of a wait does not do.
+    alarm: Option<Alarm>,
     /// The time.
     pub(crate) clock: Clock,
+    /// Tasks that were spawned, here or on another thread, and have not ended.
+    live_tasks: AtomicUsize,
+    /// The queues of ready tasks.
+    pools: Mutex<Vec<Weak<PoolQueue>>>,
     /// Plain numbers for [`Stats`](crate::Stats).
     pub(crate) counters: Counters,
     /// The reactor has been dropped.
@@ -45,14 +53,21 @@ pub(crate) fn gone() -> io::Error {
 }
 
 impl Shared {
-    /// Makes the epoll instance and the eventfd.
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Makes the epoll instance and the eventfd; and a timerfd, if there is to be an alarm.
+    pub(crate) fn new(with_alarm: bool) -> io::Result<Self> {
         let (epoll, notifier) = (Epoll::new()?, Notifier::new()?);
         trace::create(epoll.as_fd().as_raw_fd(), notifier.fd());
         epoll.add(notifier.fd(), Interest::READABLE.events(), NOTIFIER_TOKEN)?;
+        let alarm = with_alarm.then(Alarm::new).transpose()?;
+        if let Some(alarm) = &alarm {
+            epoll.add(alarm.fd(), Interest::READABLE.events(), ALARM_TOKEN)?;
+        }
         Ok(Self {
             epoll,
             notifier,
+            alarm,
+            live_tasks: AtomicUsize::new(0),
+            pools: Mutex::default(),
             registry: Mutex::new(Registry::new()),
             timers: Mutex::new(Timers::new()),
             clock: Clock::new(),
@@ -70,6 +85,57 @@ impl Shared {
     /// The timers; as above.
     pub(crate) fn timers(&self) -> MutexGuard<'_, Timers> {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until when the reactor may sleep for its timers; [`NEVER`](crate::clock::NEVER) if an alarm takes care of them.
+    pub(crate) fn sleep_until(&self) -> u64 {
+        let mut timers = self.timers();
+        let until = timers.sleep_until();
+        match &self.alarm {
+            Some(alarm) => {
+                // Under the lock, so that an earlier timer that is set meanwhile has the last word.
+                alarm.set(until, &self.clock);
+                NEVER
+            }
+            None => until,
+        }
+    }
+
+    /// A timer has become the first to fire, so somebody who sleeps has to hear of it.
+    pub(crate) fn first_timer_changed(&self) {
+        if self.alarm.is_some() {
+            self.sleep_until();
+        } else {
+            self.notifier.end_sleep();
+        }
+    }
+
+    /// A task has been spawned.
+    pub(crate) fn task_begins(&self) {
+        self.live_tasks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A task has ended.
+    pub(crate) fn task_ends(&self) {
+        self.live_tasks.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Tasks that have been spawned and have not ended.
+    pub(crate) fn live_tasks(&self) -> usize {
+        self.live_tasks.load(Ordering::Relaxed)
+    }
+
+    /// Counts the tasks of one pool more in [`ready_tasks`](Self::ready_tasks).
+    pub(crate) fn add_pool(&self, pool: &Arc<PoolQueue>) {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| pool.strong_count() != 0);
+        pools.push(Arc::downgrade(pool));
+    }
+
+    /// Tasks that wait to be polled.
+    pub(crate) fn ready_tasks(&self) -> usize {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        pools.iter().filter_map(Weak::upgrade).map(|pool| pool.queue.len()).sum()
     }
 
     /// Whether the reactor has been dropped.

@@ -42,7 +42,7 @@ pub struct Stats {
     pub remote_wakes: u64,
     /// Polls of tasks.
     pub polls: u64,
-    /// Tasks put off to the next turn, since their turn's budget was spent.
+    /// Times that tasks were put off to the next turn, since their turn's budget was spent.
     pub parks: u64,
     /// Panics caught in tasks, in poll or in drop.
     pub task_panics: u64,
@@ -60,11 +60,6 @@ impl Counter {
         self.0.store(self.get().wrapping_add(n as u64), Ordering::Relaxed);
     }
 
-    /// Subtracts; likewise.
-    pub(crate) fn subtract(&self, n: usize) {
-        self.0.store(self.get().wrapping_sub(n as u64), Ordering::Relaxed);
-    }
-
     /// The number.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -74,7 +69,6 @@ impl Counter {
 /// The numbers behind [`Stats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) live_tasks: Counter,
     pub(crate) turns: Counter,
     pub(crate) sleeps: Counter,
     pub(crate) events: Counter,

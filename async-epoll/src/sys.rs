@@ -3,8 +3,8 @@
 //! Every function takes and gives owned or borrowed descriptors, makes one call, and turns the C convention "-1 means
 //! look at `errno`" into an [`io::Result`]. Nothing here knows what a reactor is.
 //!
-//! Three families: epoll itself ([`Epoll`]), the eventfd that ends a sleep ([`eventfd`]), and [`ForkGuard`], which
-//! tells a forked child apart from its parent without a system call. Writing to the eventfd is not here: a
+//! Four families: epoll itself ([`Epoll`]), the eventfd that ends a sleep ([`eventfd`]), the timerfd of exact timers
+//! ([`timerfd`]), and [`ForkGuard`], which tells a forked child apart from its parent without a system call. Writing to the eventfd is not here: a
 //! [`std::fs::File`] does that safely.
 #![allow(unsafe_code)]
 
@@ -134,6 +134,30 @@ pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     let fd = cvt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
     // SAFETY: The kernel has just returned this descriptor and nobody else knows it, so we are its only owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)`: a timer behind a descriptor, not running.
+///
+/// Each time it fires it makes an edge for epoll, read or not. Unlike the timeout of a wait it knows no timer slack. See
+/// [`timerfd_create(2)`](https://man7.org/linux/man-pages/man2/timerfd_create.2.html).
+pub(crate) fn timerfd() -> io::Result<OwnedFd> {
+    // SAFETY: `timerfd_create` takes two integers and touches no memory of ours.
+    let fd = cvt(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) })?;
+    // SAFETY: The kernel has just returned this descriptor and nobody else knows it, so we are its only owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `timerfd_settime(2)`: has `timer` fire once, `after` from now; `None` stops it.
+pub(crate) fn set_timerfd(timer: BorrowedFd<'_>, after: Option<Duration>) -> io::Result<()> {
+    let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let value = after.map_or(zero, |after| libc::timespec {
+        tv_sec: libc::time_t::try_from(after.as_secs()).unwrap_or(libc::time_t::MAX),
+        // Zero would stop it.
+        tv_nsec: after.subsec_nanos().max(u32::from(after.is_zero())) as libc::c_long,
+    });
+    let setting = libc::itimerspec { it_interval: zero, it_value: value };
+    // SAFETY: `setting` outlives the call, which only reads it; a null pointer means that the old setting is not wanted.
+    cvt(unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &setting, std::ptr::null_mut()) }).map(drop)
 }
 
 /// Sets `O_NONBLOCK`, if it is not set yet, by `fcntl(2)`.

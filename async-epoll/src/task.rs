@@ -1,352 +1,460 @@
-//! Tasks on the pool: the wrapper around each spawned future, and the [`Spawner`] that puts it there.
+//! Tasks on the pool: the table of a pool's tasks, and the *driver*, which the pool polls.
 //!
 //! futures-rs gives its executors no hook for "nothing left to do, wait here", and a `LocalPool`'s waker cannot end an
-//! `epoll_wait`. The seam is a wrapper around every spawned future. When the pool polls the wrapper, it polls the
-//! future with a waker of our own, and from then on we hear of everything:
+//! `epoll_wait`. The seam is one future of ours in the pool, the driver, which polls all tasks that were spawned through
+//! our [`Spawner`](crate::Spawner), each with a waker of our own. So we hear of everything:
 //!
-//! - **A wake** marks the task as scheduled and counts it as ready, then wakes the pool's waker, then ends the
-//!   reactor's sleep if there is one. So the reactor [never sleeps while a task is ready](crate::notifier).
-//! - **A task that keeps waking itself** would keep the pool busy for ever. The wrapper counts polls; beyond the
-//!   [budget](LoopState::admit) the task is *parked*: it stays scheduled and is handed back to the pool after the
-//!   reactor has looked for events.
-//! - **A panic** stays in the wrapper, and is reported.
-//! - **The end** of the task is noticed, so `run` knows when the last one is done.
+//! - **A wake** puts the task into the [queue](crate::queue). The first one calls the driver and ends the reactor's sleep, so
+//!   the reactor [never sleeps while a task is ready](crate::notifier).
+//! - **A task that keeps waking itself** would keep the pool busy for ever. The driver counts polls; beyond the
+//!   [budget](LoopState::admit) it stops, leaves the rest in the queue, and goes on after the reactor has looked for events.
+//! - **A panic** ends the task that panicked, and is reported.
+//! - **The end** of a task is noticed, so `run` knows when the last one is done.
 //!
 //! ```text
-//!             wake: count + 1, tell the pool           poll: count - 1
+//!             wake: into the queue                       poll
 //!   IDLE ───────────────────────────────► SCHEDULED ──────────────────► being polled ──► IDLE or DONE
 //!                                           ▲    │ over budget
-//!                                           │    ▼
-//!                                           PARKED (still counted; wakes change nothing)
+//!                                           └────┘ (wakes change nothing)
 //! ```
 //!
-//! The race to think of: a wake on another thread while the task is being polled. The mark is cleared *before* the
-//! poll, so such a wake schedules the task again; at worst it is polled once for nothing.
+//! Why not one future in the pool for each task? A pool of futures-rs pays for every poll with its own queue and its own
+//! waker, some 200 instructions and 100 bytes a task, which a wrapper would have to pay once more.
+//!
+//! To the pool it looks as if each task were there: a driver ends whenever a task does, and leaves a successor if there
+//! are others. So `LocalPool::try_run_one` completes one task, and `LocalPool::run` returns after the last.
 
 use crate::budget;
-use crate::handle::{Enter, Handle};
-use crate::loop_state::LoopState;
-use crate::schedule::Schedule;
+use crate::handle::Handle;
+use crate::loop_state::{Admission, LoopState};
+use crate::mark::Mark;
+use crate::queue::Queue;
+use crate::remote::Arrival;
 use crate::shared::Shared;
-use futures::executor::{LocalPool, LocalSpawner};
-use futures::task::{ArcWake, FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError, waker_ref};
-use pin_project_lite::pin_project;
+use crate::table::Table;
+use crate::trace::TaskSpan;
+use futures::executor::LocalSpawner;
+use futures::task::{ArcWake, LocalFutureObj, LocalSpawn, SpawnError, waker_ref};
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
-/// The waker that a task's future sees: the pool's waker with the reactor behind it.
-#[derive(Debug)]
+/// What a task's wakers refer to, on any thread.
 pub(crate) struct TaskWaker {
     /// Whether the task is scheduled.
-    schedule: Schedule,
-    /// The pool's waker for this task.
-    inner: Waker,
-    /// The reactor whose sleep a wake ends.
-    shared: Arc<Shared>,
+    mark: Mark,
+    /// The task's number in its table.
+    number: u32,
+    /// Where a wake puts the number.
+    pool: Arc<PoolQueue>,
+    /// Where the task was spawned.
+    pub(crate) spawned_at: &'static Location<'static>,
 }
 
-impl TaskWaker {
-    /// Around `inner`. If `scheduled`, the caller has counted the task already.
-    pub(crate) fn new(inner: Waker, scheduled: bool, shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { schedule: Schedule::new(scheduled), inner, shared })
-    }
-
-    /// The task is about to be polled. Says whether it was scheduled.
-    pub(crate) fn begin_poll(&self) -> bool {
-        self.schedule.begin_poll(&self.shared.notifier)
-    }
-
-    /// Makes the task's reactor the thread's current one.
-    pub(crate) fn enter(&self) -> Enter {
-        Handle::enter_shared(&self.shared)
-    }
-
-    /// Hands a parked task back to its pool.
-    pub(crate) fn wake_inner(&self) {
-        self.inner.wake_by_ref();
-    }
-
-    /// Counts a poll of a future that is no task in the pool.
-    pub(crate) fn count_poll(&self) {
-        self.shared.counters.polls.add(1);
-    }
-
-    /// The task has ended.
-    pub(crate) fn end(&self) {
-        if self.schedule.finish() {
-            self.shared.notifier.task_taken();
-        }
-    }
+/// The part of a [`TaskSet`] that is known to other threads.
+#[derive(Debug)]
+pub(crate) struct PoolQueue {
+    /// Tasks to be polled.
+    pub(crate) queue: Queue<Arrival>,
+    /// Remote spawners that there are.
+    remotes: AtomicUsize,
+    /// The reactor.
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl ArcWake for TaskWaker {
     fn wake_by_ref(this: &Arc<Self>) {
-        if let Some(asleep) = this.schedule.schedule(&this.shared.notifier) {
-            this.inner.wake_by_ref();
-            if asleep {
-                this.shared.notifier.end_sleep();
+        if this.mark.schedule() {
+            this.pool.push(this.number);
+        }
+    }
+}
+
+impl PoolQueue {
+    /// Empty. The reactor knows it from now on.
+    fn new(shared: &Arc<Shared>) -> Arc<Self> {
+        let pool = Arc::new(Self { queue: Queue::new(), remotes: AtomicUsize::new(0), shared: Arc::clone(shared) });
+        shared.add_pool(&pool);
+        pool
+    }
+
+    /// Another thread may spawn from now on.
+    pub(crate) fn remote_begins(&self) {
+        self.remotes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One that might have will not any more.
+    pub(crate) fn remote_ends(&self) {
+        if self.remotes.fetch_sub(1, Ordering::AcqRel) == 1 && self.shared.notifier.is_detached() {
+            // The driver stays in the pool for the sake of remote spawners, and has to end with the last of them.
+            if let Some(call) = self.queue.call_in(&self.shared.notifier) {
+                call.make(&self.shared.notifier);
             }
         }
     }
-}
 
-pin_project! {
-    /// A spawned future in its wrapper, which is what the pool polls and drops.
-    struct Task<F> {
-        // The future, until it has ended.
-        #[pin]
-        future: Option<F>,
-        // The waker that the future sees; made at the first poll. Until then the task counts as ready.
-        waker: Option<Arc<TaskWaker>>,
-        // The loop.
-        state: Rc<LoopState>,
-        // The turn of the last poll.
-        turn: u32,
+    /// Whether other threads may spawn.
+    pub(crate) fn has_remotes(&self) -> bool {
+        self.remotes.load(Ordering::Acquire) != 0
     }
 
-    impl<F> PinnedDrop for Task<F> {
-        fn drop(this: Pin<&mut Self>) {
-            this.end();
+    /// Puts a task into the queue, and tells whoever has to know.
+    fn push(&self, task: u32) {
+        if let Some(call) = self.queue.push(task, &self.shared.notifier) {
+            call.make(&self.shared.notifier);
         }
     }
 }
 
-impl<F> Task<F> {
-    /// Counts a new task.
-    fn new(future: F, state: &Rc<LoopState>) -> Self {
-        state.shared.counters.live_tasks.add(1);
-        if state.shared.notifier.task_ready() {
-            state.shared.notifier.end_sleep();
-        }
-        Self { future: Some(future), waker: None, turn: state.spawn_turn(), state: Rc::clone(state) }
-    }
-
-    /// Drops the future, if it is still there, and takes the task out of all counts. Catches panics.
-    fn end(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        if this.future.is_none() {
-            return;
-        }
-        if let Err(panic) = this.state.run_task(|| this.future.set(None)) {
-            this.state.report_task(panic);
-        }
-        match this.waker {
-            Some(waker) => waker.end(),
-            None => this.state.shared.notifier.task_taken(),
-        }
-        this.state.shared.counters.live_tasks.subtract(1);
-    }
+/// One task.
+struct Task {
+    /// What it does.
+    future: LocalFutureObj<'static, ()>,
+    /// What it is woken by.
+    waker: Arc<TaskWaker>,
+    /// Tells of its polls.
+    span: TaskSpan,
 }
 
-/// Makes the waker at the first poll, or anew if the pool has given the task another one.
-///
-/// The old waker may go stale then: a future must arrange to be woken through the context of its latest poll.
-#[cold]
-fn adopt<'a>(slot: &'a mut Option<Arc<TaskWaker>>, inner: &Waker, shared: &Arc<Shared>) -> &'a Arc<TaskWaker> {
-    // A task that was never polled is counted as ready.
-    let scheduled = slot.take().is_none_or(|old| old.schedule.finish());
-    slot.insert(TaskWaker::new(inner.clone(), scheduled, Arc::clone(shared)))
+/// The tasks of one pool. Stays on the pool's thread.
+pub(crate) struct TaskSet {
+    /// What the loop and all its tasks share.
+    pub(crate) state: Rc<LoopState>,
+    /// The part for other threads.
+    pub(crate) pool: Arc<PoolQueue>,
+    /// Puts the driver into the pool.
+    spawner: LocalSpawner,
+    /// The tasks by number. One that is being polled is out, and so is one that has ended while its number is still in the
+    /// queue.
+    tasks: RefCell<Table<Option<Task>>>,
+    /// Tasks that have not ended.
+    live: Cell<usize>,
+    /// Numbers taken from the queue; those before `polled` are done with.
+    taken: RefCell<Vec<u32>>,
+    polled: Cell<usize>,
+    /// Polls that this turn gives for nothing.
+    free: Cell<usize>,
+    /// The last turn in which the driver was polled.
+    turn: Cell<u32>,
+    /// There is a driver in the pool.
+    has_driver: Cell<bool>,
 }
 
-impl<F: Future<Output = ()>> Future for Task<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.as_mut().project();
-        let state = &**this.state;
-        let task = match this.waker {
-            Some(task) if task.inner.will_wake(cx.waker()) => &*task,
-            slot => adopt(slot, cx.waker(), &state.shared),
-        };
-        if !state.admit(this.turn) {
-            // Stay counted, so that the reactor will not sleep, and scheduled, so that wakes change nothing.
-            task.schedule.schedule(&state.shared.notifier);
-            state.park(task);
-            return Poll::Pending;
+impl TaskSet {
+    /// Of the pool behind `spawner`.
+    pub(crate) fn new(spawner: LocalSpawner, state: Rc<LoopState>) -> Self {
+        let pool = PoolQueue::new(&state.shared);
+        let turn = state.turn().wrapping_sub(1);
+        Self {
+            state,
+            pool,
+            spawner,
+            tasks: RefCell::new(Table::new()),
+            live: Cell::new(0),
+            taken: RefCell::default(),
+            polled: Cell::new(0),
+            free: Cell::new(0),
+            turn: Cell::new(turn),
+            has_driver: Cell::new(false),
         }
-        task.begin_poll();
-        state.shared.counters.polls.add(1);
-        let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-        let waker = waker_ref(task);
-        let result = state.run_task(|| {
-            let _budget = budget::begin_poll();
-            future.poll(&mut Context::from_waker(&waker))
+    }
+
+    /// Whether the pool is still there.
+    pub(crate) fn status(&self) -> Result<(), SpawnError> {
+        self.spawner.status_local()
+    }
+
+    /// Puts a new task into the table and into the queue.
+    pub(crate) fn spawn(
+        self: &Rc<Self>,
+        future: LocalFutureObj<'static, ()>,
+        spawned_at: &'static Location<'static>,
+    ) -> Result<(), SpawnError> {
+        self.status()?;
+        self.pool.shared.task_begins();
+        self.adopt(future, spawned_at);
+        self.ensure_driver();
+        Ok(())
+    }
+
+    /// [`spawn`](Self::spawn), for a task that is counted as live already.
+    fn adopt(&self, future: LocalFutureObj<'static, ()>, spawned_at: &'static Location<'static>) {
+        let number = self.tasks.borrow_mut().insert_with(|number| {
+            let waker = TaskWaker { mark: Mark::scheduled(), number, pool: Arc::clone(&self.pool), spawned_at };
+            Some(Task { future, waker: Arc::new(waker), span: TaskSpan::new(spawned_at) })
         });
-        match result {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(())) => {}
-            Err(panic) => state.report_task(panic),
+        self.live.set(self.live.get() + 1);
+        if !self.state.is_polling() {
+            // Spawned by a task, the first poll costs budget, so that a chain of spawns is bounded too.
+            self.free.set(self.free.get() + 1);
         }
-        self.end();
+        self.pool.push(number);
+    }
+
+    /// Puts a driver into the pool, unless it has one.
+    pub(crate) fn ensure_driver(self: &Rc<Self>) {
+        if !self.has_driver.get() {
+            let driver = LocalFutureObj::new(Box::new(Driver { set: Some(Rc::clone(self)) }));
+            // Fails only if the pool is gone; then dropping the driver has ended all tasks.
+            self.has_driver.set(self.spawner.spawn_local_obj(driver).is_ok());
+        }
+    }
+
+    /// A driver that was put off may go on.
+    pub(crate) fn call_driver(&self) {
+        self.pool.queue.call().make(&self.pool.shared.notifier);
+    }
+
+    /// Puts a do-nothing task into the pool, by the pool's own means, that tells when it has run.
+    pub(crate) fn probe(&self) -> Option<Rc<Cell<bool>>> {
+        let flag = Rc::new(Cell::new(false));
+        let ran = Rc::clone(&flag);
+        let probe = LocalFutureObj::new(Box::new(async move { ran.set(true) }));
+        self.spawner.spawn_local_obj(probe).is_ok().then_some(flag)
+    }
+
+    /// Takes what is in the queue, unless there is something left of what was taken before. If there is nothing at all, the
+    /// queue is idle from now on.
+    fn refill(&self) -> bool {
+        let mut taken = self.taken.borrow_mut();
+        if self.polled.get() == taken.len() {
+            taken.clear();
+            self.polled.set(0);
+            self.pool.queue.take(&mut taken, &self.pool.shared.notifier);
+            self.pool.queue.set_taken(taken.len());
+        }
+        !taken.is_empty()
+    }
+
+    /// The next task to be polled, of those that were taken.
+    fn next(&self) -> Option<u32> {
+        let taken = self.taken.borrow();
+        let polled = self.polled.get();
+        let next = taken.get(polled).copied()?;
+        self.polled.set(polled + 1);
+        self.pool.queue.set_taken(taken.len() - polled - 1);
+        Some(next)
+    }
+
+    /// Puts the task back that was [next](Self::next).
+    fn put_back(&self) {
+        self.polled.set(self.polled.get() - 1);
+        self.pool.queue.set_taken(self.taken.borrow().len() - self.polled.get());
+    }
+
+    /// Polls a task. Says whether it has ended.
+    fn poll_task(&self, number: u32) -> bool {
+        let task = self.tasks.borrow_mut()[number].take();
+        let Some(mut task) = task else {
+            // It has ended, and its number was still in the queue.
+            self.tasks.borrow_mut().remove(number);
+            return false;
+        };
+        task.waker.mark.begin_poll();
+        self.state.shared.counters.polls.add(1);
+        let result = {
+            let waker = waker_ref(&task.waker);
+            let mut cx = Context::from_waker(&waker);
+            let budget = budget::begin_poll();
+            let future = &mut task.future;
+            let span = &task.span;
+            let result = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| Pin::new(future).poll(&mut cx))));
+            if budget.is_spent() {
+                self.state.charge_exhausting_poll();
+            }
+            result
+        };
+        if !Handle::is_current(&self.state.shared) {
+            // The task holds a guard of another reactor across an await. That must not reach anybody else.
+            Handle::make_current(&self.state.shared);
+        }
+        match result {
+            Ok(Poll::Pending) => {
+                self.tasks.borrow_mut()[number] = Some(task);
+                return false;
+            }
+            Ok(Poll::Ready(())) => {}
+            Err(panic) => self.state.report_task(panic),
+        }
+        self.end(task);
+        true
+    }
+
+    /// Drops a task that was taken out of the table, and takes it out of all counts.
+    fn end(&self, task: Task) {
+        let Task { future, waker, span } = task;
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| drop(future)))) {
+            self.state.report_task(panic);
+        }
+        // Otherwise whoever takes its number from the queue removes it.
+        if !waker.mark.finish() {
+            self.tasks.borrow_mut().remove(waker.number);
+        }
+        self.live.set(self.live.get() - 1);
+        self.pool.shared.task_ends();
+    }
+
+    /// After the last task: removes what has ended and was still in the queue. Says whether anything is left.
+    fn is_finished(&self) -> bool {
+        while self.live.get() == 0 && self.refill() {
+            while let Some(number) = self.next() {
+                drop(self.tasks.borrow_mut().remove(number));
+            }
+        }
+        // A wake on another thread may have begun and not have come to the queue yet.
+        self.live.get() == 0 && self.tasks.borrow().len() == 0 && !self.may_get_more()
+    }
+
+    /// Whether the driver has to stay in the pool, although it has no task, for those that other threads spawn. Beside a
+    /// reactor on the same thread it need not: that one puts it there in time.
+    fn may_get_more(&self) -> bool {
+        self.pool.queue.has_arrivals() || self.pool.shared.notifier.is_detached() && self.pool.has_remotes()
+    }
+
+    /// Makes tasks of what other threads have left.
+    fn build_arrivals(&self) {
+        for arrival in self.pool.queue.take_arrivals() {
+            let spawned_at = arrival.spawned_at;
+            match catch_unwind(AssertUnwindSafe(|| arrival.build())) {
+                Ok(future) => self.adopt(future, spawned_at),
+                Err(panic) => {
+                    self.state.report_task(panic);
+                    self.pool.shared.task_ends();
+                }
+            }
+        }
+    }
+
+    /// The pool is gone, and so are its tasks.
+    fn close(&self) {
+        self.has_driver.set(false);
+        let (arrivals, driver) = self.pool.queue.close(&self.pool.shared.notifier);
+        let tasks = self.tasks.borrow_mut().take_all();
+        let _running = self.state.begin_polls();
+        for arrival in arrivals {
+            self.drop_foreign(arrival);
+            self.pool.shared.task_ends();
+        }
+        for task in tasks.into_iter().flatten() {
+            task.waker.mark.finish();
+            self.drop_foreign(task.future);
+            self.live.set(self.live.get() - 1);
+            self.pool.shared.task_ends();
+        }
+        drop(driver);
+    }
+
+    /// Drops what a user made, and reports a panic.
+    fn drop_foreign(&self, value: impl Any) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+            self.state.report_task(panic);
+        }
+    }
+
+    /// Where the living tasks were spawned, if it is certain that none of them can ever be woken: no waker of theirs is
+    /// anywhere but in the table.
+    pub(crate) fn stuck(&self) -> Option<Vec<&'static Location<'static>>> {
+        if self.pool.has_remotes() {
+            return None;
+        }
+        let tasks = self.tasks.borrow();
+        tasks
+            .iter()
+            .map(|task| {
+                let waker = &task.as_ref()?.waker;
+                (Arc::strong_count(waker) == 1).then_some(waker.spawned_at)
+            })
+            .collect()
+    }
+}
+
+/// The future that the pool polls in place of our tasks.
+struct Driver {
+    /// The tasks, until they have a new driver or have all ended.
+    set: Option<Rc<TaskSet>>,
+}
+
+impl Driver {
+    /// Ends this driver, since a task has ended.
+    fn hand_over(&mut self) -> Poll<()> {
+        if let Some(set) = self.set.take() {
+            set.has_driver.set(false);
+            if !set.is_finished() {
+                set.ensure_driver();
+            }
+        }
         Poll::Ready(())
     }
 }
 
-/// Spawns tasks into a [`LocalPool`] that a [`Reactor`](crate::Reactor) drives; from
-/// [`Reactor::spawner`](crate::Reactor::spawner).
-///
-/// It implements [`Spawn`] and [`LocalSpawn`], so `SpawnExt` and `LocalSpawnExt` work with it, `spawn_with_handle` too.
-/// A spawner stays on its thread; clone it freely.
-///
-/// # How it works
-///
-/// Each future is wrapped. The wrapper's waker ends the reactor's sleep, so a wake from another thread (a channel, a
-/// `futures_timer::Delay`) arrives at once; it counts tasks, so `run` knows when to return; it bounds how often a task
-/// that wakes itself is polled before the reactor looks for events; and it catches panics, so that one bad connection
-/// does not end a server.
-///
-/// Tasks spawned with the pool's own spawner have none of that: they are polled, but `run` does not wait for them, a wake
-/// from another thread waits for the next event, and an endless self-waker starves everything.
-///
-/// Plain [`LocalPool::run`] would wait for ever: it asks neither the kernel nor the clock, and a task that was put off to
-/// the next turn is handed back by the reactor alone. Use [`Reactor::run`](crate::Reactor::run).
-///
-/// # Panics in tasks
-///
-/// A panic in a task's poll or drop ends that task alone. It is counted in [`Stats`](crate::Stats) and its payload goes
-/// to [`Builder::on_task_panic`](crate::Builder::on_task_panic). Futures spawned by `spawn_with_handle` are an
-/// exception made by futures-rs: their panic travels to whoever awaits the handle, and is swallowed if the handle was
-/// forgotten.
-///
-/// # Examples
-///
-/// ```
-/// # fn main() -> std::io::Result<()> {
-/// use futures::task::LocalSpawnExt;
-///
-/// let mut runtime = async_epoll::LocalRuntime::new()?;
-/// let spawner = runtime.spawner();
-/// let sum = spawner.spawn_local_with_handle(async { 1 + 1 }).unwrap();
-/// assert_eq!(runtime.run_until(sum)?, 2);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct Spawner {
-    /// Where the pool takes new tasks from.
-    pool: LocalSpawner,
-    /// The loop.
-    state: Rc<LoopState>,
-}
+impl Future for Driver {
+    type Output = ();
 
-impl Spawner {
-    /// For `pool`, driven by the loop of `state`.
-    pub(crate) fn new(pool: &LocalPool, state: Rc<LoopState>) -> Self {
-        let (address, pool) = (std::ptr::from_ref(pool).addr(), pool.spawner());
-        state.remember_pool(address, &pool);
-        Self { pool, state }
-    }
-
-    /// Spawns a task, in one allocation (`LocalSpawnExt::spawn_local` makes two).
-    ///
-    /// It is polled for the first time when the pool runs next, before the reactor sleeps.
-    ///
-    /// # Errors
-    ///
-    /// `SpawnError` if the pool has been dropped; `future` is dropped then.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let mut runtime = async_epoll::LocalRuntime::new()?;
-    /// runtime.spawner().spawn_local(async { println!("hello") }).unwrap();
-    /// runtime.run()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn spawn_local(&self, future: impl Future<Output = ()> + 'static) -> Result<(), SpawnError> {
-        self.pool.spawn_local_obj(LocalFutureObj::new(Box::new(Task::new(future, &self.state))))
-    }
-
-    /// Tasks of this reactor that were spawned and have neither finished nor been dropped.
-    pub fn live_tasks(&self) -> usize {
-        self.state.live_tasks()
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(set) = self.set.clone() else { return Poll::Ready(()) };
+        drop(set.pool.queue.attend(cx.waker().clone()));
+        let _running = set.state.begin_polls();
+        let turn = set.state.turn();
+        if set.turn.replace(turn) != turn {
+            // Whatever was ready when the pool began its turn is polled once for nothing.
+            set.free.set(set.pool.queue.len());
+        }
+        set.build_arrivals();
+        set.refill();
+        while let Some(number) = set.next() {
+            match set.state.admit(&set.free) {
+                Admission::Granted => {}
+                Admission::NextTurn => {
+                    set.put_back();
+                    set.state.park(&set);
+                    return Poll::Pending;
+                }
+                Admission::Later => {
+                    set.put_back();
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+            if set.poll_task(number) {
+                return self.hand_over();
+            }
+        }
+        if set.refill() {
+            // Woken meanwhile. Tasks of other spawners, and those that the pool has of its own, go first.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // Woken for a task that had ended, and no other is left.
+        if set.live.get() == 0 && set.is_finished() { self.hand_over() } else { Poll::Pending }
     }
 }
 
-impl Spawn for Spawner {
-    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
-        self.spawn_local(future)
-    }
-
-    fn status(&self) -> Result<(), SpawnError> {
-        self.pool.status()
-    }
-}
-
-impl LocalSpawn for Spawner {
-    fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
-        self.spawn_local(future)
-    }
-
-    fn status_local(&self) -> Result<(), SpawnError> {
-        self.pool.status_local()
-    }
-}
-
-impl fmt::Debug for Spawner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spawner").field("live_tasks", &self.live_tasks()).finish_non_exhaustive()
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use futures::task::ArcWake;
-    use std::future::poll_fn;
-    use std::pin::pin;
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    /// A pool's waker for a task, that counts.
-    #[derive(Default)]
-    struct Inner(AtomicUsize);
-
-    impl ArcWake for Inner {
-        fn wake_by_ref(this: &Arc<Self>) {
-            this.0.fetch_add(1, Ordering::SeqCst);
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(set) = self.set.take() {
+            set.close();
         }
     }
+}
 
-    /// A pool may give a task another waker: the count of ready tasks stays right, and wakes go to the latest.
-    #[test]
-    fn a_changed_inner_waker_is_adopted() {
-        let shared = Arc::new(Shared::new().unwrap());
-        let state = Rc::new(LoopState::new(Arc::clone(&shared), 8, None));
-        let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
-        let keep = Arc::clone(&slot);
-        let future = poll_fn(move |cx| {
-            *keep.lock().unwrap() = Some(cx.waker().clone());
-            Poll::<()>::Pending
-        });
-        let wakers = [Arc::new(Inner::default()), Arc::new(Inner::default())];
-        let counts = || wakers.each_ref().map(|inner| inner.0.load(Ordering::SeqCst));
-        let mut task = pin!(Task::new(future, &state));
-        assert_eq!(shared.notifier.ready_tasks(), 1, "until it is polled for the first time");
-        let mut poll = |n: usize| {
-            assert!(task.as_mut().poll(&mut Context::from_waker(&waker_ref(&wakers[n]))).is_pending());
-        };
-        let wake = || slot.lock().unwrap().clone().unwrap().wake();
+impl fmt::Debug for TaskWaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskWaker")
+            .field("number", &self.number)
+            .field("spawned_at", &self.spawned_at)
+            .finish_non_exhaustive()
+    }
+}
 
-        poll(0);
-        assert_eq!(shared.notifier.ready_tasks(), 0);
-        wake();
-        wake();
-        assert_eq!((counts(), shared.notifier.ready_tasks()), ([1, 0], 1));
-        // Polled under another waker while it is scheduled under the first.
-        poll(1);
-        assert_eq!(shared.notifier.ready_tasks(), 0);
-        wake();
-        assert_eq!((counts(), shared.notifier.ready_tasks()), ([1, 1], 1));
-        poll(1);
-        poll(0);
-        wake();
-        assert_eq!((counts(), shared.notifier.ready_tasks()), ([2, 1], 1));
+impl fmt::Debug for TaskSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskSet").field("live", &self.live).finish_non_exhaustive()
     }
 }

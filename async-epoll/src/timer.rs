@@ -24,8 +24,9 @@ const SURELY_AHEAD: u64 = 100_000_000;
 /// Completed, it stays so: further polls return `Ready` until [`reset`](Self::reset). Any number of timers may share an
 /// instant; they are woken in the order in which they were armed.
 ///
-/// The precision is that of `epoll_pwait2(2)`: a lone timer is late by the kernel's timer slack of about 50 µs. When
-/// timers alone have woken the thread several times in a row, those wake-ups come about once per millisecond.
+/// The precision is that of `epoll_pwait2(2)`: a lone timer is late by the kernel's timer slack, about 50 µs or a
+/// thousandth of the time slept, whichever is more. [`Builder::precise_timers`](crate::Builder::precise_timers) does
+/// better. When timers alone have woken the thread several times in a row, those wake-ups come about once per millisecond.
 /// The clock is `CLOCK_MONOTONIC`, so time stands still while the machine is suspended.
 ///
 /// # Errors
@@ -113,7 +114,7 @@ impl Timer {
         let Some(key) = self.key else { return };
         let is_first = self.shared.timers().reset(key, deadline);
         match is_first {
-            Some(true) => self.shared.notifier.end_sleep(),
+            Some(true) => self.shared.first_timer_changed(),
             Some(false) => {}
             // It has fired; the next poll arms it anew.
             None => self.disarm(),
@@ -161,7 +162,7 @@ impl Timer {
         self.key = Some(key);
         if is_first {
             // The reactor may sleep in another thread, until a later deadline.
-            self.shared.notifier.end_sleep();
+            self.shared.first_timer_changed();
         }
         Poll::Pending
     }

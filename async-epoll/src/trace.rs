@@ -12,9 +12,10 @@ use std::os::fd::RawFd;
 mod enabled {
     use super::RawFd;
     use std::fmt;
+    use std::panic::Location;
     use std::time::Duration;
     use tracing::level_filters::LevelFilter;
-    use tracing::trace;
+    use tracing::{Span, trace, trace_span};
 
     const TARGET: &str = "async_epoll";
 
@@ -100,11 +101,26 @@ mod enabled {
             trace!(target: TARGET, "tasks:wake {tasks}");
         }
     }
+
+    /// The span in which a task is polled and dropped. It names the place where the task was spawned.
+    #[derive(Debug)]
+    pub(crate) struct TaskSpan(Span);
+
+    impl TaskSpan {
+        pub(crate) fn new(spawned_at: &Location<'_>) -> Self {
+            Self(trace_span!(target: TARGET, parent: None, "task", spawned_at = %spawned_at))
+        }
+
+        pub(crate) fn in_scope<T>(&self, code: impl FnOnce() -> T) -> T {
+            self.0.in_scope(code)
+        }
+    }
 }
 
 #[cfg(not(feature = "tracing"))]
 mod disabled {
     use super::RawFd;
+    use std::panic::Location;
     use std::time::Duration;
 
     pub(crate) const fn create(_: RawFd, _: RawFd) {}
@@ -128,6 +144,20 @@ mod disabled {
     pub(crate) const fn notified() {}
     pub(crate) const fn timers(_: usize) {}
     pub(crate) const fn wake(_: usize) {}
+
+    /// Nobody listens.
+    #[derive(Debug)]
+    pub(crate) struct TaskSpan;
+
+    impl TaskSpan {
+        pub(crate) const fn new(_: &Location<'_>) -> Self {
+            Self
+        }
+
+        pub(crate) fn in_scope<T>(&self, code: impl FnOnce() -> T) -> T {
+            code()
+        }
+    }
 }
 
 #[cfg(not(feature = "tracing"))]

@@ -12,7 +12,7 @@
 //! Nothing here runs foreign code: wakers are compared by address, and handed to the caller to be woken or dropped when
 //! no lock is held.
 
-use crate::reactor::wake_all;
+use crate::engine::wake_all;
 use crate::readiness::Concerned;
 use std::panic::resume_unwind;
 use std::task::Waker;

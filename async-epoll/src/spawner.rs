@@ -1,0 +1,128 @@
+//! How a future becomes a task.
+
+use crate::loop_state::LoopState;
+use crate::remote::RemoteSpawner;
+use crate::task::TaskSet;
+use futures::executor::LocalPool;
+use futures::task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Spawns tasks into a [`LocalPool`] that a [`Reactor`](crate::Reactor) drives; from
+/// [`Reactor::spawner`](crate::Reactor::spawner).
+///
+/// It implements [`Spawn`] and [`LocalSpawn`], so `SpawnExt` and `LocalSpawnExt` work with it, `spawn_with_handle` too.
+/// A spawner stays on its thread; clone it freely. Other threads spawn through [`remote`](Self::remote).
+///
+/// # How it works
+///
+/// The tasks of a pool are polled by one future of ours in that pool. Their wakers end the reactor's sleep, so a wake from
+/// another thread (a channel, a `futures_timer::Delay`) arrives at once; tasks are counted, so `run` knows when to return;
+/// it is bounded how often a task that wakes itself is polled before the reactor looks for events; and panics are caught,
+/// so that one bad connection does not end a server.
+///
+/// Tasks spawned with the pool's own spawner have none of that: they are polled, but `run` does not wait for them, a wake
+/// from another thread waits for the next event, and an endless self-waker starves everything.
+///
+/// Plain [`LocalPool::run`] would wait for ever: it asks neither the kernel nor the clock, and a task that was put off to
+/// the next turn is called again by the reactor alone. Use [`Reactor::run`](crate::Reactor::run), or move the reactor to a
+/// thread of its own with [`Reactor::into_background`](crate::Reactor::into_background).
+///
+/// # Panics in tasks
+///
+/// A panic in a task's poll or drop ends that task alone. It is counted in [`Stats`](crate::Stats) and its payload goes
+/// to [`Builder::on_task_panic`](crate::Builder::on_task_panic). Futures spawned by `spawn_with_handle` are an
+/// exception made by futures-rs: their panic travels to whoever awaits the handle, and is swallowed if the handle was
+/// forgotten.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use futures::task::LocalSpawnExt;
+///
+/// let mut runtime = async_epoll::LocalRuntime::new()?;
+/// let spawner = runtime.spawner();
+/// let sum = spawner.spawn_local_with_handle(async { 1 + 1 }).unwrap();
+/// assert_eq!(runtime.run_until(sum)?, 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Spawner {
+    /// The tasks of the pool.
+    tasks: Rc<TaskSet>,
+}
+
+impl Spawner {
+    /// For `pool`, driven by the loop of `state`.
+    pub(crate) fn new(pool: &LocalPool, state: &Rc<LoopState>) -> Self {
+        Self { tasks: LoopState::new_tasks(state, pool.spawner()) }
+    }
+
+    /// Spawns a task, in two small allocations: the future, and what its wakers refer to.
+    ///
+    /// It is polled for the first time when the pool runs next, before the reactor sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `SpawnError` if the pool has been dropped; `future` is dropped then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// runtime.spawner().spawn_local(async { println!("hello") }).unwrap();
+    /// runtime.run()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn spawn_local(&self, future: impl Future<Output = ()> + 'static) -> Result<(), SpawnError> {
+        self.tasks.spawn(LocalFutureObj::new(Box::new(future)), Location::caller())
+    }
+
+    /// A spawner for other threads.
+    pub fn remote(&self) -> RemoteSpawner {
+        let remote = RemoteSpawner::new(Arc::clone(&self.tasks.pool));
+        self.tasks.state.expect_arrivals(&self.tasks);
+        remote
+    }
+
+    /// Tasks of this reactor that were spawned and have neither finished nor been dropped.
+    pub fn live_tasks(&self) -> usize {
+        self.tasks.state.live_tasks()
+    }
+}
+
+impl Spawn for Spawner {
+    #[track_caller]
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.tasks.spawn(future.into(), Location::caller())
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        self.tasks.status()
+    }
+}
+
+impl LocalSpawn for Spawner {
+    #[track_caller]
+    fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.tasks.spawn(future, Location::caller())
+    }
+
+    fn status_local(&self) -> Result<(), SpawnError> {
+        self.tasks.status()
+    }
+}
+
+impl fmt::Debug for Spawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spawner").field("live_tasks", &self.live_tasks()).finish_non_exhaustive()
+    }
+}
