@@ -109,7 +109,7 @@ impl Waiters {
     }
 
     /// Moves those whom an event concerns to `wakers`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, concerned: Concerned, wakers: &mut Vec<Waker>) {
         if concerned.readers {
             if let Some(reader) = self.reader.take() {
