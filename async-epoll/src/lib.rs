@@ -131,6 +131,8 @@ mod run;
 mod runtime;
 #[cfg(target_os = "linux")]
 mod background;
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(target_os = "linux")]
 pub use self::{

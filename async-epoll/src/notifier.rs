@@ -181,7 +181,11 @@ impl<E: Signal> Notifier<E> {
     /// Between two waits of an embedded reactor: asleep, whatever there is to do. What the pool was told of before is for
     /// the host's next call of the pool.
     pub(crate) fn doze(&self) {
-        self.word.fetch_or(ASLEEP, Ordering::AcqRel);
+        let word = self.word.fetch_or(ASLEEP, Ordering::AcqRel);
+        // Notified since the turn looked, when the reactor still counted as awake and nobody wrote.
+        if word & (ASLEEP | NOTIFIED) == NOTIFIED {
+            self.write();
+        }
     }
 
     /// Ends the sleep from the reactor's side, and forgets notifications. Says whether there was one.
