@@ -12,8 +12,9 @@
 
 mod sys;
 pub use sys::{
-    SignalStorm, close_raw, fork_and_run, interrupt_this_thread, limit_open_files, move_fd_high, packet_pipe,
-    process_cpu, reopen_at, restore_default_sigpipe, send_with_fd, thread_cpu,
+    SignalSender, SignalStorm, close_raw, fork_and_run, interrupt_this_thread, limit_open_files, move_fd_high,
+    packet_mode, packet_pipe, process_cpu, reopen_at, restore_default_sigpipe, send_with_fd, signal_descriptor,
+    thread_cpu,
 };
 
 use std::sync::Arc;

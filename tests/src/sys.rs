@@ -202,3 +202,64 @@ pub fn reopen_at(number: RawFd) -> io::Result<()> {
     // SAFETY: Touches no memory; the number is free, by the test's own doing.
     if unsafe { libc::dup2(null.as_raw_fd(), number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// A `signalfd(2)` for `SIGUSR2`, which the calling thread blocks from now on, and what sends the signal to this thread.
+///
+/// # Errors
+///
+/// Those of `pthread_sigmask(3)` and `signalfd(2)`.
+pub fn signal_descriptor() -> io::Result<(OwnedFd, SignalSender)> {
+    // SAFETY: All zeroes is a valid `sigset_t`: it is made of integers.
+    let mut signals: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `signals` is ours and is only written to.
+    unsafe { libc::sigemptyset(&mut signals) };
+    // SAFETY: `signals` has been initialised, and `SIGUSR2` is a signal.
+    unsafe { libc::sigaddset(&mut signals, libc::SIGUSR2) };
+    // SAFETY: `signals` is only read, and the old mask is not asked for.
+    let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &signals, std::ptr::null_mut()) };
+    if result != 0 {
+        return Err(io::Error::from_raw_os_error(result));
+    }
+    // SAFETY: `signals` is only read.
+    let fd = unsafe { libc::signalfd(-1, &signals, libc::SFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: The kernel has just returned this descriptor, and nobody else knows it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: Takes no arguments and cannot fail.
+    let thread = unsafe { libc::gettid() };
+    Ok((fd, SignalSender { thread }))
+}
+
+/// Sends `SIGUSR2` to the thread that made it; see [`signal_descriptor`].
+#[derive(Clone, Copy, Debug)]
+pub struct SignalSender {
+    thread: libc::pid_t,
+}
+
+impl SignalSender {
+    /// Sends it. The thread must still be there.
+    pub fn send(self) {
+        // SAFETY: Takes no arguments and cannot fail.
+        let process = unsafe { libc::getpid() };
+        // SAFETY: Touches no memory; the thread that gets the signal blocks it.
+        let result = unsafe { libc::syscall(libc::SYS_tgkill, process, self.thread, libc::SIGUSR2) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    }
+}
+
+/// Sets the controlling end of a pseudoterminal to packet mode (`TIOCPKT`): each read begins with a byte that says what
+/// kind of packet follows, and a change of state of the other end is an exceptional condition.
+///
+/// # Errors
+///
+/// Those of `ioctl_tty(2)`.
+pub fn packet_mode(controller: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: `TIOCPKT` reads one integer, which lives across the call.
+    if unsafe { libc::ioctl(controller.as_raw_fd(), libc::TIOCPKT, &on) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
