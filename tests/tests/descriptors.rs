@@ -202,27 +202,29 @@ fn eventfds() {
     });
 }
 
-/// A timerfd gives the number of times that it has expired.
+/// A timerfd gives the number of times that it has expired, by whatever clock.
 #[test]
 fn timerfds() {
     block_on(async {
-        let timer = file(rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC).unwrap());
-        let set = Arc::new(timer.try_clone().unwrap());
-        let mut source = Source::new(timer).unwrap();
-        let time = |milliseconds: i64| Timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 };
-        for interval in [0, 0, 5] {
-            let own = Arc::clone(&set);
-            let once = Itimerspec { it_interval: time(interval), it_value: time(5) };
-            let arm = move || {
-                rustix::time::timerfd_settime(&*own, TimerfdTimerFlags::empty(), &once).unwrap();
-            };
-            let mut expirations = [0; 8];
-            waits(source.read_exact(&mut expirations), arm).await.unwrap();
-            assert!(u64::from_ne_bytes(expirations) >= 1);
-        }
-        // The last one goes on by itself.
-        for _ in 0..3 {
-            source.read_exact(&mut [0; 8]).await.unwrap();
+        for clock in [TimerfdClockId::Monotonic, TimerfdClockId::Boottime, TimerfdClockId::Realtime] {
+            let timer = file(rustix::time::timerfd_create(clock, TimerfdFlags::CLOEXEC).unwrap());
+            let set = Arc::new(timer.try_clone().unwrap());
+            let mut source = Source::new(timer).unwrap();
+            let time = |milliseconds: i64| Timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 };
+            for interval in [0, 0, 5] {
+                let own = Arc::clone(&set);
+                let once = Itimerspec { it_interval: time(interval), it_value: time(5) };
+                let arm = move || {
+                    rustix::time::timerfd_settime(&*own, TimerfdTimerFlags::empty(), &once).unwrap();
+                };
+                let mut expirations = [0; 8];
+                waits(source.read_exact(&mut expirations), arm).await.unwrap();
+                assert!(u64::from_ne_bytes(expirations) >= 1);
+            }
+            // The last one goes on by itself.
+            for _ in 0..3 {
+                source.read_exact(&mut [0; 8]).await.unwrap();
+            }
         }
     });
 }

@@ -2,6 +2,7 @@
 
 use async_epoll::{LocalRuntime, OPERATIONS_PER_POLL, Timer};
 use async_net_lite::{TcpListener, TcpStream};
+use futures::channel::mpsc;
 use futures::future::{Either, poll_fn, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -12,8 +13,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tests::{p99, strict_timing, watchdog};
 
-/// Bug C7, C18: an endless self-waker and 200 always-ready futures in one `FuturesUnordered`, beside an echo
-/// connection and a 10 ms timer.
+/// Bug C7, C18; behaviour 203, 211, 214: an endless self-waker and 200 always-ready futures in one `FuturesUnordered`, beside
+/// an echo connection and a 10 ms timer, which a main future uses until it is done.
 #[test]
 fn self_wakers_starve_nobody() {
     let _watchdog = watchdog(Duration::from_secs(60));
@@ -203,4 +204,43 @@ fn a_foreign_executor_inside_a_task_goes_on() {
         }
     })
     .unwrap();
+}
+
+/// Behaviour 213: two tasks that send each other a message and never stop leave timers their time.
+#[test]
+fn ping_pong_leaves_timers_their_time() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    let (ping, pong) = (mpsc::unbounded::<u64>(), mpsc::unbounded::<u64>());
+    let exchanged = Rc::new(Cell::new(0));
+    ping.0.unbounded_send(0).unwrap();
+    for (sender, mut receiver) in [(ping.0, pong.1), (pong.0, ping.1)] {
+        let exchanged = Rc::clone(&exchanged);
+        runtime
+            .spawner()
+            .spawn_local(async move {
+                while let Some(number) = receiver.next().await {
+                    exchanged.set(number);
+                    sender.unbounded_send(number + 1).unwrap();
+                }
+            })
+            .unwrap();
+    }
+    let mut late = runtime
+        .run_until(async move {
+            let mut late = Vec::new();
+            for _ in 0..50 {
+                let deadline = Instant::now() + Duration::from_millis(5);
+                Timer::at(deadline, &handle).await.unwrap();
+                late.push(deadline.elapsed());
+            }
+            late
+        })
+        .unwrap();
+    let late = p99(&mut late);
+    println!("p99 of the delay {late:?}, {} messages", exchanged.get());
+    assert!(late <= Duration::from_millis(if strict_timing() { 5 } else { 50 }), "{late:?}");
+    assert!(exchanged.get() > 1000, "they did not stop either");
+    assert_eq!(runtime.handle().stats().task_panics, 0);
 }

@@ -7,11 +7,13 @@ use async_net_lite::{TcpListener, TcpStream};
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::task::noop_waker;
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Context;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tests::{Watchdog, open_fds, watchdog};
 
@@ -93,7 +95,7 @@ fn connections_come_and_go() {
     assert_eq!((stats.task_panics, open_fds()), (0, before));
 }
 
-/// Bug E14: timers that are dropped are gone at once, without a turn.
+/// Bug E14; behaviour 134: timers that are dropped are gone at once, without a turn.
 #[test]
 fn dropped_timers_are_gone() {
     let _alone = alone();
@@ -165,7 +167,7 @@ fn a_connect_that_is_dropped_leaves_nothing() {
     assert_eq!((open_fds(), runtime.handle().stats().sources), (before, 0));
 }
 
-/// Bug A13: a task that owns its socket and waits on it is freed with its pool, no cycle keeps it.
+/// Bug A13; behaviour 191: a task that owns its socket and waits on it is freed with its pool, no cycle keeps it.
 #[test]
 fn a_task_that_owns_its_socket_is_freed() {
     let _alone = alone();
@@ -233,4 +235,136 @@ fn thread_locals() {
         .unwrap();
     }
     assert_eq!(open_fds(), before);
+}
+
+/// Wakes when it is dropped, by the end of its thread.
+struct WakeOnDrop(Waker);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        self.0.wake_by_ref();
+    }
+}
+
+/// Behaviour 195: a thread-local's destructor wakes a task: of a loop that sleeps on another thread, and of one that lies
+/// in a thread-local of the same thread, and has been destroyed before or is destroyed after.
+#[test]
+fn wakes_from_destructors_of_thread_locals() {
+    let _alone = alone();
+    thread_local! {
+        static EARLY: RefCell<Option<WakeOnDrop>> = const { RefCell::new(None) };
+        static RUNTIME: RefCell<Option<LocalRuntime>> = const { RefCell::new(None) };
+        static LATE: RefCell<Option<WakeOnDrop>> = const { RefCell::new(None) };
+    }
+    /// A task that ends when it is polled for the second time, and what wakes it.
+    fn waiting(runtime: &mut LocalRuntime) -> Waker {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let mut polled = false;
+        let task = poll_fn(move |cx| {
+            if std::mem::replace(&mut polled, true) {
+                return Poll::Ready(());
+            }
+            sender.send(cx.waker().clone()).unwrap();
+            Poll::Pending
+        });
+        runtime.spawner().spawn_local(task).unwrap();
+        runtime.run_until(tests::yield_now()).unwrap();
+        receiver.recv().unwrap()
+    }
+    let before = open_fds();
+    let mut runtime = LocalRuntime::new().unwrap();
+    let waker = waiting(&mut runtime);
+    let thread = std::thread::spawn(move || {
+        LATE.set(Some(WakeOnDrop(waker)));
+        std::thread::sleep(Duration::from_millis(20));
+    });
+    runtime.run().unwrap();
+    thread.join().unwrap();
+    drop(runtime);
+
+    std::thread::spawn(|| {
+        let mut runtime = LocalRuntime::new().unwrap();
+        let wakers = [waiting(&mut runtime), waiting(&mut runtime)];
+        // Destructors run in the order in which thread-locals were first used, or in the reverse: either way, one of the
+        // two wakers is called before the runtime is gone and one after.
+        let [early, late] = wakers.map(WakeOnDrop);
+        EARLY.set(Some(early));
+        RUNTIME.set(Some(runtime));
+        LATE.set(Some(late));
+    })
+    .join()
+    .unwrap();
+    assert_eq!(open_fds(), before);
+}
+
+/// Bug I5: `process::exit` runs the destructors of the main thread's thread-locals. The process still ends as told.
+#[test]
+fn exiting_with_everything_in_thread_locals() {
+    const CHILD: &str = "TEST_EXIT_CHILD";
+    thread_local! {
+        static SOURCES: RefCell<Vec<Source<UnixStream>>> = const { RefCell::new(Vec::new()) };
+        static RUNTIME: RefCell<Option<LocalRuntime>> = const { RefCell::new(None) };
+        static TIMERS: RefCell<Vec<Timer>> = const { RefCell::new(Vec::new()) };
+        static WAKER: RefCell<Option<WakeOnDrop>> = const { RefCell::new(None) };
+    }
+    /// Tells that destructors do run.
+    struct Tell;
+    impl Drop for Tell {
+        fn drop(&mut self) {
+            let _ = Handle::current();
+            println!("\ndropped by exit");
+        }
+    }
+    if std::env::var_os(CHILD).is_none() {
+        let _alone = alone();
+        for order in ["first", "last"] {
+            let child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "exiting_with_everything_in_thread_locals", "--nocapture", "--test-threads", "1"])
+                .env(CHILD, order)
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+            assert_eq!(child.status.code(), Some(7), "{text}");
+            assert!(!text.contains("panicked"), "{text}");
+            // Other C libraries than glibc leave the thread-locals of an exiting process alone.
+            assert!(text.contains("dropped by exit") || !cfg!(target_env = "gnu"), "{text}");
+        }
+        return;
+    }
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    let waker = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&waker);
+    let task = async move {
+        let _tell = Tell;
+        let (_peer, stream) = UnixStream::pair().unwrap();
+        let source = Source::new(stream).unwrap();
+        poll_fn(|cx| {
+            *keep.lock().unwrap() = Some(cx.waker().clone());
+            source.poll_readable(cx)
+        })
+        .await
+        .unwrap();
+    };
+    runtime.spawner().spawn_local(task).unwrap();
+    runtime.run_until(tests::yield_now()).unwrap();
+    let waker = waker.lock().unwrap().take().expect("the task was polled");
+    let put_runtime = || RUNTIME.set(Some(runtime));
+    let put_others = || {
+        let (_peer, stream) = UnixStream::pair().unwrap();
+        SOURCES.with_borrow_mut(|sources| sources.push(Source::with_handle(stream, &handle).unwrap()));
+        let mut timer = Timer::after(Duration::from_secs(9), &handle);
+        assert!(timer.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        TIMERS.with_borrow_mut(|timers| timers.push(timer));
+        WAKER.set(Some(WakeOnDrop(waker)));
+        std::mem::forget(handle.enter());
+    };
+    if std::env::var_os(CHILD).is_some_and(|order| order == "first") {
+        put_runtime();
+        put_others();
+    } else {
+        put_others();
+        put_runtime();
+    }
+    std::process::exit(7);
 }

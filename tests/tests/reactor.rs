@@ -3,8 +3,10 @@
 use async_epoll::{Handle, Interest, Reactor, Source, Timer};
 use futures::future::FutureExt;
 use futures::task::noop_waker;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -290,7 +292,7 @@ fn an_earlier_timer_from_another_thread() {
     drop(thread.join().unwrap());
 }
 
-/// Behaviour 186: no event after a source is gone, even if one was queued.
+/// Behaviour 162, 186: what comes and goes leaves nothing: no entry, and no event, even if one was queued.
 #[test]
 fn no_event_after_the_source_is_gone() {
     let _watchdog = watchdog(TIME);
@@ -298,7 +300,9 @@ fn no_event_after_the_source_is_gone() {
     let handle = reactor.handle();
     let (peer, source) = source(&handle);
     (&peer).write_all(b"x").unwrap();
+    assert_eq!(handle.stats().sources, 1);
     drop(source);
+    assert_eq!(handle.stats().sources, 0);
     assert_eq!(reactor.wait(Some(Duration::from_millis(20))).unwrap(), 0);
     assert_eq!(handle.stats().events, 0);
 }
@@ -344,4 +348,208 @@ fn the_current_handle_nests() {
     assert_eq!(id(Handle::current().unwrap()), id(one.handle()));
     drop(outer);
     assert!(Handle::current().is_err());
+}
+
+/// Bug B20: an event for both directions, and the reader's waker drops the source. The writer's is called all the same,
+/// and nothing touches what is gone.
+#[test]
+fn the_readers_waker_drops_the_source() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let shelf: Arc<Mutex<Option<Source<UnixStream>>>> = Arc::default();
+    let (peer, source) = source(&handle);
+    while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
+    while source.try_io(Interest::WRITABLE, |mut stream| stream.write(&[0; 65536])).is_ok() {}
+    let taken = Arc::clone(&shelf);
+    let hostile = waker_fn(move || drop(taken.lock().unwrap().take().expect("once")));
+    let (writer, counting) = CountingWaker::new();
+    assert!(source.poll_readable(&mut Context::from_waker(&hostile)).is_pending());
+    assert!(source.poll_writable(&mut Context::from_waker(&counting)).is_pending());
+    *shelf.lock().unwrap() = Some(source);
+    // The end of the other side is news for both, in one event.
+    drop(peer);
+    assert_eq!(reactor.wait(None).unwrap(), 1);
+    assert!(shelf.lock().unwrap().is_none(), "the hostile waker ran");
+    assert_eq!((writer.count(), handle.stats().sources, handle.stats().waker_panics), (1, 0, 0));
+    assert_eq!(reactor.wait(Some(Duration::from_millis(5))).unwrap(), 0);
+}
+
+/// Behaviour 187: 2,500 sources are ready, and the first one's waker drops them all. None makes an event any more, those
+/// in later batches least of all.
+#[test]
+fn the_first_waker_drops_thousands_of_ready_sources() {
+    const SOURCES: usize = 2500;
+    let _watchdog = watchdog(TIME);
+    let mut limits = getrlimit(Resource::Nofile);
+    limits.current = limits.current.map(|current| current.max(SOURCES as u64 + 500));
+    setrlimit(Resource::Nofile, limits).unwrap();
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let shelf: Arc<Mutex<Vec<Source<OwnedFd>>>> = Arc::default();
+    let taken = Arc::clone(&shelf);
+    let hostile = waker_fn(move || drop(std::mem::take(&mut *taken.lock().unwrap())));
+    let (counter, counting) = CountingWaker::new();
+    let ready = || Source::with_handle(eventfd(1, EventfdFlags::CLOEXEC).unwrap(), &handle).unwrap();
+    let first = ready();
+    assert!(first.poll_readable(&mut Context::from_waker(&hostile)).is_pending());
+    for _ in 0..SOURCES {
+        let source = ready();
+        assert!(source.poll_readable(&mut Context::from_waker(&counting)).is_pending());
+        shelf.lock().unwrap().push(source);
+    }
+    assert_eq!(handle.stats().sources, SOURCES + 1);
+    let batch = reactor.wait(None).unwrap();
+    assert!(batch < SOURCES, "the rest is for later batches");
+    assert_eq!(handle.stats().sources, 1);
+    // Those of the same batch had been taken before the first was woken.
+    assert_eq!(counter.count(), batch - 1);
+    assert_eq!(reactor.wait(Some(Duration::from_millis(20))).unwrap(), 0);
+    assert_eq!((counter.count(), handle.stats().events), (batch - 1, batch as u64));
+}
+
+/// Behaviour 174, 175: one descriptor in two reactors. The kernel allows it, and both get every edge.
+#[test]
+fn one_descriptor_in_two_reactors() {
+    let _watchdog = watchdog(TIME);
+    fn take(stream: &&UnixStream) -> std::io::Result<usize> {
+        std::io::Read::read(&mut &**stream, &mut [0; 9])
+    }
+    let mut reactors = [Reactor::new().unwrap(), Reactor::new().unwrap()];
+    let (peer, stream) = UnixStream::pair().unwrap();
+    let sources = reactors.each_ref().map(|reactor| Source::with_handle(&stream, &reactor.handle()).unwrap());
+    let (counter, waker) = CountingWaker::new();
+    let mut cx = Context::from_waker(&waker);
+    for round in 1..=3 {
+        for reactor in &mut reactors {
+            while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
+        }
+        for source in &sources {
+            let _ = source.try_io(Interest::READABLE, take);
+            assert!(source.poll_readable(&mut cx).is_pending());
+        }
+        (&peer).write_all(b"x").unwrap();
+        for reactor in &mut reactors {
+            reactor.wait(None).unwrap();
+        }
+        assert_eq!(counter.count(), 2 * round, "both");
+        let read = sources[round % 2].try_io(Interest::READABLE, take);
+        assert_eq!(read.unwrap(), 1, "one of them has the byte");
+    }
+    // The one that goes takes nothing from the other.
+    let [one, other] = sources;
+    let _ = other.try_io(Interest::READABLE, take);
+    assert!(other.poll_readable(&mut cx).is_pending());
+    drop(one);
+    (&peer).write_all(b"x").unwrap();
+    reactors[1].wait(None).unwrap();
+    assert!(other.poll_readable(&mut cx).is_ready());
+}
+
+/// Bug A12; behaviour 189, 190: whatever waits when the reactor goes is woken once and fails; and so does what begins to
+/// wait later, even after an operation that notes "not ready".
+#[test]
+fn what_waits_learns_that_the_reactor_is_gone() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let (_peer, source) = source(&handle);
+    while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
+    while source.try_io(Interest::WRITABLE, |mut stream| stream.write(&[0; 65536])).is_ok() {}
+    let wakers: [_; 4] = std::array::from_fn(|_| CountingWaker::new());
+    let mut contexts = wakers.each_ref().map(|(_, waker)| Context::from_waker(waker));
+    let mut timer = Timer::after(Duration::from_secs(50), &handle);
+    let mut priority = Box::pin(source.priority());
+    assert!(source.poll_readable(&mut contexts[0]).is_pending());
+    assert!(source.poll_writable(&mut contexts[1]).is_pending());
+    assert!(priority.poll_unpin(&mut contexts[2]).is_pending());
+    assert!(timer.poll_unpin(&mut contexts[3]).is_pending());
+    drop(reactor);
+    assert_eq!(wakers.each_ref().map(|(counter, _)| counter.count()), [1; 4]);
+    let gone = |error: std::io::Error| assert!(error.to_string().contains("has been dropped"), "{error}");
+    for _ in 0..2 {
+        let [cx, ..] = &mut contexts;
+        gone(source.readable().now_or_never().expect("waits for nobody").unwrap_err());
+        gone(source.writable().now_or_never().expect("waits for nobody").unwrap_err());
+        gone(source.priority().now_or_never().expect("waits for nobody").unwrap_err());
+        assert!(matches!(timer.poll_unpin(cx), Poll::Ready(Err(_))));
+        let waits = source.read_with(|_| -> std::io::Result<()> { Err(std::io::ErrorKind::WouldBlock.into()) });
+        gone(waits.now_or_never().expect("waits for nobody").unwrap_err());
+    }
+    assert!(matches!(priority.poll_unpin(&mut contexts[2]), Poll::Ready(Err(_))));
+}
+
+/// Behaviour 217: events go on while the reactor goes away; every waiter is told, and the descriptors come back usable.
+#[test]
+fn events_while_the_reactor_goes_away() {
+    let _watchdog = watchdog(TIME);
+    for round in 0..50 {
+        let mut reactor = Reactor::new().unwrap();
+        let handle = reactor.handle();
+        let (peers, sources): (Vec<_>, Vec<_>) = (0..8).map(|_| source(&handle)).unzip();
+        while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
+        let stop = Arc::new(AtomicUsize::new(0));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while stopped.load(Ordering::SeqCst) == 0 {
+                for mut peer in &peers {
+                    peer.set_nonblocking(true).unwrap();
+                    let _ = peer.write(b"x");
+                }
+            }
+        });
+        for _ in 0..round % 4 {
+            reactor.wait(Some(Duration::from_millis(1))).unwrap();
+        }
+        let waiting: Vec<_> = sources
+            .iter()
+            .map(|source| {
+                let (counter, waker) = CountingWaker::new();
+                (source.poll_readable(&mut Context::from_waker(&waker)).is_pending(), counter)
+            })
+            .collect();
+        drop(reactor);
+        assert!(waiting.iter().all(|(waits, counter)| !waits || counter.count() > 0), "one was forgotten");
+        for source in sources {
+            let error = futures::executor::block_on(source.readable()).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+            assert!(source.into_inner().unwrap().peer_addr().is_ok());
+        }
+        stop.store(1, Ordering::SeqCst);
+        thread.join().unwrap();
+    }
+}
+
+/// Bug D12: a hundred thousand timers due at one instant do not put off a socket that is ready by then.
+#[test]
+fn a_hundred_thousand_timers_at_one_instant() {
+    const TIMERS: usize = 100_000;
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let (peer, source) = source(&handle);
+    while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
+    let (timers, timers_waker) = CountingWaker::new();
+    let (sockets, sockets_waker) = CountingWaker::new();
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let armed: Vec<_> = (0..TIMERS)
+        .map(|_| {
+            let mut timer = Timer::at(deadline, &handle);
+            assert!(timer.poll_unpin(&mut Context::from_waker(&timers_waker)).is_pending(), "too slow to set them");
+            timer
+        })
+        .collect();
+    assert!(source.poll_readable(&mut Context::from_waker(&sockets_waker)).is_pending());
+    std::thread::sleep(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(5));
+    (&peer).write_all(b"x").unwrap();
+    let turns = handle.stats().turns;
+    reactor.wait(None).unwrap();
+    assert_eq!(sockets.count(), 1, "in the very turn of the timers");
+    while timers.count() < TIMERS {
+        reactor.wait(None).unwrap();
+    }
+    assert!(handle.stats().turns - turns <= 3, "{} turns", handle.stats().turns - turns);
+    assert_eq!((timers.count(), handle.stats().timers_fired), (TIMERS, TIMERS as u64));
+    drop(armed);
+    assert_eq!(handle.stats().timers, 0);
 }

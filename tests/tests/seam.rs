@@ -34,7 +34,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// Behaviour 199, 201: with nothing to do, `run` returns at once.
+/// Behaviour 199: with nothing to do, `run` returns at once.
 #[test]
 fn run_returns_at_once_when_there_is_nothing() {
     let _watchdog = watchdog(TIME);
@@ -520,7 +520,7 @@ fn nesting_is_an_error_that_says_so() {
     runtime.run().unwrap();
 }
 
-/// Bug C15: the main future is woken by a task of the same pass.
+/// Bug C15; behaviour 198: tasks run while the main future waits, which is woken by one of the same pass.
 #[test]
 fn the_main_future_woken_by_a_task() {
     let _watchdog = watchdog(TIME);

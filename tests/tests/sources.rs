@@ -3,6 +3,7 @@
 use async_epoll::{Handle, Interest, LocalRuntime, Source};
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
+use futures::task::LocalSpawnExt;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::fs::File;
 use std::future::poll_fn;
@@ -182,7 +183,8 @@ fn any_operation_by_read_with() {
     std::fs::remove_file(path).unwrap();
 }
 
-/// Bug B16, B17: an operation that meets `WouldBlock` is noted, and waits for something new.
+/// Bug B16, B17: an operation that meets `WouldBlock` is noted, and waits for something new; behaviour 171: in its own
+/// direction, not in the other.
 #[test]
 fn try_io_notes_would_block() {
     let _watchdog = watchdog(TIME);
@@ -196,6 +198,7 @@ fn try_io_notes_would_block() {
         assert!(source.readiness().is_readable(), "until it has met WouldBlock");
         assert_eq!(source.try_io(Interest::READABLE, receive).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert!(!source.readiness().is_readable() && source.readable().now_or_never().is_none());
+        assert!(source.readiness().is_writable() && source.writable().now_or_never().is_some());
         // Known not to be ready: not even tried.
         let never = source.try_io(Interest::READABLE, |_| -> io::Result<()> { unreachable!("tried all the same") });
         assert_eq!(never.unwrap_err().kind(), ErrorKind::WouldBlock);
@@ -397,4 +400,32 @@ fn flushing_does_not_wait_for_room() {
         assert!(async_timeout::Timeout::new(fill, Duration::from_millis(20)).await.is_err());
         source.flush().now_or_never().expect("flush waits").unwrap();
     });
+}
+
+/// Bug D9: several tasks own one source and wait on it. When one of them goes, nothing changes for those who wait on;
+/// only the last owner takes the source out.
+#[test]
+fn an_owner_that_goes_leaves_those_who_wait() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    let (peer, stream) = UnixStream::pair().unwrap();
+    let source = std::rc::Rc::new(Source::with_handle(stream, &handle).unwrap());
+    let (mut waiting, stays) = (Vec::new(), std::rc::Rc::clone(&source));
+    for _ in 0..3 {
+        let own = std::rc::Rc::clone(&source);
+        let task = async move { own.readable().await.map(drop).unwrap() };
+        waiting.push(runtime.spawner().spawn_local_with_handle(task).unwrap());
+    }
+    let read = async move { stays.read_with(|mut stream| stream.read(&mut [0; 8])).await.unwrap() };
+    let read = runtime.spawner().spawn_local_with_handle(read).unwrap();
+    drop(source);
+    runtime.run_until(tests::yield_now()).unwrap();
+    // Dropping the handle of a task ends it, in the midst of its wait.
+    drop(waiting);
+    runtime.run_until(tests::yield_now()).unwrap();
+    assert_eq!((handle.stats().live_tasks, handle.stats().sources), (1, 1));
+    (&peer).write_all(b"x").unwrap();
+    assert_eq!(runtime.run_until(read).unwrap(), 1);
+    assert_eq!(handle.stats().sources, 0);
 }

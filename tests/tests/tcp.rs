@@ -128,7 +128,7 @@ fn a_busy_port_is_addr_in_use() {
     });
 }
 
-/// Outside a reactor: an error that names the remedy, no panic.
+/// Behaviour 194: outside a reactor there is an error that names the remedy, no panic.
 #[test]
 fn outside_a_reactor_there_is_an_error_that_says_what_to_do() {
     let listener = std::net::TcpListener::bind(LOCALHOST).unwrap();
@@ -463,7 +463,7 @@ impl WritableAgain for TcpStream {
     }
 }
 
-/// Bug B11: a reset connection that nobody reads burns no CPU.
+/// Bug B11; behaviour 193: a reset connection that nobody reads burns no CPU.
 #[test]
 fn a_reset_connection_does_not_spin() {
     let _watchdog = watchdog(TIME);
@@ -664,7 +664,7 @@ fn conversions_both_ways() {
     assert_eq!(runtime.handle().stats().sources, 0);
 }
 
-/// Bug A12, A13: the reactor dropped first. What waits is woken and fails, as does everything later; nothing panics.
+/// Bug A12, A13; behaviour 189, 190: the reactor dropped first. What waits is woken and fails, as does everything later; nothing panics.
 #[test]
 fn a_reactor_that_is_dropped_first() {
     let _watchdog = watchdog(TIME);

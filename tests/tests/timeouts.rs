@@ -115,7 +115,7 @@ fn resets() {
     });
 }
 
-/// The time of a duration begins with the first poll, not with its making.
+/// The time of a duration begins with the first poll, not with its making; behaviour 135: in a plain `block_on`, too.
 #[test]
 fn a_duration_begins_when_polled() {
     everywhere(async || {
@@ -350,4 +350,49 @@ fn a_lone_timer_is_exact_again_and_again() {
     took.sort_unstable();
     assert!(took[0] >= duration);
     assert!(took[100] < Duration::from_micros(900), "half of them took {:?} or more", took[100]);
+}
+
+/// Behaviour 115: what is due already is ready at the first poll, and arms nothing.
+#[test]
+fn what_is_due_is_ready_at_once() {
+    everywhere(async || {
+        let past = Instant::now();
+        assert!(sleep(Duration::ZERO).now_or_never().is_some());
+        assert!(sleep_until(past).now_or_never().is_some());
+        let mut later = sleep(TIME);
+        later.reset(past);
+        assert!(later.now_or_never().is_some());
+    });
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let past = Instant::now();
+    assert!(Timer::at(past, &handle).now_or_never().unwrap().is_ok());
+    assert!(Timer::after(Duration::ZERO, &handle).now_or_never().unwrap().is_ok());
+    // The turn's clock stands still meanwhile, but the time does not.
+    let deadline = Instant::now() + SHORT;
+    std::thread::sleep(SHORT);
+    assert!(Timer::at(deadline, &handle).now_or_never().unwrap().is_ok());
+    assert_eq!((reactor.next_deadline(), handle.stats().timers), (None, 0));
+}
+
+/// Behaviour 126: one task waits, another sets the time: to an earlier one, to a later one.
+#[test]
+fn another_task_sets_the_time() {
+    everywhere(async || {
+        let timer = std::cell::RefCell::new(sleep(TIME));
+        let wait = || poll_fn(|cx| timer.borrow_mut().poll_unpin(cx));
+        let soon = Instant::now() + SHORT;
+        let earlier = async {
+            // Polled second, so by now the other one waits.
+            timer.borrow_mut().reset(soon);
+        };
+        futures::join!(wait(), earlier);
+        assert!(Instant::now() >= soon);
+
+        let (soon, late) = (Instant::now() + SHORT, Instant::now() + 3 * SHORT);
+        timer.borrow_mut().reset(soon);
+        let later = async { timer.borrow_mut().reset(late) };
+        futures::join!(wait(), later);
+        assert!(Instant::now() >= late, "the time before counted");
+    });
 }
