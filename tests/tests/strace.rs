@@ -160,7 +160,7 @@ fn everything() {
     let before = open_fds();
     let mut runtime = LocalRuntime::new().unwrap();
     let (spawner, handle) = (runtime.spawner(), runtime.handle());
-    runtime
+    let threads = runtime
         .run_until(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -176,6 +176,7 @@ fn everything() {
                 })
                 .unwrap();
             let handle = Handle::current().unwrap();
+            let mut threads = Vec::new();
             for _ in 0..10 {
                 let mut stream = TcpStream::connect(address).await.unwrap();
                 for size in [1, 64, 5000, 300_000] {
@@ -193,19 +194,21 @@ fn everything() {
                 Timer::at(deadline, &handle).await.unwrap();
                 assert!(Instant::now() >= deadline, "early");
                 let (sender, receiver) = futures::channel::oneshot::channel();
-                std::thread::spawn(move || {
+                threads.push(std::thread::spawn(move || {
                     std::thread::sleep(Duration::from_millis(1));
                     sender.send(()).unwrap();
-                });
+                }));
                 receiver.await.unwrap();
             }
+            threads
         })
         .unwrap();
     runtime.run().unwrap();
     let stats = handle.stats();
     assert_eq!((stats.live_tasks, stats.sources, stats.timers, stats.task_panics), (0, 0, 0, 0));
     drop((runtime, handle));
-    // Threads that have just ended may not have been swept up yet; descriptors have.
+    // Until it has ended, a thread may hold the waker that it has called, which keeps the reactor's descriptors open.
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(open_fds(), before);
 }
 
