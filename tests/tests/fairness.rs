@@ -238,12 +238,12 @@ fn ping_pong_leaves_timers_their_time() {
             late
         })
         .unwrap();
-    let p99 = p99(&mut late);
-    let half = late[late.len() / 2];
-    println!("half of the delays below {half:?}, p99 {p99:?}, {} messages", exchanged.get());
-    // Another load on the machine may take the CPU away for a while, but not every time.
-    assert!(half <= Duration::from_millis(20), "{half:?}");
+    let (p99, stats) = (p99(&mut late), runtime.handle().stats());
+    println!("p99 of the delay {p99:?}, {} messages, {stats:?}", exchanged.get());
     assert!(p99 <= Duration::from_millis(5) || !strict_timing(), "{p99:?}");
+    // What any other load on the machine leaves as it is: each turn looks at the timers, and polls only so often. The
+    // budget is 256; the first polls of the two tasks and of the main future are free.
+    assert!(stats.polls <= stats.turns * (256 + 8), "{stats:?}");
     assert!(exchanged.get() > 1000, "they did not stop either");
     assert_eq!(runtime.handle().stats().task_panics, 0);
 }
