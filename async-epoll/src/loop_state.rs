@@ -14,10 +14,6 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-/// What a poll costs beyond the usual in which a task did [all the operations](crate::OPERATIONS_PER_POLL) it may: it took
-/// that much longer, and others wait for their turn.
-const EXHAUSTING: u32 = 8;
-
 /// What to do with a task's panic.
 pub(crate) type PanicHook = Box<dyn Fn(Box<dyn Any + Send>)>;
 
@@ -170,10 +166,11 @@ impl LoopState {
         Admission::Granted
     }
 
-    /// The poll that has just ended was a long one.
+    /// A task has just done [all the operations](crate::OPERATIONS_PER_POLL) that it may in one poll. It wants to go on at
+    /// once, but that was a long poll: the reactor is to look for events before anything is polled for the second time.
     #[cold]
-    pub(crate) fn charge_exhausting_poll(&self) {
-        self.budget.set(self.budget.get().saturating_sub(EXHAUSTING));
+    pub(crate) fn end_turn_early(&self) {
+        self.budget.set(0);
     }
 
     /// Whether a task's code is running.

@@ -267,7 +267,7 @@ impl TaskSet {
             let span = &task.span;
             let result = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| Pin::new(future).poll(&mut cx))));
             if budget.is_spent() {
-                self.state.charge_exhausting_poll();
+                self.state.end_turn_early();
             }
             result
         };

@@ -1,0 +1,159 @@
+//! The deadlock report: `run` returns an error instead of sleeping for ever, when it is certain that nothing will happen.
+//!
+//! Sound, but not complete: each test of the second half has something that might still happen, and there `run` waits.
+
+use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
+use futures::channel::oneshot;
+use futures::future::{pending, poll_fn};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::Duration;
+use tests::watchdog;
+
+const TIME: Duration = Duration::from_secs(60);
+
+/// Bug C19: nothing could ever wake these tasks. They are named by where they were spawned.
+#[test]
+fn stuck_tasks_are_named() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    let first = line!() + 1;
+    spawner.spawn_local(pending()).unwrap();
+    let second = line!() + 2;
+    for _ in 0..3 {
+        spawner.spawn_local(async { poll_fn(|_| Poll::<()>::Pending).await }).unwrap();
+    }
+    spawner.spawn_local(async { tests::yield_now().await }).unwrap();
+    let error = runtime.run().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Deadlock);
+    let text = error.to_string();
+    assert!(text.contains(&format!("{}:{first}:", file!())), "{text}");
+    assert!(text.contains(&format!("{}:{second}:", file!())) && text.contains("(3 tasks)"), "{text}");
+    // The tasks are still there, and with something new to do the runtime goes on.
+    assert_eq!(spawner.live_tasks(), 4);
+    assert_eq!(runtime.run_until(async { 7 }).unwrap(), 7);
+}
+
+/// A main future that nobody can wake is told of, too, with tasks and without.
+#[test]
+fn a_stuck_main_future() {
+    let _watchdog = watchdog(TIME);
+    for tasks in [0, 2] {
+        let mut runtime = LocalRuntime::new().unwrap();
+        for _ in 0..tasks {
+            runtime.spawner().spawn_local(pending()).unwrap();
+        }
+        let error = runtime.run_until(pending::<()>()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Deadlock, "{error}");
+    }
+    assert_eq!(async_epoll::block_on(pending::<()>()).unwrap_err().kind(), io::ErrorKind::Deadlock);
+}
+
+/// A long list is cut.
+#[test]
+fn a_thousand_places() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    for _ in 0..1000 {
+        runtime.spawner().spawn_local(pending()).unwrap();
+    }
+    let text = runtime.run().unwrap_err().to_string();
+    assert!(text.contains("(1000 tasks)") && text.len() < 500, "{text}");
+}
+
+/// Runs a task that something may still wake, and sees that it is woken.
+fn check_that_it_waits(task: impl Future<Output = ()> + 'static, runtime: &mut LocalRuntime) {
+    let _watchdog = watchdog(TIME);
+    runtime.spawner().spawn_local(task).unwrap();
+    runtime.spawner().spawn_local(pending()).unwrap();
+    // The other task is stuck from the beginning, but that is not told before this one has ended.
+    let error = runtime.run().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Deadlock);
+    assert_eq!(runtime.spawner().live_tasks(), 1);
+}
+
+#[test]
+fn a_timer_may_fire() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let timer = Timer::after(Duration::from_millis(20), &runtime.handle());
+    check_that_it_waits(async { timer.await.unwrap() }, &mut runtime);
+}
+
+#[test]
+fn a_source_may_become_ready() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (left, right) = UnixStream::pair().unwrap();
+    let source = Source::with_handle(right, &runtime.handle()).unwrap();
+    let helper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        drop(left);
+    });
+    check_that_it_waits(async move { drop(source.readable().await.unwrap()) }, &mut runtime);
+    helper.join().unwrap();
+}
+
+#[test]
+fn another_thread_has_a_waker() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (sender, receiver) = oneshot::channel();
+    let helper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        sender.send(()).unwrap();
+    });
+    check_that_it_waits(async { receiver.await.unwrap() }, &mut runtime);
+    helper.join().unwrap();
+}
+
+#[test]
+fn another_thread_may_spawn() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    runtime.spawner().spawn_local(pending()).unwrap();
+    let remote = runtime.spawner().remote();
+    let helper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        remote.spawn_with(|| async {}).unwrap();
+    });
+    assert_eq!(runtime.run().unwrap_err().kind(), io::ErrorKind::Deadlock);
+    helper.join().unwrap();
+}
+
+/// A waker that goes away unused leaves a task stuck. That is noticed when the loop comes round again, not at once.
+#[test]
+fn a_waker_that_is_dropped() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let slot = Arc::new(Mutex::new(None::<Waker>));
+    let kept = Arc::clone(&slot);
+    let task = poll_fn(move |cx| {
+        *kept.lock().unwrap() = Some(cx.waker().clone());
+        Poll::<()>::Pending
+    });
+    runtime.spawner().spawn_local(task).unwrap();
+    let handle = runtime.handle();
+    let helper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        drop(slot.lock().unwrap().take());
+        handle.notify();
+    });
+    assert_eq!(runtime.run().unwrap_err().kind(), io::ErrorKind::Deadlock);
+    helper.join().unwrap();
+}
+
+/// `wait`, in a loop by hand, makes no such judgement: somebody may notify.
+#[test]
+fn a_mere_wait_waits() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle: Handle = reactor.handle();
+    let helper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        handle.notify();
+    });
+    reactor.wait(None).unwrap();
+    helper.join().unwrap();
+}

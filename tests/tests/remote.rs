@@ -1,0 +1,219 @@
+//! Spawning from other threads: a closure travels, and its future stays where it was made.
+
+use async_epoll::{LocalRuntime, Reactor, Timer};
+use futures::executor::LocalPool;
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+use tests::watchdog;
+
+const TIME: Duration = Duration::from_secs(60);
+
+/// Runs `on_drop` when dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Behaviour 210: from another thread, while the loop is idle and while it is busy; the future need not be `Send`.
+#[test]
+fn while_idle_and_while_busy() {
+    let _watchdog = watchdog(TIME);
+    for busy in [false, true] {
+        let mut runtime = LocalRuntime::new().unwrap();
+        let spawner = runtime.spawner();
+        let here = thread::current().id();
+        let done = Arc::new(AtomicUsize::new(0));
+        let remote = spawner.remote();
+        let finished = Arc::clone(&done);
+        let helper = thread::spawn(move || {
+            for round in 0..100 {
+                let done = Arc::clone(&finished);
+                let begin = Instant::now();
+                remote
+                    .spawn_with(move || {
+                        assert_eq!(thread::current().id(), here);
+                        let local = Rc::new(Cell::new(1));
+                        async move {
+                            tests::yield_now().await;
+                            done.fetch_add(local.get(), Ordering::SeqCst);
+                        }
+                    })
+                    .unwrap();
+                while finished.load(Ordering::SeqCst) <= round {
+                    thread::sleep(Duration::from_micros(50));
+                }
+                assert!(begin.elapsed() < Duration::from_secs(5));
+            }
+        });
+        let finished = Arc::clone(&done);
+        runtime
+            .run_until(async {
+                while finished.load(Ordering::SeqCst) < 100 {
+                    if busy {
+                        tests::yield_now().await;
+                    } else {
+                        // Idle for the most part.
+                        let handle = async_epoll::Handle::current().unwrap();
+                        Timer::after(Duration::from_millis(20), &handle).await.unwrap();
+                    }
+                }
+            })
+            .unwrap();
+        helper.join().unwrap();
+        assert_eq!((done.load(Ordering::SeqCst), spawner.live_tasks()), (100, 0));
+    }
+}
+
+/// A task counts as live from the call, so `run` waits for it; a remote spawner alone keeps nobody.
+#[test]
+fn run_waits_for_the_task_not_for_the_spawner() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let remote = runtime.spawner().remote();
+    runtime.run().unwrap(); // Returns, although `remote` exists.
+    let done = Arc::new(AtomicUsize::new(0));
+    for _ in 0..3 {
+        // No task is there, and the first spawner is gone.
+        let counter = Arc::clone(&done);
+        let another = remote.clone();
+        thread::spawn(move || {
+            another
+                .spawn_with(move || async move {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                })
+                .unwrap();
+        })
+        .join()
+        .unwrap();
+        assert_eq!(runtime.handle().stats().live_tasks, 1);
+        runtime.run().unwrap();
+    }
+    assert_eq!(done.load(Ordering::SeqCst), 3);
+}
+
+/// The hand-written loop builds them, too, and sleeps in between.
+#[test]
+fn in_a_loop_by_hand() {
+    let _watchdog = watchdog(TIME);
+    let (mut pool, mut reactor) = (LocalPool::new(), Reactor::new().unwrap());
+    let remote = reactor.spawner(&pool).remote();
+    let done = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&done);
+    let helper = thread::spawn(move || {
+        for _ in 0..20 {
+            thread::sleep(Duration::from_millis(2));
+            let counter = Arc::clone(&counter);
+            remote.spawn_with(move || async move { drop(counter.fetch_add(1, Ordering::SeqCst)) }).unwrap();
+        }
+    });
+    let mut turns = 0;
+    while done.load(Ordering::SeqCst) < 20 {
+        pool.run_until_stalled();
+        reactor.wait(None).unwrap();
+        pool.run_until_stalled();
+        turns += 1;
+    }
+    helper.join().unwrap();
+    assert!(turns <= 20 * 3, "{turns} turns for 20 tasks");
+}
+
+/// After the reactor or the pool has gone, spawning is an error, and what was on its way is dropped on the pool's thread.
+#[test]
+fn the_end() {
+    let _watchdog = watchdog(TIME);
+    // The reactor goes first.
+    let (mut pool, reactor) = (LocalPool::new(), Reactor::new().unwrap());
+    let remote = reactor.spawner(&pool).remote();
+    let (sender, dropped) = mpsc::channel();
+    let guard = OnDrop(move || sender.send(thread::current().id()).unwrap());
+    remote
+        .spawn_with(move || async move {
+            let _guard = guard;
+            futures::future::pending::<()>().await;
+        })
+        .unwrap();
+    let handle = reactor.handle();
+    drop(reactor);
+    let error = remote.spawn_with(|| async {}).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+    pool.run_until_stalled();
+    drop(pool);
+    assert_eq!(dropped.recv().unwrap(), thread::current().id());
+    assert_eq!(handle.stats().live_tasks, 0);
+
+    // The pool goes first, with and without a task in it.
+    for with_task in [true, false] {
+        let (pool, mut reactor) = (LocalPool::new(), Reactor::new().unwrap());
+        let spawner = reactor.spawner(&pool);
+        let remote = spawner.remote();
+        if with_task {
+            spawner.spawn_local(futures::future::pending()).unwrap();
+        }
+        let (sender, dropped) = mpsc::channel();
+        let guard = OnDrop(move || sender.send(()).unwrap());
+        remote.spawn_with(move || async move { drop(guard) }).unwrap();
+        drop(pool);
+        reactor.wait(Some(Duration::ZERO)).unwrap();
+        dropped.recv().unwrap();
+        assert_eq!(reactor.handle().stats().live_tasks, 0);
+        let error = remote.spawn_with(|| async {}).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected, "{error}");
+        // Nothing is left that would keep the reactor awake.
+        let begin = Instant::now();
+        reactor.wait(Some(Duration::from_millis(20))).unwrap();
+        assert!(begin.elapsed() >= Duration::from_millis(20));
+    }
+}
+
+/// A closure that panics is reported like a task, and ends nothing else.
+#[test]
+fn a_panicking_closure() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let remote = runtime.spawner().remote();
+    fn broken() -> futures::future::Ready<()> {
+        panic!("a closure's own business")
+    }
+    remote.spawn_with(broken).unwrap();
+    remote.spawn_with(|| async {}).unwrap();
+    runtime.run().unwrap();
+    let stats = runtime.handle().stats();
+    assert_eq!((stats.task_panics, stats.live_tasks), (1, 0));
+}
+
+/// With the reactor on a thread of its own, `LocalPool::run` waits for what may still be spawned, and ends with the last
+/// remote spawner.
+#[test]
+fn beside_a_background_reactor() {
+    let _watchdog = watchdog(TIME);
+    let (mut pool, reactor) = (LocalPool::new(), Reactor::new().unwrap());
+    let remote = reactor.spawner(&pool).remote();
+    let reactor = reactor.into_background().unwrap();
+    let done = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&done);
+    let helper = thread::spawn(move || {
+        for _ in 0..10 {
+            thread::sleep(Duration::from_millis(2));
+            let counter = Arc::clone(&counter);
+            remote
+                .spawn_with(move || async move {
+                    let handle = async_epoll::Handle::current().unwrap();
+                    Timer::after(Duration::from_millis(1), &handle).await.unwrap();
+                    counter.fetch_add(1, Ordering::SeqCst);
+                })
+                .unwrap();
+        }
+    });
+    pool.run();
+    assert_eq!(done.load(Ordering::SeqCst), 10);
+    helper.join().unwrap();
+    reactor.shutdown().unwrap();
+}
