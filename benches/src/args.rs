@@ -5,6 +5,7 @@
 
 use crate::cases::{self, Case, Effort};
 use crate::servers::Peer;
+use crate::timers;
 use std::str::FromStr;
 
 /// What `--help` prints.
@@ -12,13 +13,15 @@ pub(crate) const USAGE: &str = "\
 usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table for each case
        benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
 
-  CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory, or `all`
+  CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory
+             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps, or `all`
   --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
-  --pairs N  interleaved rounds of E1 (25 are needed for a claim)
+  --pairs N  interleaved rounds of all cases but E2, E3, C1 and M1 (E1 needs 25 for a claim)
 
 The parts, which `run` starts by itself:
        benches serve ours|raw|tokio [--port P] [--connections N] [--defer-accept] [--close-first]
-       benches load echo|connect --port P --connections N --size BYTES [--close-first]";
+       benches load echo|connect --port P --connections N --size BYTES [--close-first]
+       benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N";
 
 /// What to do.
 #[derive(Debug)]
@@ -27,6 +30,7 @@ pub(crate) enum Command {
     Run(Run),
     Serve(Service),
     Load(Target),
+    Timers(timers::Order),
 }
 
 /// Cases to measure.
@@ -105,6 +109,7 @@ struct Flags {
     port: Option<u16>,
     connections: Option<u64>,
     size: Option<usize>,
+    count: Option<usize>,
     defer_accept: bool,
     close_first: bool,
 }
@@ -122,6 +127,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             "--pairs" => flags.pairs = Some(value(&arg, args.next())?),
             "--port" => flags.port = Some(value(&arg, args.next())?),
             "--connections" => flags.connections = Some(value(&arg, args.next())?),
+            "--count" => flags.count = Some(value(&arg, args.next())?),
             "--size" => flags.size = Some(value(&arg, args.next())?),
             flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
             _ => flags.words.push(arg),
@@ -145,6 +151,10 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             size: flags.size.unwrap_or(64),
             close_first: flags.close_first,
         })),
+        ["timers", peer, exercise] => {
+            let count = flags.count.ok_or("timers needs --count")?;
+            timers::Order::new(peer, exercise.parse()?, count).map(Command::Timers)
+        }
         _ => Err("say what to run".into()),
     }
 }
@@ -180,6 +190,13 @@ mod tests {
         let service = Service { connections: Some(7), close_first: true, ..Service::new(Peer::Raw) };
         let Ok(Command::Serve(parsed)) = parse(service.to_args().into_iter()) else { panic!("no service") };
         assert_eq!(format!("{parsed:?}"), format!("{service:?}"));
+    }
+
+    #[test]
+    fn timers_survive_their_own_command_line() {
+        let order = timers::Order::new("tokio", timers::Exercise::Storm, 7).unwrap();
+        let Ok(Command::Timers(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
+        assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
     }
 
     #[test]

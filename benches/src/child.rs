@@ -132,6 +132,17 @@ impl Server {
     }
 }
 
+/// Runs a child of this program that prints one line of figures, and waits until it has ended.
+pub(crate) fn figures(args: &[String], what: &str) -> io::Result<Vec<f64>> {
+    let mut command = Command::new(std::env::current_exe()?);
+    sys::tie_to_us(&mut command);
+    let mut guard = Guard(command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
+    let output = guard.0.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
+    let line = read_line(&mut BufReader::new(output), what)?;
+    guard.wait(what)?;
+    line.split_whitespace().map(|word| word.parse().map_err(io::Error::other)).collect()
+}
+
 /// The tool must be installed.
 fn missing(tool: &str, cases: &str) -> io::Error {
     io::Error::new(ErrorKind::NotFound, format!("{tool} is not installed; {cases} cannot be measured without it"))

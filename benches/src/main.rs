@@ -1,17 +1,18 @@
-//! Measures async-epoll and async-net-lite beside their peers: `run CASE…`, `run all`.
+//! Measures async-epoll, async-net-lite and async-timeout beside their peers: `run CASE…`, `run all`.
 //!
 //! One binary plays every part. `run` is the conductor: for each measurement it starts a server (`serve`) and a load
 //! generator (`load`) as child processes, each kept on a core of its own, and compares what they report. `README.md`
 //! says what is measured and how to read the tables.
 //!
-//! In reading order: [`cases`] holds the measurements, [`servers`] what is measured, [`load`] what it is measured with,
-//! [`child`] starts and ends the processes, [`strace`], [`callgrind`] and [`process`] count, and [`spread`], [`table`],
-//! [`plot`] and [`results`] turn figures into text.
+//! In reading order: [`cases`] holds the measurements, [`servers`] and [`timers`] what is measured, [`load`]
+//! what servers are measured with, [`child`] starts and ends the processes, [`strace`], [`callgrind`], [`process`] and
+//! [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn figures into text.
 
 mod args;
 mod callgrind;
 mod cases;
 mod child;
+mod heap;
 mod histogram;
 mod load;
 mod plot;
@@ -23,6 +24,7 @@ mod spread;
 mod strace;
 mod sys;
 mod table;
+mod timers;
 
 use args::Command;
 use std::process::ExitCode;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Run(run) => results::run(&run),
         Command::Serve(service) => servers::serve(&service),
         Command::Load(target) => load::generate(&target),
+        Command::Timers(order) => timers::exercise(&order),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

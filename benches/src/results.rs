@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// The directory of this suite.
 const HOME: &str = env!("CARGO_MANIFEST_DIR");
-/// To find out which tokio was built.
+/// To find out which peers were built.
 const LOCK: &str = include_str!("../Cargo.lock");
 
 /// Measures what was asked for.
@@ -32,13 +32,18 @@ fn preface(run: &Run) -> String {
     } else {
         ""
     };
+    let version = |package| locked_version(package).unwrap_or("?");
     format!(
         "Servers: ours, raw (hand-written epoll, no futures), tokio {} current_thread; Linux {}, {} core(s).\n\
+         Timers: ours, those of the same tokio, of monoio {} (epoll), async-io {} and futures-timer {}.\n\
          Counts (system calls, instructions, bytes) can be compared with other runs. Ratios come from interleaved runs\n\
          on this machine and hold for such pairs only. No absolute time is a result.\n{effort}",
-        locked_version("tokio").unwrap_or("?"),
+        version("tokio"),
         kernel(),
         crate::sys::allowed_cores().map_or(0, |cores| cores.len()),
+        version("monoio"),
+        version("async-io"),
+        version("futures-timer"),
     )
 }
 

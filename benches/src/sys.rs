@@ -1,9 +1,12 @@
 //! The system calls that no crate wraps for us: the only file of the suite that may say `unsafe`.
 //!
 //! The raw server and the load generator need [`Epoll`]; every child process needs [`pin`], [`tie_to_us`] and
-//! [`raise_file_limit`]; the connect case needs [`defer_accept`]. Nothing here knows what is being measured.
+//! [`raise_file_limit`]; the connect case needs [`defer_accept`], the timers need [`process_cpu`], and what counts
+//! bytes needs [`CountingAllocator`]. Nothing here knows what is being measured.
 #![allow(unsafe_code)]
 
+use crate::heap;
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -76,8 +79,8 @@ pub(crate) fn pin(core: usize) -> io::Result<()> {
 
 /// Has the kernel kill the child when we end, so that nothing outlives an interrupted run.
 pub(crate) fn tie_to_us(command: &mut Command) {
-    // SAFETY: Between `fork` and `exec` only async-signal-safe calls may be made. This is one system call, and making an
-    // `io::Error` of its `errno` does not allocate.
+    // SAFETY: Between `fork` and `exec` only async-signal-safe calls may be made. This is one system call, and making
+    // an `io::Error` of its `errno` does not allocate.
     unsafe { command.pre_exec(die_with_parent) };
 }
 
@@ -103,4 +106,55 @@ pub(crate) fn defer_accept(listener: BorrowedFd<'_>, seconds: libc::c_int) -> io
     let length = libc::socklen_t::try_from(size_of_val(&seconds)).unwrap_or(0);
     // SAFETY: Pointer and `length` describe the integer `seconds`, which lives across the call and is only read.
     cvt(unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, option, (&raw const seconds).cast(), length) }).map(drop)
+}
+
+/// CPU time that this process has used so far, all its threads, user and system.
+pub(crate) fn process_cpu() -> io::Result<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: The kernel writes to `time`, which lives across the call.
+    cvt(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) })?;
+    let nanos = u32::try_from(time.tv_nsec).map_err(io::Error::other)?;
+    Ok(Duration::new(time.tv_sec.unsigned_abs(), nanos))
+}
+
+/// Has the kernel end this process after so many seconds, whatever it waits for then.
+pub(crate) fn end_after(seconds: u32) {
+    // SAFETY: `alarm` takes a number and touches no memory of ours; the signal's default action runs no code of ours.
+    unsafe { libc::alarm(seconds) };
+}
+
+/// The system's allocator; tells [`heap`] how many bytes come and go.
+#[derive(Debug)]
+pub(crate) struct CountingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+// SAFETY: Every request is handed to `System` as it is, which fulfils the contract. Counting does not allocate.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        heap::grows(layout.size());
+        // SAFETY: Our caller has promised that the size is not zero.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        heap::grows(layout.size());
+        // SAFETY: Our caller has promised that the size is not zero.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        heap::grows(size);
+        heap::shrinks(layout.size());
+        // SAFETY: Our caller has promised that `block` was allocated here, so by `System`, with `layout`, and that
+        // `size` is not zero and can be aligned.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        heap::shrinks(layout.size());
+        // SAFETY: Our caller has promised that `block` was allocated here, so by `System`, with `layout`.
+        unsafe { System.dealloc(block, layout) }
+    }
 }

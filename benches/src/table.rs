@@ -11,6 +11,9 @@ pub(crate) enum Kind {
     Ratios,
 }
 
+/// To be said below a table that shows such.
+pub(crate) const ABSOLUTE_TIMES: &str = "Absolute times are there for context, they are no results.";
+
 /// A table with its heading.
 #[derive(Debug)]
 pub(crate) struct Table {

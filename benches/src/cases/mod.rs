@@ -5,11 +5,15 @@ mod e1;
 mod e2;
 mod e3;
 mod m1;
+mod t1_t4;
+mod t5_t6;
+mod t7;
 
 use crate::args::Target;
 use crate::child::Load;
 use crate::load::Order;
 use crate::plot::Plot;
+use crate::spread::Spread;
 use crate::table::Table;
 use std::io;
 
@@ -22,12 +26,19 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order of the results.
-pub(crate) const ALL: [Case; 5] = [
+pub(crate) const ALL: [Case; 12] = [
     Case { name: "E1", title: "echo throughput, latency and CPU", measure: e1::measure },
     Case { name: "E2", title: "system calls per request", measure: e2::measure },
     Case { name: "E3", title: "user instructions per request", measure: e3::measure },
     Case { name: "C1", title: "system calls per connection", measure: c1::measure },
     Case { name: "M1", title: "memory per idle connection", measure: m1::measure },
+    Case { name: "T1", title: "a timeout around a ready future", measure: t1_t4::around_ready },
+    Case { name: "T2", title: "a timeout armed and cancelled, the first", measure: t1_t4::earliest },
+    Case { name: "T3", title: "a timeout armed and cancelled, the last", measure: t1_t4::latest },
+    Case { name: "T4", title: "one timer of very many replaced", measure: t1_t4::churn },
+    Case { name: "T5", title: "very many timers within a second", measure: t5_t6::very_many },
+    Case { name: "T6", title: "many timers within a second", measure: t5_t6::many },
+    Case { name: "T7", title: "overshoot of a lone sleep", measure: t7::measure },
 ];
 
 /// The case of this name.
@@ -63,4 +74,34 @@ fn echo_count(port: u16, connections: usize, requests: u64) -> io::Result<()> {
     let mut load = Load::start(&Target { connect: false, port, connections, size: 64, close_first: false })?;
     load.order(Order::Count(requests))?;
     load.finish()
+}
+
+/// Measures each of `peers` once in each round, one right after the other. The order is turned by one from round to
+/// round, so that a machine which grows slower or faster favours nobody. The samples of a round are in the order of
+/// `peers`.
+fn rounds<P: Copy, S>(
+    peers: &[P],
+    effort: &Effort,
+    mut sample: impl FnMut(P) -> io::Result<S>,
+) -> io::Result<Vec<Vec<S>>> {
+    let mut rounds = Vec::new();
+    for number in 0..effort.pairs {
+        let mut samples: Vec<_> = peers.iter().map(|_| None).collect();
+        for step in 0..peers.len() {
+            let place = (number + step) % peers.len();
+            samples[place] = Some(sample(peers[place])?);
+        }
+        rounds.push(samples.into_iter().flatten().collect());
+    }
+    Ok(rounds)
+}
+
+/// The quotient of the peers at places `a` and `b`, round by round.
+fn ratio<S>(rounds: &[Vec<S>], figure: impl Fn(&S) -> f64, a: usize, b: usize) -> Spread {
+    Spread::of(rounds.iter().map(|samples| figure(&samples[a]) / figure(&samples[b])).collect())
+}
+
+/// The median of one peer's figure: for context, or a count.
+fn median<S>(rounds: &[Vec<S>], figure: impl Fn(&S) -> f64, place: usize) -> f64 {
+    Spread::of(rounds.iter().map(|samples| figure(&samples[place])).collect()).median
 }

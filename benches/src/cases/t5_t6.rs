@@ -1,0 +1,91 @@
+//! T5 and T6: very many timers, and many, that all fire within a second: CPU time and memory.
+//!
+//! The CPU time is that of the whole process, since some peers have a thread that keeps the time. It holds everything:
+//! making the futures, arming, firing, seeing that they are ready, dropping. What a timer takes in memory is told in
+//! two parts, the future and the heap beyond it: some keep everything in the future, others nearly nothing.
+
+use super::{Effort, Report, ratio, rounds};
+use crate::plot::Plot;
+use crate::table::{ABSOLUTE_TIMES, Kind, Table, verdict};
+use crate::timers::{self, Exercise};
+use std::io;
+
+/// Ours is the first, tokio the second.
+const PEERS: &[&str] = &["ours", "tokio", "monoio", "async-io", "futures-timer"];
+/// Timers of T5.
+const VERY_MANY: u64 = 1_000_000;
+/// At most this part of tokio's CPU time in T5.
+const GOAL_VERY_MANY: f64 = 0.5;
+/// At most so many bytes for each, the future and the heap together.
+const GOAL_BYTES: f64 = 64.0;
+/// Timers of T6.
+const MANY: u64 = 10_000;
+/// At most this part of tokio's CPU time in T6.
+const GOAL_MANY: f64 = 0.8;
+
+/// T5.
+pub(crate) fn very_many(effort: &Effort) -> io::Result<Report> {
+    let head = [
+        "peer",
+        "CPU, in proportion to tokio's",
+        "for context: ms of CPU",
+        "bytes per timer",
+        "of the future",
+        "of the heap beyond",
+        "goal for CPU",
+        "for bytes",
+    ];
+    let title = "T5: 1 000 000 timers that fire within a second";
+    let mut table = Table::new(title, Kind::Ratios, &head);
+    let mut plot = Plot::new("t5", "CPU time of 1 000 000 timers, in proportion to tokio (less is better)");
+    let count = effort.scale(VERY_MANY) as usize;
+    let rounds = rounds(PEERS, effort, |peer| timers::measure(peer, Exercise::Storm, count))?;
+    for (place, &peer) in PEERS.iter().enumerate() {
+        let cpu = ratio(&rounds, |sample| sample[0], place, 1);
+        let bytes = timers::measure(peer, Exercise::Bytes, VERY_MANY as usize)?;
+        let sum: f64 = bytes.iter().sum();
+        let verdicts = if place == 0 {
+            [cpu.median <= GOAL_VERY_MANY, sum <= GOAL_BYTES].map(verdict)
+        } else {
+            [const { String::new() }; 2]
+        };
+        let [cpu_verdict, bytes_verdict] = verdicts;
+        table.row(vec![
+            peer.into(),
+            cpu.to_string(),
+            format!("{:.0}", super::median(&rounds, |sample| sample[0], place)),
+            format!("{sum:.0}"),
+            format!("{:.0}", bytes[0]),
+            format!("{:.0}", bytes[1]),
+            cpu_verdict,
+            bytes_verdict,
+        ]);
+        plot.bar(peer, cpu.median);
+    }
+    table
+        .note(format!("Goal: at most {GOAL_VERY_MANY} of tokio's CPU time, and {GOAL_BYTES} bytes, which are counts."));
+    table.note(format!("{} pairs each. {ABSOLUTE_TIMES}", effort.pairs));
+    Ok(Report { table, plot })
+}
+
+/// T6.
+pub(crate) fn many(effort: &Effort) -> io::Result<Report> {
+    let head = ["peer", "CPU, in proportion to tokio's", "for context: ms of CPU", "goal"];
+    let mut table = Table::new("T6: 10 000 timers that fire within a second", Kind::Ratios, &head);
+    let mut plot = Plot::new("t6", "CPU time of 10 000 timers, in proportion to tokio (less is better)");
+    let count = effort.scale(MANY) as usize;
+    let rounds = rounds(PEERS, effort, |peer| timers::measure(peer, Exercise::Storm, count))?;
+    for (place, &peer) in PEERS.iter().enumerate() {
+        let cpu = ratio(&rounds, |sample| sample[0], place, 1);
+        table.row(vec![
+            peer.into(),
+            cpu.to_string(),
+            format!("{:.1}", super::median(&rounds, |sample| sample[0], place)),
+            if place == 0 { verdict(cpu.median <= GOAL_MANY) } else { String::new() },
+        ]);
+        plot.bar(peer, cpu.median);
+    }
+    table.note(format!("Goal: at most {GOAL_MANY} of tokio's CPU time."));
+    table.note(format!("{} pairs each. {ABSOLUTE_TIMES}", effort.pairs));
+    Ok(Report { table, plot })
+}
