@@ -13,13 +13,13 @@ pub(crate) const USAGE: &str = "\
 usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table for each case
        benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
 
-  CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory
+  CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory  M2 memory given back
              T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps, or `all`
   --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
-  --pairs N  interleaved rounds of all cases but E2, E3, C1 and M1 (E1 needs 25 for a claim)
+  --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 needs 25 for a claim)
 
 The parts, which `run` starts by itself:
-       benches serve ours|raw|tokio [--port P] [--connections N] [--defer-accept] [--close-first]
+       benches serve ours|raw|tokio [--port P] [--connections N] [--defer-accept] [--close-first] [--count-heap]
        benches load echo|connect --port P --connections N --size BYTES [--close-first]
        benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N";
 
@@ -54,12 +54,14 @@ pub(crate) struct Service {
     pub(crate) defer_accept: bool,
     /// Close after the first answer instead of waiting for the client to.
     pub(crate) close_first: bool,
+    /// Count the bytes of the heap, and tell them when asked.
+    pub(crate) count_heap: bool,
 }
 
 impl Service {
     /// Echoes on any port until killed.
     pub(crate) fn new(peer: Peer) -> Self {
-        Self { peer, port: 0, connections: None, defer_accept: false, close_first: false }
+        Self { peer, port: 0, connections: None, defer_accept: false, close_first: false, count_heap: false }
     }
 
     /// The command line that asks for this.
@@ -70,6 +72,7 @@ impl Service {
         }
         args.extend(self.defer_accept.then(|| "--defer-accept".into()));
         args.extend(self.close_first.then(|| "--close-first".into()));
+        args.extend(self.count_heap.then(|| "--count-heap".into()));
         args
     }
 }
@@ -112,6 +115,7 @@ struct Flags {
     count: Option<usize>,
     defer_accept: bool,
     close_first: bool,
+    count_heap: bool,
 }
 
 /// Understands the command line, or says what is wrong with it.
@@ -125,6 +129,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             "--defer-accept" => flags.defer_accept = true,
             "--close-first" => flags.close_first = true,
             "--pairs" => flags.pairs = Some(value(&arg, args.next())?),
+            "--count-heap" => flags.count_heap = true,
             "--port" => flags.port = Some(value(&arg, args.next())?),
             "--connections" => flags.connections = Some(value(&arg, args.next())?),
             "--count" => flags.count = Some(value(&arg, args.next())?),
@@ -143,6 +148,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             connections: flags.connections,
             defer_accept: flags.defer_accept,
             close_first: flags.close_first,
+            count_heap: flags.count_heap,
         })),
         ["load", kind @ ("echo" | "connect")] => Ok(Command::Load(Target {
             connect: kind == "connect",

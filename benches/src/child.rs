@@ -103,6 +103,9 @@ impl Under<'_> {
 pub(crate) struct Server {
     guard: Guard,
     pub(crate) port: u16,
+    /// If it counts its heap, what it is asked through.
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -110,20 +113,29 @@ impl Server {
     pub(crate) fn start(service: &Service, under: Under<'_>) -> io::Result<Self> {
         let mut command = under.command(&std::env::current_exe()?);
         sys::tie_to_us(&mut command);
-        let child = command.args(service.to_args()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let input = if service.count_heap { Stdio::piped() } else { Stdio::null() };
+        let child = command.args(service.to_args()).stdin(input).stdout(Stdio::piped()).spawn();
         let mut guard = Guard(child.map_err(|error| match (error.kind(), under) {
             (ErrorKind::NotFound, Under::Strace(_)) => missing("strace", "E2 and C1"),
             (ErrorKind::NotFound, Under::Callgrind(_)) => missing("valgrind", "E3"),
             _ => error,
         })?);
-        let output = guard.0.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
-        let port = read_line(&mut BufReader::new(output), "the server")?;
-        Ok(Self { guard, port: port.parse().map_err(io::Error::other)? })
+        let mut output = BufReader::new(guard.0.stdout.take().ok_or(ErrorKind::BrokenPipe)?);
+        let port = read_line(&mut output, "the server")?.parse().map_err(io::Error::other)?;
+        let input = guard.0.stdin.take();
+        Ok(Self { guard, port, input, output })
     }
 
     /// Its process, if it runs under nothing.
     pub(crate) fn process(&self) -> u32 {
         self.guard.0.id()
+    }
+
+    /// The bytes of its heap, if it was started to count them.
+    pub(crate) fn heap(&mut self) -> io::Result<i64> {
+        let input = self.input.as_mut().ok_or_else(|| io::Error::other("the server does not count its heap"))?;
+        input.write_all(b"?")?;
+        read_line(&mut self.output, "the server")?.parse().map_err(io::Error::other)
     }
 
     /// Waits until it has ended by itself, after the connections it was started for.

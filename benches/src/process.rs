@@ -1,4 +1,4 @@
-//! What the kernel tells about a server from outside: its CPU time and its memory.
+//! What the kernel tells about a process: its CPU time and its memory.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 /// CPU time of the process so far, in nanoseconds, user and system together.
 ///
 /// From `schedstat`, which counts nanoseconds where `stat` counts ticks of 10 ms. It is that of the main thread, and our
-/// servers have no other.
+/// servers have no other, unless they count their heap.
 pub(crate) fn cpu_nanos(process: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/schedstat"))?;
     let nanos = text.split_whitespace().next().and_then(|word| word.parse().ok());

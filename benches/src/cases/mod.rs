@@ -5,6 +5,7 @@ mod e1;
 mod e2;
 mod e3;
 mod m1;
+mod m2;
 mod t1_t4;
 mod t5_t6;
 mod t7;
@@ -26,12 +27,13 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order of the results.
-pub(crate) const ALL: [Case; 12] = [
+pub(crate) const ALL: [Case; 13] = [
     Case { name: "E1", title: "echo throughput, latency and CPU", measure: e1::measure },
     Case { name: "E2", title: "system calls per request", measure: e2::measure },
     Case { name: "E3", title: "user instructions per request", measure: e3::measure },
     Case { name: "C1", title: "system calls per connection", measure: c1::measure },
     Case { name: "M1", title: "memory per idle connection", measure: m1::measure },
+    Case { name: "M2", title: "memory given back", measure: m2::measure },
     Case { name: "T1", title: "a timeout around a ready future", measure: t1_t4::around_ready },
     Case { name: "T2", title: "a timeout armed and cancelled, the first", measure: t1_t4::earliest },
     Case { name: "T3", title: "a timeout armed and cancelled, the last", measure: t1_t4::latest },

@@ -9,13 +9,14 @@ mod raw;
 mod tokio;
 
 use crate::args::Service;
-use crate::{child, sys};
+use crate::{child, heap, sys};
 use socket2::{Domain, Socket, Type};
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::str::FromStr;
+use std::thread;
 
 /// Bytes of the buffer of each connection.
 pub(crate) const BUFFER: usize = 4096;
@@ -64,6 +65,10 @@ pub(crate) fn serve(service: &Service) -> io::Result<()> {
     sys::die_with_parent()?; // Which may be strace.
     sys::raise_file_limit()?;
     sys::pin(child::server_core()?)?;
+    if service.count_heap {
+        heap::count();
+        thread::spawn(tell_heap);
+    }
     let listener = listen(service)?;
     println!("{}", listener.local_addr()?.port());
     io::stdout().flush()?;
@@ -71,6 +76,15 @@ pub(crate) fn serve(service: &Service) -> io::Result<()> {
         Peer::Ours => ours::serve(listener, service),
         Peer::Raw => raw::serve(listener, service),
         Peer::Tokio => tokio::serve(listener, service),
+    }
+}
+
+/// Answers each byte of the input with the bytes of the heap, on a line. A thread of its own, so that the server need
+/// not know of it.
+fn tell_heap() {
+    let mut input = io::stdin();
+    while let Ok(1..) = input.read(&mut [0]) {
+        println!("{}", heap::live());
     }
 }
 
