@@ -6,6 +6,7 @@
 use crate::cases::{self, Case, Effort};
 use crate::servers::Peer;
 use crate::timers;
+use crate::wakes::Bout;
 use std::str::FromStr;
 
 /// What `--help` prints.
@@ -14,14 +15,15 @@ usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table 
        benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
 
   CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory  M2 memory given back
-             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps, or `all`
+             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  W1 wakes, or `all`
   --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
   --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 needs 25 for a claim)
 
 The parts, which `run` starts by itself:
        benches serve ours|raw|tokio [--port P] [--connections N] [--defer-accept] [--close-first] [--count-heap]
        benches load echo|connect --port P --connections N --size BYTES [--close-first]
-       benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N";
+       benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N
+       benches wakes ours|tokio --connections TASKS --count ROUNDS";
 
 /// What to do.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub(crate) enum Command {
     Serve(Service),
     Load(Target),
     Timers(timers::Order),
+    Wakes(Bout),
 }
 
 /// Cases to measure.
@@ -118,6 +121,13 @@ struct Flags {
     count_heap: bool,
 }
 
+impl Flags {
+    /// How many connections, or tasks, at a time.
+    fn connections(&self) -> Result<usize, String> {
+        usize::try_from(self.connections.unwrap_or(1)).map_err(|error| error.to_string())
+    }
+}
+
 /// Understands the command line, or says what is wrong with it.
 pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
     let mut flags = Flags::default();
@@ -153,13 +163,17 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
         ["load", kind @ ("echo" | "connect")] => Ok(Command::Load(Target {
             connect: kind == "connect",
             port: flags.port.ok_or("load needs --port")?,
-            connections: usize::try_from(flags.connections.unwrap_or(1)).map_err(|error| error.to_string())?,
+            connections: flags.connections()?,
             size: flags.size.unwrap_or(64),
             close_first: flags.close_first,
         })),
         ["timers", peer, exercise] => {
             let count = flags.count.ok_or("timers needs --count")?;
             timers::Order::new(peer, exercise.parse()?, count).map(Command::Timers)
+        }
+        ["wakes", peer] => {
+            let rounds = flags.count.ok_or("wakes needs --count")?;
+            Ok(Command::Wakes(Bout { peer: peer.parse()?, tasks: flags.connections()?, rounds }))
         }
         _ => Err("say what to run".into()),
     }
@@ -199,10 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn timers_survive_their_own_command_line() {
+    fn timers_and_wakes_survive_their_own_command_lines() {
         let order = timers::Order::new("tokio", timers::Exercise::Storm, 7).unwrap();
         let Ok(Command::Timers(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
         assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
+        let bout = Bout { peer: Peer::Tokio, tasks: 3, rounds: 7 };
+        let Ok(Command::Wakes(parsed)) = parse(bout.to_args().into_iter()) else { panic!("no bout") };
+        assert_eq!(format!("{parsed:?}"), format!("{bout:?}"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! generator (`load`) as child processes, each kept on a core of its own, and compares what they report. `README.md`
 //! says what is measured and how to read the tables.
 //!
-//! In reading order: [`cases`] holds the measurements, [`servers`] and [`timers`] what is measured, [`load`]
+//! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`] and [`wakes`] what is measured, [`load`]
 //! what servers are measured with, [`child`] starts and ends the processes, [`strace`], [`callgrind`], [`process`] and
 //! [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn figures into text.
 
@@ -25,6 +25,7 @@ mod strace;
 mod sys;
 mod table;
 mod timers;
+mod wakes;
 
 use args::Command;
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Serve(service) => servers::serve(&service),
         Command::Load(target) => load::generate(&target),
         Command::Timers(order) => timers::exercise(&order),
+        Command::Wakes(bout) => wakes::fight(&bout),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

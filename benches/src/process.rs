@@ -1,4 +1,4 @@
-//! What the kernel tells about a process: its CPU time and its memory.
+//! What the kernel tells about a process: its CPU time, its memory, its writes.
 
 use std::fs;
 use std::io;
@@ -21,4 +21,11 @@ pub(crate) fn resident_bytes(process: u32) -> io::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("the kernel does not say how much memory is resident"))
+}
+
+/// How often this process has called `write(2)` and its relatives, whatever the descriptor; `send(2)` does not count.
+pub(crate) fn own_writes() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/self/io")?;
+    let writes = text.lines().find_map(|line| line.strip_prefix("syscw:")?.trim().parse().ok());
+    writes.ok_or_else(|| io::Error::other("the kernel does not say how often a process has written"))
 }
