@@ -4,6 +4,7 @@
 //! arguments, so that the two directions stand side by side.
 
 use crate::cases::{self, Case, Effort};
+use crate::load::Traffic;
 use crate::servers::Peer;
 use crate::timers;
 use crate::wakes::Bout;
@@ -15,13 +16,13 @@ usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table 
        benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
 
   CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory  M2 memory given back
-             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  W1 wakes, or `all`
+             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  W1 wakes  F1 fairness, or `all`
   --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
   --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 needs 25 for a claim)
 
 The parts, which `run` starts by itself:
        benches serve ours|raw|tokio [--port P] [--connections N] [--defer-accept] [--close-first] [--count-heap]
-       benches load echo|connect --port P --connections N --size BYTES [--close-first]
+       benches load echo|connect|firehose --port P --connections N --size BYTES [--close-first]
        benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N
        benches wakes ours|tokio --connections TASKS --count ROUNDS";
 
@@ -83,11 +84,10 @@ impl Service {
 /// What a load generator does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
-    /// A connection per request, instead of many requests over each connection.
-    pub(crate) connect: bool,
+    pub(crate) traffic: Traffic,
     /// Where the server listens, on 127.0.0.1.
     pub(crate) port: u16,
-    /// How many at a time.
+    /// How many at a time; beside the firehose, if it is one.
     pub(crate) connections: usize,
     /// Bytes of a request and of its answer.
     pub(crate) size: usize,
@@ -98,7 +98,7 @@ pub(crate) struct Target {
 impl Target {
     /// The command line that asks for this.
     pub(crate) fn to_args(self) -> Vec<String> {
-        let mut args = vec!["load".into(), if self.connect { "connect" } else { "echo" }.into()];
+        let mut args = vec!["load".into(), self.traffic.to_string()];
         args.extend(["--port".into(), self.port.to_string(), "--connections".into(), self.connections.to_string()]);
         args.extend(["--size".into(), self.size.to_string()]);
         args.extend(self.close_first.then(|| "--close-first".into()));
@@ -160,8 +160,8 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             close_first: flags.close_first,
             count_heap: flags.count_heap,
         })),
-        ["load", kind @ ("echo" | "connect")] => Ok(Command::Load(Target {
-            connect: kind == "connect",
+        ["load", traffic] => Ok(Command::Load(Target {
+            traffic: traffic.parse()?,
             port: flags.port.ok_or("load needs --port")?,
             connections: flags.connections()?,
             size: flags.size.unwrap_or(64),

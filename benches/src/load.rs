@@ -1,18 +1,21 @@
 //! The load generator: a closed loop over raw epoll, in a process of its own, so that it is never what is measured.
 //!
 //! It takes orders from its standard input, one a line: `time MILLISECONDS` or `count REQUESTS`. It carries each out,
-//! waits for the last answer, and prints a line: requests, nanoseconds, and the 50th and 99th percentile of the latency
-//! in nanoseconds. Before the first order it prints an empty line, when everything is connected; at the end of its input
-//! it closes everything.
+//! waits for the last answer, and prints a line: requests, nanoseconds, the 50th and 99th percentile of the latency in
+//! nanoseconds, and the bytes of the firehose. Before the first order it prints an empty line, when everything is
+//! connected; at the end of its input it closes everything.
 //!
-//! Two kinds: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the last.
-//! [`Connect`] makes a new connection for each request. Nothing waits for ever: silence of the server is an error.
+//! Three kinds: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the last.
+//! [`Connect`] makes a new connection for each request. The [firehose](crate::firehose) has a file of its own. Nothing
+//! waits for ever: silence of the server is an error.
 
 use crate::args::Target;
+use crate::firehose::Firehose;
 use crate::histogram::Histogram;
 use crate::sys::{EPOLLET, EPOLLIN, EPOLLRDHUP, Epoll, NO_EVENT, epoll_event};
 use crate::{child, sys};
 use socket2::SockRef;
+use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::AsFd;
@@ -24,7 +27,38 @@ const EVENTS: usize = 1024;
 /// Requests and answers must be shorter, so that every complete answer is a short read.
 const BUFFER: usize = 8192;
 /// After so much silence the server is taken for dead.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
+
+/// What kind of load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    /// Many requests over each connection.
+    Echo,
+    /// A connection per request.
+    Connect,
+    /// One connection at full speed, beside others that send a request now and then.
+    Firehose,
+}
+
+impl fmt::Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Echo => "echo",
+            Self::Connect => "connect",
+            Self::Firehose => "firehose",
+        })
+    }
+}
+
+impl FromStr for Traffic {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let traffic =
+            [Self::Echo, Self::Connect, Self::Firehose].into_iter().find(|traffic| traffic.to_string() == name);
+        traffic.ok_or_else(|| format!("there is no load {name}"))
+    }
+}
 
 /// How much load.
 #[derive(Clone, Copy, Debug)]
@@ -61,12 +95,14 @@ pub(crate) struct Outcome {
     pub(crate) nanos: u64,
     pub(crate) p50: u64,
     pub(crate) p99: u64,
+    /// What the firehose has sent and got back.
+    pub(crate) bytes: u64,
 }
 
 impl Outcome {
     /// The line that reports this.
     fn to_line(self) -> String {
-        format!("{} {} {} {}", self.requests, self.nanos, self.p50, self.p99)
+        format!("{} {} {} {} {}", self.requests, self.nanos, self.p50, self.p99, self.bytes)
     }
 }
 
@@ -76,7 +112,7 @@ impl FromStr for Outcome {
     fn from_str(line: &str) -> io::Result<Self> {
         let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         match numbers[..] {
-            [requests, nanos, p50, p99] => Ok(Self { requests, nanos, p50, p99 }),
+            [requests, nanos, p50, p99, bytes] => Ok(Self { requests, nanos, p50, p99, bytes }),
             _ => Err(io::Error::other(format!("the load generator said: {line}"))),
         }
     }
@@ -119,7 +155,7 @@ impl Job {
     /// The last answer has come.
     fn finish(&self) -> Outcome {
         let (p50, p99) = (self.latencies.percentile(50), self.latencies.percentile(99));
-        Outcome { requests: self.latencies.count(), nanos: self.now(), p50, p99 }
+        Outcome { requests: self.latencies.count(), nanos: self.now(), p50, p99, bytes: 0 }
     }
 }
 
@@ -300,12 +336,20 @@ pub(crate) fn generate(target: &Target) -> io::Result<()> {
     if !(1..BUFFER).contains(&target.size) {
         return Err(io::Error::other(format!("the size must be from 1 to {}", BUFFER - 1)));
     }
-    let load: &mut dyn Load = if target.connect { &mut Connect::new(target)? } else { &mut Echo::new(target)? };
     let mut events = [NO_EVENT; EVENTS];
+    match target.traffic {
+        Traffic::Echo => obey(Echo::new(target)?, |load, order| run(load, order, &mut events)),
+        Traffic::Connect => obey(Connect::new(target)?, |load, order| run(load, order, &mut events)),
+        Traffic::Firehose => obey(Firehose::new(target)?, |load, order| load.run(order, &mut events)),
+    }
+}
+
+/// Carries out orders until there are no more.
+fn obey<L>(mut load: L, mut carry_out: impl FnMut(&mut L, Order) -> io::Result<Outcome>) -> io::Result<()> {
     let mut output = io::stdout();
     writeln!(output)?;
     for line in io::stdin().lock().lines() {
-        let outcome = run(load, Order::parse(&line?)?, &mut events)?;
+        let outcome = carry_out(&mut load, Order::parse(&line?)?)?;
         writeln!(output, "{}", outcome.to_line())?;
     }
     Ok(())

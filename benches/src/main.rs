@@ -5,13 +5,14 @@
 //! says what is measured and how to read the tables.
 //!
 //! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`] and [`wakes`] what is measured, [`load`]
-//! what servers are measured with, [`child`] starts and ends the processes, [`strace`], [`callgrind`], [`process`] and
-//! [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn figures into text.
+//! and [`firehose`] what servers are measured with, [`child`] starts and ends the processes, [`strace`], [`callgrind`],
+//! [`process`] and [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn figures into text.
 
 mod args;
 mod callgrind;
 mod cases;
 mod child;
+mod firehose;
 mod heap;
 mod histogram;
 mod load;

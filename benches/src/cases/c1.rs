@@ -3,7 +3,7 @@
 use super::{Effort, Report};
 use crate::args::{Service, Target};
 use crate::child::Load;
-use crate::load::Order;
+use crate::load::{Order, Traffic};
 use crate::plot::Plot;
 use crate::servers::Peer;
 use crate::strace;
@@ -46,7 +46,7 @@ impl Variant {
         let (defer_accept, close_first) = (self.defer_accept, self.close_first);
         let service = Service { connections: Some(connections), defer_accept, close_first, ..Service::new(peer) };
         strace::count(&service, |port| {
-            let target = Target { connect: true, port, connections: PARALLEL, size: 64, close_first };
+            let target = Target { traffic: Traffic::Connect, port, connections: PARALLEL, size: 64, close_first };
             let mut load = Load::start(&target)?;
             load.order(Order::Count(connections))?;
             load.finish()

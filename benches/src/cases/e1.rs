@@ -6,7 +6,7 @@
 use super::{Effort, Report};
 use crate::args::{Service, Target};
 use crate::child::{Load, Server, Under};
-use crate::load::Order;
+use crate::load::{Order, Traffic};
 use crate::plot::Plot;
 use crate::process;
 use crate::servers::Peer;
@@ -42,7 +42,7 @@ struct Sample {
 /// Runs one server.
 fn sample(peer: Peer, size: usize, connections: usize, effort: &Effort) -> io::Result<Sample> {
     let server = Server::start(&Service::new(peer), Under::Nothing)?;
-    let target = Target { connect: false, port: server.port, connections, size, close_first: false };
+    let target = Target { traffic: Traffic::Echo, port: server.port, connections, size, close_first: false };
     let mut load = Load::start(&target)?;
     load.order(Order::Time(Duration::from_millis(effort.scale(WARM_UP))))?;
     let before = process::cpu_nanos(server.process())?;

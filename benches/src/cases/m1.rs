@@ -5,6 +5,7 @@
 use super::{Effort, Report};
 use crate::args::{Service, Target};
 use crate::child::{Load, Server, Under};
+use crate::load::Traffic;
 use crate::plot::Plot;
 use crate::process;
 use crate::servers::{BUFFER, Peer};
@@ -23,7 +24,7 @@ const GOAL: f64 = 400.0;
 fn bytes(peer: Peer) -> io::Result<f64> {
     let server = Server::start(&Service::new(peer), Under::Nothing)?;
     let connect = |connections| {
-        Load::start(&Target { connect: false, port: server.port, connections, size: 64, close_first: false })
+        Load::start(&Target { traffic: Traffic::Echo, port: server.port, connections, size: 64, close_first: false })
     };
     connect(1)?.finish()?; // Whatever is set up only once has been by now.
     let before = process::resident_bytes(server.process())? as f64;

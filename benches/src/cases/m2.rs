@@ -6,6 +6,7 @@
 use super::{Effort, Report};
 use crate::args::{Service, Target};
 use crate::child::{Load, Server, Under};
+use crate::load::Traffic;
 use crate::plot::Plot;
 use crate::process;
 use crate::servers::{BUFFER, Peer};
@@ -56,7 +57,7 @@ fn settled(server: &mut Server) -> io::Result<f64> {
 /// Runs one server.
 fn sample(peer: Peer) -> io::Result<Sample> {
     let mut server = Server::start(&Service { count_heap: true, ..Service::new(peer) }, Under::Nothing)?;
-    let target = Target { connect: false, port: server.port, connections: 1, size: 64, close_first: false };
+    let target = Target { traffic: Traffic::Echo, port: server.port, connections: 1, size: 64, close_first: false };
     Load::start(&target)?.finish()?; // Whatever is set up only once has been by now.
     let (heap, resident) = (settled(&mut server)?, process::resident_bytes(server.process())? as f64);
     let load = Load::start(&Target { connections: CONNECTIONS, ..target })?;

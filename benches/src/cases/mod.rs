@@ -4,6 +4,7 @@ mod c1;
 mod e1;
 mod e2;
 mod e3;
+mod f1;
 mod m1;
 mod m2;
 mod t1_t4;
@@ -13,7 +14,7 @@ mod w1;
 
 use crate::args::Target;
 use crate::child::Load;
-use crate::load::Order;
+use crate::load::{Order, Traffic};
 use crate::plot::Plot;
 use crate::spread::Spread;
 use crate::table::Table;
@@ -28,7 +29,7 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order of the results.
-pub(crate) const ALL: [Case; 14] = [
+pub(crate) const ALL: [Case; 15] = [
     Case { name: "E1", title: "echo throughput, latency and CPU", measure: e1::measure },
     Case { name: "E2", title: "system calls per request", measure: e2::measure },
     Case { name: "E3", title: "user instructions per request", measure: e3::measure },
@@ -43,6 +44,7 @@ pub(crate) const ALL: [Case; 14] = [
     Case { name: "T6", title: "many timers within a second", measure: t5_t6::many },
     Case { name: "T7", title: "overshoot of a lone sleep", measure: t7::measure },
     Case { name: "W1", title: "wakes from another thread", measure: w1::measure },
+    Case { name: "F1", title: "a firehose beside others", measure: f1::measure },
 ];
 
 /// The case of this name.
@@ -75,7 +77,7 @@ pub(crate) struct Report {
 
 /// Connects, sends so many requests, and closes.
 fn echo_count(port: u16, connections: usize, requests: u64) -> io::Result<()> {
-    let mut load = Load::start(&Target { connect: false, port, connections, size: 64, close_first: false })?;
+    let mut load = Load::start(&Target { traffic: Traffic::Echo, port, connections, size: 64, close_first: false })?;
     load.order(Order::Count(requests))?;
     load.finish()
 }
