@@ -106,6 +106,8 @@ mod handle;
 #[cfg(target_os = "linux")]
 mod trace;
 #[cfg(target_os = "linux")]
+mod inspect;
+#[cfg(target_os = "linux")]
 mod engine;
 #[cfg(target_os = "linux")]
 mod reactor;
@@ -134,6 +136,9 @@ mod background;
 #[cfg(all(test, loom))]
 mod models;
 
+#[cfg(all(target_os = "linux", feature = "inspect"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
+pub use self::inspect::{TaskInfo, WaitsFor};
 #[cfg(target_os = "linux")]
 pub use self::{
     background::Background,

@@ -45,6 +45,12 @@ impl Mark {
         self.0.fetch_or(SCHEDULED, Ordering::AcqRel) & (SCHEDULED | DONE) == 0
     }
 
+    /// Whether the task is scheduled.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & SCHEDULED != 0
+    }
+
     /// The task is about to be polled: from now on a wake schedules it anew. Says whether it was scheduled.
     pub(crate) fn begin_poll(&self) -> bool {
         self.0.fetch_and(!SCHEDULED, Ordering::AcqRel) & SCHEDULED != 0

@@ -185,6 +185,14 @@ impl Registry {
         found
     }
 
+    /// Shows everybody who waits for a source. The visitor must not run foreign code: the table is locked.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn visit_waiters(&self, mut visit: impl FnMut(RawFd, Want, &Waker)) {
+        for (source, _) in self.sources.iter() {
+            source.lock().visit(|want, waker| visit(source.fd, want, waker));
+        }
+    }
+
     /// The reactor goes away: empties the table, tells every source, takes every waker.
     pub(crate) fn close(&mut self, wakers: &mut Vec<Waker>) -> Vec<Arc<Registration>> {
         self.closed = true;

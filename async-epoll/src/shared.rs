@@ -35,6 +35,9 @@ pub(crate) struct Shared {
     alarm: Option<Alarm>,
     /// The time.
     pub(crate) clock: Clock,
+    /// The number of the task that is spawned next.
+    #[cfg(feature = "inspect")]
+    pub(crate) next_task: std::sync::atomic::AtomicU64,
     /// Tasks that were spawned, here or on another thread, and have not ended.
     live_tasks: AtomicUsize,
     /// The queues of ready tasks.
@@ -66,6 +69,8 @@ impl Shared {
             epoll,
             notifier,
             alarm,
+            #[cfg(feature = "inspect")]
+            next_task: std::sync::atomic::AtomicU64::new(0),
             live_tasks: AtomicUsize::new(0),
             pools: Mutex::default(),
             registry: Mutex::new(Registry::new()),
@@ -132,10 +137,14 @@ impl Shared {
         pools.push(Arc::downgrade(pool));
     }
 
+    /// The queues of ready tasks.
+    pub(crate) fn pools(&self) -> Vec<Arc<PoolQueue>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Tasks that wait to be polled.
     pub(crate) fn ready_tasks(&self) -> usize {
-        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        pools.iter().filter_map(Weak::upgrade).map(|pool| pool.queue.len()).sum()
+        self.pools().iter().map(|pool| pool.queue.len()).sum()
     }
 
     /// Whether the reactor has been dropped.

@@ -160,6 +160,31 @@ pub(crate) fn set_timerfd(timer: BorrowedFd<'_>, after: Option<Duration>) -> io:
     cvt(unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &setting, std::ptr::null_mut()) }).map(drop)
 }
 
+/// The other end of a connected TCP or UDP socket, by `getpeername(2)`; `None` for everything else.
+#[cfg(feature = "inspect")]
+pub(crate) fn peer(fd: RawFd) -> Option<std::net::SocketAddr> {
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+    // As many bytes as a `sockaddr_in6` has, aligned like one: more than an IPv4 address needs, and a longer one is cut.
+    let mut words = [0_u32; size_of::<libc::sockaddr_in6>() / size_of::<u32>()];
+    let mut length = size_of_val(&words) as libc::socklen_t;
+    // SAFETY: The kernel writes at most `length` bytes to `words`, which is that long, aligned for any of its addresses and
+    // borrowed mutably for the call. A number that is no socket is an error, not undefined behaviour.
+    cvt(unsafe { libc::getpeername(fd, words.as_mut_ptr().cast(), &mut length) }).ok()?;
+    let [first, rest @ ..] = words.map(u32::to_ne_bytes);
+    let family = i32::from(u16::from_ne_bytes([first[0], first[1]]));
+    let port = u16::from_be_bytes([first[2], first[3]]);
+    match family {
+        libc::AF_INET => Some((Ipv4Addr::from(rest[0]), port).into()),
+        libc::AF_INET6 => {
+            let mut octets = [0; 16];
+            octets.copy_from_slice(rest[1..5].as_flattened());
+            let (flow, scope) = (u32::from_be_bytes(rest[0]), u32::from_ne_bytes(rest[5]));
+            Some(SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from(octets), port, flow, scope)))
+        }
+        _ => None,
+    }
+}
+
 /// Sets `O_NONBLOCK`, if it is not set yet, by `fcntl(2)`.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: `F_GETFL` takes no third argument and touches no memory of ours.

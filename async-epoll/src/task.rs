@@ -26,6 +26,7 @@
 
 use crate::budget;
 use crate::handle::Handle;
+use crate::inspect::{Directory, Record};
 use crate::loop_state::{Admission, LoopState};
 use crate::mark::Mark;
 use crate::queue::Queue;
@@ -56,6 +57,8 @@ pub(crate) struct TaskWaker {
     pool: Arc<PoolQueue>,
     /// Where the task was spawned.
     pub(crate) spawned_at: &'static Location<'static>,
+    /// What is written down about the task.
+    pub(crate) record: Record,
 }
 
 /// The part of a [`TaskSet`] that is known to other threads.
@@ -67,6 +70,8 @@ pub(crate) struct PoolQueue {
     remotes: AtomicUsize,
     /// The reactor.
     pub(crate) shared: Arc<Shared>,
+    /// The living tasks.
+    pub(crate) directory: Directory,
 }
 
 impl ArcWake for TaskWaker {
@@ -77,10 +82,23 @@ impl ArcWake for TaskWaker {
     }
 }
 
+#[cfg(feature = "inspect")]
+impl TaskWaker {
+    /// Whether the task is to be polled.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.mark.is_scheduled()
+    }
+}
+
 impl PoolQueue {
     /// Empty. The reactor knows it from now on.
     fn new(shared: &Arc<Shared>) -> Arc<Self> {
-        let pool = Arc::new(Self { queue: Queue::new(), remotes: AtomicUsize::new(0), shared: Arc::clone(shared) });
+        let pool = Arc::new(Self {
+            queue: Queue::new(),
+            remotes: AtomicUsize::new(0),
+            shared: Arc::clone(shared),
+            directory: Directory::default(),
+        });
         shared.add_pool(&pool);
         pool
     }
@@ -187,8 +205,16 @@ impl TaskSet {
     /// [`spawn`](Self::spawn), for a task that is counted as live already.
     fn adopt(&self, future: LocalFutureObj<'static, ()>, spawned_at: &'static Location<'static>) {
         let number = self.tasks.borrow_mut().insert_with(|number| {
-            let waker = TaskWaker { mark: Mark::scheduled(), number, pool: Arc::clone(&self.pool), spawned_at };
-            Some(Task { future, waker: Arc::new(waker), span: TaskSpan::new(spawned_at) })
+            let waker = TaskWaker {
+                mark: Mark::scheduled(),
+                number,
+                pool: Arc::clone(&self.pool),
+                spawned_at,
+                record: Record::new(&self.pool.shared),
+            };
+            let waker = Arc::new(waker);
+            self.pool.directory.add(&waker);
+            Some(Task { future, waker, span: TaskSpan::new(spawned_at) })
         });
         self.live.set(self.live.get() + 1);
         if !self.state.is_polling() {
@@ -264,8 +290,9 @@ impl TaskSet {
             let mut cx = Context::from_waker(&waker);
             let budget = budget::begin_poll();
             let future = &mut task.future;
-            let span = &task.span;
-            let result = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| Pin::new(future).poll(&mut cx))));
+            let (span, record) = (&task.span, &task.waker.record);
+            let result =
+                catch_unwind(AssertUnwindSafe(|| record.measure(|| span.in_scope(|| Pin::new(future).poll(&mut cx)))));
             if budget.is_spent() {
                 self.state.end_turn_early();
             }
@@ -293,6 +320,7 @@ impl TaskSet {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| drop(future)))) {
             self.state.report_task(panic);
         }
+        self.pool.directory.remove(&waker);
         // Otherwise whoever takes its number from the queue removes it.
         if !waker.mark.finish() {
             self.tasks.borrow_mut().remove(waker.number);
@@ -344,6 +372,7 @@ impl TaskSet {
         }
         for task in tasks.into_iter().flatten() {
             task.waker.mark.finish();
+            self.pool.directory.remove(&task.waker);
             self.drop_foreign(task.future);
             self.live.set(self.live.get() - 1);
             self.pool.shared.task_ends();

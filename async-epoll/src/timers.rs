@@ -247,6 +247,14 @@ impl Timers {
         fired
     }
 
+    /// Shows every timer that has not fired.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn visit(&self, mut visit: impl FnMut(u64, &Waker)) {
+        for entry in &self.entries {
+            entry.waker.iter().for_each(|waker| visit(entry.deadline, waker));
+        }
+    }
+
     /// The reactor goes away: takes all wakers. The entries stay with their owners.
     pub(crate) fn close(&mut self, wakers: &mut Vec<Waker>) {
         wakers.extend(self.entries.iter_mut().filter_map(|entry| entry.waker.take()));

@@ -103,6 +103,14 @@ impl Waiters {
         }
     }
 
+    /// Shows everybody who waits.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn visit(&self, mut visit: impl FnMut(Want, &Waker)) {
+        self.reader.iter().for_each(|waker| visit(Want::Read, waker));
+        self.writer.iter().for_each(|waker| visit(Want::Write, waker));
+        self.others.iter().flat_map(|others| &others.waiting).for_each(|(want, waker)| visit(*want, waker));
+    }
+
     #[cold]
     fn insert_further(&mut self, want: Want, waker: Waker, now: Instant) -> Option<Displaced> {
         self.others.get_or_insert_default().insert(want, waker, now)

@@ -1,0 +1,293 @@
+//! What the tasks of a reactor wait for, where the feature `inspect` is on.
+//!
+//! Nothing is written down while a task waits. When somebody asks, the wakers that lie about are compared with those of the
+//! tasks: one in the registration of a source means that the task waits for that descriptor, one in the timers that it waits
+//! for a deadline. Whatever has no such place is foreign: a channel, another thread, a `FuturesUnordered` in between.
+//!
+//! Only the polls are measured as they happen, two clock reads each. Without the feature the types below are empty, and
+//! their functions vanish.
+
+#[cfg(feature = "inspect")]
+mod enabled {
+    use crate::handle::Handle;
+    use crate::shared::Shared;
+    use crate::sys;
+    use crate::task::TaskWaker;
+    use crate::waiters::Want;
+    use std::collections::BTreeMap;
+    use std::fmt;
+    use std::net::SocketAddr;
+    use std::os::fd::RawFd;
+    use std::panic::Location;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+    use std::task::Waker;
+    use std::time::{Duration, Instant};
+
+    /// One task, from [`Handle::tasks`]. Its [`Display`](fmt::Display) form is a line for people.
+    #[derive(Clone, Debug)]
+    #[non_exhaustive]
+    pub struct TaskInfo {
+        /// The number of the task, in order of spawning, from 0. No other task of the reactor has it, now or later.
+        pub id: u64,
+        /// Where it was spawned. `LocalSpawnExt` hides the place: it is the one inside futures-rs then.
+        pub spawned_at: &'static Location<'static>,
+        /// How often it was polled.
+        pub polls: u64,
+        /// How long the longest of these polls took.
+        pub longest_poll: Duration,
+        /// Whether it is to be polled, or is being polled.
+        pub is_ready: bool,
+        /// What it waits for, as far as that can be told: what its wakers were left with.
+        pub waits_for: Vec<WaitsFor>,
+    }
+
+    /// One thing that a task waits for.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum WaitsFor {
+        /// For a source to become readable.
+        Readable {
+            /// The descriptor.
+            fd: RawFd,
+            /// The other end, if it is a connected TCP or UDP socket.
+            peer: Option<SocketAddr>,
+        },
+        /// For a source to become writable.
+        Writable {
+            /// The descriptor.
+            fd: RawFd,
+            /// The other end, if it is a connected TCP or UDP socket.
+            peer: Option<SocketAddr>,
+        },
+        /// For an exceptional condition of a source.
+        Priority {
+            /// The descriptor.
+            fd: RawFd,
+            /// The other end, if it is a connected TCP or UDP socket.
+            peer: Option<SocketAddr>,
+        },
+        /// For a timer.
+        Timer {
+            /// When it fires; `None` for never.
+            deadline: Option<Instant>,
+        },
+        /// For somebody else who has a waker of the task: a channel, another thread, another timer.
+        Foreign,
+    }
+
+    impl Handle {
+        /// The living tasks of the reactor, in order of spawning (feature `inspect`).
+        ///
+        /// It may be called on any thread, and holds up the others for a moment. The future of
+        /// [`run_until`](crate::Reactor::run_until) is no task, and not among them.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// # fn main() -> std::io::Result<()> {
+        /// use async_epoll::{LocalRuntime, Timer, WaitsFor};
+        /// use std::time::Duration;
+        ///
+        /// let mut runtime = LocalRuntime::new()?;
+        /// let timer = Timer::after(Duration::from_secs(60), &runtime.handle());
+        /// runtime.spawner().spawn_local(async { timer.await.unwrap() }).unwrap();
+        /// let handle = runtime.handle();
+        /// runtime.run_until(async {
+        ///     Timer::after(Duration::from_millis(1), &handle).await.unwrap();
+        ///     let tasks = handle.tasks();
+        ///     println!("{}", tasks[0]);
+        ///     assert!(matches!(tasks[0].waits_for[..], [WaitsFor::Timer { deadline: Some(_) }]));
+        /// })
+        /// # }
+        /// ```
+        pub fn tasks(&self) -> Vec<TaskInfo> {
+            let shared = &self.shared;
+            let places = Places::of(shared);
+            let mut tasks: Vec<_> = shared.pools().iter().flat_map(|pool| pool.directory.tasks()).collect();
+            tasks.sort_by_key(|task| task.record.id);
+            tasks.iter().map(|task| places.look_up(task)).collect()
+        }
+    }
+
+    /// A waker: what it points to says whose it is.
+    fn address(waker: &Waker) -> usize {
+        waker.data().addr()
+    }
+
+    /// The wakers that lie about in a reactor, by what they point to.
+    struct Places(Vec<(usize, WaitsFor)>);
+
+    impl Places {
+        /// Looks at all sources and timers.
+        fn of(shared: &Shared) -> Self {
+            let mut waiting = Vec::new();
+            shared.registry().visit_waiters(|fd, want, waker| waiting.push((fd, want, address(waker))));
+            let mut places: Vec<_> = waiting
+                .into_iter()
+                .map(|(fd, want, address)| {
+                    let peer = sys::peer(fd);
+                    let place = match want {
+                        Want::Read => WaitsFor::Readable { fd, peer },
+                        Want::Write => WaitsFor::Writable { fd, peer },
+                        Want::Priority => WaitsFor::Priority { fd, peer },
+                    };
+                    (address, place)
+                })
+                .collect();
+            shared.timers().visit(|deadline, waker| {
+                places.push((address(waker), WaitsFor::Timer { deadline: shared.clock.to_instant(deadline) }));
+            });
+            places.sort_by_key(|(address, _)| *address);
+            Self(places)
+        }
+
+        /// Describes a task, which the caller has one more `Arc` of.
+        fn look_up(&self, task: &Arc<TaskWaker>) -> TaskInfo {
+            let address = Arc::as_ptr(task).addr();
+            let begin = self.0.partition_point(|(other, _)| *other < address);
+            let found = self.0[begin..].iter().take_while(|(other, _)| *other == address);
+            let mut waits_for: Vec<_> = found.map(|(_, place)| place.clone()).collect();
+            // One belongs to the table of tasks, one to the caller.
+            if Arc::strong_count(task) > waits_for.len() + 2 {
+                waits_for.push(WaitsFor::Foreign);
+            }
+            let record = &task.record;
+            TaskInfo {
+                id: record.id,
+                spawned_at: task.spawned_at,
+                polls: record.polls.load(Ordering::Relaxed),
+                longest_poll: Duration::from_nanos(record.longest_poll.load(Ordering::Relaxed)),
+                is_ready: task.is_scheduled(),
+                waits_for,
+            }
+        }
+    }
+
+    impl fmt::Display for TaskInfo {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let Self { id, spawned_at, polls, longest_poll, .. } = self;
+            write!(f, "task {id}, spawned at {spawned_at}, {polls} polls, the longest {longest_poll:?}")?;
+            if self.is_ready {
+                return f.write_str(", ready");
+            }
+            let mut separator = ", waits for";
+            for place in &self.waits_for {
+                write!(f, "{separator} {place}")?;
+                separator = " or";
+            }
+            if self.waits_for.is_empty() {
+                f.write_str(", stuck: nobody can wake it")?;
+            }
+            Ok(())
+        }
+    }
+
+    impl fmt::Display for WaitsFor {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let (fd, peer, what) = match self {
+                Self::Readable { fd, peer } => (fd, peer, "readable"),
+                Self::Writable { fd, peer } => (fd, peer, "writable"),
+                Self::Priority { fd, peer } => (fd, peer, "exceptional"),
+                Self::Timer { deadline: None } => return f.write_str("a timer that never fires"),
+                Self::Timer { deadline: Some(deadline) } => {
+                    return write!(f, "a timer in {:?}", deadline.saturating_duration_since(Instant::now()));
+                }
+                Self::Foreign => return f.write_str("a foreign waker"),
+            };
+            match peer {
+                Some(peer) => write!(f, "descriptor {fd} (peer {peer}) to become {what}"),
+                None => write!(f, "descriptor {fd} to become {what}"),
+            }
+        }
+    }
+
+    /// What is written down about one task.
+    #[derive(Debug)]
+    pub(crate) struct Record {
+        /// The task's number.
+        id: u64,
+        /// How often it was polled.
+        polls: AtomicU64,
+        /// The longest poll, in nanoseconds.
+        longest_poll: AtomicU64,
+    }
+
+    impl Record {
+        /// Of the next task of this reactor.
+        pub(crate) fn new(shared: &Shared) -> Self {
+            let id = shared.next_task.fetch_add(1, Ordering::Relaxed);
+            Self { id, polls: AtomicU64::new(0), longest_poll: AtomicU64::new(0) }
+        }
+
+        /// Runs a poll, and measures it.
+        pub(crate) fn measure<T>(&self, poll: impl FnOnce() -> T) -> T {
+            let begin = Instant::now();
+            let result = poll();
+            let taken = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.longest_poll.fetch_max(taken, Ordering::Relaxed);
+            self.polls.fetch_add(1, Ordering::Relaxed);
+            result
+        }
+    }
+
+    /// The living tasks of a pool.
+    #[derive(Debug, Default)]
+    pub(crate) struct Directory(Mutex<BTreeMap<u64, Weak<TaskWaker>>>);
+
+    impl Directory {
+        fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<TaskWaker>>> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// Enters a task.
+        pub(crate) fn add(&self, task: &Arc<TaskWaker>) {
+            self.lock().insert(task.record.id, Arc::downgrade(task));
+        }
+
+        /// Strikes a task out.
+        pub(crate) fn remove(&self, task: &TaskWaker) {
+            self.lock().remove(&task.record.id);
+        }
+
+        fn tasks(&self) -> Vec<Arc<TaskWaker>> {
+            self.lock().values().filter_map(Weak::upgrade).collect()
+        }
+    }
+}
+
+#[cfg(not(feature = "inspect"))]
+mod disabled {
+    use crate::shared::Shared;
+    use crate::task::TaskWaker;
+    use std::sync::Arc;
+
+    /// Nothing is written down.
+    #[derive(Debug)]
+    pub(crate) struct Record;
+
+    impl Record {
+        pub(crate) const fn new(_: &Shared) -> Self {
+            Self
+        }
+
+        pub(crate) fn measure<T>(&self, poll: impl FnOnce() -> T) -> T {
+            poll()
+        }
+    }
+
+    /// Nobody asks.
+    #[derive(Debug, Default)]
+    pub(crate) struct Directory;
+
+    impl Directory {
+        pub(crate) const fn add(&self, _: &Arc<TaskWaker>) {}
+
+        pub(crate) const fn remove(&self, _: &TaskWaker) {}
+    }
+}
+
+#[cfg(not(feature = "inspect"))]
+pub(crate) use disabled::*;
+#[cfg(feature = "inspect")]
+pub use enabled::*;

@@ -1,0 +1,180 @@
+//! `Handle::tasks`: what each task waits for, as far as that can be told.
+
+use async_epoll::{LocalRuntime, Source, TaskInfo, Timer, WaitsFor};
+use async_net_lite::{TcpListener, TcpStream};
+use futures::channel::oneshot;
+use futures::future::{join, pending};
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{AsyncReadExt, AsyncWriteExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+use tests::{watchdog, yield_now};
+
+const TIME: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(3600);
+
+/// What a single task waits for, once it has been polled.
+fn waits_for(task: impl Future<Output = ()> + 'static, runtime: &mut LocalRuntime) -> Vec<WaitsFor> {
+    runtime.spawner().spawn_local(task).unwrap();
+    settle(runtime).pop().unwrap().waits_for
+}
+
+/// Lets the tasks go on for a while, and asks then.
+fn settle(runtime: &mut LocalRuntime) -> Vec<TaskInfo> {
+    let handle = runtime.handle();
+    runtime
+        .run_until(async {
+            for _ in 0..10 {
+                yield_now().await;
+            }
+            handle.tasks()
+        })
+        .unwrap()
+}
+
+#[test]
+fn descriptors_with_their_peers() {
+    let _watchdog = watchdog(TIME);
+    for host in ["127.0.0.1:0", "[::1]:0"] {
+        let mut runtime = LocalRuntime::new().unwrap();
+        let Ok(listener) = runtime.run_until(TcpListener::bind(host)).unwrap() else {
+            assert!(host.starts_with('['), "no IPv4");
+            continue;
+        };
+        let (client, server) = runtime
+            .run_until(async {
+                let address = listener.local_addr().unwrap();
+                let (client, server) = join(TcpStream::connect(address), listener.accept()).await;
+                (client.unwrap(), server.unwrap().0)
+            })
+            .unwrap();
+        let (fd, peer) = (client.as_raw_fd(), Some(server.local_addr().unwrap()));
+        let reader = client.clone();
+        let waits = waits_for(async move { drop((&reader).read(&mut [0]).await) }, &mut runtime);
+        assert_eq!(waits, [WaitsFor::Readable { fd, peer }]);
+        let waits = waits_for(
+            async move {
+                // Until the buffers of both ends are full.
+                while (&client).write_all(&[0; 65_536]).await.is_ok() {}
+            },
+            &mut runtime,
+        );
+        assert_eq!(waits, [WaitsFor::Writable { fd, peer }]);
+        let (listening, fd) = (listener.local_addr().unwrap(), listener.as_raw_fd());
+        let waits = waits_for(async move { drop(listener.accept().await) }, &mut runtime);
+        assert_eq!(waits, [WaitsFor::Readable { fd, peer: None }], "{listening}");
+        drop(server);
+    }
+}
+
+#[test]
+fn everything_else() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+
+    let (one, _other) = UnixStream::pair().unwrap();
+    let fd = one.as_raw_fd();
+    let source = Source::with_handle(one, &handle).unwrap();
+    let waits = waits_for(
+        async move {
+            let _ = join(source.priority(), async { (&source).read(&mut [0]).await }).await;
+        },
+        &mut runtime,
+    );
+    let (readable, priority) = (WaitsFor::Readable { fd, peer: None }, WaitsFor::Priority { fd, peer: None });
+    assert!(waits.len() == 2 && waits.contains(&readable) && waits.contains(&priority), "{waits:?}");
+
+    let deadline = Instant::now() + LONG;
+    let timer = Timer::at(deadline, &handle);
+    let waits = waits_for(async { timer.await.unwrap() }, &mut runtime);
+    assert_eq!(waits, [WaitsFor::Timer { deadline: Some(deadline) }]);
+    let never = Timer::never(&handle);
+    let waits = waits_for(async { never.await.unwrap() }, &mut runtime);
+    assert_eq!(waits, [WaitsFor::Timer { deadline: None }]);
+
+    let (_sender, receiver) = oneshot::channel::<()>();
+    assert_eq!(waits_for(async { let _ = receiver.await; }, &mut runtime), [WaitsFor::Foreign]);
+    // The timer's waker belongs to the set, and the set has one of the task.
+    let timer = Timer::after(LONG, &handle);
+    let mut set: FuturesUnordered<_> = [timer].into_iter().collect();
+    let waits = waits_for(async move { drop(set.next().await) }, &mut runtime);
+    assert_eq!(waits, [WaitsFor::Foreign]);
+    assert_eq!(waits_for(pending(), &mut runtime), []);
+
+    // Lines for people.
+    let lines: Vec<String> = handle.tasks().iter().map(ToString::to_string).collect();
+    assert!(lines[0].contains(&format!("descriptor {fd} to become readable")), "{lines:?}");
+    assert!(lines[1].contains(", waits for a timer in "), "{lines:?}");
+    assert!(lines[3].ends_with(", waits for a foreign waker"), "{lines:?}");
+    assert!(lines[5].ends_with(", stuck: nobody can wake it"), "{lines:?}");
+}
+
+/// Numbers, places, polls and their duration; and tasks that have ended are not there.
+#[test]
+fn polls_are_measured() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    runtime.spawner().spawn_local(async {}).unwrap();
+    let line = line!() + 3;
+    runtime
+        .spawner()
+        .spawn_local(async {
+            yield_now().await;
+            thread::sleep(Duration::from_millis(20));
+            yield_now().await;
+            pending().await
+        })
+        .unwrap();
+    runtime.spawner().spawn_local(async { panic!("a task's own business") }).unwrap();
+    let before = handle.tasks();
+    assert_eq!(
+        before.iter().map(|task| (task.id, task.polls, task.is_ready)).collect::<Vec<_>>(),
+        [(0, 0, true), (1, 0, true), (2, 0, true)]
+    );
+    let after = settle(&mut runtime);
+    let [task] = &after[..] else { panic!("{after:?}") };
+    assert_eq!((task.id, task.polls, task.is_ready), (1, 3, false));
+    assert_eq!((task.spawned_at.file(), task.spawned_at.line()), (file!(), line));
+    assert!(task.longest_poll >= Duration::from_millis(20) && task.longest_poll < Duration::from_secs(10));
+    // Numbers are not used again.
+    runtime.spawner().spawn_local(pending()).unwrap();
+    assert_eq!(settle(&mut runtime)[1].id, 3);
+}
+
+/// Asked by another thread, again and again, while tasks come, work and go.
+#[test]
+fn from_another_thread() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (handle, spawner) = (runtime.handle(), runtime.spawner());
+    let (stop, mut stopped) = oneshot::channel::<()>();
+    let observer = thread::spawn(move || {
+        let mut most = 0;
+        while stopped.try_recv().unwrap().is_none() {
+            let tasks = handle.tasks();
+            assert!(tasks.is_sorted_by_key(|task| task.id));
+            most = most.max(tasks.len());
+        }
+        most
+    });
+    let handle = runtime.handle();
+    runtime
+        .run_until(async {
+            for _ in 0..200 {
+                for _ in 0..20 {
+                    let timer = Timer::after(Duration::from_micros(200), &handle);
+                    spawner.spawn_local(async { timer.await.unwrap() }).unwrap();
+                }
+                Timer::after(Duration::from_micros(100), &handle).await.unwrap();
+            }
+        })
+        .unwrap();
+    runtime.run().unwrap();
+    stop.send(()).unwrap();
+    assert!(observer.join().unwrap() > 0);
+    assert!(runtime.handle().tasks().is_empty());
+}
