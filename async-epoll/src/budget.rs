@@ -82,8 +82,13 @@ fn refuse(left: u32, cx: &Context<'_>) -> Poll<()> {
 
 /// An operation succeeded.
 pub(crate) fn spend() {
-    // Never below zero: each operation has asked before.
-    LEFT.set(LEFT.get().saturating_sub(1));
+    spend_several(1);
+}
+
+/// An operation succeeded that counts as several.
+pub(crate) fn spend_several(operations: u32) {
+    let left = LEFT.get();
+    LEFT.set(left - operations.min(left & !BOUNDED));
 }
 
 #[cfg(test)]
@@ -109,6 +114,21 @@ mod tests {
         drop(budget);
         let _next = begin_poll();
         assert_eq!(operations_until_pending(), OPERATIONS_PER_POLL);
+    }
+
+    /// Heavier operations use the budget up sooner, and never more than there is.
+    #[test]
+    fn operations_may_count_as_several() {
+        let cx = Context::from_waker(Waker::noop());
+        for weight in [2, 3, 100] {
+            let _budget = begin_poll();
+            let mut done = 0;
+            while poll_proceed(&cx).is_ready() {
+                spend_several(weight);
+                done += 1;
+            }
+            assert_eq!(done, OPERATIONS_PER_POLL.div_ceil(weight));
+        }
     }
 
     #[test]

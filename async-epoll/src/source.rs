@@ -355,6 +355,25 @@ impl<T: AsFd> Source<T> {
         self.poll_op(Want::Write, cx, op, |_, _| false)
     }
 
+    /// As [`poll_read_with`](Self::poll_read_with), for an `op` that counts as `weight` operations (at least 1), since it
+    /// makes more work than to move some bytes.
+    ///
+    /// A listener accepts with weight 2: at most 16 connections in one poll of a task, and then others go first.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_with`](Self::read_with).
+    pub fn poll_read_weighted<R>(
+        &self,
+        cx: &mut Context<'_>,
+        weight: u32,
+        op: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let result = ready!(self.poll_read_with(cx, op));
+        budget::spend_several(weight.saturating_sub(1));
+        Poll::Ready(result)
+    }
+
     /// As [`poll_read_with`](Self::poll_read_with), for **TCP only**: takes a count below `wanted` for "drained".
     ///
     /// That saves the read that would only meet `WouldBlock`. It is wrong for everything but a TCP stream: a Unix

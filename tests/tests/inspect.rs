@@ -96,7 +96,15 @@ fn everything_else() {
     assert_eq!(waits, [WaitsFor::Timer { deadline: None }]);
 
     let (_sender, receiver) = oneshot::channel::<()>();
-    assert_eq!(waits_for(async { let _ = receiver.await; }, &mut runtime), [WaitsFor::Foreign]);
+    assert_eq!(
+        waits_for(
+            async {
+                let _ = receiver.await;
+            },
+            &mut runtime
+        ),
+        [WaitsFor::Foreign]
+    );
     // The timer's waker belongs to the set, and the set has one of the task.
     let timer = Timer::after(LONG, &handle);
     let mut set: FuturesUnordered<_> = [timer].into_iter().collect();

@@ -9,7 +9,7 @@ use futures::stream::StreamExt;
 use futures::task::noop_waker;
 use futures::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
@@ -574,6 +574,35 @@ fn no_queued_connection_is_forgotten() {
             drop(clients);
         })
         .unwrap();
+}
+
+/// A task accepts at most 16 connections in one poll, and comes back for the others by itself. (Bug B13.)
+#[test]
+fn sixteen_accepts_in_one_poll() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let polls = Rc::new(RefCell::new(vec![0]));
+    let counts = Rc::clone(&polls);
+    runtime
+        .run_until(async move {
+            let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let clients: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            let mut left = clients.len();
+            poll_fn(|cx| {
+                counts.borrow_mut().push(0);
+                while left > 0 {
+                    std::task::ready!(listener.poll_accept(cx)).unwrap();
+                    *counts.borrow_mut().last_mut().unwrap() += 1;
+                    left -= 1;
+                }
+                Poll::Ready(())
+            })
+            .await;
+        })
+        .unwrap();
+    let polls = polls.borrow();
+    assert!(polls.iter().sum::<usize>() == 100 && polls.iter().all(|&accepts| accepts <= 16), "{polls:?}");
 }
 
 /// Bug F19: an accept that is dropped loses no connection.

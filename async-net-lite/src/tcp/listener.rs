@@ -24,6 +24,9 @@ use std::time::Duration;
 
 /// Connections that the kernel queues for us; cut to `/proc/sys/net/core/somaxconn` by the kernel.
 const BACKLOG: i32 = 1024;
+/// Operations that an accept counts as, so that a task accepts at most 16 connections in one poll: each of them means more
+/// work than a read, and the tasks of those that are there want to go on.
+const ACCEPT_WEIGHT: u32 = async_epoll::OPERATIONS_PER_POLL / 16;
 /// The first pause after running out of descriptors or memory.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// Errors of single connections in a row, without a connection or an empty queue in between. A queue is never that
@@ -158,7 +161,7 @@ impl TcpListener {
     /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
-            let accepted = ready!(self.source.poll_read_with(cx, |listener| {
+            let accepted = ready!(self.source.poll_read_weighted(cx, ACCEPT_WEIGHT, |listener| {
                 let accepted = SockRef::from(listener).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
                 if accepted.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |_| true) {
                     self.strikes.store(0, Ordering::Relaxed);
