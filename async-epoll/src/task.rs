@@ -204,6 +204,8 @@ impl TaskSet {
 
     /// [`spawn`](Self::spawn), for a task that is counted as live already.
     fn adopt(&self, future: LocalFutureObj<'static, ()>, spawned_at: &'static Location<'static>) {
+        // First, since it runs a subscriber's code, which may spawn.
+        let span = TaskSpan::new(spawned_at);
         let number = self.tasks.borrow_mut().insert_with(|number| {
             let waker = TaskWaker {
                 mark: Mark::scheduled(),
@@ -214,7 +216,7 @@ impl TaskSet {
             };
             let waker = Arc::new(waker);
             self.pool.directory.add(&waker);
-            Some(Task { future, waker, span: TaskSpan::new(spawned_at) })
+            Some(Task { future, waker, span })
         });
         self.live.set(self.live.get() + 1);
         if !self.state.is_polling() {

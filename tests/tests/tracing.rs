@@ -2,8 +2,9 @@
 //!
 //! One test, since a subscriber is the whole process's.
 
-use async_epoll::{Handle, LocalRuntime, Source, Timer};
+use async_epoll::{Handle, LocalRuntime, Source, Spawner, Timer};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
+use std::cell::RefCell;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -16,37 +17,61 @@ use tracing::{Event, Metadata, Subscriber};
 static HANDLE: OnceLock<Handle> = OnceLock::new();
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+thread_local! {
+    /// For one task that the subscriber spawns.
+    static SPAWNER: RefCell<Option<Spawner>> = const { RefCell::new(None) };
+}
+
 /// Notes each message, asks the reactor for numbers, which takes its locks, and comes back in as a source and a timer.
 struct Hostile;
 
 impl Subscriber for Hostile {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "async_epoll" && metadata.is_event()
+        metadata.target() == "async_epoll"
     }
     fn event(&self, event: &Event<'_>) {
-        struct Message(String);
-        impl Visit for Message {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                if field.name() == "message" {
-                    self.0 = format!("{value:?}");
-                }
-            }
-        }
-        let mut message = Message(String::new());
+        let mut message = Named("message", String::new());
         event.record(&mut message);
-        LINES.lock().unwrap_or_else(PoisonError::into_inner).push(message.0);
-        if let Some(handle) = HANDLE.get() {
-            let _ = handle.stats();
-            handle.notify();
-        }
+        note(message.1);
     }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        let mut place = Named("spawned_at", String::new());
+        attributes.record(&mut place);
+        note(format!("span:{} spawned_at:{}", attributes.metadata().name(), place.1));
         Id::from_u64(1)
     }
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+    fn enter(&self, _: &Id) {
+        note("span:enter".into());
+    }
+    fn exit(&self, _: &Id) {
+        note("span:exit".into());
+    }
+}
+
+/// A field's value.
+struct Named(&'static str, String);
+
+impl Visit for Named {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == self.0 {
+            self.1 = format!("{value:?}");
+        }
+    }
+}
+
+/// Writes a line down, and uses the reactor; on its own thread it spawns, too.
+fn note(line: String) {
+    LINES.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    if let Some(handle) = HANDLE.get() {
+        let _ = handle.stats();
+        handle.notify();
+    }
+    let spawner = SPAWNER.take();
+    if let Some(spawner) = &spawner {
+        spawner.spawn_local(async {}).unwrap();
+    }
 }
 
 /// A subscriber that calls the reactor does not dead-lock, and is told of every step, in order.
@@ -73,6 +98,11 @@ fn a_subscriber_may_call_the_reactor() {
             right.as_raw_fd()
         })
         .unwrap();
+    let spawner = runtime.spawner();
+    SPAWNER.set(Some(spawner.clone()));
+    let line = line!() + 1;
+    spawner.spawn_local(async { note("in the task".into()) }).unwrap();
+    runtime.run().unwrap();
     let lines = LINES.lock().unwrap().clone();
     let position = |wanted: &str| {
         let found = lines.iter().position(|line| line.starts_with(wanted));
@@ -82,6 +112,9 @@ fn a_subscriber_may_call_the_reactor() {
     assert!(steps.is_sorted(), "{lines:#?}");
     let read = lines.iter().filter(|line| **line == format!("epoll:wait event:IN|OUT for fd:{fd}")).count();
     assert!(read >= 1, "{lines:#?}");
+    let spawned = position(&format!("span:task spawned_at:{}:{line}:", file!()));
+    let polled = lines.iter().position(|line| line == "in the task").unwrap();
+    assert!(spawned < polled && lines[polled - 1] == "span:enter" && lines[polled + 1] == "span:exit", "{lines:#?}");
     position("epoll:wait for ");
     position("tasks:wake 1");
     position(&format!("epoll:ctl_del fd:{fd}"));
