@@ -45,8 +45,10 @@ pub(crate) struct Peer {
 /// All of them. T7 measures all, the other cases those that they name.
 pub(crate) const PEERS: &[Peer] = &[
     Peer { name: "ours", perform: |order| exercises::perform(ours::Ours(Reactor::builder()), order) },
-    // The place of the reactor's precise mode, for which T7 has a goal under the name "ours-precise": the line above
-    // with this name, and with `Reactor::builder().precise_timers()`.
+    Peer {
+        name: "ours-precise",
+        perform: |order| exercises::perform(ours::Ours(Reactor::builder().precise_timers()), order),
+    },
     Peer { name: "tokio", perform: |order| exercises::perform(tokio::Tokio, order) },
     Peer { name: "monoio", perform: |order| exercises::perform(monoio::Monoio, order) },
     Peer { name: "async-io", perform: |order| exercises::perform(async_io::AsyncIo, order) },
