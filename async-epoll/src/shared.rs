@@ -92,7 +92,7 @@ impl Shared {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until when the reactor may sleep for its timers; [`NEVER`](crate::clock::NEVER) if an alarm takes care of them.
+    /// Until when the reactor may sleep for its timers; [`NEVER`] if an alarm takes care of them.
     pub(crate) fn sleep_until(&self) -> u64 {
         let mut timers = self.timers();
         let until = timers.sleep_until();

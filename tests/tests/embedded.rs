@@ -197,6 +197,7 @@ fn in_tokio() {
     let ticks = AtomicUsize::new(0);
     let host = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     host.block_on(async {
+        #[allow(deprecated, reason = "for those whose descriptor changes, which an OwnedFd's cannot")]
         let descriptor = AsyncFd::new(reactor.as_fd().try_clone_to_owned().unwrap()).unwrap();
         let guest = async {
             while spawner.live_tasks() > 0 {

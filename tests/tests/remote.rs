@@ -111,7 +111,7 @@ fn in_a_loop_by_hand() {
         for _ in 0..20 {
             thread::sleep(Duration::from_millis(2));
             let counter = Arc::clone(&counter);
-            remote.spawn_with(move || async move { drop(counter.fetch_add(1, Ordering::SeqCst)) }).unwrap();
+            remote.spawn_with(move || async move { _ = counter.fetch_add(1, Ordering::SeqCst) }).unwrap();
         }
     });
     let mut turns = 0;
