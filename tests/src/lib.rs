@@ -3,7 +3,8 @@
 //!
 //! - [`watchdog`] ends a test that hangs.
 //! - [`thread_cpu`] and [`process_cpu`] catch a loop that spins: by CPU time, since a wall clock cannot tell.
-//! - [`CountingWaker`] and [`waker_fn`] are wakers that count, or run a closure: a hostile one, if need be.
+//! - [`CountingWaker`] and [`waker_fn`] are wakers that count, or run a closure; [`hostile_waker`] runs one when it is
+//!   cloned and dropped, too.
 //! - [`yield_now`] lets other tasks go first.
 //! - [`open_fds`] finds leaked descriptors.
 //! - [`p99`] is for latencies.
@@ -12,11 +13,12 @@
 
 mod sys;
 pub use sys::{
-    SignalSender, SignalStorm, close_raw, fork_and_run, interrupt_this_thread, limit_open_files, move_fd_high,
-    packet_mode, packet_pipe, process_cpu, reopen_at, restore_default_sigpipe, send_with_fd, signal_descriptor,
-    thread_cpu,
+    SignalSender, SignalStorm, WakerAct, WakerCall, close_raw, fork_and_run, hostile_waker, interrupt_this_thread,
+    limit_open_files, move_fd_high, packet_mode, packet_pipe, process_cpu, reopen_at, restore_default_sigpipe,
+    send_with_fd, signal_descriptor, thread_cpu,
 };
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -30,7 +32,8 @@ pub fn watchdog(limit: Duration) -> Watchdog {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     std::thread::spawn(move || {
         if watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{test} hangs: not done after {limit:?}");
+            // Not `eprintln!`, which the test harness catches: it would show nothing of a process that aborts.
+            let _ = writeln!(std::io::stderr(), "{test} hangs: not done after {limit:?}");
             std::process::abort();
         }
     });

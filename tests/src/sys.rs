@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{RawWaker, RawWakerVTable, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -262,4 +263,61 @@ pub fn packet_mode(controller: BorrowedFd<'_>) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// The functions of a waker in which foreign code runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WakerCall {
+    /// The waker is cloned.
+    Clone,
+    /// It wakes, by value or by reference.
+    Wake,
+    /// It is dropped. Waking by value ends in this, too.
+    Drop,
+}
+
+/// What a [`hostile_waker`] runs.
+pub type WakerAct = Arc<dyn Fn(WakerCall) + Send + Sync>;
+
+/// A waker that runs `act` in each of its functions, not in `wake` alone as one made from [`std::task::Wake`] does.
+///
+/// `act` may do whatever it likes, panicking included: a call that panics has still given up what it owned.
+pub fn hostile_waker(act: WakerAct) -> Waker {
+    // The data pointer is thin, and a reference to a closure is not: hence an `Arc` in an `Arc`.
+    let data = Arc::into_raw(Arc::new(act)).cast();
+    // SAFETY: The functions of the table keep a waker's contract: each waker owns one count of an `Arc<WakerAct>`, they may
+    // be called on any thread since `WakerAct` is `Send + Sync`, and they agree on what `data` points to.
+    unsafe { Waker::from_raw(RawWaker::new(data, &HOSTILE)) }
+}
+
+/// For [`hostile_waker`]; `data` is that of `Arc::<WakerAct>::into_raw`, and each waker owns one count of it.
+static HOSTILE: RawWakerVTable = RawWakerVTable::new(hostile_clone, hostile_wake, hostile_wake_by_ref, hostile_drop);
+
+unsafe fn hostile_clone(data: *const ()) -> RawWaker {
+    // SAFETY: The waker that is cloned owns a count and lives across this call.
+    let act = unsafe { &*data.cast::<WakerAct>() };
+    // Before the count is raised, so that a panic leaves nothing behind.
+    act(WakerCall::Clone);
+    // SAFETY: As above, so the count is at least one; the new waker owns the one that is added.
+    unsafe { Arc::increment_strong_count(data.cast::<WakerAct>()) };
+    RawWaker::new(data, &HOSTILE)
+}
+
+unsafe fn hostile_wake(data: *const ()) {
+    // SAFETY: The waker that is used up hands its count over.
+    let act = unsafe { Arc::from_raw(data.cast::<WakerAct>()) };
+    act(WakerCall::Wake);
+    act(WakerCall::Drop);
+}
+
+unsafe fn hostile_wake_by_ref(data: *const ()) {
+    // SAFETY: The waker owns a count and lives across this call.
+    let act = unsafe { &*data.cast::<WakerAct>() };
+    act(WakerCall::Wake);
+}
+
+unsafe fn hostile_drop(data: *const ()) {
+    // SAFETY: The waker that is dropped hands its count over.
+    let act = unsafe { Arc::from_raw(data.cast::<WakerAct>()) };
+    act(WakerCall::Drop);
 }
