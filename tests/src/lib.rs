@@ -5,6 +5,7 @@
 //! - [`thread_cpu`] and [`process_cpu`] catch a loop that spins: by CPU time, since a wall clock cannot tell.
 //! - [`CountingWaker`] and [`waker_fn`] are wakers that count, or run a closure; [`hostile_waker`] runs one when it is
 //!   cloned and dropped, too.
+//! - [`full_listener`] is an address to which nobody gets connected.
 //! - [`yield_now`] lets other tasks go first.
 //! - [`open_fds`] finds leaked descriptors.
 //! - [`p99`] is for latencies.
@@ -18,7 +19,9 @@ pub use sys::{
     send_with_fd, signal_descriptor, thread_cpu,
 };
 
+use socket2::{Domain, Socket, Type};
 use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -78,6 +81,30 @@ pub fn waker_fn(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
         }
     }
     Arc::new(WakerFn(on_wake)).into()
+}
+
+/// A listener whose queue is full: connecting to it waits, with neither success nor failure, while this lives.
+///
+/// # Panics
+///
+/// If loopback has no port left.
+pub fn full_listener() -> FullListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    socket.listen(0).expect("a listener");
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
+    // A queue of length 0 has room for one; the kernel answers no further request.
+    let queued = TcpStream::connect(address).expect("a connection");
+    FullListener { address, _held: (socket, queued) }
+}
+
+/// See [`full_listener`].
+#[derive(Debug)]
+pub struct FullListener {
+    /// Where not to get connected.
+    pub address: SocketAddr,
+    /// The listener, and what fills its queue.
+    _held: (Socket, TcpStream),
 }
 
 /// Lets every other task go first, once.

@@ -4,10 +4,16 @@
 
 use async_epoll::{LocalRuntime, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream};
+use futures::channel::oneshot;
+use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use std::io::Write;
+use std::cell::Cell;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::rc::Rc;
+use std::task::Context;
+use std::time::{Duration, Instant};
+use tests::CountingWaker;
 
 fn main() {
     let mut runtime = LocalRuntime::new().unwrap();
@@ -21,6 +27,40 @@ fn main() {
             (client, listener.accept().await.unwrap().0)
         })
         .unwrap();
+    // A task that waits for bytes, a task that waits for room, and one that waits for the time and for a message. The child
+    // has all of them, too, and the last thing that each does is to tell.
+    let done = Rc::new(Cell::new(0));
+    let (task_peer, stream) = UnixStream::pair().unwrap();
+    let (full_peer, full) = UnixStream::pair().unwrap();
+    let (sender, receiver) = oneshot::channel::<()>();
+    let (reader_done, writer_done, sleeper_done) = (Rc::clone(&done), Rc::clone(&done), Rc::clone(&done));
+    let mut reading = Source::with_handle(stream, &handle).unwrap();
+    spawner
+        .spawn_local(async move {
+            reading.read_exact(&mut [0]).await.unwrap();
+            reader_done.set(reader_done.get() + 1);
+        })
+        .unwrap();
+    let mut writing = Source::with_handle(full, &handle).unwrap();
+    spawner
+        .spawn_local(async move {
+            writing.write_all(&[0; 1 << 20]).await.unwrap();
+            writer_done.set(writer_done.get() + 1);
+        })
+        .unwrap();
+    let due = Instant::now() + Duration::from_millis(300);
+    let sleeping = Timer::at(due, &handle);
+    spawner
+        .spawn_local(async move {
+            sleeping.await.unwrap();
+            receiver.await.unwrap();
+            sleeper_done.set(sleeper_done.get() + 1);
+        })
+        .unwrap();
+    // And a timer that is nobody's task.
+    let (counter, waker) = CountingWaker::new();
+    let mut timer = Timer::at(due, &handle);
+    assert!(timer.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
     // Everything is registered and waited for.
     runtime
         .run_until(async {
@@ -31,25 +71,31 @@ fn main() {
         .unwrap();
 
     // The child can neither wait nor register, and drops all it has.
-    let mut everything = Some((runtime, handle.clone(), spawner, source, server));
-    let done = tests::fork_and_run(|| {
-        let (mut runtime, handle, spawner, source, server) = everything.take().unwrap();
+    assert_eq!((spawner.live_tasks(), handle.stats().timers), (3, 2));
+    let mut everything = Some((runtime, handle.clone(), spawner, source, server, timer, sender));
+    let well = tests::fork_and_run(|| {
+        let (mut runtime, handle, spawner, source, server, timer, sender) = everything.take().unwrap();
         let error = runtime.run_until(futures::future::pending::<()>()).unwrap_err();
         assert!(error.to_string().contains("forked child"), "{error}");
         let (stream, _peer) = UnixStream::pair().unwrap();
         let error = Source::with_handle(stream, &handle).unwrap_err();
         assert!(error.to_string().contains("forked child"), "{error}");
-        drop((spawner, source, server, runtime, handle));
+        // Two sources and a timer on their own, then the pool with its tasks, then the rest.
+        drop((source, server, timer));
+        assert_eq!(handle.stats().timers, 1);
+        drop(runtime);
+        assert_eq!((spawner.live_tasks(), handle.stats().timers, handle.stats().sources), (0, 0, 0));
+        drop((spawner, handle, sender));
         // A reactor of its own works.
         async_epoll::block_on(async {
             Timer::after(Duration::from_millis(1), &async_epoll::Handle::current().unwrap()).await.unwrap();
         })
         .unwrap();
     });
-    assert!(done, "the child failed");
+    assert!(well, "the child failed");
 
     // The parent still receives its events.
-    let (mut runtime, _handle, _spawner, mut source, mut server) = everything.take().unwrap();
+    let (mut runtime, handle, _spawner, mut source, mut server, timer, sender) = everything.take().unwrap();
     runtime
         .run_until(async {
             peer.write_all(b"x").unwrap();
@@ -61,5 +107,24 @@ fn main() {
             assert_eq!((&one, &two), (b"x", b"y"));
         })
         .unwrap();
+    // Its tasks end, each by what it waits for; and its timers fire, once.
+    (&task_peer).write_all(b"z").unwrap();
+    full_peer.set_nonblocking(true).unwrap();
+    sender.send(()).unwrap();
+    runtime
+        .run_until(async {
+            let mut room = vec![0; 1 << 20];
+            while done.get() < 3 {
+                assert!(due.elapsed() < Duration::from_secs(10), "only {} tasks have ended", done.get());
+                // Nothing there, or an end of file: the writer tells whether all was well.
+                let _ = (&full_peer).read(&mut room);
+                async_timeout::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .unwrap();
+    assert!(Instant::now() >= due);
+    assert_eq!((counter.count(), handle.stats().live_tasks, handle.stats().task_panics), (1, 0, 0));
+    drop((timer, source, server));
+    assert_eq!((handle.stats().timers, handle.stats().sources), (0, 0));
     println!("test a_forked_child_does_not_disturb_its_parent ... ok");
 }

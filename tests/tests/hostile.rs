@@ -22,7 +22,7 @@ use futures::stream::Stream;
 use std::any::Any;
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
@@ -31,7 +31,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tests::WakerCall::{self, Clone as Cloned, Drop as Dropped, Wake as Woken};
-use tests::{CountingWaker, WakerAct, hostile_waker, open_fds, watchdog};
+use tests::{CountingWaker, FullListener, WakerAct, full_listener, hostile_waker, open_fds, watchdog};
 
 /// A row of the table.
 struct Operation {
@@ -354,12 +354,12 @@ const OPERATIONS: &[Operation] = &[
     }),
     polls("TcpStream::connect", &[Cloned], |s| {
         let handle = s.props.handle.clone();
-        let mut connect = pin!(TcpStream::connect_with(*FULL_LISTENER, &handle));
+        let mut connect = pin!(TcpStream::connect_with(FULL_LISTENER.address, &handle));
         s.armed(|s| assert!(connect.as_mut().poll(&mut s.cx()).is_pending()));
     }),
     polls("a connect that is dropped", &[Dropped], |s| {
         let handle = s.props.handle.clone();
-        let mut connect = TcpStream::connect_with(*FULL_LISTENER, &handle).boxed();
+        let mut connect = TcpStream::connect_with(FULL_LISTENER.address, &handle).boxed();
         assert!(connect.poll_unpin(&mut s.cx()).is_pending());
         s.armed(|_| drop(connect));
     }),
@@ -443,17 +443,8 @@ thread_local! {
     static SPAWNER: RefCell<Option<Spawner>> = const { RefCell::new(None) };
 }
 
-/// Connecting to it waits for ever: its queue is full.
-static FULL_LISTENER: LazyLock<SocketAddr> = LazyLock::new(|| {
-    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    full.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-    full.listen(0).unwrap();
-    let address = full.local_addr().unwrap().as_socket().unwrap();
-    // One connection fits, a further one gets no answer.
-    std::mem::forget(std::net::TcpStream::connect(address).unwrap());
-    std::mem::forget(full);
-    address
-});
+/// Where connecting waits for ever.
+static FULL_LISTENER: LazyLock<FullListener> = LazyLock::new(full_listener);
 
 /// What the acts play with. They run in the middle of the library's code, and the library's in theirs, so no lock of
 /// this is held across a call.

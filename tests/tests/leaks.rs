@@ -4,18 +4,21 @@
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream};
-use futures::future::FutureExt;
+use async_timeout::{Timeout, TimeoutExt, sleep};
+use futures::StreamExt;
+use futures::future::{FutureExt, LocalBoxFuture, pending};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::task::noop_waker;
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tests::{Watchdog, open_fds, watchdog};
+use tests::{Watchdog, full_listener, open_fds, watchdog};
 
 const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
@@ -140,28 +143,107 @@ fn forgotten_futures() {
     assert_eq!(handle.stats().sources, 0);
 }
 
+/// Bug D10: whatever is forgotten while it waits, owners of descriptors and guards included, everything else goes on.
+#[test]
+fn forgotten_futures_of_every_kind() {
+    const EACH: usize = 10;
+    let _alone = alone();
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (handle, spawner) = (runtime.handle(), runtime.spawner());
+    let full = full_listener();
+    let (peer, stream) = UnixStream::pair().unwrap();
+    let source = Source::with_handle(stream, &handle).unwrap();
+    runtime
+        .run_until(async {
+            let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            let fill = async { while (&source).write(&[0; 65536]).await.is_ok() {} };
+            assert!(Timeout::new(fill, Duration::from_millis(20)).await.is_err());
+            let (short, long) = (Duration::from_millis(1), Duration::from_secs(3600));
+            for _ in 0..EACH {
+                let futures: [LocalBoxFuture<'_, ()>; 15] = [
+                    source.readable().map(drop).boxed_local(),
+                    source.writable().map(drop).boxed_local(),
+                    source.priority().map(drop).boxed_local(),
+                    source.read_with(|mut stream| stream.read(&mut [0])).map(drop).boxed_local(),
+                    source.write_with(|mut stream| stream.write(&[0])).map(drop).boxed_local(),
+                    async { drop((&server).read(&mut [0; 8]).await) }.boxed_local(),
+                    listener.accept().map(drop).boxed_local(),
+                    listener.incoming().into_future().map(drop).boxed_local(),
+                    TcpStream::connect(full.address).map(drop).boxed_local(),
+                    Timer::after(short, &handle).map(drop).boxed_local(),
+                    Timer::after(long, &handle).map(drop).boxed_local(),
+                    Timer::never(&handle).map(drop).boxed_local(),
+                    sleep(short).boxed_local(),
+                    Timeout::new(pending::<()>(), short).map(drop).boxed_local(),
+                    pending::<std::io::Result<()>>().io_timeout(short).map(drop).boxed_local(),
+                ];
+                for mut future in futures {
+                    assert!(futures::poll!(&mut future).is_pending());
+                    std::mem::forget(future);
+                }
+                // Sources, with one who waits; and a task that forgets what it waits for.
+                let (stream, _) = UnixStream::pair().unwrap();
+                let forgotten = Source::new(stream).unwrap();
+                let _ =
+                    forgotten.read_with(|_| std::io::Result::<()>::Err(ErrorKind::WouldBlock.into())).now_or_never();
+                std::mem::forget(forgotten);
+                spawner
+                    .spawn_local(async {
+                        let mut sleep = sleep(Duration::from_millis(1));
+                        assert!(futures::poll!(&mut sleep).is_pending());
+                        std::mem::forget(sleep);
+                    })
+                    .unwrap();
+                std::mem::forget((spawner.clone(), Handle::current().unwrap()));
+            }
+            // The short ones fire into nothing.
+            sleep(Duration::from_millis(20)).await;
+            assert_eq!(handle.stats().timers, EACH, "the long ones");
+            // All that was waited for may be waited for again.
+            (&peer).write_all(b"x").unwrap();
+            source.readable().await.unwrap();
+            let drain = async { while (&peer).read(&mut [0; 65536]).is_ok_and(|n| n == 65536) {} };
+            peer.set_nonblocking(true).unwrap();
+            drain.await;
+            source.writable().await.unwrap();
+            client.write_all(b"echo").await.unwrap();
+            let mut buffer = [0; 4];
+            (&server).read_exact(&mut buffer).await.unwrap();
+            let again = TcpStream::connect(address).await.unwrap();
+            assert_eq!(listener.accept().await.unwrap().1, again.local_addr().unwrap());
+        })
+        .unwrap();
+    runtime.run().unwrap();
+    assert_eq!(handle.stats().task_panics, 0);
+
+    // A guard that is forgotten leaves its reactor the current one, which is all.
+    std::mem::forget(handle.enter());
+    drop((runtime, source));
+    let error = Source::new(UnixStream::pair().unwrap().0).unwrap_err();
+    assert!(error.to_string().contains("has been dropped"), "{error}");
+    let mut other = LocalRuntime::new().unwrap();
+    other.run_until(sleep(Duration::from_millis(1))).unwrap();
+    assert_eq!(other.handle().stats().timers_fired, 1, "the current one while it runs");
+    std::mem::forget(other.handle().enter());
+    std::mem::forget(other);
+}
+
 /// Behaviour 10: dropping a connect that is under way leaves neither a registration nor a descriptor.
 #[test]
 fn a_connect_that_is_dropped_leaves_nothing() {
     let _alone = alone();
     let mut runtime = LocalRuntime::new().unwrap();
-    // A full queue: further connects get no answer.
-    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    full.bind(&SocketAddr::from(LOCALHOST).into()).unwrap();
-    full.listen(0).unwrap();
-    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let full = full_listener();
     let before = open_fds();
     runtime
         .run_until(async {
-            let mut queued = Vec::new();
-            for _ in 0..10 {
-                let limit = Duration::from_millis(20);
-                match async_timeout::Timeout::new(TcpStream::connect(address), limit).await {
-                    Ok(connected) => queued.push(connected.unwrap()),
-                    Err(_) => return,
-                }
+            for _ in 0..3 {
+                let connect = TcpStream::connect(full.address);
+                assert!(async_timeout::Timeout::new(connect, Duration::from_millis(20)).await.is_err());
             }
-            panic!("the queue never filled");
         })
         .unwrap();
     assert_eq!((open_fds(), runtime.handle().stats().sources), (before, 0));
@@ -193,42 +275,67 @@ fn a_task_that_owns_its_socket_is_freed() {
     assert_eq!(open_fds(), before);
 }
 
-/// Bug I4: sockets, timers and a reactor in thread-locals, dropped when their thread ends, in any order.
+/// Bug I4: sockets, timers and a runtime with tasks in thread-locals, dropped when their thread ends, in any order, before
+/// and after the thread-local that says which reactor is current.
 #[test]
 fn thread_locals() {
-    let _alone = alone();
     thread_local! {
-        static BEFORE: std::cell::RefCell<Vec<Source<UnixStream>>> = const { std::cell::RefCell::new(Vec::new()) };
-        static RUNTIME: std::cell::RefCell<Option<LocalRuntime>> = const { std::cell::RefCell::new(None) };
-        static AFTER: std::cell::RefCell<Vec<Timer>> = const { std::cell::RefCell::new(Vec::new()) };
+        static SOURCES: RefCell<Vec<Source<UnixStream>>> = const { RefCell::new(Vec::new()) };
+        static RUNTIME: RefCell<Option<LocalRuntime>> = const { RefCell::new(None) };
+        static TIMERS: RefCell<Vec<Timer>> = const { RefCell::new(Vec::new()) };
     }
-    let before = open_fds();
-    for order in 0..2 {
-        std::thread::spawn(move || {
-            let fill = || {
-                let runtime = LocalRuntime::new().unwrap();
-                let handle = runtime.handle();
-                runtime
-                    .spawner()
-                    .spawn_local(async {
-                        let _current = Handle::current().unwrap();
-                        futures::future::pending::<()>().await;
-                    })
-                    .unwrap();
-                (runtime, handle)
-            };
-            if order == 0 {
-                BEFORE.with_borrow_mut(Vec::clear);
+    /// Uses what it can while it is dropped.
+    struct Late(Handle);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            // Which there may be none any more.
+            let _ = Handle::current();
+            let _guard = self.0.enter();
+            if let Ok(source) = Source::with_handle(UnixStream::pair().unwrap().0, &self.0) {
+                let _ = source.readable().now_or_never();
             }
-            let (mut runtime, handle) = fill();
+            let _ = Timer::after(Duration::from_secs(9), &self.0).now_or_never();
+            self.0.notify();
+        }
+    }
+    // The first to be touched is the last to be dropped.
+    let touch: [fn(); 4] = [
+        || drop(Handle::current()),
+        || SOURCES.with_borrow_mut(Vec::clear),
+        || assert!(RUNTIME.with_borrow(Option::is_none)),
+        || TIMERS.with_borrow_mut(Vec::clear),
+    ];
+    let _alone = alone();
+    let before = open_fds();
+    for order in 0..24 {
+        std::thread::spawn(move || {
+            // The permutation of that number.
+            let (mut rest, mut order) = (touch.to_vec(), order);
+            while !rest.is_empty() {
+                rest.remove(order % rest.len())();
+                order /= rest.len() + 1;
+            }
+            let mut runtime = LocalRuntime::new().unwrap();
+            let handle = runtime.handle();
+            let (of_task, stream) = UnixStream::pair().unwrap();
+            let late = Late(handle.clone());
+            runtime
+                .spawner()
+                .spawn_local(async move {
+                    let _late = late;
+                    let (mut source, _peer) = (Source::new(stream).unwrap(), of_task);
+                    futures::future::join(source.read(&mut [0]).map(drop), sleep(Duration::from_secs(9))).await;
+                })
+                .unwrap();
             runtime.run_until(tests::yield_now()).unwrap();
+            assert_eq!((handle.stats().sources, handle.stats().timers), (1, 1));
             RUNTIME.set(Some(runtime));
             let (_peer, stream) = UnixStream::pair().unwrap();
-            BEFORE.with_borrow_mut(|sources| sources.push(Source::with_handle(stream, &handle).unwrap()));
+            SOURCES.with_borrow_mut(|sources| sources.push(Source::with_handle(stream, &handle).unwrap()));
             let mut timer = Timer::after(Duration::from_secs(9), &handle);
             let waker = noop_waker();
             assert!(timer.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
-            AFTER.with_borrow_mut(|timers| timers.push(timer));
+            TIMERS.with_borrow_mut(|timers| timers.push(timer));
             std::mem::forget(handle.enter());
         })
         .join()

@@ -1,9 +1,10 @@
 //! TCP listener and stream: the mirror of std, the futures-io contract, and what goes wrong.
 
-use async_epoll::{Handle, LocalRuntime, Reactor};
+use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream};
 use futures::channel::oneshot;
-use futures::future::{FutureExt, join, try_join};
+use futures::executor::LocalPool;
+use futures::future::{FutureExt, LocalBoxFuture, join, try_join};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::stream::StreamExt;
 use futures::task::noop_waker;
@@ -725,6 +726,86 @@ fn a_reactor_that_is_dropped_first() {
     assert!(futures::executor::block_on(incoming.next()).is_none(), "then the stream ends");
     let late = std::net::TcpListener::bind(LOCALHOST).unwrap();
     assert!(TcpListener::from_std(late, &handle).is_err());
+}
+
+/// Bug A12: a reactor dropped under waiters of every kind, polled by hand and by tasks. Each is woken once and gets an
+/// error, and the tasks end.
+#[test]
+fn a_reactor_that_is_dropped_under_everybody() {
+    let _watchdog = watchdog(TIME);
+    let (reactor, mut pool) = (Reactor::new().unwrap(), LocalPool::new());
+    let (handle, spawner) = (reactor.handle(), reactor.spawner(&pool));
+    let full = tests::full_listener();
+    // Peers that say nothing and take nothing.
+    let quiet = std::net::TcpListener::bind(LOCALHOST).unwrap();
+    let mut peers = Vec::new();
+    let mut stream = || {
+        let stream = std::net::TcpStream::connect(quiet.local_addr().unwrap()).unwrap();
+        peers.push(quiet.accept().unwrap().0);
+        stream
+    };
+    let mut waiters = || -> Vec<LocalBoxFuture<'static, io::Result<()>>> {
+        let source = || Source::with_handle(std::net::TcpListener::bind(LOCALHOST).unwrap(), &handle).unwrap();
+        let listener = || TcpListener::from_std(std::net::TcpListener::bind(LOCALHOST).unwrap(), &handle).unwrap();
+        let (readable, writable, priority, both) = (source(), source(), source(), Rc::new(source()));
+        let (accepting, mut incoming) = (listener(), listener().incoming());
+        let mut reader = TcpStream::from_std(stream(), &handle).unwrap();
+        let mut writer = TcpStream::from_std(stream(), &handle).unwrap();
+        let (connect_handle, second) = (handle.clone(), Rc::clone(&both));
+        let far = Duration::from_secs(3600);
+        vec![
+            async move { readable.readable().await.map(drop) }.boxed_local(),
+            async move { writable.writable().await.map(drop) }.boxed_local(),
+            async move { priority.priority().await.map(drop) }.boxed_local(),
+            async move { both.read_with(|listener| listener.accept()).await.map(drop) }.boxed_local(),
+            async move { second.readable().await.map(drop) }.boxed_local(),
+            async move { accepting.accept().await.map(drop) }.boxed_local(),
+            async move { incoming.next().await.unwrap().map(drop) }.boxed_local(),
+            async move { reader.read(&mut [0]).await.map(drop) }.boxed_local(),
+            async move { writer.write_all(&vec![0; 100 << 20]).await }.boxed_local(),
+            async move { TcpStream::connect_with(full.address, &connect_handle).await.map(drop) }.boxed_local(),
+            Timer::after(far, &handle).boxed_local(),
+            Timer::at(Instant::now() + far, &handle).boxed_local(),
+            Timer::never(&handle).boxed_local(),
+        ]
+    };
+    let mut by_hand: Vec<_> = waiters().into_iter().map(|future| (future, tests::CountingWaker::new())).collect();
+    for (future, (counter, waker)) in &mut by_hand {
+        // Who has done enough in one poll wakes himself.
+        let mut woken = usize::MAX;
+        while std::mem::replace(&mut woken, counter.count()) != counter.count() {
+            assert!(future.poll_unpin(&mut Context::from_waker(waker)).is_pending());
+        }
+    }
+    let errors = Rc::new(Cell::new(0));
+    for future in waiters() {
+        let errors = Rc::clone(&errors);
+        spawner
+            .spawn_local(async move {
+                let error = future.await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::NotConnected);
+                errors.set(errors.get() + 1);
+            })
+            .unwrap();
+    }
+    pool.run_until_stalled();
+    let tasks = by_hand.len();
+    assert_eq!((spawner.live_tasks(), handle.stats().timers), (tasks, 4));
+
+    let counts: Vec<_> = by_hand.iter().map(|(_, (counter, _))| counter.count()).collect();
+    drop(reactor);
+    for (index, ((future, (counter, waker)), before)) in by_hand.iter_mut().zip(counts).enumerate() {
+        assert_eq!(counter.count(), before + 1, "waiter {index} is woken once");
+        match future.poll_unpin(&mut Context::from_waker(waker)) {
+            Poll::Ready(Err(error)) => assert!(error.to_string().contains("dropped"), "{error}"),
+            other => panic!("waiter {index}: {other:?}"),
+        }
+    }
+    pool.run_until_stalled();
+    assert_eq!((errors.get(), spawner.live_tasks()), (tasks, 0));
+    drop(by_hand);
+    let stats = handle.stats();
+    assert_eq!((stats.sources, stats.timers, stats.task_panics, stats.waker_panics), (0, 0, 0, 0));
 }
 
 /// Bug G4: with the default action for SIGPIPE, writing to a closed connection must not kill the process. Run in a
