@@ -6,7 +6,7 @@ use async_epoll::{LocalRuntime, Reactor};
 use futures::channel::mpsc;
 use futures::executor::LocalPool;
 use futures::future::poll_fn;
-use futures::task::LocalSpawnExt;
+use futures::task::{AtomicWaker, LocalSpawnExt};
 use futures::{SinkExt, StreamExt};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -150,12 +150,19 @@ fn the_naive_loop_misses_the_wake() {
     assert_eq!(received.load(Ordering::SeqCst), 1, "only now");
 }
 
+/// Threads that wake at once.
+const THREADS: usize = 4;
+
+/// Wakes by each of them. `.ci/full wakes` sets `WAKES` to a million in all.
+fn wakes_by_each(unless_set: usize) -> usize {
+    std::env::var("WAKES").ok().and_then(|text| text.parse().ok()).unwrap_or(unless_set) / THREADS
+}
+
 /// Bug C2: very many wakes at random moments, none lost. A lost one would hang, since nothing else ends the wait.
 #[test]
 fn many_wakes_from_four_threads_are_all_seen() {
-    const THREADS: usize = 4;
-    const EACH: usize = 25_000;
-    let _watchdog = watchdog(Duration::from_secs(120));
+    let _watchdog = watchdog(Duration::from_secs(300));
+    let each = wakes_by_each(100_000);
     let mut runtime = LocalRuntime::new().unwrap();
     let threads: Vec<_> = (0..THREADS)
         .map(|_| {
@@ -168,11 +175,11 @@ fn many_wakes_from_four_threads_are_all_seen() {
                     next += 1;
                     acknowledge.send(()).unwrap();
                 }
-                assert_eq!(next, EACH);
+                assert_eq!(next, each);
             };
             runtime.spawner().spawn_local(task).unwrap();
             std::thread::spawn(move || {
-                for number in 0..EACH {
+                for number in 0..each {
                     sender.unbounded_send(number).unwrap();
                     // One at a time: each wake finds the task idle, and the loop asleep or on its way there.
                     acknowledged.recv().unwrap();
@@ -184,6 +191,61 @@ fn many_wakes_from_four_threads_are_all_seen() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let stats = runtime.handle().stats();
     assert_eq!(stats.task_panics, 0);
+    assert!(stats.remote_wakes <= stats.sleeps + 1, "{stats:?}");
+}
+
+/// Bug C2: wakes that nobody waits for, so that they come together, in the middle of a poll, and on the way to sleep. What
+/// was written before the last of them is seen; now and then a thread stops to make sure of it.
+#[test]
+fn the_last_value_before_a_wake_is_seen() {
+    #[derive(Default)]
+    struct Mailbox {
+        written: AtomicUsize,
+        seen: AtomicUsize,
+        waker: AtomicWaker,
+    }
+    let _watchdog = watchdog(Duration::from_secs(300));
+    let each = wakes_by_each(100_000);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let threads: Vec<_> = (0..THREADS)
+        .map(|number| {
+            let mailbox = Arc::new(Mailbox::default());
+            let of_task = Arc::clone(&mailbox);
+            let task = poll_fn(move |cx| {
+                of_task.waker.register(cx.waker());
+                let written = of_task.written.load(Ordering::SeqCst);
+                assert!(of_task.seen.swap(written, Ordering::SeqCst) <= written);
+                if written == each { Poll::Ready(()) } else { Poll::Pending }
+            });
+            runtime.spawner().spawn_local(task).unwrap();
+            std::thread::spawn(move || {
+                let mut random = 0x9E37_79B9_7F4A_7C15 ^ number as u64;
+                let mut stops = 0;
+                for value in 1..=each {
+                    mailbox.written.store(value, Ordering::SeqCst);
+                    mailbox.waker.wake();
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    if value == each || random >> 58 == 0 {
+                        stops += 1;
+                        // A lost wake would leave it here, for the watchdog to find.
+                        while mailbox.seen.load(Ordering::SeqCst) != value {
+                            std::thread::yield_now();
+                        }
+                    }
+                    // Up to a few microseconds.
+                    (0..random % 64).for_each(|_| std::hint::spin_loop());
+                }
+                stops
+            })
+        })
+        .collect();
+    runtime.run().unwrap();
+    let stops: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    let stats = runtime.handle().stats();
+    println!("{} wakes, {stops} stops, {stats:?}", THREADS * each);
+    assert_eq!((stats.task_panics, stats.timers_fired, stats.live_tasks, stats.ready_tasks), (0, 0, 0, 0));
     assert!(stats.remote_wakes <= stats.sleeps + 1, "{stats:?}");
 }
 
