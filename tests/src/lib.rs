@@ -7,16 +7,16 @@
 //!   cloned and dropped, too.
 //! - [`full_listener`] is an address to which nobody gets connected.
 //! - [`yield_now`] lets other tasks go first.
-//! - [`open_fds`] finds leaked descriptors.
+//! - [`open_fds`] finds leaked descriptors, [`CountingAllocator`] leaked memory.
 //! - [`p99`] is for latencies.
 
 #![allow(clippy::missing_panics_doc, reason = "a helper of a test that panics fails the test, which is its job")]
 
 mod sys;
 pub use sys::{
-    SignalSender, SignalStorm, WakerAct, WakerCall, close_raw, fork_and_run, hostile_waker, interrupt_this_thread,
-    limit_open_files, move_fd_high, packet_mode, packet_pipe, process_cpu, reopen_at, restore_default_sigpipe,
-    send_with_fd, signal_descriptor, thread_cpu,
+    CountingAllocator, SignalSender, SignalStorm, WakerAct, WakerCall, close_raw, eventfd, fork_and_run, hostile_waker,
+    interrupt_this_thread, limit_open_files, live_heap, move_fd_high, packet_mode, packet_pipe, process_cpu, reopen_at,
+    restore_default_sigpipe, send_with_fd, signal_descriptor, thread_cpu,
 };
 
 use socket2::{Domain, Socket, Type};

@@ -1,6 +1,7 @@
 //! System calls that std does not offer: the only file of the tests that may say `unsafe`.
 #![allow(unsafe_code)]
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -111,16 +112,17 @@ pub fn restore_default_sigpipe() {
     assert_ne!(result, libc::SIG_ERR);
 }
 
-/// Lowers the soft limit of open descriptors of this process.
-pub fn limit_open_files(limit: usize) {
+/// Sets the soft limit of open descriptors of this process, or the hard one if that is lower. Returns what it is now.
+pub fn limit_open_files(limit: usize) -> usize {
     let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limits` is ours and is only written to.
     let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
-    limits.rlim_cur = limit as libc::rlim_t;
+    limits.rlim_cur = limits.rlim_max.min(limit as libc::rlim_t);
     // SAFETY: `limits` is only read.
     let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limits) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    limits.rlim_cur as usize
 }
 
 /// A pipe that keeps packets apart: `pipe2(O_DIRECT)`.
@@ -139,6 +141,21 @@ pub fn packet_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: As above.
     let writer = unsafe { OwnedFd::from_raw_fd(ends[1]) };
     Ok((reader, writer))
+}
+
+/// An eventfd: the cheapest descriptor that epoll takes.
+///
+/// # Errors
+///
+/// Those of `eventfd(2)`.
+pub fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: `eventfd` takes two integers and touches no memory of ours.
+    let number = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    if number < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: The kernel has just returned this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Sends `bytes` together with a copy of `fd`, by `sendmsg(2)`.
@@ -263,6 +280,34 @@ pub fn packet_mode(controller: BorrowedFd<'_>) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// The allocator of std, which counts: see [`live_heap`]. A test program names it as its `#[global_allocator]`.
+#[derive(Debug)]
+pub struct CountingAllocator;
+
+/// Bytes that are allocated at the moment.
+static LIVE_HEAP: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that are allocated at the moment, by all threads, in a program that uses [`CountingAllocator`].
+pub fn live_heap() -> usize {
+    LIVE_HEAP.load(Ordering::SeqCst)
+}
+
+// SAFETY: Memory comes from `System` and goes back to it, with the layout that the caller gave; counting does not
+// allocate. `realloc` and `alloc_zeroed` are those of the trait, made from these two.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE_HEAP.fetch_add(layout.size(), Ordering::SeqCst);
+        // SAFETY: The caller keeps the contract of `alloc`, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE_HEAP.fetch_sub(layout.size(), Ordering::SeqCst);
+        // SAFETY: The caller keeps the contract of `dealloc`, and `pointer` is from `System`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
 }
 
 /// The functions of a waker in which foreign code runs.
