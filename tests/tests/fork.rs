@@ -48,7 +48,7 @@ fn main() {
             writer_done.set(writer_done.get() + 1);
         })
         .unwrap();
-    let due = Instant::now() + Duration::from_millis(300);
+    let due = Instant::now() + Duration::from_secs(1);
     let sleeping = Timer::at(due, &handle);
     spawner
         .spawn_local(async move {
