@@ -6,7 +6,7 @@
 //!
 //! Registering a source during its wait needs no ceremony, since the kernel allows it. An earlier timer ends the wait.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, drop_payload};
 use crate::handle::Handle;
 use crate::reactor::Reactor;
 use std::fmt;
@@ -92,7 +92,7 @@ fn run(mut engine: Engine, stop: &AtomicBool) -> io::Result<()> {
     let _current = Handle::enter_shared(&engine.shared);
     while !stop.load(Ordering::Acquire) {
         engine.turn(None, None)?;
-        engine.wake_all(drop);
+        engine.wake_all(drop_payload);
     }
     Ok(())
 }

@@ -141,10 +141,17 @@ pub(crate) fn wake_all(wakers: &mut Vec<Waker>, mut on_panic: impl FnMut(Box<dyn
     }
 }
 
+/// Drops what a panic carried. That may panic as well, and so on; the next one is where we stop caring.
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(worse) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+        std::mem::forget(worse);
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         self.wakers.extend(self.shared.close());
-        self.wake_all(drop);
+        self.wake_all(drop_payload);
     }
 }
 

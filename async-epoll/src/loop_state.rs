@@ -3,6 +3,7 @@
 //! A pool's [driver](crate::task) asks here whether it may poll one task more, and the [reactor](crate::reactor) says here
 //! that a new turn begins. All of it stays on one thread, and no cell is borrowed while a task's code runs.
 
+use crate::engine::drop_payload;
 use crate::handle::{Enter, Handle};
 use crate::shared::Shared;
 use crate::task::TaskSet;
@@ -195,11 +196,8 @@ impl LoopState {
             Some(hook) => hook(panic),
             None => drop(panic),
         }));
-        // A payload may panic when it is dropped, and so on; the third one is where we stop caring.
-        if let Err(payload) = handed_over.map_err(AssertUnwindSafe) {
-            if let Err(worse) = catch_unwind(move || drop(payload)) {
-                std::mem::forget(worse);
-            }
+        if let Err(payload) = handed_over {
+            drop_payload(payload);
         }
     }
 

@@ -87,6 +87,8 @@ impl Reactor {
             }
             progress.check(self)?;
             let state = Rc::clone(&self.state);
+            // What a waker does in there must not wait, either.
+            let _enter = refuse_nesting("Reactor::run")?;
             self.turn(None, Some(&|| refuse_deadlock(&state, true)))?;
         }
     }
@@ -139,6 +141,7 @@ impl Reactor {
             // 3. Events; no sleep if something is ready, the main future included.
             let state = Rc::clone(&self.state);
             let main_is_stuck = main.is_stuck();
+            let _enter = refuse_nesting("Reactor::run_until")?;
             self.turn(None, Some(&|| refuse_deadlock(&state, main_is_stuck)))?;
         }
     }

@@ -12,7 +12,7 @@
 //! Nothing here runs foreign code: wakers are compared by address, and handed to the caller to be woken or dropped when
 //! no lock is held.
 
-use crate::engine::wake_all;
+use crate::engine::{drop_payload, wake_all};
 use crate::readiness::Concerned;
 use std::panic::resume_unwind;
 use std::task::Waker;
@@ -75,8 +75,9 @@ impl Displaced {
         };
         let mut first_panic = None;
         let mut wakers = turned_out.into_iter().map(|(_, waker)| waker).collect();
-        wake_all(&mut wakers, |panic| {
-            first_panic.get_or_insert(panic);
+        wake_all(&mut wakers, |panic| match first_panic {
+            None => first_panic = Some(panic),
+            Some(_) => drop_payload(panic),
         });
         if let Some(panic) = first_panic {
             resume_unwind(panic);
@@ -256,6 +257,31 @@ mod tests {
         }
         assert!(needless <= 20_000 / FIRST_LIMIT + 1, "{needless}");
         scene.check();
+    }
+
+    /// Bug D4: wakers that panic, with a payload that panics when it is dropped, cost nobody else the wake.
+    #[test]
+    fn panics_of_the_turned_out() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                if !std::thread::panicking() {
+                    panic!("in a payload's drop");
+                }
+            }
+        }
+        struct Panicking;
+        impl Wake for Panicking {
+            fn wake(self: Arc<Self>) {
+                std::panic::panic_any(Bomb);
+            }
+        }
+        let counting = Arc::new(Counting::default());
+        let waker = |n| if n % 2 == 0 { Arc::new(Panicking).into() } else { Arc::clone(&counting).into() };
+        let turned_out = Displaced::TurnedOut((0..10).map(|n| (Want::Read, waker(n))).collect());
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turned_out.settle())).unwrap_err();
+        drop_payload(panic);
+        assert_eq!(counting.0.load(Ordering::SeqCst), 5);
     }
 
     /// Hundreds of living waiters find room after a few needless wakes.
