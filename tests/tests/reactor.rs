@@ -196,6 +196,35 @@ fn wakers_may_use_the_reactor() {
     }
 }
 
+/// A timer that is set while timers fire waits for the next turn, even if it is due by then: a turn ends.
+#[test]
+fn timers_set_by_a_firing_timer_wait_for_the_next_turn() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let set = Arc::new(AtomicUsize::new(0));
+    let timers: Arc<Mutex<Vec<Timer>>> = Arc::default();
+    let own: Arc<Mutex<Option<std::task::Waker>>> = Arc::default();
+    let (count, kept, again) = (Arc::clone(&set), Arc::clone(&timers), Arc::clone(&own));
+    let inner = handle.clone();
+    let waker = waker_fn(move || {
+        let waker = again.lock().unwrap().clone().unwrap();
+        let mut timer = Timer::after(Duration::from_micros(50), &inner);
+        assert!(timer.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        // It is due before this waker returns.
+        std::thread::sleep(Duration::from_micros(100));
+        kept.lock().unwrap().push(timer);
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    *own.lock().unwrap() = Some(waker.clone());
+    waker.wake_by_ref();
+    for turn in 1..=50 {
+        assert_eq!(set.load(Ordering::SeqCst), turn);
+        reactor.wait(None).unwrap();
+    }
+    own.lock().unwrap().take();
+}
+
 /// Bug E12; behaviour 130, 131: a timer's waker drops and resets others that are due in the same batch.
 #[test]
 fn timers_changed_in_their_own_batch() {
