@@ -70,7 +70,7 @@ impl<const TASKS: usize> Scene<TASKS> {
         let marks = std::array::from_fn(|_| Mark::scheduled());
         marks.iter().for_each(|mark| assert!(mark.begin_poll()));
         let (queue, pool) = (Queue::new(), std::sync::Arc::new(Pool::default()));
-        assert!(queue.attend(Waker::from(std::sync::Arc::clone(&pool))).is_none());
+        assert!(queue.attend(Waker::from(std::sync::Arc::clone(&pool))).0.is_none());
         let notifier = Notifier::with_signal(std::sync::Arc::clone(&flag));
         Arc::new(Self { notifier, flag, queue, pool, marks })
     }

@@ -111,9 +111,11 @@ impl<A> Queue<A> {
         Ok(state.become_busy(notifier))
     }
 
-    /// The driver is being polled, and can be called by `waker` from now on. Returns the old one, to be dropped.
-    pub(crate) fn attend(&self, waker: Waker) -> Option<Waker> {
-        self.lock().driver.replace(waker)
+    /// The driver is being polled, and can be called by `waker` from now on. Returns the old one, to be dropped, and what
+    /// other threads have left.
+    pub(crate) fn attend(&self, waker: Waker) -> (Option<Waker>, Vec<A>) {
+        let mut state = self.lock();
+        (state.driver.replace(waker), std::mem::take(&mut state.arrivals))
     }
 
     /// Moves all ready tasks to `tasks`, which is empty, in order. If there are none, nor arrivals, the queue is idle.
@@ -128,11 +130,6 @@ impl<A> Queue<A> {
         // The larger of the two buffers goes back and forth, unless it has become very large.
         tasks.shrink_to(SPARE_TASKS);
         std::mem::swap(&mut state.ready, tasks);
-    }
-
-    /// Takes what other threads have left.
-    pub(crate) fn take_arrivals(&self) -> Vec<A> {
-        std::mem::take(&mut self.lock().arrivals)
     }
 
     /// Whether other threads have left anything.

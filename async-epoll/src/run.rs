@@ -217,7 +217,7 @@ impl<F> Drop for MainFuture<'_, F> {
 /// Sound, but not complete: two tasks that each wait for the other through a channel have wakers in there.
 fn refuse_deadlock(state: &LoopState, main_is_stuck: bool) -> io::Result<()> {
     // The timers have been looked at, or this would be no sleep without end.
-    if !main_is_stuck || state.shared.registry().len() != 0 || state.shared.timers().armed() != 0 {
+    if !main_is_stuck || state.shared.has_sources() || state.shared.timers().armed() != 0 {
         return Ok(());
     }
     let Some(mut places) = state.stuck() else { return Ok(()) };

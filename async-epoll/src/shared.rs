@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) notifier: Notifier,
     /// The registered sources.
     registry: Mutex<Registry>,
+    /// How many they are, for those who need not know it exactly.
+    sources: AtomicUsize,
     /// The timers.
     timers: Mutex<Timers>,
     /// Fires with the first timer, where the timeout of a wait does not do.
@@ -74,6 +76,7 @@ impl Shared {
             live_tasks: AtomicUsize::new(0),
             pools: Mutex::default(),
             registry: Mutex::new(Registry::new()),
+            sources: AtomicUsize::new(0),
             timers: Mutex::new(Timers::new()),
             clock: Clock::new(),
             counters: Counters::default(),
@@ -90,6 +93,11 @@ impl Shared {
     /// The timers; as above.
     pub(crate) fn timers(&self) -> MutexGuard<'_, Timers> {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is any source.
+    pub(crate) fn has_sources(&self) -> bool {
+        self.sources.load(Ordering::Acquire) != 0
     }
 
     /// Until when the reactor may sleep for its timers; [`NEVER`] if an alarm takes care of them.
@@ -194,6 +202,7 @@ impl Shared {
         // The lock keeps dispatch out until here, so no event can have been noted before.
         registration.read.set_registered();
         registration.write.set_registered();
+        self.sources.store(registry.len(), Ordering::Release);
         drop(registry);
         trace::add(registration.fd);
         Ok(())
@@ -201,7 +210,10 @@ impl Shared {
 
     /// Forgets a source, and tells the kernel so unless closing the descriptor will.
     pub(crate) fn deregister(&self, registration: &Registration, will_be_closed: bool) {
-        let removed = self.registry().remove(registration);
+        let mut registry = self.registry();
+        let removed = registry.remove(registration);
+        self.sources.store(registry.len(), Ordering::Release);
+        drop(registry);
         if removed.is_some() && !will_be_closed && !self.fork.is_child() {
             trace::delete(registration.fd);
             // The descriptor may have been closed behind our back; then the kernel knows already.

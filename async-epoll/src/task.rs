@@ -349,8 +349,8 @@ impl TaskSet {
     }
 
     /// Makes tasks of what other threads have left.
-    fn build_arrivals(&self) {
-        for arrival in self.pool.queue.take_arrivals() {
+    fn build(&self, arrivals: Vec<Arrival>) {
+        for arrival in arrivals {
             let spawned_at = arrival.spawned_at;
             match catch_unwind(AssertUnwindSafe(|| arrival.build())) {
                 Ok(future) => self.adopt(future, spawned_at),
@@ -430,14 +430,15 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(set) = self.set.clone() else { return Poll::Ready(()) };
-        drop(set.pool.queue.attend(cx.waker().clone()));
+        let (old_waker, arrivals) = set.pool.queue.attend(cx.waker().clone());
+        drop(old_waker);
         let _running = set.state.begin_polls();
         let turn = set.state.turn();
         if set.turn.replace(turn) != turn {
             // Whatever was ready when the pool began its turn is polled once for nothing.
             set.free.set(set.pool.queue.len());
         }
-        set.build_arrivals();
+        set.build(arrivals);
         set.refill();
         while let Some(number) = set.next() {
             match set.state.admit(&set.free) {
