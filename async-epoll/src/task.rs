@@ -154,9 +154,8 @@ pub(crate) struct TaskSet {
     tasks: RefCell<Table<Option<Task>>>,
     /// Tasks that have not ended.
     live: Cell<usize>,
-    /// Numbers taken from the queue; those before `polled` are done with.
-    taken: RefCell<Vec<u32>>,
-    polled: Cell<usize>,
+    /// Tasks taken from the queue, while none of them is being polled.
+    batch: Cell<Batch>,
     /// Polls that this turn gives for nothing.
     free: Cell<usize>,
     /// The last turn in which the driver was polled.
@@ -176,8 +175,7 @@ impl TaskSet {
             spawner,
             tasks: RefCell::new(Table::new()),
             live: Cell::new(0),
-            taken: RefCell::default(),
-            polled: Cell::new(0),
+            batch: Cell::default(),
             free: Cell::new(0),
             turn: Cell::new(turn),
             has_driver: Cell::new(false),
@@ -248,33 +246,41 @@ impl TaskSet {
         self.spawner.spawn_local_obj(probe).is_ok().then_some(flag)
     }
 
-    /// Takes what is in the queue, unless there is something left of what was taken before. If there is nothing at all, the
-    /// queue is idle from now on.
-    fn refill(&self) -> bool {
-        let mut taken = self.taken.borrow_mut();
-        if self.polled.get() == taken.len() {
-            taken.clear();
-            self.polled.set(0);
-            self.pool.queue.take(&mut taken, &self.pool.shared.notifier);
-            self.pool.queue.set_taken(taken.len());
+    /// Takes what is in the queue, unless something is left of what was taken before. If there is nothing at all, the queue
+    /// is idle from now on.
+    fn refill(&self, batch: &mut Batch) -> bool {
+        if batch.left() == 0 {
+            batch.numbers.clear();
+            batch.polled = 0;
+            self.pool.queue.take(&mut batch.numbers, &self.pool.shared.notifier);
+            self.pool.queue.set_taken(batch.left());
         }
-        !taken.is_empty()
+        batch.left() != 0
     }
 
-    /// The next task to be polled, of those that were taken.
-    fn next(&self) -> Option<u32> {
-        let taken = self.taken.borrow();
-        let polled = self.polled.get();
-        let next = taken.get(polled).copied()?;
-        self.polled.set(polled + 1);
-        self.pool.queue.set_taken(taken.len() - polled - 1);
-        Some(next)
-    }
-
-    /// Puts the task back that was [next](Self::next).
-    fn put_back(&self) {
-        self.polled.set(self.polled.get() - 1);
-        self.pool.queue.set_taken(self.taken.borrow().len() - self.polled.get());
+    /// Polls each task that is ready once; one that is woken meanwhile goes behind all others in the pool.
+    fn poll_ready(&self) -> Stop {
+        let mut batch = self.batch.take();
+        self.refill(&mut batch);
+        let stop = loop {
+            if batch.left() == 0 {
+                break if self.refill(&mut batch) { Stop::Later } else { Stop::Idle };
+            }
+            match self.state.admit(&self.free) {
+                Admission::Granted => {}
+                Admission::NextTurn => break Stop::NextTurn,
+                Admission::Later => break Stop::Later,
+            }
+            let ended = batch.next().is_some_and(|number| {
+                self.pool.queue.set_taken(batch.left());
+                self.poll_task(number)
+            });
+            if ended {
+                break Stop::Ended;
+            }
+        };
+        self.batch.set(batch);
+        stop
     }
 
     /// Polls a task. Says whether it has ended.
@@ -333,11 +339,13 @@ impl TaskSet {
 
     /// After the last task: removes what has ended and was still in the queue. Says whether anything is left.
     fn is_finished(&self) -> bool {
-        while self.live.get() == 0 && self.refill() {
-            while let Some(number) = self.next() {
+        let mut batch = self.batch.take();
+        while self.live.get() == 0 && self.refill(&mut batch) {
+            while let Some(number) = batch.next() {
                 drop(self.tasks.borrow_mut().remove(number));
             }
         }
+        self.batch.set(batch);
         // A wake on another thread may have begun and not have come to the queue yet.
         self.live.get() == 0 && self.tasks.borrow().len() == 0 && !self.may_get_more()
     }
@@ -406,6 +414,41 @@ impl TaskSet {
     }
 }
 
+/// Numbers of tasks that were taken from the queue.
+#[derive(Default)]
+struct Batch {
+    /// In the order of their wakes.
+    numbers: Vec<u32>,
+    /// Those that are done with.
+    polled: usize,
+}
+
+impl Batch {
+    /// Those that are not done with.
+    fn left(&self) -> usize {
+        self.numbers.len() - self.polled
+    }
+
+    /// The next one, if any is left.
+    fn next(&mut self) -> Option<u32> {
+        let next = self.numbers.get(self.polled).copied()?;
+        self.polled += 1;
+        Some(next)
+    }
+}
+
+/// Why the driver stops polling tasks.
+enum Stop {
+    /// There is nothing more to poll.
+    Idle,
+    /// A task has ended.
+    Ended,
+    /// The reactor is to look for events first, and will call the driver.
+    NextTurn,
+    /// Others are to go first: tasks of other spawners, and those that the pool has of its own.
+    Later,
+}
+
 /// The future that the pool polls in place of our tasks.
 struct Driver {
     /// The tasks, until they have a new driver or have all ended.
@@ -439,32 +482,15 @@ impl Future for Driver {
             set.free.set(set.pool.queue.len());
         }
         set.build(arrivals);
-        set.refill();
-        while let Some(number) = set.next() {
-            match set.state.admit(&set.free) {
-                Admission::Granted => {}
-                Admission::NextTurn => {
-                    set.put_back();
-                    set.state.park(&set);
-                    return Poll::Pending;
-                }
-                Admission::Later => {
-                    set.put_back();
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-            }
-            if set.poll_task(number) {
-                return self.hand_over();
-            }
+        match set.poll_ready() {
+            Stop::Ended => return self.hand_over(),
+            // Woken for a task that had ended, and no other is left.
+            Stop::Idle if set.live.get() == 0 && set.is_finished() => return self.hand_over(),
+            Stop::Idle => {}
+            Stop::NextTurn => set.state.park(&set),
+            Stop::Later => cx.waker().wake_by_ref(),
         }
-        if set.refill() {
-            // Woken meanwhile. Tasks of other spawners, and those that the pool has of its own, go first.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        // Woken for a task that had ended, and no other is left.
-        if set.live.get() == 0 && set.is_finished() { self.hand_over() } else { Poll::Pending }
+        Poll::Pending
     }
 }
 
