@@ -3,9 +3,9 @@
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
-use crate::say;
+use crate::{because, say, trace};
 
 /// The options, checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +28,33 @@ impl Args {
             say(&help(about, default_addr));
         }
         Ok(args)
+    }
+
+    /// For a program that listens, on any free port unless told otherwise: reads the command line, begins to
+    /// [trace](trace::print) if asked to, and listens. `None` after `--help`.
+    ///
+    /// The listener is one of std, so that it can be had before there is a reactor.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what is wrong with which option, or why nobody can listen there.
+    pub fn listen(about: &str) -> io::Result<Option<TcpListener>> {
+        let Some(args) = Self::from_env(about, "127.0.0.1:0")? else {
+            return Ok(None);
+        };
+        if args.trace {
+            trace::print();
+        }
+        args.listener().map(Some)
+    }
+
+    /// Listens on [`addr`](Self::addr).
+    ///
+    /// # Errors
+    ///
+    /// Those of `bind(2)`, such as `AddrInUse`, with the address.
+    pub fn listener(&self) -> io::Result<TcpListener> {
+        TcpListener::bind(self.addr).map_err(because(format!("cannot listen on {}", self.addr)))
     }
 
     /// `None` if help is wanted.

@@ -18,6 +18,13 @@ pub fn because(what: impl fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
+/// For the end of a task whose result nobody awaits: prints why it has failed, if it has.
+pub fn report(result: io::Result<()>) {
+    if let Err(error) = result {
+        say(&format!("a task failed: {error}"));
+    }
+}
+
 /// For the end of `main`: 0, or 1 with one line on standard error.
 pub fn exit_code(result: io::Result<()>) -> ExitCode {
     match result {

@@ -16,11 +16,10 @@ use async_epoll::Reactor;
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::TimeoutExt;
 use examples::http::{self, MAX_HEAD, Response, Status};
-use examples::{Args, Interrupt, because, exit_code, say, trace};
+use examples::{Args, Interrupt, exit_code, say, trace};
 use futures::executor::LocalPool;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use std::io;
-use std::net;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,7 +48,7 @@ fn run() -> io::Result<()> {
     }
 
     // A listener as std gives it, so it might as well come from elsewhere: inherited from a supervisor, say.
-    let listener = net::TcpListener::bind(args.addr).map_err(because(format!("cannot listen on {}", args.addr)))?;
+    let listener = args.listener()?;
 
     // The three parts: the reactor waits, the pool polls, and the spawner puts tasks into the pool in such a way that
     // the reactor knows of them.

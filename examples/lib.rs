@@ -6,7 +6,7 @@ mod args;
 pub use args::Args;
 
 mod exit;
-pub use exit::{because, exit_code, say};
+pub use exit::{because, exit_code, report, say};
 
 pub mod trace;
 
@@ -14,3 +14,5 @@ mod interrupt;
 pub use interrupt::Interrupt;
 
 pub mod http;
+
+pub mod echo;

@@ -1,0 +1,57 @@
+//! A reactor on a thread of its own, for an executor that knows of none: `block_on` of futures.
+//!
+//! ```sh
+//! cargo run --example background_block_on  # ends by itself
+//! ```
+//!
+//! The idea: `futures::executor::block_on` puts its thread to sleep by `thread::park`, so no reactor could wait there.
+//! But its waker may be called on any thread, and unparks this one. So the reactor moves to a thread of its own, waits
+//! there, and calls wakers from there. `into_background` is all it takes; sockets and timers stay as they are.
+//!
+//! The price is that each wake has to cross from one thread to another. Where there is a choice, `Reactor::run_until`
+//! does the same on one thread.
+
+use async_epoll::Reactor;
+use async_net_lite::TcpListener;
+use examples::{Args, echo, exit_code, say};
+use futures::executor::block_on;
+use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt};
+use std::io;
+use std::process::ExitCode;
+
+/// Clients, and so connections.
+const CLIENTS: usize = 10;
+
+fn main() -> ExitCode {
+    exit_code(run())
+}
+
+fn run() -> io::Result<()> {
+    let about = "A server and its clients in futures' block_on, with the reactor on a thread of its own.";
+    let Some(listener) = Args::listen(about)? else {
+        return Ok(());
+    };
+
+    let reactor = Reactor::new()?.into_background()?;
+    // From here to the end of `run`, sockets and timers that are made on this thread belong to that reactor.
+    let _current = reactor.handle().enter();
+
+    let listener = TcpListener::from_std(listener, &reactor.handle())?;
+    let address = listener.local_addr()?;
+    block_on(async {
+        let connections = listener.incoming().take(CLIENTS);
+        let server = connections.try_for_each_concurrent(None, echo::serve);
+        let clients = try_join_all((0..CLIENTS).map(|_| echo::ask(address)));
+        futures::try_join!(server, clients)
+    })?;
+
+    say(&format!("{CLIENTS} clients had {} echoes each, in one block_on", echo::LINES));
+    let stats = reactor.handle().stats();
+    say(&format!(
+        "the reactor's thread: {} events, {} timers, {} wakes",
+        stats.events, stats.timers_fired, stats.wakes
+    ));
+    // Ends the thread, and says whether it went well.
+    reactor.shutdown()
+}
