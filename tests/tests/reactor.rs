@@ -339,26 +339,34 @@ fn no_event_after_the_source_is_gone() {
 /// `next_deadline` is for loops that wait by other means.
 #[test]
 fn next_deadline_is_the_first_timer() {
+    let _watchdog = watchdog(TIME);
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     assert_eq!(reactor.next_deadline(), None);
     let waker = noop_waker();
     let mut cx = Context::from_waker(&waker);
     let now = Instant::now();
-    let mut timers: Vec<_> = [30, 10, 20]
-        .map(|ms| {
-            let mut timer = Timer::at(now + Duration::from_millis(ms), &handle);
+    // So far away that no load on the machine lets one of them pass.
+    let hours = |hours: u64| now + Duration::from_secs(hours * 3600);
+    let mut timers: Vec<_> = [3, 1, 2]
+        .map(|after| {
+            let mut timer = Timer::at(hours(after), &handle);
             assert!(timer.poll_unpin(&mut cx).is_pending());
             timer
         })
         .into();
-    assert_eq!(reactor.next_deadline(), Some(now + Duration::from_millis(10)));
-    timers[1].reset(now + Duration::from_millis(40));
-    assert_eq!(reactor.next_deadline(), Some(now + Duration::from_millis(20)));
+    assert_eq!(reactor.next_deadline(), Some(hours(1)));
+    timers[1].reset(hours(4));
+    assert_eq!(reactor.next_deadline(), Some(hours(2)));
     drop(timers.remove(2));
-    assert_eq!(reactor.next_deadline(), Some(now + Duration::from_millis(30)));
+    assert_eq!(reactor.next_deadline(), Some(hours(3)));
+    // One that fires, however late the wait begins: the other one is left.
+    let soon = now + Duration::from_millis(10);
+    timers[0].reset(soon);
+    assert_eq!(reactor.next_deadline(), Some(soon));
     reactor.wait(None).unwrap();
-    assert_eq!(reactor.next_deadline(), Some(now + Duration::from_millis(40)));
+    assert!(timers[0].poll_unpin(&mut cx).is_ready() && Instant::now() >= soon);
+    assert_eq!(reactor.next_deadline(), Some(hours(4)));
     drop(timers);
     assert_eq!(reactor.next_deadline(), None);
 }
