@@ -39,7 +39,8 @@ use std::task::{Context, Poll, ready};
 /// `&Source<T>`; for others wrap the descriptor in a [`File`](std::fs::File), or use
 /// [`read_with`](Self::read_with) and [`write_with`](Self::write_with).
 ///
-/// Several tasks may wait on one direction: all are woken, none is lost.
+/// Several tasks may wait on one direction: all are woken, none is lost. And one descriptor may have a source in each of
+/// several reactors, by references or duplicates: each of them gets every edge. In one reactor it may have only one.
 ///
 /// # How it works
 ///
@@ -145,7 +146,10 @@ impl<T: AsFd> Source<T> {
     ///   them. Read them directly, or through `blocking::Unblock` if the disk may be slow.
     /// - `AlreadyExists` if the reactor has this descriptor in another source, which goes on to work.
     /// - `NotConnected` if the reactor has been dropped.
-    /// - Others of `fcntl(2)` and `epoll_ctl(2)`, such as `ENOSPC` beyond `/proc/sys/fs/epoll/max_user_watches`.
+    /// - `StorageFull` (`ENOSPC`) if the user has as many descriptors in epoll instances as
+    ///   `/proc/sys/fs/epoll/max_user_watches` allows.
+    /// - Others of [`fcntl(2)`](https://man7.org/linux/man-pages/man2/fcntl.2.html) and
+    ///   [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html), such as `ENOMEM`.
     pub fn with_interest(io: T, interest: Interest, handle: &Handle) -> Result<Self, SourceError<T>> {
         let prepared = sys::set_nonblocking(io.as_fd());
         let source = Self::unregistered(io, interest, false, handle);
@@ -541,6 +545,11 @@ fn explain(error: io::Error) -> io::Error {
         Some(libc::EEXIST) => io::Error::new(
             io::ErrorKind::AlreadyExists,
             "this descriptor has a source in the reactor already: share that one, by a reference or an Arc",
+        ),
+        Some(libc::ENOSPC) => io::Error::new(
+            io::ErrorKind::StorageFull,
+            "the user has as many descriptors in epoll instances as /proc/sys/fs/epoll/max_user_watches allows: \
+             drop some sources, or raise that limit",
         ),
         _ => error,
     }
