@@ -7,6 +7,7 @@
 //! Only the polls are measured as they happen, two clock reads each. Without the feature the types below are empty, and
 //! their functions vanish.
 
+/// With the feature.
 #[cfg(feature = "inspect")]
 mod enabled {
     use crate::handle::Handle;
@@ -236,6 +237,7 @@ mod enabled {
     pub(crate) struct Directory(Mutex<BTreeMap<u64, Weak<TaskWaker>>>);
 
     impl Directory {
+        /// By number. Nothing under this lock can panic half-way.
         fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<TaskWaker>>> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
@@ -250,12 +252,14 @@ mod enabled {
             self.lock().remove(&task.record.id);
         }
 
+        /// The living tasks, in order of their numbers.
         fn tasks(&self) -> Vec<Arc<TaskWaker>> {
             self.lock().values().filter_map(Weak::upgrade).collect()
         }
     }
 }
 
+/// Without the feature: the same functions, with nothing in them.
 #[cfg(not(feature = "inspect"))]
 mod disabled {
     use crate::shared::Shared;

@@ -9,6 +9,8 @@ use std::ops::{BitOr, BitOrAssign};
 
 /// A set of events to wait for: readable, writable, priority.
 ///
+/// The names in brackets below are those of [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
+///
 /// # Examples
 ///
 /// ```

@@ -223,7 +223,9 @@ impl LoopState {
 pub(crate) struct Polling<'a> {
     /// They were already.
     nested: bool,
+    /// Where to put that back.
     state: &'a LoopState,
+    /// Keeps the reactor current.
     _current: Enter,
 }
 

@@ -40,6 +40,7 @@ const SPARE_TASKS: usize = 1024;
 /// The queue of one pool. `A` is what other threads leave to be made into tasks.
 #[derive(Debug)]
 pub(crate) struct Queue<A> {
+    /// Everything but the number below. Locked for a few instructions at a time.
     state: Mutex<State<A>>,
     /// Tasks that the driver has taken and not polled yet. Only the driver writes it.
     taken: AtomicUsize,
@@ -64,7 +65,9 @@ struct State<A> {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Call {
+    /// To be woken, if the driver is to be called.
     driver: Option<Waker>,
+    /// Whether the reactor may be asleep, and has to be woken then.
     end_sleep: bool,
 }
 
@@ -87,6 +90,7 @@ impl<A> Queue<A> {
         Self { state: Mutex::new(state), taken: AtomicUsize::new(0) }
     }
 
+    /// Nothing under this lock can panic half-way.
     fn lock(&self) -> MutexGuard<'_, State<A>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,6 +174,7 @@ impl<A> Queue<A> {
 }
 
 impl<A> State<A> {
+    /// Notes that there is something to do. Returns what is left to do about it, unless the driver will come anyway.
     #[inline]
     fn become_busy<E: Signal>(&mut self, notifier: &Notifier<E>) -> Option<Call> {
         if self.busy {
@@ -180,6 +185,7 @@ impl<A> State<A> {
         Some(Call { end_sleep: notifier.busy(), driver: self.driver.take() })
     }
 
+    /// Notes that nothing is left to do.
     fn become_idle<E: Signal>(&mut self, notifier: &Notifier<E>) {
         if std::mem::replace(&mut self.busy, false) {
             notifier.idle();

@@ -100,10 +100,15 @@ pub struct Reactor {
 /// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
+    /// See [`events_capacity`](Self::events_capacity).
     events_capacity: usize,
+    /// See [`poll_budget`](Self::poll_budget).
     poll_budget: u32,
+    /// See [`on_task_panic`](Self::on_task_panic).
     on_task_panic: Option<PanicHook>,
+    /// See [`embedded`](Self::embedded).
     embedded: bool,
+    /// See [`precise_timers`](Self::precise_timers).
     precise_timers: bool,
 }
 

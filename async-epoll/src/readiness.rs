@@ -22,11 +22,17 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// There is something to read: data, a queued connection, the end of file.
 const IN: u32 = libc::EPOLLIN as u32;
+/// There is room to write.
 const OUT: u32 = libc::EPOLLOUT as u32;
+/// An exceptional condition, such as urgent TCP data.
 const PRI: u32 = libc::EPOLLPRI as u32;
+/// An error waits to be collected, or the reader of a pipe has gone.
 const ERR: u32 = libc::EPOLLERR as u32;
+/// Both sides are closed, or the writer of a pipe has gone.
 const HUP: u32 = libc::EPOLLHUP as u32;
+/// The peer has closed its writing side.
 const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 
 /// Events that concern a reader. Errors and hang-ups concern both sides: a reader that waited for `EPOLLIN` alone
@@ -38,7 +44,8 @@ const CONCERNS_WRITERS: u32 = OUT | HUP | ERR;
 
 /// What is known about a source: which operations are likely to succeed, and which sides are closed.
 ///
-/// A hint, not a promise: another task may take the data first. The closed states are facts and stay.
+/// A hint, not a promise: another task may take the data first. The closed states are facts and stay. The names in
+/// brackets below are those of [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
 ///
 /// # Examples
 ///
@@ -62,11 +69,17 @@ const CONCERNS_WRITERS: u32 = OUT | HUP | ERR;
 pub struct Readiness(u8);
 
 impl Readiness {
+    /// See [`is_readable`](Self::is_readable).
     const READABLE: u8 = 1;
+    /// See [`is_writable`](Self::is_writable).
     const WRITABLE: u8 = 2;
+    /// See [`is_priority`](Self::is_priority).
     const PRIORITY: u8 = 4;
+    /// See [`is_read_closed`](Self::is_read_closed).
     const READ_CLOSED: u8 = 8;
+    /// See [`is_write_closed`](Self::is_write_closed).
     const WRITE_CLOSED: u8 = 16;
+    /// See [`is_error`](Self::is_error).
     const ERROR: u8 = 32;
 
     /// Puts together what the two directions know.

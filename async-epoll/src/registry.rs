@@ -109,6 +109,7 @@ impl Registration {
         self.lock().take(everybody, wakers);
     }
 
+    /// The waiters. Nothing under this lock can panic half-way.
     fn lock(&self) -> MutexGuard<'_, Waiters> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -173,6 +173,7 @@ impl ArcWake for MainWaker {
 
 /// The future of `run_until`.
 struct MainFuture<'a, F> {
+    /// It stays where the caller's stack has it.
     future: Pin<&'a mut F>,
     /// Says whether the future was woken, and keeps the reactor from sleeping then.
     waker: Arc<MainWaker>,
@@ -256,6 +257,7 @@ struct Progress {
 }
 
 impl Progress {
+    /// Before the first run of the pool.
     fn new(reactor: &Reactor) -> Self {
         Self { polls: reactor.polls_and_parks(), idle_turns: 0, probe: None }
     }

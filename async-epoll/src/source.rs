@@ -188,11 +188,13 @@ impl<T: AsFd> Source<T> {
         Self::unregistered(io, Interest::ALL, true, handle)
     }
 
+    /// A source that the kernel has not been told of.
     fn unregistered(io: T, interest: Interest, close_deregisters: bool, handle: &Handle) -> Self {
         let registration = Arc::new(Registration::new(io.as_fd().as_raw_fd(), interest, close_deregisters));
         Self { link: Link { registration, shared: Arc::clone(&handle.shared) }, io }
     }
 
+    /// Tells the kernel.
     #[cold]
     fn register(&self) -> io::Result<()> {
         self.link.shared.register(&self.link.registration)

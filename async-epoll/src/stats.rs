@@ -1,4 +1,6 @@
 //! What a reactor has done so far, in plain numbers.
+//!
+//! Counting is cheap enough to be always on: each number has one writer, so adding to it takes no locked instruction.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,9 +30,10 @@ pub struct Stats {
     pub sources: usize,
     /// Timers that are armed and will fire.
     pub timers: usize,
-    /// Calls of [`Reactor::wait`](crate::Reactor::wait), by the user or by a `run` method.
+    /// Turns of the loop: calls of [`Reactor::wait`](crate::Reactor::wait), by the user, by a `run` method, or by the
+    /// thread of a [`Background`](crate::Background).
     pub turns: u64,
-    /// Times that the reactor was about to sleep, if nothing happened meanwhile.
+    /// Times that the reactor went to sleep, or would have if nothing had happened meanwhile.
     pub sleeps: u64,
     /// Events of the kernel that reached a source.
     pub events: u64,
@@ -38,11 +41,13 @@ pub struct Stats {
     pub timers_fired: u64,
     /// Wakers woken by the reactor, for events and timers.
     pub wakes: u64,
-    /// Writes to the eventfd: wakes from elsewhere that found the reactor asleep.
+    /// Writes to the eventfd: wakes from elsewhere that found the reactor asleep. An
+    /// [embedded](crate::Builder::embedded) one counts as asleep between two waits.
     pub remote_wakes: u64,
-    /// Polls of tasks.
+    /// Polls of tasks, and of the futures of [`run_until`](crate::Reactor::run_until).
     pub polls: u64,
-    /// Times that tasks were put off to the next turn, since their turn's budget was spent.
+    /// Times that the ready tasks of a pool were put off to the next turn, since the turn's
+    /// [budget](crate::Builder::poll_budget) was spent.
     pub parks: u64,
     /// Panics caught in tasks, in poll or in drop.
     pub task_panics: u64,
@@ -50,7 +55,8 @@ pub struct Stats {
     pub waker_panics: u64,
 }
 
-/// One number that only the reactor's thread changes, and all may read.
+/// One number that only one thread changes, and all may read: the thread of the reactor, or that of the tasks, which may
+/// be another if the reactor is in the [background](crate::Background).
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -69,13 +75,22 @@ impl Counter {
 /// The numbers behind [`Stats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    /// Calls of `Engine::turn`.
     pub(crate) turns: Counter,
+    /// Waits that may have slept.
     pub(crate) sleeps: Counter,
+    /// Events that reached a source.
     pub(crate) events: Counter,
+    /// Timers that have fired.
     pub(crate) timers_fired: Counter,
+    /// Wakers woken for events and timers.
     pub(crate) wakes: Counter,
+    /// Polls of tasks and of main futures.
     pub(crate) polls: Counter,
+    /// Drivers put off to the next turn.
     pub(crate) parks: Counter,
+    /// Panics of tasks.
     pub(crate) task_panics: Counter,
+    /// Panics of wakers.
     pub(crate) waker_panics: Counter,
 }

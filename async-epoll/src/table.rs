@@ -1,6 +1,9 @@
 //! A table that hands out small numbers, and gives memory back.
 //!
-//! [`Slab`] does the first. It never shrinks by itself, though, and a server that once had eight thousand connections
+//! There are two: the [registry](crate::registry) of sources, and the [tasks](crate::task) of a pool. A small number fits
+//! into the token of an event and into a queue, and leads to its entry by one addition.
+//!
+//! [`Slab`] does that. It never shrinks by itself, though, and a server that once had eight thousand connections
 //! should not remember all of them for ever.
 
 use slab::Slab;
@@ -12,6 +15,7 @@ const SPARE_ENTRIES: usize = 256;
 /// Entries by number. A number is reused once its entry has been removed.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
+    /// The entries, and the free places in between.
     entries: Slab<T>,
     /// Removals since memory was last given back.
     removals: usize,

@@ -65,7 +65,9 @@ pub struct Timer {
 /// A time of the reactor's clock, or a span that begins with the first poll.
 #[derive(Clone, Copy)]
 enum When {
+    /// At this time; [`NEVER`] for never.
     At(u64),
+    /// So many nanoseconds after the first poll.
     After(u64),
 }
 
@@ -85,6 +87,7 @@ impl Timer {
         Self::new(When::At(NEVER), handle)
     }
 
+    /// Not armed.
     fn new(when: When, handle: &Handle) -> Self {
         Self { shared: Arc::clone(&handle.shared), when, key: None }
     }

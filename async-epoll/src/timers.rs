@@ -72,10 +72,13 @@ struct Entry {
 /// A doubly linked list through the entries, in order of insertion.
 #[derive(Clone, Copy, Debug)]
 struct List {
+    /// The first entry, or [`NIL`].
     head: u32,
+    /// The last entry, or [`NIL`].
     tail: u32,
 }
 
+/// A list without entries.
 const EMPTY: List = List { head: NIL, tail: NIL };
 
 /// A slot's place in time.

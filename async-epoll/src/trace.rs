@@ -8,6 +8,7 @@
 
 use std::os::fd::RawFd;
 
+/// With the feature.
 #[cfg(feature = "tracing")]
 mod enabled {
     use super::RawFd;
@@ -17,6 +18,7 @@ mod enabled {
     use tracing::level_filters::LevelFilter;
     use tracing::{Span, trace, trace_span};
 
+    /// The target of all events and spans.
     const TARGET: &str = "async_epoll";
 
     /// The names of an event mask's bits, joined by `|`.
@@ -41,18 +43,22 @@ mod enabled {
         }
     }
 
+    /// A reactor is made.
     pub(crate) fn create(epfd: RawFd, eventfd: RawFd) {
         trace!(target: TARGET, "epoll:create epfd:{epfd} eventfd:{eventfd}");
     }
 
+    /// A source has been registered.
     pub(crate) fn add(fd: RawFd) {
         trace!(target: TARGET, "epoll:ctl_add fd:{fd}");
     }
 
+    /// A source is being deregistered.
     pub(crate) fn delete(fd: RawFd) {
         trace!(target: TARGET, "epoll:ctl_del fd:{fd}");
     }
 
+    /// The reactor is about to sleep.
     pub(crate) fn sleep(timeout: Option<Duration>) {
         match timeout {
             None => trace!(target: TARGET, "epoll:wait until an event"),
@@ -86,16 +92,19 @@ mod enabled {
         }
     }
 
+    /// Another thread, or `notify`, has ended the sleep.
     pub(crate) fn notified() {
         trace!(target: TARGET, "epoll:wait notified");
     }
 
+    /// So many timers were due.
     pub(crate) fn timers(fired: usize) {
         if fired != 0 {
             trace!(target: TARGET, "timers:fire {fired}");
         }
     }
 
+    /// So many wakers are about to be woken.
     pub(crate) fn wake(tasks: usize) {
         if tasks != 0 {
             trace!(target: TARGET, "tasks:wake {tasks}");
@@ -107,16 +116,19 @@ mod enabled {
     pub(crate) struct TaskSpan(Span);
 
     impl TaskSpan {
+        /// Of a new task. A span of its own, not of whoever spawned it.
         pub(crate) fn new(spawned_at: &Location<'_>) -> Self {
             Self(trace_span!(target: TARGET, parent: None, "task", spawned_at = %spawned_at))
         }
 
+        /// Runs the task's code in the span.
         pub(crate) fn in_scope<T>(&self, code: impl FnOnce() -> T) -> T {
             self.0.in_scope(code)
         }
     }
 }
 
+/// Without the feature: the same functions, with nothing in them.
 #[cfg(not(feature = "tracing"))]
 mod disabled {
     use super::RawFd;

@@ -112,6 +112,7 @@ impl Waiters {
         self.others.iter().flat_map(|others| &others.waiting).for_each(|(want, waker)| visit(*want, waker));
     }
 
+    /// Adds a waiter for whom there is no slot.
     #[cold]
     fn insert_further(&mut self, want: Want, waker: Waker, now: Instant) -> Option<Displaced> {
         self.others.get_or_insert_default().insert(want, waker, now)
