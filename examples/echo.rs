@@ -33,8 +33,8 @@ pub async fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Says [`LINES`] lines to a server, with a rest before each, and waits for their echoes. Returns the threads on which it
-/// was polled.
+/// Says [`LINES`] lines to a server, with a rest before each, and waits for their echoes. Returns the threads on which
+/// it was polled.
 ///
 /// # Errors
 ///

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The idea: a future that is not `Send` cannot travel to another thread, but a closure that makes it can. So a thread
-//! that blocks, here in a plain `accept`, sends a closure for each connection. The loop's thread calls it, and polls the
-//! future that it makes. In there an `Rc` and a `Cell` will do, though another thread has asked for it.
+//! that blocks, here in a plain `accept`, sends a closure for each connection. The loop's thread calls it, and polls
+//! the future that it makes. In there an `Rc` and a `Cell` will do, though another thread has asked for it.
 
 use async_epoll::{Handle, LocalRuntime, RemoteSpawner};
 use async_net_lite::TcpStream;

@@ -1,8 +1,9 @@
 //! A reactor on a thread of its own, for executors that wait in their own way.
 //!
-//! `ThreadPool`, `async-executor`, `futures::executor::block_on` and plain `LocalPool::run` park their threads; no reactor
-//! could run on them. Their wakers unpark, though, so any thread may wake their tasks. So the [engine](crate::engine) moves
-//! to a thread that does nothing but wait and wake.
+//! `ThreadPool`, `async-executor`, `futures::executor::block_on` and plain `LocalPool::run` park their threads; no
+//! reactor could run on them. Their wakers unpark, though, so any thread may wake their tasks. So the
+//! [engine](crate::engine) moves to a thread that does nothing but wait and wake. The [loop's state](crate::loop_state)
+//! stays behind with the tasks, and from now on calls by itself those that it puts off.
 //!
 //! Registering a source during its wait needs no ceremony, since the kernel allows it. An earlier timer ends the wait.
 
@@ -63,15 +64,36 @@ impl Reactor {
     /// A thread where [`Handle::current`] is to find the reactor has to [enter](Handle::enter) it. For the threads of a
     /// `ThreadPool`: `builder.after_start(move |_| std::mem::forget(handle.enter()))`.
     ///
-    /// Tasks of a [`Spawner`](crate::Spawner) stay in their pool. They are polled by `pool.run()` then, and none is put off:
-    /// one that wakes itself for ever no longer keeps others from I/O, since the waiting is done elsewhere, but it keeps
-    /// `run` from returning. `LocalPool::run` does not return either while a [`RemoteSpawner`](crate::RemoteSpawner) exists.
-    /// The hook of [`on_task_panic`](crate::Builder::on_task_panic) stays with the tasks; panics of wakers on the new
-    /// thread are counted only.
+    /// Tasks of a [`Spawner`](crate::Spawner) stay in their pool. They are polled by `pool.run()` then, and none is put
+    /// off: one that wakes itself for ever no longer keeps others from I/O, since the waiting is done elsewhere, but it
+    /// keeps `run` from returning. `LocalPool::run` does not return either while a
+    /// [`RemoteSpawner`](crate::RemoteSpawner) exists. The hook of [`on_task_panic`](crate::Builder::on_task_panic)
+    /// stays with the tasks; panics of wakers on the new thread are counted only.
     ///
     /// # Errors
     ///
     /// If no thread can be started; the reactor is dropped then. In a forked child of the process that made it.
+    ///
+    /// # Examples
+    ///
+    /// Tasks of a pool that only its own `run` drives.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Handle, Reactor, Timer};
+    /// use futures::executor::LocalPool;
+    /// use futures::task::LocalSpawnExt;
+    /// use std::time::Duration;
+    ///
+    /// let reactor = Reactor::new()?.into_background()?;
+    /// let _current = reactor.handle().enter();
+    /// let mut pool = LocalPool::new();
+    /// let task = async { Timer::after(Duration::from_millis(1), &Handle::current().unwrap()).await.unwrap() };
+    /// pool.spawner().spawn_local(task).unwrap();
+    /// pool.run();
+    /// reactor.shutdown()
+    /// # }
+    /// ```
     pub fn into_background(self) -> io::Result<Background> {
         let Self { engine, state } = self;
         engine.shared.refuse_child()?;

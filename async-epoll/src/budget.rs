@@ -16,7 +16,32 @@
 use std::cell::Cell;
 use std::task::{Context, Poll};
 
-/// Successful operations on sources that one task may do in one poll before it has to let others go first.
+/// Successful operations on sources that one task may do in one poll before it has to let others go first, and before
+/// the reactor looks for events again.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_epoll::{OPERATIONS_PER_POLL, Source};
+/// use futures::{AsyncReadExt, FutureExt};
+/// use std::io::Write;
+/// use std::os::unix::net::UnixStream;
+///
+/// async_epoll::block_on(async {
+///     let (mut peer, stream) = UnixStream::pair()?;
+///     peer.write_all(&[7; 100])?;
+///     let source = Source::new(stream)?;
+///     let mut operations = 0;
+///     // All hundred bytes are there. Read one by one, they take more than one poll.
+///     while (&source).read_exact(&mut [0]).now_or_never().is_some() {
+///         operations += 1;
+///     }
+///     assert_eq!(operations, OPERATIONS_PER_POLL);
+///     Ok(())
+/// })?
+/// # }
+/// ```
 pub const OPERATIONS_PER_POLL: u32 = 32;
 
 /// Refusals in one poll before the budget is filled again: more than any task needs to ask all its sources once.

@@ -1,8 +1,8 @@
 //! A reference to a reactor that may be cloned, sent to other threads, and found through the current thread.
 //!
 //! A socket has to know its reactor. Passing a handle everywhere is honest but tedious, so a thread has a *current*
-//! handle while a `run` method, a task's poll or drop, or an [`Enter`] guard is active. It is a thread-local that is set
-//! and put back, never a global.
+//! handle while a `run` method, a task's poll or drop, or an [`Enter`] guard is active; and always, if it is the thread
+//! of a [`Background`](crate::Background). It is a thread-local that is set and put back, never a global.
 
 use crate::clock::Clock;
 use crate::shared::Shared;
@@ -64,6 +64,21 @@ impl Handle {
     /// # Errors
     ///
     /// `NotConnected`, with a message that says what to do, where there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Handle;
+    ///
+    /// assert_eq!(Handle::current().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+    /// async_epoll::block_on(async {
+    ///     let handle = Handle::current()?;
+    ///     assert_eq!(handle.stats().sources, 0);
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
     pub fn current() -> io::Result<Self> {
         // `try_with`: a destructor of another thread-local may call this after ours has run.
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten().ok_or_else(|| {
@@ -79,9 +94,9 @@ impl Handle {
     ///
     /// Guards nest: each puts back what was current before it. Drop them in reverse order.
     ///
-    /// The guard only says *which* reactor; somebody has to [`run`](crate::Reactor::run) it or [`wait`](crate::Reactor::wait)
-    /// on it. What is awaited on this thread in an executor that does neither, `futures::executor::block_on` for example,
-    /// waits for ever, timeouts included.
+    /// The guard only says *which* reactor; somebody has to [`run`](crate::Reactor::run) it or
+    /// [`wait`](crate::Reactor::wait) on it, here or [in the background](crate::Reactor::into_background). If nobody
+    /// does, what is awaited in `futures::executor::block_on`, for example, waits for ever, timeouts included.
     ///
     /// # Examples
     ///
@@ -122,7 +137,8 @@ impl Handle {
 
     /// Ends the reactor's current [`wait`](crate::Reactor::wait), or keeps its next one from blocking.
     ///
-    /// Many calls before a wait count as one. Costs a system call only if the reactor sleeps.
+    /// Many calls before a wait count as one. Costs a system call only if the reactor sleeps: a write to its
+    /// [`eventfd(2)`](https://man7.org/linux/man-pages/man2/eventfd.2.html).
     pub fn notify(&self) {
         self.shared.notifier.notify();
     }
@@ -130,12 +146,42 @@ impl Handle {
     /// When the reactor's current turn began: the time without a clock read.
     ///
     /// Good for deadlines that start with an event; after long work in a task it lags behind `Instant::now()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Handle, Timer};
+    /// use std::time::Duration;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let handle = Handle::current()?;
+    ///     let begin = handle.now();
+    ///     Timer::after(Duration::from_millis(2), &handle).await?;
+    ///     assert!(handle.now() - begin >= Duration::from_millis(2));
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
     pub fn now(&self) -> Instant {
         let clock: &Clock = &self.shared.clock;
         clock.to_instant(clock.turn()).unwrap_or_else(Instant::now)
     }
 
-    /// What the reactor has done so far, in numbers.
+    /// What the reactor has done so far, in numbers. Takes its locks for a moment, so it is for now and then, not for
+    /// each request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// runtime.spawner().spawn_local(async { panic!("on purpose") }).unwrap();
+    /// runtime.run()?;
+    /// assert_eq!(runtime.handle().stats().task_panics, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stats(&self) -> Stats {
         let counters = &self.shared.counters;
         Stats {

@@ -32,19 +32,23 @@
 //! ```
 //!
 //! [`Reactor::run`] and [`Reactor::run_until`] are this loop with the corners rounded, [`LocalRuntime`] is pool and
-//! reactor in one, and [`block_on`] runs a single future. Everything stays on one thread; no helper thread is started.
+//! reactor in one, and [`block_on`] runs a single future. Everything stays on one thread; no helper thread is started
+//! unless you [ask for one](Reactor::into_background).
 //!
 //! # One byte's journey
 //!
-//! 1. A task reads from a [`Source`]. Nothing is there: `read(2)` says `WouldBlock`, the source notes "not ready",
-//!    leaves the task's waker with its registration (`registry.rs`) and returns `Pending` (`source.rs`).
+//! 1. A task reads from a [`Source`]. Nothing is there: `read(2)` says `WouldBlock`, the source notes "not ready"
+//!    (`readiness.rs`), leaves the task's waker with its registration (`registry.rs`, `waiters.rs`) and returns
+//!    `Pending` (`source.rs`).
 //! 2. No task can go on, so the pool's `run_until_stalled` returns, and [`Reactor::wait`] sleeps in `epoll_wait(2)`
-//!    (`reactor.rs`, `sys.rs`).
+//!    (`engine.rs`, `notifier.rs`, `sys.rs`).
 //! 3. A byte arrives. The kernel puts the descriptor on the ready list of our epoll instance; `epoll_wait` returns the
 //!    token of the registration.
-//! 4. The reactor looks the token up, notes "ready" and takes the waker (`registry.rs`, `readiness.rs`), releases its
-//!    locks, and wakes. The waker marks the task as ready and tells the pool (`task.rs`).
-//! 5. The pool polls the task. `read(2)` gives the byte.
+//! 4. The reactor looks the token up (`registry.rs`, `table.rs`), notes "ready" and takes the waker, releases its
+//!    locks, and wakes (`engine.rs`). The waker marks the task (`mark.rs`) and puts it into the queue; the first to do
+//!    so tells the pool that there is something to poll (`queue.rs`).
+//! 5. The pool polls the one future that it has of us, and that polls the tasks in the queue (`task.rs`). `read(2)`
+//!    gives the byte.
 //!
 //! # Three questions people ask
 //!
@@ -53,15 +57,32 @@
 //!
 //! **Why does a wake from another thread need an eventfd?** A thread in `epoll_wait` looks at nothing but descriptors.
 //! `Thread::unpark`, which the pool's own waker calls, does not end it. That is why tasks are spawned through
-//! [`Reactor::spawner`]: its wakers do.
+//! [`Reactor::spawner`]: their wakers do.
 //!
 //! **Why read before waiting?** Because the data is often there already, and then no wait is needed; and because an
 //! edge reports a change, so one has to have seen `WouldBlock` before a change can be waited for.
 //!
+//! # Other threads, other executors, other loops
+//!
+//! - **A reactor per thread**, each with a pool of its own, is how a server uses several processors. They share
+//!   nothing.
+//! - **A reactor on a thread of its own** serves executors that wait in their own way, on any number of threads:
+//!   `ThreadPool`, `async-executor`, a plain `block_on`. See [`Reactor::into_background`].
+//! - **Tasks from another thread**: [`Spawner::remote`] sends a closure to the loop's thread, which makes the task
+//!   there.
+//! - **Inside another event loop**, the reactor is one more descriptor to watch. See [`Builder::embedded`].
+//!
+//! # Features
+//!
+//! Both are off by default, and only add.
+//!
+//! - `tracing`: reports what the reactor does as events of the crate `tracing`, and each task's polls as a span.
+//! - `inspect`: `Handle::tasks` tells what each task waits for, and how long its polls take.
+//!
 //! # Trade-offs
 //!
-//! Linux only. One thread unless you start more, each with its own reactor. If you want a work-stealing runtime, files,
-//! processes and signals in one package, take tokio or smol.
+//! Linux only. No work stealing of our own. If you want a work-stealing runtime, files, processes and signals in one
+//! package, take tokio or smol.
 //!
 //! # Where to read next
 //!

@@ -16,6 +16,9 @@
 //!                          └──────┘
 //! ```
 //!
+//! The future of `run_until` is no task and in no queue, but has a mark all the same: it is polled when it is
+//! scheduled.
+//!
 //! The race to think of: a wake on another thread while the task is being polled. The mark is cleared *before* the
 //! poll, so such a wake schedules the task again; at worst it is polled once for nothing.
 

@@ -45,13 +45,16 @@ const POLL_BUDGET: u32 = 256;
 /// Tasks must be spawned through [`spawner`](Self::spawner), not through the pool's own: the pool's wakers cannot end
 /// an `epoll_wait`. See [`Spawner`].
 ///
-/// A reactor stays on its thread (`!Send`): it holds the tasks that are put off to the next turn. Its [`Handle`] goes
-/// anywhere.
+/// A reactor stays on its thread (`!Send`): it knows the tasks there, and has some of them put off to the next turn.
+/// Its [`Handle`] goes anywhere, and its waiting half may move to [a thread of its own](Self::into_background). Inside
+/// somebody else's event loop it is [one more descriptor](Builder::embedded).
 ///
 /// # How it works
 ///
-/// One epoll instance, in which each source is registered once, edge-triggered, for as long as it lives; one eventfd,
-/// through which other threads end a sleep; one wheel of timers, whose next deadline is the timeout of the wait.
+/// One [epoll](https://man7.org/linux/man-pages/man7/epoll.7.html) instance, in which each source is registered once,
+/// edge-triggered, for as long as it lives; one [eventfd](https://man7.org/linux/man-pages/man2/eventfd.2.html),
+/// through which other threads end a sleep; one wheel of timers, whose next deadline is the timeout of the wait, or the
+/// time of a timerfd if the reactor is embedded or its timers are to be [precise](Builder::precise_timers).
 ///
 /// Dropping the reactor wakes everything that waits on it; those operations and all later ones fail with
 /// `NotConnected`.
@@ -92,6 +95,7 @@ pub struct Reactor {
 /// let reactor = async_epoll::Reactor::builder()
 ///     .events_capacity(64)
 ///     .poll_budget(16)
+///     .precise_timers()
 ///     .on_task_panic(|panic| eprintln!("a task panicked: {:?}", panic.downcast_ref::<&str>()))
 ///     .build()?;
 /// # drop(reactor);
@@ -140,17 +144,18 @@ impl Builder {
         self
     }
 
-    /// Has the reactor's descriptor ([`AsFd`]) become readable whenever [`wait(Some(Duration::ZERO))`](Reactor::wait) would
-    /// do something, so that another event loop can watch it: an event of a source, a wake from anywhere, a timer that is
-    /// due.
+    /// Has the reactor's descriptor ([`AsFd`]) become readable whenever there is something to do, so that another event
+    /// loop can watch it: an event of a source, a timer that is due, a task that was woken or spawned, a notification.
     ///
-    /// The host's part, whenever the descriptor is readable: `wait` with no time to wait, then `pool.run_until_stalled()`.
-    /// And once in the beginning, and after spawning a task while neither runs. No helper thread is started.
+    /// The host's part, whenever the descriptor is readable: [`wait(Some(Duration::ZERO))`](Reactor::wait), then
+    /// `pool.run_until_stalled()`. After that it is no longer readable, until there is something new. An edge-triggered
+    /// host takes its note that the descriptor is readable back *before* the two calls. No helper thread is started.
     ///
     /// # How it works
     ///
-    /// An epoll instance is a descriptor that epoll itself can watch. Between two waits the reactor counts as asleep, so a
-    /// wake writes to the eventfd, and a timerfd is set to the first timer.
+    /// An epoll instance is a descriptor that epoll itself can watch: see
+    /// [`epoll(7)`](https://man7.org/linux/man-pages/man7/epoll.7.html). Between two waits the reactor counts as
+    /// asleep, so a wake writes to the eventfd, and a timerfd is set to the first timer.
     ///
     /// # Examples
     ///
@@ -172,7 +177,6 @@ impl Builder {
     /// let mut host = Reactor::new()?;
     /// let descriptor = guest.as_fd().try_clone_to_owned()?;
     /// let _watched = Source::with_interest(descriptor, Interest::READABLE, &host.handle())?;
-    /// pool.run_until_stalled();
     /// while spawner.live_tasks() > 0 {
     ///     host.wait(None)?;
     ///     guest.wait(Some(Duration::ZERO))?;
@@ -189,8 +193,10 @@ impl Builder {
     /// Has timers fire as exactly as the kernel can, through a timerfd.
     ///
     /// Usually the first timer is the timeout of the wait, which the kernel may prolong by the *timer slack*: 50 µs, or a
-    /// thousandth of a longer sleep. A timerfd has no slack, and costs a system call whenever the reactor goes to sleep with
-    /// another first timer than before.
+    /// thousandth of a longer sleep (see `PR_SET_TIMERSLACK` in
+    /// [`prctl(2)`](https://man7.org/linux/man-pages/man2/prctl.2.html)). A
+    /// [timerfd](https://man7.org/linux/man-pages/man2/timerfd_create.2.html) has no slack, and costs a system call
+    /// whenever the reactor goes to sleep with another first timer than before.
     pub fn precise_timers(mut self) -> Self {
         self.precise_timers = true;
         self
@@ -200,7 +206,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Those of `epoll_create1(2)`, `eventfd(2)` and `timerfd_create(2)`: no descriptors left, or no memory.
+    /// Those of [`epoll_create1(2)`](https://man7.org/linux/man-pages/man2/epoll_create.2.html), `eventfd(2)` and
+    /// `timerfd_create(2)`: no descriptors left, or no memory. And `ENOSPC` beyond
+    /// `/proc/sys/fs/epoll/max_user_watches`, since the eventfd is registered.
     pub fn build(self) -> io::Result<Reactor> {
         let shared = Arc::new(Shared::new(self.embedded || self.precise_timers)?);
         if self.embedded {
@@ -253,6 +261,9 @@ impl Reactor {
     /// Drive each reactor with the pool whose spawner it gave: the pool passed to [`run`](Self::run) must be the same, and
     /// it must be this reactor's `run`. In a hand-written loop with the wrong pool, [`wait`](Self::wait) returns at once,
     /// again and again, since tasks are ready and nobody polls them.
+    ///
+    /// Each call begins a group of tasks of its own in the pool, with a queue of its own; the groups take turns. One
+    /// spawner and its clones are the usual case.
     pub fn spawner(&self, pool: &LocalPool) -> Spawner {
         Spawner::new(pool, &self.state)
     }
@@ -262,14 +273,39 @@ impl Reactor {
     /// No timer is due before it, and a [`wait`](Self::wait) then finds out when the next one is. It is the exact deadline
     /// of the first timer unless more than 32 timers lie close together: then it may be up to a millisecond later, or,
     /// while they are still far off, earlier.
+    ///
+    /// # Examples
+    ///
+    /// A loop that waits by `thread::sleep`, for timers only.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Timer};
+    /// use futures::executor::LocalPool;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (mut reactor, mut pool) = (Reactor::new()?, LocalPool::new());
+    /// let (spawner, timer) = (reactor.spawner(&pool), Timer::after(Duration::from_millis(2), &reactor.handle()));
+    /// spawner.spawn_local(async { timer.await.unwrap() }).unwrap();
+    /// loop {
+    ///     pool.run_until_stalled();
+    ///     let Some(deadline) = reactor.next_deadline() else { break };
+    ///     std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+    ///     reactor.wait(Some(Duration::ZERO))?;
+    /// }
+    /// assert_eq!(spawner.live_tasks(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
         let shared = &self.engine.shared;
         let next = shared.timers().next();
         shared.clock.to_instant(next)
     }
 
-    /// One turn: sleeps until an event, a due timer, a wake, a [`notify`](Handle::notify), an earlier timer that another
-    /// thread sets, or the end of `timeout` (`None`: no end), and wakes the tasks concerned. Returns the number of events of descriptors.
+    /// One turn: sleeps until an event, a due timer, a wake, a [`notify`](Handle::notify), an earlier timer that
+    /// another thread sets, or the end of `timeout` (`None`: no end), and wakes the tasks concerned. Returns the number
+    /// of events of descriptors.
     ///
     /// It does not sleep while a task spawned through [`Spawner`] is ready to be polled, so the hand-written loop
     /// cannot miss one. It ends early for those reasons only: a signal does not end it, nor does an event of a source
@@ -277,9 +313,31 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// - Those of `epoll_wait(2)` other than `EINTR`; the reactor may be used on.
+    /// - Those of [`epoll_wait(2)`](https://man7.org/linux/man-pages/man2/epoll_wait.2.html) other than `EINTR`; the
+    ///   reactor may be used on.
     /// - An error if it is called inside a task (nothing else could run on this thread while it slept), or in a forked
     ///   child of the process that made the reactor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Source};
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let (mut peer, stream) = UnixStream::pair()?;
+    /// let source = Source::with_handle(stream, &reactor.handle())?;
+    /// peer.write_all(b"x")?;
+    /// assert_eq!(reactor.wait(None)?, 1);
+    /// assert!(source.readiness().is_readable());
+    /// // An event is told once.
+    /// assert_eq!(reactor.wait(Some(Duration::from_millis(1)))?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let _enter = refuse_nesting("Reactor::wait")?;
         self.turn(timeout, None)

@@ -40,8 +40,10 @@ impl fmt::Debug for Arrival {
 /// # How it works
 ///
 /// The closure is put into the pool's queue, which ends the reactor's sleep. The task counts as live from the call of
-/// [`spawn_with`](Self::spawn_with), so [`Reactor::run`](crate::Reactor::run) waits for it. A `RemoteSpawner` alone does not
-/// keep `run` from returning: a task that is spawned after that is run by the next `run`.
+/// [`spawn_with`](Self::spawn_with), so [`Reactor::run`](crate::Reactor::run) waits for it. A `RemoteSpawner` alone
+/// does not keep `run` from returning: a task that is spawned after that is run by the next `run`. As long as there is
+/// one, `run` makes no [deadlock report](crate::Reactor::run), since a task that could wake the others may still
+/// come.
 ///
 /// # Examples
 ///
@@ -77,8 +79,9 @@ impl RemoteSpawner {
 
     /// Has `make` called on the reactor's thread, and its future run there as a task.
     ///
-    /// `Ok` means that the task counts as live. A panic of `make` is reported like one of the task. If the pool is dropped
-    /// before, so is `make`, on the pool's thread.
+    /// `Ok` means that the task counts as live. A panic of `make` is reported like one of the task. If the pool is
+    /// dropped before, so is `make`, on the pool's thread. In `make` and in the task,
+    /// [`Handle::current`](crate::Handle::current) is the reactor's.
     ///
     /// # Errors
     ///

@@ -13,9 +13,9 @@
 //!                        other threads ── Notifier (eventfd) ──► epoll_wait
 //! ```
 //!
-//! Three things are added to the two calls of the hand-written loop: `run` knows when it is done, `run_until` polls a
-//! future of the caller's beside the tasks, and both notice that tasks of the reactor are in another
-//! pool than the one they were given.
+//! Four things are added to the two calls of the hand-written loop: `run` knows when it is done, `run_until` polls a
+//! future of the caller's beside the tasks, and both notice when they would wait for ever: since tasks of the reactor
+//! are in another pool than the one they were given, or since nothing is left that could wake anybody.
 
 use crate::budget;
 use crate::handle::Handle;
@@ -51,8 +51,12 @@ impl Reactor {
     /// # Errors
     ///
     /// - Those of [`wait`](Self::wait). All tasks are still in the pool, and `run` may be called again.
-    /// - `InvalidInput`, after a second or so, if tasks are ready, but not in this `pool`: the reactor has spawners of another
-    ///   one.
+    /// - `InvalidInput`, after a second or so, if tasks are ready, but not in this `pool`: the reactor has spawners of
+    ///   another one.
+    /// - [`Deadlock`](io::ErrorKind::Deadlock) if it is certain that nothing will ever happen: there is no source and
+    ///   no timer, and nobody has a waker of any task. The message names the places where the tasks were spawned; they
+    ///   are still there. Not every deadlock is found: two tasks that wait for each other through a channel have wakers
+    ///   in there.
     ///
     /// # Panics
     ///
@@ -73,6 +77,21 @@ impl Reactor {
     ///     child.spawn_local(async { println!("the last one") }).unwrap();
     /// }).unwrap();
     /// reactor.run(&mut pool)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A task that nobody can wake is an error, not a sleep without end:
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # use async_epoll::Reactor;
+    /// # use futures::executor::LocalPool;
+    /// let (mut reactor, mut pool) = (Reactor::new()?, LocalPool::new());
+    /// reactor.spawner(&pool).spawn_local(std::future::pending()).unwrap();
+    /// let error = reactor.run(&mut pool).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::Deadlock);
+    /// assert!(error.to_string().contains(file!()), "it names the place: {error}");
     /// # Ok(())
     /// # }
     /// ```
@@ -100,7 +119,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run); `future` is dropped then.
+    /// As [`run`](Self::run), where a deadlock has to include `future`; that is dropped then.
     ///
     /// # Panics
     ///

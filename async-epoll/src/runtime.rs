@@ -73,6 +73,18 @@ impl LocalRuntime {
 
 impl From<Reactor> for LocalRuntime {
     /// A pool of its own for a reactor that was set up by [`Reactor::builder`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{LocalRuntime, Reactor};
+    ///
+    /// let mut runtime = LocalRuntime::from(Reactor::builder().poll_budget(16).build()?);
+    /// assert_eq!(runtime.run_until(async { 1 + 1 })?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn from(reactor: Reactor) -> Self {
         Self { pool: LocalPool::new(), reactor }
     }

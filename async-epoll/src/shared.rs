@@ -1,8 +1,9 @@
 //! What a reactor, its handles, its sources and its timers have in common.
 //!
-//! Everything here may be used from any thread. There are two locks, one around the table of sources and one around
-//! the timers (and one in each source, around the list of those who wait for it); all are held for a few instructions
-//! and never while foreign code runs. An operation that need not wait takes none.
+//! Everything here may be used from any thread. There are two locks that matter, one around the table of sources and
+//! one around the timers; besides, each source has one around the list of those who wait for it, and each pool one
+//! around its queue. All are held for a few instructions and never while foreign code runs. An operation that need not
+//! wait takes none.
 
 use crate::alarm::Alarm;
 use crate::clock::{Clock, NEVER};

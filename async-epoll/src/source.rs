@@ -32,6 +32,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 /// A descriptor whose readiness can be awaited: socket, pipe, eventfd, timerfd, signalfd, inotify, pidfd, terminal, …
+/// Whatever [`epoll(7)`](https://man7.org/linux/man-pages/man7/epoll.7.html) takes.
 ///
 /// It gives `&T`, never `&mut T`, since replacing the descriptor under a registration would confuse both. Where `&T`
 /// implements [`Read`](io::Read) or [`Write`](io::Write), the source implements
@@ -39,8 +40,8 @@ use std::task::{Context, Poll, ready};
 /// `&Source<T>`; for others wrap the descriptor in a [`File`](std::fs::File), or use
 /// [`read_with`](Self::read_with) and [`write_with`](Self::write_with).
 ///
-/// Several tasks may wait on one direction: all are woken, none is lost. And one descriptor may have a source in each of
-/// several reactors, by references or duplicates: each of them gets every edge. In one reactor it may have only one.
+/// Several tasks may wait on one direction: all are woken, none is lost. And one descriptor may have a source in each
+/// of several reactors, by references or duplicates: each of them gets every edge. In one reactor it may have only one.
 ///
 /// # How it works
 ///
@@ -102,6 +103,24 @@ impl Drop for Link {
 /// A descriptor could not be registered. Gives it back, with the reason.
 ///
 /// Converts to [`io::Error`], so `?` works where the descriptor need not be saved.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_epoll::{Reactor, Source};
+/// use std::fs::File;
+/// use std::io::{ErrorKind, Read};
+///
+/// let reactor = Reactor::new()?;
+/// let refused = Source::with_handle(File::open("Cargo.toml")?, &reactor.handle()).unwrap_err();
+/// assert_eq!(refused.error.kind(), ErrorKind::PermissionDenied, "a regular file is always ready");
+/// let (mut file, mut text) = (refused.source, String::new());
+/// file.read_to_string(&mut text)?;
+/// assert!(text.contains("async-epoll"));
+/// # Ok(())
+/// # }
+/// ```
 pub struct SourceError<T> {
     /// Why.
     pub error: io::Error,
@@ -127,6 +146,21 @@ impl<T: AsFd> Source<T> {
     /// # Errors
     ///
     /// As [`with_interest`](Self::with_interest).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Source};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, _peer) = UnixStream::pair()?;
+    /// let _source = Source::with_handle(stream, &reactor.handle())?;
+    /// assert_eq!(reactor.handle().stats().sources, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_handle(io: T, handle: &Handle) -> Result<Self, SourceError<T>> {
         Self::with_interest(io, Interest::ALL, handle)
     }
@@ -150,6 +184,22 @@ impl<T: AsFd> Source<T> {
     ///   `/proc/sys/fs/epoll/max_user_watches` allows.
     /// - Others of [`fcntl(2)`](https://man7.org/linux/man-pages/man2/fcntl.2.html) and
     ///   [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html), such as `ENOMEM`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Interest, Reactor, Source};
+    /// use std::os::unix::net::UnixListener;
+    /// # let path = std::env::temp_dir().join(format!("async-epoll-doc-{}", std::process::id()));
+    ///
+    /// let reactor = Reactor::new()?;
+    /// // A listener is never writable.
+    /// let listener = UnixListener::bind(&path)?;
+    /// let _source = Source::with_interest(listener, Interest::READABLE, &reactor.handle())?;
+    /// # std::fs::remove_file(path)
+    /// # }
+    /// ```
     pub fn with_interest(io: T, interest: Interest, handle: &Handle) -> Result<Self, SourceError<T>> {
         let prepared = sys::set_nonblocking(io.as_fd());
         let source = Self::unregistered(io, interest, false, handle);
@@ -207,6 +257,24 @@ impl<T: AsFd> Source<T> {
 
     /// Notes that another descriptor refers to the same open file now, so that closing this one does not deregister it:
     /// dropping the source will say so to the kernel. Only [lazy](Self::lazy) sources need to be told.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Source};
+    /// use std::os::fd::AsFd;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, _peer) = UnixStream::pair()?;
+    /// stream.set_nonblocking(true)?;
+    /// let source = Source::lazy(stream, &reactor.handle());
+    /// let _for_a_child = source.as_fd().try_clone_to_owned()?;
+    /// source.note_duplicate();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn note_duplicate(&self) {
         self.link.registration.close_deregisters.store(false, Ordering::Relaxed);
     }
@@ -216,6 +284,25 @@ impl<T: AsFd> Source<T> {
     /// # Errors
     ///
     /// None at present; deregistering a descriptor that was closed behind our back is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Source};
+    /// use std::io::{Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (mut peer, stream) = UnixStream::pair()?;
+    /// let source = Source::with_handle(stream, &reactor.handle())?;
+    /// let mut stream = source.into_inner()?;
+    /// stream.set_nonblocking(false)?;
+    /// peer.write_all(b"x")?;
+    /// stream.read_exact(&mut [0])?; // Blocks until it is there.
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_inner(self) -> io::Result<T> {
         // It will not be closed, so the kernel has to be told.
         self.link.release(false);
@@ -227,7 +314,25 @@ impl<T: AsFd> Source<T> {
         Handle { shared: Arc::clone(&self.link.shared) }
     }
 
-    /// What is known now, without asking the kernel.
+    /// What is known now, without asking the kernel. Until its first event, nothing is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Source};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let (stream, peer) = UnixStream::pair()?;
+    /// let source = Source::with_handle(stream, &reactor.handle())?;
+    /// assert!(!source.readiness().is_writable());
+    /// drop(peer);
+    /// reactor.wait(None)?;
+    /// assert!(source.readiness().is_writable() && source.readiness().is_write_closed());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn readiness(&self) -> Readiness {
         Readiness::of(self.link.registration.read.snapshot(), self.link.registration.write.snapshot())
     }
@@ -243,6 +348,27 @@ impl<T: AsFd> Source<T> {
     /// # Cancel safety
     ///
     /// Cancel safe. The readiness stays until an operation meets `WouldBlock`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Interest, Source};
+    /// use std::io::{Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (mut peer, stream) = UnixStream::pair()?;
+    ///     let source = Source::new(stream)?;
+    ///     peer.write_all(b"x")?;
+    ///     source.readable().await?;
+    ///     // Through the source, so that it learns of a `WouldBlock`.
+    ///     let length = source.try_io(Interest::READABLE, |mut stream| stream.read(&mut [0; 8]))?;
+    ///     assert_eq!(length, 1);
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
     pub async fn readable(&self) -> io::Result<Readiness> {
         poll_fn(|cx| self.poll_readable(cx)).await
     }
@@ -256,6 +382,22 @@ impl<T: AsFd> Source<T> {
     /// # Cancel safety
     ///
     /// Cancel safe. The readiness stays until an operation meets `WouldBlock`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Source;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (stream, _peer) = UnixStream::pair()?;
+    ///     let source = Source::new(stream)?;
+    ///     assert!(source.writable().await?.is_writable(), "there is room");
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
     pub async fn writable(&self) -> io::Result<Readiness> {
         poll_fn(|cx| self.poll_writable(cx)).await
     }
@@ -272,7 +414,25 @@ impl<T: AsFd> Source<T> {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe.
+    /// Cancel safe. The condition stays until a `try_io` meets `WouldBlock`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Source;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (stream, peer) = UnixStream::pair()?;
+    ///     let source = Source::new(stream)?;
+    ///     drop(peer);
+    ///     let readiness = source.priority().await?;
+    ///     assert!(!readiness.is_priority() && readiness.is_read_closed(), "it will never come");
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
     pub async fn priority(&self) -> io::Result<Readiness> {
         poll_fn(|cx| self.poll_told(Want::Priority, cx)).await
     }
@@ -282,6 +442,34 @@ impl<T: AsFd> Source<T> {
     /// # Errors
     ///
     /// As [`readable`](Self::readable).
+    ///
+    /// # Examples
+    ///
+    /// Whichever of two sources is readable first.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Source;
+    /// use std::future::poll_fn;
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (_quiet, one) = UnixStream::pair()?;
+    ///     let (mut talker, other) = UnixStream::pair()?;
+    ///     let (one, other) = (Source::new(one)?, Source::new(other)?);
+    ///     talker.write_all(b"x")?;
+    ///     let first = poll_fn(|cx| {
+    ///         if one.poll_readable(cx).is_ready() {
+    ///             return std::task::Poll::Ready("one");
+    ///         }
+    ///         other.poll_readable(cx).map(|_| "other")
+    ///     });
+    ///     assert_eq!(first.await, "other");
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
         self.poll_told(Want::Read, cx)
     }
@@ -339,6 +527,24 @@ impl<T: AsFd> Source<T> {
     /// # Cancel safety
     ///
     /// Cancel safe if `op` is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Source;
+    /// use std::net::UdpSocket;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (left, right) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    ///     let address = right.local_addr()?;
+    ///     let left = Source::new(left)?;
+    ///     left.write_with(|socket| socket.send_to(b"hello", address)).await?;
+    ///     assert_eq!(right.recv(&mut [0; 16])?, 5);
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
     pub async fn write_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         poll_fn(|cx| self.poll_write_with(cx, &mut op)).await
     }
@@ -348,6 +554,26 @@ impl<T: AsFd> Source<T> {
     /// # Errors
     ///
     /// As [`read_with`](Self::read_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Source;
+    /// use std::future::poll_fn;
+    /// use std::os::unix::net::UnixDatagram;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (left, right) = UnixDatagram::pair()?;
+    ///     let right = Source::new(right)?;
+    ///     left.send(b"hello")?;
+    ///     let mut buffer = [0; 16];
+    ///     let length = poll_fn(|cx| right.poll_read_with(cx, |socket| socket.recv(&mut buffer))).await?;
+    ///     assert_eq!(&buffer[..length], b"hello");
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
     pub fn poll_read_with<R>(&self, cx: &mut Context<'_>, op: impl FnMut(&T) -> io::Result<R>) -> Poll<io::Result<R>> {
         self.poll_op(Want::Read, cx, op, |_, _| false)
     }
@@ -369,6 +595,24 @@ impl<T: AsFd> Source<T> {
     /// # Errors
     ///
     /// As [`read_with`](Self::read_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Source;
+    /// use std::future::poll_fn;
+    /// use std::net::{TcpListener, TcpStream};
+    ///
+    /// async_epoll::block_on(async {
+    ///     let listener = Source::new(TcpListener::bind("127.0.0.1:0")?)?;
+    ///     let client = TcpStream::connect(listener.get_ref().local_addr()?)?;
+    ///     let (_, peer) = poll_fn(|cx| listener.poll_read_weighted(cx, 2, TcpListener::accept)).await?;
+    ///     assert_eq!(peer, client.local_addr()?);
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
     pub fn poll_read_weighted<R>(
         &self,
         cx: &mut Context<'_>,
@@ -390,6 +634,31 @@ impl<T: AsFd> Source<T> {
     /// # Errors
     ///
     /// As [`read_with`](Self::read_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Source;
+    /// use std::future::poll_fn;
+    /// use std::io::{Read, Write};
+    /// use std::net::{TcpListener, TcpStream};
+    ///
+    /// async_epoll::block_on(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///     let mut client = TcpStream::connect(listener.local_addr()?)?;
+    ///     let source = Source::new(listener.accept()?.0)?;
+    ///     client.write_all(b"hello")?;
+    ///     let mut buffer = [0; 16];
+    ///     let mut read = |mut stream: &TcpStream| stream.read(&mut buffer);
+    ///     let length = poll_fn(|cx| source.poll_read_tcp(cx, 16, &mut read)).await?;
+    ///     assert_eq!(&buffer[..length], b"hello");
+    ///     // Five of sixteen: there was no more, so the source is not readable until there is.
+    ///     assert!(!source.readiness().is_readable());
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
     pub fn poll_read_tcp(
         &self,
         cx: &mut Context<'_>,
@@ -421,7 +690,28 @@ impl<T: AsFd> Source<T> {
     ///
     /// # Errors
     ///
-    /// Those of `op` other than `Interrupted`, which is retried.
+    /// Those of `op` other than `Interrupted`, which is retried. `WouldBlock` if the source is known not to be ready,
+    /// and `NotConnected` if the reactor has been dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Interest, Reactor, Source};
+    /// use std::io::{ErrorKind, Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (mut peer, stream) = UnixStream::pair()?;
+    /// let source = Source::with_handle(stream, &reactor.handle())?;
+    /// let read = |mut stream: &UnixStream| stream.read(&mut [0; 8]);
+    /// peer.write_all(b"x")?;
+    /// // Nothing is known yet, so it is tried.
+    /// assert_eq!(source.try_io(Interest::READABLE, read)?, 1);
+    /// assert_eq!(source.try_io(Interest::READABLE, read).unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn try_io<R>(&self, interest: Interest, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         let Registration { read, write, .. } = &*self.link.registration;
         let (reading, writing) = (read.snapshot(), write.snapshot());

@@ -1,4 +1,8 @@
 //! How a future becomes a task.
+//!
+//! A spawner is the pool's and the reactor's common acquaintance: it puts tasks into a [set](crate::task), for which it
+//! puts a driver into the pool, and which the loop's [state](crate::loop_state) knows. It is the door through which
+//! users come in; what happens behind it is told there.
 
 use crate::loop_state::LoopState;
 use crate::remote::RemoteSpawner;
@@ -19,17 +23,17 @@ use std::sync::Arc;
 ///
 /// # How it works
 ///
-/// The tasks of a pool are polled by one future of ours in that pool. Their wakers end the reactor's sleep, so a wake from
-/// another thread (a channel, a `futures_timer::Delay`) arrives at once; tasks are counted, so `run` knows when to return;
-/// it is bounded how often a task that wakes itself is polled before the reactor looks for events; and panics are caught,
-/// so that one bad connection does not end a server.
+/// The tasks are polled by one future of ours in the pool, from a queue of our own and with wakers of our own. Those
+/// end the reactor's sleep, so a wake from another thread (a channel, a `futures_timer::Delay`) arrives at once. Tasks
+/// are counted, so `run` knows when to return. It is bounded how often a task that wakes itself is polled before the
+/// reactor looks for events. And panics are caught, so that one bad connection does not end a server.
 ///
 /// Tasks spawned with the pool's own spawner have none of that: they are polled, but `run` does not wait for them, a wake
 /// from another thread waits for the next event, and an endless self-waker starves everything.
 ///
-/// Plain [`LocalPool::run`] would wait for ever: it asks neither the kernel nor the clock, and a task that was put off to
-/// the next turn is called again by the reactor alone. Use [`Reactor::run`](crate::Reactor::run), or move the reactor to a
-/// thread of its own with [`Reactor::into_background`](crate::Reactor::into_background).
+/// Plain [`LocalPool::run`] would wait for ever: it asks neither the kernel nor the clock, and tasks that were put off
+/// to the next turn are polled only after the reactor has had its turn. Use [`Reactor::run`](crate::Reactor::run), or
+/// move the reactor to a thread of its own with [`Reactor::into_background`](crate::Reactor::into_background).
 ///
 /// # Panics in tasks
 ///
@@ -63,7 +67,10 @@ impl Spawner {
         Self { tasks: LoopState::new_tasks(state, pool.spawner()) }
     }
 
-    /// Spawns a task, in two small allocations: the future, and what its wakers refer to.
+    /// Spawns a task, in two allocations: the future, and what its wakers refer to.
+    ///
+    /// The method of the same name of `LocalSpawnExt` does so, too. But it hides the place of the call, so that a
+    /// [deadlock report](crate::Reactor::run) names one inside futures-rs.
     ///
     /// It is polled for the first time when the pool runs next, before the reactor sleeps.
     ///
@@ -86,14 +93,40 @@ impl Spawner {
         self.tasks.spawn(LocalFutureObj::new(Box::new(future)), Location::caller())
     }
 
-    /// A spawner for other threads.
+    /// A spawner for other threads. As many as you like; they all lead to this pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// let remote = runtime.spawner().remote();
+    /// std::thread::spawn(move || remote.spawn_with(|| async { println!("asked for elsewhere") })).join().unwrap()?;
+    /// runtime.run()
+    /// # }
+    /// ```
     pub fn remote(&self) -> RemoteSpawner {
         let remote = RemoteSpawner::new(Arc::clone(&self.tasks.pool));
         self.tasks.state.expect_arrivals(&self.tasks);
         remote
     }
 
-    /// Tasks of this reactor that were spawned and have neither finished nor been dropped.
+    /// Tasks of this reactor that were spawned and have neither finished nor been dropped, those of its other spawners
+    /// and pools included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// let spawner = runtime.spawner();
+    /// spawner.spawn_local(async {}).unwrap();
+    /// assert_eq!(spawner.live_tasks(), 1);
+    /// runtime.run()?;
+    /// assert_eq!(spawner.live_tasks(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn live_tasks(&self) -> usize {
         self.tasks.state.live_tasks()
     }

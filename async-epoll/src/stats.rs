@@ -55,8 +55,8 @@ pub struct Stats {
     pub waker_panics: u64,
 }
 
-/// One number that only one thread changes, and all may read: the thread of the reactor, or that of the tasks, which may
-/// be another if the reactor is in the [background](crate::Background).
+/// One number that only one thread changes, and all may read: the thread of the reactor, or that of the tasks, which
+/// may be another if the reactor is in the [background](crate::Background).
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 

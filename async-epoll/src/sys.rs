@@ -4,8 +4,8 @@
 //! look at `errno`" into an [`io::Result`]. Nothing here knows what a reactor is.
 //!
 //! Four families: epoll itself ([`Epoll`]), the eventfd that ends a sleep ([`eventfd`]), the timerfd of exact timers
-//! ([`timerfd`]), and [`ForkGuard`], which tells a forked child apart from its parent without a system call. Writing to the eventfd is not here: a
-//! [`std::fs::File`] does that safely.
+//! ([`timerfd`]), and [`ForkGuard`], which tells a forked child apart from its parent without a system call. Writing to
+//! the eventfd is not here: a [`std::fs::File`] does that safely.
 #![allow(unsafe_code)]
 
 use std::fmt;

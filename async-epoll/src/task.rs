@@ -4,10 +4,11 @@
 //! `epoll_wait`. The seam is one future of ours in the pool, the driver, which polls all tasks that were spawned through
 //! our [`Spawner`](crate::Spawner), each with a waker of our own. So we hear of everything:
 //!
-//! - **A wake** puts the task into the [queue](crate::queue). The first one calls the driver and ends the reactor's sleep, so
-//!   the reactor [never sleeps while a task is ready](crate::notifier).
+//! - **A wake** puts the task into the [queue](crate::queue). The first one calls the driver and ends the reactor's
+//!   sleep, so the reactor [never sleeps while a task is ready](crate::notifier).
 //! - **A task that keeps waking itself** would keep the pool busy for ever. The driver counts polls; beyond the
-//!   [budget](LoopState::admit) it stops, leaves the rest in the queue, and goes on after the reactor has looked for events.
+//!   [budget](LoopState::admit) it stops, leaves the rest in the queue, and goes on after the reactor has looked for
+//!   events. So it does after a task that has done all the [operations](crate::budget) that it may in one poll.
 //! - **A panic** ends the task that panicked, and is reported.
 //! - **The end** of a task is noticed, so `run` knows when the last one is done.
 //!
@@ -18,8 +19,9 @@
 //!                                           └────┘ (wakes change nothing)
 //! ```
 //!
-//! Why not one future in the pool for each task? A pool of futures-rs pays for every poll with its own queue and its own
-//! waker, some 200 instructions and 100 bytes a task, which a wrapper would have to pay once more.
+//! Why not one future in the pool for each task, a wrapper that swaps its waker? Then each task has a place in the
+//! pool's own queue and a waker of the pool's, and pays for them beside ours. Measured so, a request to an echo server
+//! took 756 instructions, and an idle connection 448 bytes; with one driver for all tasks it is 691 and 345.
 //!
 //! To the pool it looks as if each task were there: a driver ends whenever a task does, and leaves a successor if there
 //! are others. So `LocalPool::try_run_one` completes one task, and `LocalPool::run` returns after the last.
@@ -450,6 +452,9 @@ enum Stop {
 }
 
 /// The future that the pool polls in place of our tasks.
+///
+/// It is polled when a task was woken while the queue was idle, and polls what is in the queue, in the order of the
+/// wakes, until nothing is left, a task has ended, or the turn's budget is spent.
 struct Driver {
     /// The tasks, until they have a new driver or have all ended.
     set: Option<Rc<TaskSet>>,

@@ -24,10 +24,11 @@ const SURELY_AHEAD: u64 = 100_000_000;
 /// Completed, it stays so: further polls return `Ready` until [`reset`](Self::reset). Any number of timers may share an
 /// instant; they are woken in the order in which they were armed.
 ///
-/// The precision is that of `epoll_pwait2(2)`: a lone timer is late by the kernel's timer slack, about 50 µs or a
-/// thousandth of the time slept, whichever is more. [`Builder::precise_timers`](crate::Builder::precise_timers) does
-/// better. When timers alone have woken the thread several times in a row, those wake-ups come about once per millisecond.
-/// The clock is `CLOCK_MONOTONIC`, so time stands still while the machine is suspended.
+/// The precision is that of [`epoll_pwait2(2)`](https://man7.org/linux/man-pages/man2/epoll_wait.2.html): a lone timer
+/// is late by the kernel's timer slack, about 50 µs or a thousandth of the time slept, whichever is more.
+/// [`Builder::precise_timers`](crate::Builder::precise_timers) does better. When timers alone have woken the thread
+/// several times in a row, those wake-ups come about once per millisecond. The clock is `CLOCK_MONOTONIC`, so time
+/// stands still while the machine is suspended.
 ///
 /// # Errors
 ///
@@ -125,6 +126,22 @@ impl Timer {
     }
 
     /// When it completes; `None` for never, and for a timer made by [`after`](Self::after) before its first poll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Timer};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let handle = Reactor::new()?.handle();
+    /// let deadline = Instant::now() + Duration::from_secs(1);
+    /// assert_eq!(Timer::at(deadline, &handle).deadline(), Some(deadline));
+    /// assert_eq!(Timer::after(Duration::from_secs(1), &handle).deadline(), None, "it has not begun");
+    /// assert_eq!(Timer::never(&handle).deadline(), None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deadline(&self) -> Option<Instant> {
         match self.when {
             When::At(deadline) => self.shared.clock.to_instant(deadline),

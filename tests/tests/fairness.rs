@@ -80,8 +80,8 @@ fn self_wakers_starve_nobody() {
     assert!(!strict_timing() || echo <= limit && tick <= limit, "{echo:?}, {tick:?}");
 }
 
-/// A socket that always has data, beside a task that always wakes itself: a turn ends as soon as a task has done all its
-/// operations, so the reactor looks for events that often, whatever the budget of polls would still allow.
+/// A socket that always has data, beside a task that always wakes itself: a turn ends as soon as a task has done all
+/// its operations, so the reactor looks for events that often, whatever the budget of polls would still allow.
 #[test]
 fn a_firehose_ends_its_turn() {
     const BYTES: usize = 20_000;
