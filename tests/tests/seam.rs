@@ -1,4 +1,4 @@
-//! The seam between an unmodified `LocalPool` and the reactor: the wrapper around each task.
+//! The seam between an unmodified `LocalPool` and the reactor: the driver that polls our tasks.
 //!
 //! It counts live and ready tasks, bounds how often a turn polls, and keeps panics in. What these tests have in common:
 //! `run` returns exactly when the last task has ended, and never sleeps while one is ready.
@@ -64,7 +64,7 @@ fn run_returns_when_the_last_task_has_ended() {
     reactor.run(&mut pool).unwrap();
 }
 
-/// All three ways to spawn go through the wrapper.
+/// All three ways to spawn lead to the driver.
 #[test]
 fn every_way_to_spawn_counts() {
     let _watchdog = watchdog(TIME);
@@ -204,7 +204,7 @@ fn a_panic_behind_a_remote_handle_goes_to_its_owner() {
         reactor.run_until(&mut pool, handle).map(|never: std::convert::Infallible| match never {})
     }));
     assert_eq!(joined.unwrap_err().downcast_ref(), Some(&42_i32));
-    assert_eq!(reactor.handle().stats().task_panics, 0, "the wrapper never saw it");
+    assert_eq!(reactor.handle().stats().task_panics, 0, "the driver never saw it");
     // Behaviour 218: after a panic of the main future, pool and reactor go on.
     assert_eq!(reactor.run_until(&mut pool, async { 1 }).unwrap(), 1);
     reactor.run(&mut pool).unwrap();
@@ -237,7 +237,7 @@ fn panics_stay_with_their_task() {
     assert_eq!((reported.get(), reactor.handle().stats().task_panics), (3, 3));
 }
 
-/// A destructor that panics when the wrapper drops the future, and when the pool is dropped.
+/// A destructor that panics when the driver drops the future, and when the pool is dropped.
 #[test]
 fn panics_in_drop_stay_with_their_task() {
     let _watchdog = watchdog(TIME);

@@ -119,7 +119,7 @@ fn plain_wakers_end_the_wait_of_a_hand_written_loop() {
 }
 
 /// Why tasks go through our spawner: with the pool's own, the same wake does **not** end the wait. This is the expected
-/// failure of the naive loop, kept to show that the wrapper is needed (and to notice if futures-rs changes).
+/// failure of the naive loop, kept to show that wakers of our own are needed (and to notice if futures-rs changes).
 #[test]
 fn the_naive_loop_misses_the_wake() {
     let _watchdog = watchdog(Duration::from_secs(60));
