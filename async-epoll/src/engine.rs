@@ -114,7 +114,7 @@ impl Engine {
 
     /// Between two turns of an embedded reactor: has its descriptor become readable when there is something to do.
     pub(crate) fn doze(&self) {
-        if self.shared.notifier.is_embedded() {
+        if self.shared.notifier.is_embedded() && self.shared.refuse_child().is_ok() {
             self.shared.sleep_until();
             self.shared.notifier.doze();
         }
@@ -152,6 +152,12 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.wakers.extend(self.shared.close());
         self.wake_all(drop_payload);
+        // A driver that has stayed for the sake of remote spawners may go now.
+        for pool in self.shared.pools() {
+            if let Some(call) = pool.queue.call_in(&self.shared.notifier) {
+                call.make(&self.shared.notifier);
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::engine::drop_payload;
 use crate::handle::{Enter, Handle};
 use crate::shared::Shared;
+use crate::table::push_pruned;
 use crate::task::TaskSet;
 use futures::executor::LocalSpawner;
 use std::any::Any;
@@ -14,6 +15,16 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+
+thread_local! {
+    /// A task's poll or drop is running on this thread: of any reactor, since tasks of two may spawn each other.
+    static POLLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a task's code is running on this thread.
+pub(crate) fn is_polling() -> bool {
+    POLLING.get()
+}
 
 /// What to do with a task's panic.
 pub(crate) type PanicHook = Box<dyn Fn(Box<dyn Any + Send>)>;
@@ -37,16 +48,12 @@ pub(crate) struct LoopState {
     budget: Cell<u32>,
     /// The budget of a turn.
     poll_budget: u32,
-    /// A task's poll or drop is running.
-    polling: Cell<bool>,
     /// The current turn.
     turn: Cell<u32>,
     /// The tasks, by pool and spawner, as long as there are any or somebody can spawn some.
     sets: RefCell<Vec<Weak<TaskSet>>>,
     /// Those whose driver was put off to the next turn.
     parked: RefCell<Vec<Rc<TaskSet>>>,
-    /// Those into which other threads may spawn, kept alive for that.
-    remote: RefCell<Vec<Rc<TaskSet>>>,
     /// The reactor is gone, or on a thread of its own: it would not call a driver that was put off.
     alone: Cell<bool>,
     /// The user's hook.
@@ -60,11 +67,9 @@ impl LoopState {
             shared,
             budget: Cell::new(poll_budget),
             poll_budget,
-            polling: Cell::new(false),
             turn: Cell::new(0),
             sets: RefCell::default(),
             parked: RefCell::default(),
-            remote: RefCell::default(),
             alone: Cell::new(false),
             on_panic,
         }
@@ -83,23 +88,8 @@ impl LoopState {
     /// Makes an empty set of tasks for the pool behind `spawner`.
     pub(crate) fn new_tasks(state: &Rc<Self>, spawner: LocalSpawner) -> Rc<TaskSet> {
         let tasks = Rc::new(TaskSet::new(spawner, Rc::clone(state)));
-        let mut sets = state.sets.borrow_mut();
-        sets.retain(|other| other.strong_count() != 0);
-        sets.push(Rc::downgrade(&tasks));
-        drop(sets);
+        push_pruned(&mut state.sets.borrow_mut(), Rc::downgrade(&tasks), |set| set.strong_count() != 0);
         tasks
-    }
-
-    /// Other threads may spawn into `tasks` from now on.
-    pub(crate) fn expect_arrivals(&self, tasks: &Rc<TaskSet>) {
-        if self.alone.get() {
-            // The driver stays in the pool, and keeps the tasks.
-            return tasks.ensure_driver();
-        }
-        let mut remote = self.remote.borrow_mut();
-        if !remote.iter().any(|other| Rc::ptr_eq(other, tasks)) {
-            remote.push(Rc::clone(tasks));
-        }
     }
 
     /// Calls the driver of `tasks` in the next turn.
@@ -114,39 +104,18 @@ impl LoopState {
     pub(crate) fn begin_turn(&self) {
         self.turn.set(self.turn.get().wrapping_add(1));
         self.budget.set(self.poll_budget);
-        // One at a time, since calling a driver tells its pool, which is not ours.
-        while let Some(tasks) = self.parked.borrow_mut().pop() {
-            tasks.call_driver();
-        }
-        if !self.remote.borrow().is_empty() {
-            self.receive_arrivals();
-        }
-    }
-
-    /// Puts a driver into each pool for which another thread has left something.
-    #[cold]
-    fn receive_arrivals(&self) {
-        let mut remote = self.remote.take();
-        remote.retain(|tasks| {
-            // In this order: the last one may leave something just before it goes away.
-            let (has_remotes, has_arrivals) = (tasks.pool.has_remotes(), tasks.pool.queue.has_arrivals());
-            if has_arrivals {
-                tasks.ensure_driver();
+        // Taken out first, since calling a driver tells its pool, which is not ours.
+        if !self.parked.borrow().is_empty() {
+            for tasks in self.parked.take() {
+                tasks.call_driver();
             }
-            has_remotes || has_arrivals
-        });
-        // A pool that is gone may have dropped tasks just now, which may have asked for remote spawners.
-        self.remote.borrow_mut().append(&mut remote);
+        }
     }
 
     /// The reactor goes away, or to a thread of its own: from now on each driver calls itself.
     pub(crate) fn leave_alone(&self) {
         self.alone.set(true);
         self.begin_turn();
-        // From here on the drivers keep the tasks.
-        for tasks in self.remote.take() {
-            tasks.ensure_driver();
-        }
     }
 
     /// Whether a task may be polled now. `free` is what its pool has left of the polls that cost nothing: one for each task
@@ -174,14 +143,9 @@ impl LoopState {
         self.budget.set(0);
     }
 
-    /// Whether a task's code is running.
-    pub(crate) fn is_polling(&self) -> bool {
-        self.polling.get()
-    }
-
     /// Tasks are about to be polled, or dropped: makes this reactor the current one meanwhile.
-    pub(crate) fn begin_polls(&self) -> Polling<'_> {
-        Polling { nested: self.polling.replace(true), state: self, _current: Handle::enter_shared(&self.shared) }
+    pub(crate) fn begin_polls(&self) -> Polling {
+        Polling { nested: POLLING.replace(true), _current: Handle::enter_shared(&self.shared) }
     }
 
     /// A task's code has panicked.
@@ -220,18 +184,16 @@ impl LoopState {
 }
 
 /// Tasks are being polled or dropped; see [`LoopState::begin_polls`].
-pub(crate) struct Polling<'a> {
+pub(crate) struct Polling {
     /// They were already.
     nested: bool,
-    /// Where to put that back.
-    state: &'a LoopState,
     /// Keeps the reactor current.
     _current: Enter,
 }
 
-impl Drop for Polling<'_> {
+impl Drop for Polling {
     fn drop(&mut self) {
-        self.state.polling.set(self.nested);
+        POLLING.set(self.nested);
     }
 }
 

@@ -10,6 +10,9 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use std::task::{Wake, Waker};
 
+/// Stands for what other threads have left.
+const ARRIVAL: usize = 99;
+
 /// In place of the eventfd: a flag that the sleeper waits for.
 #[derive(Default)]
 struct Flag {
@@ -84,15 +87,28 @@ impl<const TASKS: usize> Scene<TASKS> {
         }
     }
 
-    /// What `run_until_stalled` does with the driver. Returns the tasks that it polled.
+    /// What a remote spawner does.
+    fn arrive(&self) {
+        if let Some(call) = self.queue.arrive((), &self.notifier, || ()).unwrap() {
+            call.make(&self.notifier);
+        }
+    }
+
+    /// What `run_until_stalled` does with the driver. Returns the tasks that it polled; an arrival counts as number
+    /// [`ARRIVAL`].
     fn run_until_stalled(&self) -> Vec<usize> {
         let mut polled = Vec::new();
         while std::mem::take(&mut *self.pool.0.lock().unwrap()) {
-            drop(self.queue.attend(Waker::from(std::sync::Arc::clone(&self.pool))));
+            let (_, arrivals) = self.queue.attend(Waker::from(std::sync::Arc::clone(&self.pool)));
+            polled.extend(arrivals.iter().map(|()| ARRIVAL));
             loop {
                 let mut tasks = Vec::new();
-                self.queue.take(&mut tasks, &self.notifier);
+                if !self.queue.take(&mut tasks, &self.notifier) {
+                    break;
+                }
                 if tasks.is_empty() {
+                    // There are arrivals: the driver calls itself.
+                    *self.pool.0.lock().unwrap() = true;
                     break;
                 }
                 for task in tasks {
@@ -220,6 +236,25 @@ fn the_end_of_the_pool_during_a_wake() {
         drop(scene.queue.close(&scene.notifier));
         scene.marks[0].finish();
         waker.join().unwrap();
+        scene.check_quiet();
+    });
+}
+
+/// Something arrives from another thread while a task is woken and polled: neither hides the other.
+#[test]
+fn an_arrival_beside_a_wake() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let threads = [spawn(&scene, |scene| scene.arrive()), spawn(&scene, |scene| scene.wake(0))];
+        let mut polled = scene.run_until_stalled();
+        while polled.len() < 2 {
+            scene.wait();
+            polled.extend(scene.run_until_stalled());
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        polled.sort_unstable();
+        assert_eq!(polled, [0, ARRIVAL]);
+        scene.run_until_stalled();
         scene.check_quiet();
     });
 }

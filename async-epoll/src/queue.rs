@@ -59,6 +59,8 @@ struct State<A> {
     driver: Option<Waker>,
     /// The pool is gone.
     closed: bool,
+    /// There will be no driver any more to make tasks of arrivals.
+    refuses_arrivals: bool,
 }
 
 /// What is left to do when the lock has been released, since a waker is foreign code.
@@ -86,7 +88,14 @@ impl Call {
 impl<A> Queue<A> {
     /// Empty.
     pub(crate) fn new() -> Self {
-        let state = State { ready: Vec::new(), arrivals: Vec::new(), busy: false, driver: None, closed: false };
+        let state = State {
+            ready: Vec::new(),
+            arrivals: Vec::new(),
+            busy: false,
+            driver: None,
+            closed: false,
+            refuses_arrivals: false,
+        };
         Self { state: Mutex::new(state), taken: AtomicUsize::new(0) }
     }
 
@@ -105,12 +114,18 @@ impl<A> Queue<A> {
         state.become_busy(notifier)
     }
 
-    /// Leaves something to be made into a task; gives it back if the pool is gone.
-    pub(crate) fn arrive<E: Signal>(&self, arrival: A, notifier: &Notifier<E>) -> Result<Option<Call>, A> {
+    /// Leaves something to be made into a task; gives it back if nobody will. `accept` is called before anybody can find it.
+    pub(crate) fn arrive<E: Signal>(
+        &self,
+        arrival: A,
+        notifier: &Notifier<E>,
+        accept: impl FnOnce(),
+    ) -> Result<Option<Call>, A> {
         let mut state = self.lock();
-        if state.closed {
+        if state.closed || state.refuses_arrivals {
             return Err(arrival);
         }
+        accept();
         state.arrivals.push(arrival);
         Ok(state.become_busy(notifier))
     }
@@ -122,18 +137,27 @@ impl<A> Queue<A> {
         (state.driver.replace(waker), std::mem::take(&mut state.arrivals))
     }
 
-    /// Moves all ready tasks to `tasks`, which is empty, in order. If there are none, nor arrivals, the queue is idle.
-    pub(crate) fn take<E: Signal>(&self, tasks: &mut Vec<u32>, notifier: &Notifier<E>) {
+    /// Puts arrivals back in front of those that have come since.
+    pub(crate) fn put_back(&self, mut arrivals: Vec<A>) {
+        let mut state = self.lock();
+        arrivals.append(&mut state.arrivals);
+        state.arrivals = arrivals;
+    }
+
+    /// Moves all ready tasks to `tasks`, which is empty, in order. If there are none, nor arrivals, the queue is idle, and
+    /// the answer is `false`: the driver need not come again before it is called.
+    pub(crate) fn take<E: Signal>(&self, tasks: &mut Vec<u32>, notifier: &Notifier<E>) -> bool {
         let mut state = self.lock();
         if state.ready.is_empty() {
             if state.arrivals.is_empty() {
                 state.become_idle(notifier);
             }
-            return;
+            return state.busy;
         }
         // The larger of the two buffers goes back and forth, unless it has become very large.
         tasks.shrink_to(SPARE_TASKS);
         std::mem::swap(&mut state.ready, tasks);
+        true
     }
 
     /// Whether other threads have left anything.
@@ -150,6 +174,13 @@ impl<A> Queue<A> {
     /// Calls the driver again, which was put off.
     pub(crate) fn call(&self) -> Call {
         Call { driver: self.lock().driver.take(), end_sleep: false }
+    }
+
+    /// Nothing that other threads leave will be made into a task any more. Returns what they have left.
+    pub(crate) fn refuse_arrivals(&self) -> Vec<A> {
+        let mut state = self.lock();
+        state.refuses_arrivals = true;
+        std::mem::take(&mut state.arrivals)
     }
 
     /// Notes how many tasks the driver has still to poll.

@@ -97,9 +97,9 @@ impl RemoteSpawner {
             return Err(gone());
         }
         let make = Box::new(|| LocalFutureObj::new(Box::new(make())));
-        // Counted first: the task may have ended before the next line.
-        shared.task_begins();
-        match queue.arrive(Arrival { make, spawned_at: Location::caller() }, &shared.notifier) {
+        let arrival = Arrival { make, spawned_at: Location::caller() };
+        // Counted before anybody can find it: the task may have ended before the next line.
+        match queue.arrive(arrival, &shared.notifier, || shared.task_begins()) {
             Ok(call) => {
                 if let Some(call) = call {
                     call.make(&shared.notifier);
@@ -107,7 +107,6 @@ impl RemoteSpawner {
                 Ok(())
             }
             Err(arrival) => {
-                shared.task_ends();
                 drop(arrival);
                 Err(io::Error::new(io::ErrorKind::NotConnected, "the pool of this spawner has been dropped"))
             }

@@ -53,10 +53,11 @@ impl Reactor {
     /// - Those of [`wait`](Self::wait). All tasks are still in the pool, and `run` may be called again.
     /// - `InvalidInput`, after a second or so, if tasks are ready, but not in this `pool`: the reactor has spawners of
     ///   another one.
-    /// - [`Deadlock`](io::ErrorKind::Deadlock) if it is certain that nothing will ever happen: there is no source and
-    ///   no timer, and nobody has a waker of any task. The message names the places where the tasks were spawned; they
-    ///   are still there. Not every deadlock is found: two tasks that wait for each other through a channel have wakers
-    ///   in there.
+    /// - [`Deadlock`](io::ErrorKind::Deadlock) if it is certain that the tasks will never end: there is no source and no
+    ///   timer, no [`RemoteSpawner`](crate::RemoteSpawner), and nobody has a waker of any task. The message names the
+    ///   places where the tasks were spawned; they are still there. Not every deadlock is found: two tasks that wait for
+    ///   each other through a channel have wakers in there. To drive a reactor for other threads alone, `run_until` a
+    ///   future that never ends.
     ///
     /// # Panics
     ///
@@ -108,7 +109,7 @@ impl Reactor {
             let state = Rc::clone(&self.state);
             // What a waker does in there must not wait, either.
             let _enter = refuse_nesting("Reactor::run")?;
-            self.turn(None, Some(&|| refuse_deadlock(&state, true)))?;
+            self.turn(None, Some(&|| refuse_deadlock(&state)))?;
         }
     }
 
@@ -119,7 +120,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run), where a deadlock has to include `future`; that is dropped then.
+    /// As [`run`](Self::run), but a deadlock is not reported; `future` is dropped then.
     ///
     /// # Panics
     ///
@@ -158,10 +159,8 @@ impl Reactor {
             pool.run_until_stalled();
             progress.check(self)?;
             // 3. Events; no sleep if something is ready, the main future included.
-            let state = Rc::clone(&self.state);
-            let main_is_stuck = main.is_stuck();
             let _enter = refuse_nesting("Reactor::run_until")?;
-            self.turn(None, Some(&|| refuse_deadlock(&state, main_is_stuck)))?;
+            self.turn(None, None)?;
         }
     }
 }
@@ -215,13 +214,6 @@ impl<F: Future> MainFuture<'_, F> {
     }
 }
 
-impl<F> MainFuture<'_, F> {
-    /// Whether nobody can ever wake it.
-    fn is_stuck(&self) -> bool {
-        Arc::strong_count(&self.waker) == 1
-    }
-}
-
 impl<F> Drop for MainFuture<'_, F> {
     fn drop(&mut self) {
         // Ready, failed or panicked: it no longer counts, and late wakes do nothing.
@@ -231,24 +223,24 @@ impl<F> Drop for MainFuture<'_, F> {
     }
 }
 
-/// Fails if it is certain that nothing can happen any more: there is no source and no timer, and no task (nor the main
-/// future) has a waker anywhere that could be called.
+/// Fails if it is certain that the tasks will never end: there is no source and no timer, no other thread can spawn, and
+/// no task has a waker anywhere that could be called.
 ///
 /// Sound, but not complete: two tasks that each wait for the other through a channel have wakers in there.
-fn refuse_deadlock(state: &LoopState, main_is_stuck: bool) -> io::Result<()> {
+fn refuse_deadlock(state: &LoopState) -> io::Result<()> {
     // The timers have been looked at, or this would be no sleep without end.
-    if !main_is_stuck || state.shared.has_sources() || state.shared.timers().armed() != 0 {
+    if state.shared.has_sources() || state.shared.timers().armed() != 0 {
         return Ok(());
     }
     let Some(mut places) = state.stuck() else { return Ok(()) };
     // A waker that was dropped just now may have been used before that.
     fence(Ordering::Acquire);
-    if state.shared.notifier.has_work() {
+    if state.shared.notifier.has_work() || places.is_empty() {
         return Ok(());
     }
     places.sort_unstable();
     let mut message =
-        String::from("deadlock: there is no source, no timer and no waker left that could wake the task or the tasks");
+        String::from("deadlock: no source, no timer and no waker is left that could wake the remaining tasks,");
     for (index, place) in places.chunk_by(|one, other| one == other).take(PLACES).enumerate() {
         message += if index == 0 { " spawned at " } else { ", " };
         // Writing to a string does not fail.

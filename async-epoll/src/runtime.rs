@@ -24,6 +24,8 @@ use std::io;
 pub struct LocalRuntime {
     /// Before the reactor, so that tasks dropped with the pool find it alive.
     pool: LocalPool,
+    /// Into the pool.
+    spawner: Spawner,
     /// The waiting half.
     reactor: Reactor,
 }
@@ -35,7 +37,7 @@ impl LocalRuntime {
     ///
     /// Those of [`Reactor::new`].
     pub fn new() -> io::Result<Self> {
-        Ok(Self { pool: LocalPool::new(), reactor: Reactor::new()? })
+        Reactor::new().map(Self::from)
     }
 
     /// The reactor's handle.
@@ -45,7 +47,7 @@ impl LocalRuntime {
 
     /// Spawns tasks into this runtime.
     pub fn spawner(&self) -> Spawner {
-        self.reactor.spawner(&self.pool)
+        self.spawner.clone()
     }
 
     /// Runs until `future` is ready. See [`Reactor::run_until`].
@@ -86,7 +88,8 @@ impl From<Reactor> for LocalRuntime {
     /// # }
     /// ```
     fn from(reactor: Reactor) -> Self {
-        Self { pool: LocalPool::new(), reactor }
+        let pool = LocalPool::new();
+        Self { spawner: reactor.spawner(&pool), pool, reactor }
     }
 }
 

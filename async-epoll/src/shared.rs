@@ -12,6 +12,7 @@ use crate::notifier::Notifier;
 use crate::registry::{ALARM_TOKEN, NOTIFIER_TOKEN, Registration, Registry};
 use crate::stats::Counters;
 use crate::sys::{Epoll, ForkGuard};
+use crate::table::push_pruned;
 use crate::task::PoolQueue;
 use crate::timers::Timers;
 use crate::trace;
@@ -106,6 +107,8 @@ impl Shared {
         let mut timers = self.timers();
         let until = timers.sleep_until();
         match &self.alarm {
+            // A child shares the timerfd, and would take it away from its parent.
+            Some(_) if self.fork.is_child() => NEVER,
             Some(alarm) => {
                 // Under the lock, so that an earlier timer that is set meanwhile has the last word.
                 alarm.set(until, &self.clock);
@@ -117,7 +120,7 @@ impl Shared {
 
     /// A timer has become the first to fire, so somebody who sleeps has to hear of it.
     pub(crate) fn first_timer_changed(&self) {
-        if self.alarm.is_some() {
+        if self.notifier.is_embedded() {
             self.sleep_until();
         } else {
             self.notifier.end_sleep();
@@ -142,8 +145,7 @@ impl Shared {
     /// Counts the tasks of one pool more in [`ready_tasks`](Self::ready_tasks).
     pub(crate) fn add_pool(&self, pool: &Arc<PoolQueue>) {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|pool| pool.strong_count() != 0);
-        pools.push(Arc::downgrade(pool));
+        push_pruned(&mut pools, Arc::downgrade(pool), |pool| pool.strong_count() != 0);
     }
 
     /// The queues of ready tasks.

@@ -205,7 +205,7 @@ impl<T: AsFd> Source<T> {
         let source = Self::unregistered(io, interest, false, handle);
         match prepared.and_then(|()| source.register()) {
             Ok(()) => Ok(source),
-            Err(error) => Err(SourceError { error: explain(error), source: source.io }),
+            Err(error) => Err(SourceError { error, source: source.io }),
         }
     }
 
@@ -247,7 +247,7 @@ impl<T: AsFd> Source<T> {
     /// Tells the kernel.
     #[cold]
     fn register(&self) -> io::Result<()> {
-        self.link.shared.register(&self.link.registration)
+        self.link.shared.register(&self.link.registration).map_err(explain)
     }
 
     /// The I/O object.

@@ -72,7 +72,8 @@ impl Spawner {
     /// The method of the same name of `LocalSpawnExt` does so, too. But it hides the place of the call, so that a
     /// [deadlock report](crate::Reactor::run) names one inside futures-rs.
     ///
-    /// It is polled for the first time when the pool runs next, before the reactor sleeps.
+    /// It is polled for the first time when the pool runs next (or, if the turn has no polls left to give, after the
+    /// reactor has looked for events), before the reactor sleeps.
     ///
     /// # Errors
     ///
@@ -107,7 +108,8 @@ impl Spawner {
     /// ```
     pub fn remote(&self) -> RemoteSpawner {
         let remote = RemoteSpawner::new(Arc::clone(&self.tasks.pool));
-        self.tasks.state.expect_arrivals(&self.tasks);
+        // It stays as long as there are remote spawners, and learns of the end of the pool.
+        self.tasks.ensure_driver();
         remote
     }
 

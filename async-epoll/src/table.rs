@@ -96,6 +96,16 @@ impl<T> IndexMut<u32> for Table<T> {
     }
 }
 
+/// Adds to a list of those who may go away by themselves, and forgets those who have, now and then.
+pub(crate) fn push_pruned<W>(list: &mut Vec<W>, new: W, is_alive: impl FnMut(&W) -> bool) {
+    if list.len() == list.capacity() {
+        list.retain(is_alive);
+        // Room for as many again, so that the next look at all is a while off.
+        list.reserve(list.len().max(4));
+    }
+    list.push(new);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +119,21 @@ mod tests {
         assert_eq!((table.len(), table.iter().count()), (10, 10));
         assert_eq!(table.take_all().len(), 10);
         assert_eq!(table.len(), 0);
+    }
+
+    /// Ten thousand living ones are looked at a few times, and dead ones do not pile up.
+    #[test]
+    fn lists_are_pruned_now_and_then() {
+        let (mut list, mut looks) = (Vec::new(), 0);
+        (0..10_000).for_each(|n| {
+            push_pruned(&mut list, n, |_| {
+                looks += 1;
+                true
+            });
+        });
+        assert!(list.len() == 10_000 && looks < 40_000, "{looks}");
+        let mut list = Vec::new();
+        (0..10_000).for_each(|n| push_pruned(&mut list, n, |_| false));
+        assert!(list.len() < 16 && list.capacity() < 32);
     }
 }

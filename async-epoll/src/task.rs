@@ -29,7 +29,7 @@
 use crate::budget;
 use crate::handle::Handle;
 use crate::inspect::{Directory, Record};
-use crate::loop_state::{Admission, LoopState};
+use crate::loop_state::{Admission, LoopState, is_polling};
 use crate::mark::Mark;
 use crate::queue::Queue;
 use crate::remote::Arrival;
@@ -38,8 +38,8 @@ use crate::table::Table;
 use crate::trace::TaskSpan;
 use futures::executor::LocalSpawner;
 use futures::task::{ArcWake, LocalFutureObj, LocalSpawn, SpawnError, waker_ref};
-use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -112,7 +112,7 @@ impl PoolQueue {
 
     /// One that might have will not any more.
     pub(crate) fn remote_ends(&self) {
-        if self.remotes.fetch_sub(1, Ordering::AcqRel) == 1 && self.shared.notifier.is_detached() {
+        if self.remotes.fetch_sub(1, Ordering::AcqRel) == 1 {
             // The driver stays in the pool for the sake of remote spawners, and has to end with the last of them.
             if let Some(call) = self.queue.call_in(&self.shared.notifier) {
                 call.make(&self.shared.notifier);
@@ -196,16 +196,16 @@ impl TaskSet {
         spawned_at: &'static Location<'static>,
     ) -> Result<(), SpawnError> {
         self.status()?;
-        self.pool.shared.task_begins();
-        self.adopt(future, spawned_at);
+        self.adopt(future, spawned_at, || self.pool.shared.task_begins());
         self.ensure_driver();
         Ok(())
     }
 
-    /// [`spawn`](Self::spawn), for a task that is counted as live already.
-    fn adopt(&self, future: LocalFutureObj<'static, ()>, spawned_at: &'static Location<'static>) {
-        // First, since it runs a subscriber's code, which may spawn.
+    /// Puts a new task into the table and into the queue, and `count`s it before.
+    fn adopt(&self, future: LocalFutureObj<'static, ()>, spawned_at: &'static Location<'static>, count: impl FnOnce()) {
+        // First, since it runs a subscriber's code, which may spawn, or panic.
         let span = TaskSpan::new(spawned_at);
+        count();
         let number = self.tasks.borrow_mut().insert_with(|number| {
             let waker = TaskWaker {
                 mark: Mark::scheduled(),
@@ -219,7 +219,7 @@ impl TaskSet {
             Some(Task { future, waker, span })
         });
         self.live.set(self.live.get() + 1);
-        if !self.state.is_polling() {
+        if !is_polling() {
             // Spawned by a task, the first poll costs budget, so that a chain of spawns is bounded too.
             self.free.set(self.free.get() + 1);
         }
@@ -248,16 +248,17 @@ impl TaskSet {
         self.spawner.spawn_local_obj(probe).is_ok().then_some(flag)
     }
 
-    /// Takes what is in the queue, unless something is left of what was taken before. If there is nothing at all, the queue
-    /// is idle from now on.
+    /// Takes what is in the queue, unless something is left of what was taken before. If there is nothing to do at all, the
+    /// queue is idle from now on, and the answer is `false`.
     fn refill(&self, batch: &mut Batch) -> bool {
-        if batch.left() == 0 {
-            batch.numbers.clear();
-            batch.polled = 0;
-            self.pool.queue.take(&mut batch.numbers, &self.pool.shared.notifier);
-            self.pool.queue.set_taken(batch.left());
+        if batch.left() != 0 {
+            return true;
         }
-        batch.left() != 0
+        batch.numbers.clear();
+        batch.polled = 0;
+        let busy = self.pool.queue.take(&mut batch.numbers, &self.pool.shared.notifier);
+        self.pool.queue.set_taken(batch.left());
+        busy
     }
 
     /// Polls each task that is ready once; one that is woken meanwhile goes behind all others in the pool.
@@ -268,10 +269,8 @@ impl TaskSet {
             if batch.left() == 0 {
                 break if self.refill(&mut batch) { Stop::Later } else { Stop::Idle };
             }
-            match self.state.admit(&self.free) {
-                Admission::Granted => {}
-                Admission::NextTurn => break Stop::NextTurn,
-                Admission::Later => break Stop::Later,
+            if let Some(stop) = self.admit() {
+                break stop;
             }
             let ended = batch.next().is_some_and(|number| {
                 self.pool.queue.set_taken(batch.left());
@@ -326,23 +325,38 @@ impl TaskSet {
 
     /// Drops a task that was taken out of the table, and takes it out of all counts.
     fn end(&self, task: Task) {
-        let Task { future, waker, span } = task;
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| drop(future)))) {
-            self.state.report_task(panic);
-        }
-        self.pool.directory.remove(&waker);
+        let waker = self.drop_task(task);
         // Otherwise whoever takes its number from the queue removes it.
         if !waker.mark.finish() {
             self.tasks.borrow_mut().remove(waker.number);
         }
+        self.forget_task();
+    }
+
+    /// Drops what the user has put into a task.
+    fn drop_task(&self, task: Task) -> Arc<TaskWaker> {
+        let Task { future, waker, span } = task;
+        self.catch(|| span.in_scope(|| drop(future)));
+        self.catch(|| drop(span));
+        self.pool.directory.remove(&waker);
+        waker
+    }
+
+    /// Takes a task out of the counts.
+    fn forget_task(&self) {
         self.live.set(self.live.get() - 1);
         self.pool.shared.task_ends();
     }
 
-    /// After the last task: removes what has ended and was still in the queue. Says whether anything is left.
+    /// Runs foreign code, and reports its panic.
+    fn catch<T>(&self, code: impl FnOnce() -> T) -> Option<T> {
+        catch_unwind(AssertUnwindSafe(code)).map_err(|panic| self.state.report_task(panic)).ok()
+    }
+
+    /// After the last task: removes what has ended and was still in the queue. Says whether the driver may go.
     fn is_finished(&self) -> bool {
         let mut batch = self.batch.take();
-        while self.live.get() == 0 && self.refill(&mut batch) {
+        while self.live.get() == 0 && self.refill(&mut batch) && batch.left() != 0 {
             while let Some(number) = batch.next() {
                 drop(self.tasks.borrow_mut().remove(number));
             }
@@ -352,23 +366,45 @@ impl TaskSet {
         self.live.get() == 0 && self.tasks.borrow().len() == 0 && !self.may_get_more()
     }
 
-    /// Whether the driver has to stay in the pool, although it has no task, for those that other threads spawn. Beside a
-    /// reactor on the same thread it need not: that one puts it there in time.
+    /// Whether the driver has to stay in the pool although it has no task: for those that other threads may spawn.
     fn may_get_more(&self) -> bool {
-        self.pool.queue.has_arrivals() || self.pool.shared.notifier.is_detached() && self.pool.has_remotes()
+        // In this order: the last remote spawner may leave something just before it goes away. After the end of the reactor
+        // they leave nothing more.
+        self.pool.has_remotes() && !self.pool.shared.is_gone() || self.pool.queue.has_arrivals()
     }
 
-    /// Makes tasks of what other threads have left.
-    fn build(&self, arrivals: Vec<Arrival>) {
-        for arrival in arrivals {
-            let spawned_at = arrival.spawned_at;
-            match catch_unwind(AssertUnwindSafe(|| arrival.build())) {
-                Ok(future) => self.adopt(future, spawned_at),
-                Err(panic) => {
-                    self.state.report_task(panic);
-                    self.pool.shared.task_ends();
-                }
+    /// Makes tasks of what other threads have left, each at the price of a poll. Says why it stopped, if it did.
+    fn build(&self, arrivals: Vec<Arrival>) -> Option<Stop> {
+        let mut arrivals = VecDeque::from(arrivals);
+        while let Some(arrival) = arrivals.pop_front() {
+            if let Some(stop) = self.admit() {
+                arrivals.push_front(arrival);
+                self.pool.queue.put_back(arrivals.into());
+                return Some(stop);
             }
+            let spawned_at = arrival.spawned_at;
+            // It has been counted when it was left.
+            if self.catch(|| self.adopt(arrival.build(), spawned_at, || ())).is_none() {
+                self.pool.shared.task_ends();
+            }
+        }
+        None
+    }
+
+    /// Asks for one poll more; says why not.
+    fn admit(&self) -> Option<Stop> {
+        match self.state.admit(&self.free) {
+            Admission::Granted => None,
+            Admission::NextTurn => Some(Stop::NextTurn),
+            Admission::Later => Some(Stop::Later),
+        }
+    }
+
+    /// There are no tasks, nor will there be any of other threads, since the reactor is gone.
+    fn refuse_arrivals(&self) {
+        for arrival in self.pool.queue.refuse_arrivals() {
+            self.catch(|| drop(arrival));
+            self.pool.shared.task_ends();
         }
     }
 
@@ -379,24 +415,16 @@ impl TaskSet {
         let tasks = self.tasks.borrow_mut().take_all();
         let _running = self.state.begin_polls();
         for arrival in arrivals {
-            self.drop_foreign(arrival);
+            self.catch(|| drop(arrival));
             self.pool.shared.task_ends();
         }
         for task in tasks.into_iter().flatten() {
+            // Marked first: it is in the table no more.
             task.waker.mark.finish();
-            self.pool.directory.remove(&task.waker);
-            self.drop_foreign(task.future);
-            self.live.set(self.live.get() - 1);
-            self.pool.shared.task_ends();
+            self.drop_task(task);
+            self.forget_task();
         }
         drop(driver);
-    }
-
-    /// Drops what a user made, and reports a panic.
-    fn drop_foreign(&self, value: impl Any) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-            self.state.report_task(panic);
-        }
     }
 
     /// Where the living tasks were spawned, if it is certain that none of them can ever be woken: no waker of theirs is
@@ -467,6 +495,8 @@ impl Driver {
             set.has_driver.set(false);
             if !set.is_finished() {
                 set.ensure_driver();
+            } else if set.pool.shared.is_gone() {
+                set.refuse_arrivals();
             }
         }
         Poll::Ready(())
@@ -486,8 +516,7 @@ impl Future for Driver {
             // Whatever was ready when the pool began its turn is polled once for nothing.
             set.free.set(set.pool.queue.len());
         }
-        set.build(arrivals);
-        match set.poll_ready() {
+        match set.build(arrivals).unwrap_or_else(|| set.poll_ready()) {
             Stop::Ended => return self.hand_over(),
             // Woken for a task that had ended, and no other is left.
             Stop::Idle if set.live.get() == 0 && set.is_finished() => return self.hand_over(),

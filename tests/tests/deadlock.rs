@@ -38,19 +38,21 @@ fn stuck_tasks_are_named() {
     assert_eq!(runtime.run_until(async { 7 }).unwrap(), 7);
 }
 
-/// A main future that nobody can wake is told of, too, with tasks and without.
+/// `run_until` makes no such report: a future that never ends drives the reactor for other threads.
 #[test]
-fn a_stuck_main_future() {
+fn a_reactor_for_other_threads() {
     let _watchdog = watchdog(TIME);
-    for tasks in [0, 2] {
-        let mut runtime = LocalRuntime::new().unwrap();
-        for _ in 0..tasks {
-            runtime.spawner().spawn_local(pending()).unwrap();
-        }
-        let error = runtime.run_until(pending::<()>()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::Deadlock, "{error}");
-    }
-    assert_eq!(async_epoll::block_on(pending::<()>()).unwrap_err().kind(), io::ErrorKind::Deadlock);
+    let mut runtime = LocalRuntime::new().unwrap();
+    runtime.spawner().spawn_local(pending()).unwrap();
+    let handle = runtime.handle();
+    let (sender, receiver) = oneshot::channel();
+    let helper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        futures::executor::block_on(Timer::after(Duration::from_millis(5), &handle)).unwrap();
+        sender.send(()).unwrap();
+    });
+    runtime.run_until(receiver).unwrap().unwrap();
+    helper.join().unwrap();
 }
 
 /// A long list is cut.

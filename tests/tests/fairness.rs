@@ -1,8 +1,9 @@
 //! Nothing that is always busy keeps the rest from running.
 
-use async_epoll::{LocalRuntime, OPERATIONS_PER_POLL, Source, Timer};
+use async_epoll::{LocalRuntime, OPERATIONS_PER_POLL, Reactor, Source, Spawner, Timer};
 use async_net_lite::{TcpListener, TcpStream};
 use futures::channel::mpsc;
+use futures::executor::LocalPool;
 use futures::future::{Either, poll_fn, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -204,6 +205,27 @@ fn a_timer_fires_beside_a_firehose() {
             assert!(total.get() > 0);
         })
         .unwrap();
+}
+
+/// Tasks of two reactors that spawn each other for ever, in one pool, have an end in each turn, too.
+#[test]
+fn a_chain_of_spawns_between_two_reactors() {
+    fn link(mine: Spawner, other: Spawner, links: Rc<Cell<u32>>) {
+        let spawner = mine.clone();
+        let task = async move {
+            links.set(links.get() + 1);
+            link(other, mine, links);
+        };
+        spawner.spawn_local(task).unwrap();
+    }
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let mut pool = LocalPool::new();
+    let reactors = [Reactor::new().unwrap(), Reactor::new().unwrap()];
+    let [one, two] = reactors.each_ref().map(|reactor| reactor.spawner(&pool));
+    let links = Rc::default();
+    link(one, two, Rc::clone(&links));
+    pool.run_until_stalled();
+    assert!((1..2000).contains(&links.get()), "{links:?}");
 }
 
 /// Behaviour 206: tasks that yield take turns.

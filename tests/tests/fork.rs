@@ -2,7 +2,7 @@
 //!
 //! Without the test harness: a child may only be forked while the process has one thread.
 
-use async_epoll::{LocalRuntime, Source, Timer};
+use async_epoll::{Builder, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream};
 use futures::channel::oneshot;
 use futures::future::FutureExt;
@@ -16,7 +16,14 @@ use std::time::{Duration, Instant};
 use tests::CountingWaker;
 
 fn main() {
-    let mut runtime = LocalRuntime::new().unwrap();
+    a_child_of(Reactor::builder(), "a_forked_child_does_not_disturb_its_parent");
+    // These two have a timerfd, which the child shares as well.
+    a_child_of(Reactor::builder().precise_timers(), "nor_its_precise_timers");
+    a_child_of(Reactor::builder().embedded(), "nor_its_host");
+}
+
+fn a_child_of(reactor: Builder, name: &str) {
+    let mut runtime = LocalRuntime::from(reactor.build().unwrap());
     let (handle, spawner) = (runtime.handle(), runtime.spawner());
     let (mut peer, stream) = UnixStream::pair().unwrap();
     let mut source = Source::with_handle(stream, &handle).unwrap();
@@ -80,6 +87,9 @@ fn main() {
         let (stream, _peer) = UnixStream::pair().unwrap();
         let error = Source::with_handle(stream, &handle).unwrap_err();
         assert!(error.to_string().contains("forked child"), "{error}");
+        let mut early = Timer::after(Duration::from_millis(1), &handle);
+        assert!(early.poll_unpin(&mut Context::from_waker(futures::task::noop_waker_ref())).is_pending());
+        drop(early);
         // Two sources and a timer on their own, then the pool with its tasks, then the rest.
         drop((source, server, timer));
         assert_eq!(handle.stats().timers, 1);
@@ -126,5 +136,5 @@ fn main() {
     assert_eq!((counter.count(), handle.stats().live_tasks, handle.stats().task_panics), (1, 0, 0));
     drop((timer, source, server));
     assert_eq!((handle.stats().timers, handle.stats().sources), (0, 0));
-    println!("test a_forked_child_does_not_disturb_its_parent ... ok");
+    println!("test {name} ... ok");
 }

@@ -161,8 +161,7 @@ fn the_end() {
         let guard = OnDrop(move || sender.send(()).unwrap());
         remote.spawn_with(move || async move { drop(guard) }).unwrap();
         drop(pool);
-        reactor.wait(Some(Duration::ZERO)).unwrap();
-        dropped.recv().unwrap();
+        dropped.try_recv().unwrap();
         assert_eq!(reactor.handle().stats().live_tasks, 0);
         let error = remote.spawn_with(|| async {}).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotConnected, "{error}");
@@ -171,6 +170,160 @@ fn the_end() {
         reactor.wait(Some(Duration::from_millis(20))).unwrap();
         assert!(begin.elapsed() >= Duration::from_millis(20));
     }
+}
+
+/// What arrives while the driver is being polled, from the task that is being polled itself.
+#[test]
+fn from_a_task_that_is_being_polled() {
+    let _watchdog = watchdog(TIME);
+    for background in [false, true] {
+        let (mut pool, mut reactor) = (LocalPool::new(), Reactor::new().unwrap());
+        let spawner = reactor.spawner(&pool);
+        let remote = spawner.remote();
+        let (handle, done) = (reactor.handle(), Arc::new(AtomicUsize::new(0)));
+        let counter = Arc::clone(&done);
+        let task = async move {
+            for _ in 0..10 {
+                let counter = Arc::clone(&counter);
+                remote.spawn_with(move || async move { _ = counter.fetch_add(1, Ordering::SeqCst) }).unwrap();
+                Timer::after(Duration::from_millis(1), &handle).await.unwrap();
+            }
+        };
+        spawner.spawn_local(task).unwrap();
+        if background {
+            let reactor = reactor.into_background().unwrap();
+            pool.run();
+            reactor.shutdown().unwrap();
+        } else {
+            reactor.run(&mut pool).unwrap();
+            assert!(reactor.handle().stats().turns < 100, "{:?}", reactor.handle().stats());
+        }
+        assert_eq!(done.load(Ordering::SeqCst), 10);
+    }
+}
+
+/// Four threads spawn as fast as they can, while the loop runs in each of its forms: nothing is lost.
+#[test]
+fn a_storm_of_arrivals() {
+    const EACH: usize = 5000;
+    let _watchdog = watchdog(TIME);
+    for form in ["run", "run_until", "by hand", "embedded", "background"] {
+        let builder = Reactor::builder();
+        let builder = if form == "embedded" { builder.embedded() } else { builder };
+        let (mut pool, mut reactor) = (LocalPool::new(), builder.build().unwrap());
+        let spawner = reactor.spawner(&pool);
+        let done = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let (remote, done) = (spawner.remote(), Arc::clone(&done));
+                thread::spawn(move || {
+                    for _ in 0..EACH {
+                        let done = Arc::clone(&done);
+                        remote
+                            .spawn_with(move || async move {
+                                tests::yield_now().await;
+                                done.fetch_add(1, Ordering::SeqCst);
+                            })
+                            .unwrap();
+                    }
+                })
+            })
+            .collect();
+        let is_done = || done.load(Ordering::SeqCst) == 4 * EACH;
+        match form {
+            "run" => {
+                while !is_done() {
+                    reactor.run(&mut pool).unwrap();
+                }
+            }
+            "run_until" => {
+                let handle = reactor.handle();
+                let all = async {
+                    while !is_done() {
+                        Timer::after(Duration::from_millis(1), &handle).await.unwrap();
+                    }
+                };
+                reactor.run_until(&mut pool, all).unwrap();
+            }
+            "by hand" | "embedded" => {
+                while !is_done() {
+                    pool.run_until_stalled();
+                    reactor.wait(Some(Duration::from_millis(1))).unwrap();
+                }
+            }
+            _ => {
+                let reactor = reactor.into_background().unwrap();
+                // Until the last of the threads has dropped its spawner.
+                pool.run();
+                reactor.shutdown().unwrap();
+            }
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(is_done(), "{form}");
+        assert_eq!(spawner.live_tasks(), 0, "{form}");
+    }
+}
+
+/// Embedded: an arrival reaches the descriptor, whenever it comes.
+#[test]
+fn an_arrival_reaches_the_host() {
+    let _watchdog = watchdog(TIME);
+    let (mut pool, mut reactor) = (LocalPool::new(), Reactor::builder().embedded().build().unwrap());
+    let spawner = reactor.spawner(&pool);
+    let (remote, done) = (spawner.remote(), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&done);
+    let helper = thread::spawn(move || {
+        for round in 0..20_000 {
+            let done = Arc::clone(&seen);
+            remote.spawn_with(move || async move { _ = done.fetch_add(1, Ordering::SeqCst) }).unwrap();
+            while seen.load(Ordering::SeqCst) <= round {
+                thread::yield_now();
+            }
+        }
+    });
+    while done.load(Ordering::SeqCst) < 20_000 {
+        // Only if the descriptor says so: a wake that does not reach it is found by the watchdog.
+        rustix::event::poll(&mut [rustix::event::PollFd::new(&reactor, rustix::event::PollFlags::IN)], None).unwrap();
+        reactor.wait(Some(Duration::ZERO)).unwrap();
+        pool.run_until_stalled();
+    }
+    helper.join().unwrap();
+}
+
+/// A closure that spawns itself for ever, and panics: the reactor still looks for events.
+#[test]
+fn an_endless_chain_of_arrivals() {
+    fn again(remote: Arc<async_epoll::RemoteSpawner>) {
+        let next = Arc::clone(&remote);
+        let make = move || -> futures::future::Ready<()> {
+            again(next);
+            panic!("a closure's own business")
+        };
+        let _ = remote.spawn_with(make);
+    }
+    let _watchdog = watchdog(TIME);
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut runtime = LocalRuntime::new().unwrap();
+    again(Arc::new(runtime.spawner().remote()));
+    let timer = Timer::after(Duration::from_millis(5), &runtime.handle());
+    runtime.run_until(timer).unwrap().unwrap();
+    let _ = std::panic::take_hook();
+}
+
+/// After the end of a background reactor, a remote spawner can do nothing more, and keeps nobody.
+#[test]
+fn after_a_background_reactor() {
+    let _watchdog = watchdog(TIME);
+    let (mut pool, reactor) = (LocalPool::new(), Reactor::new().unwrap());
+    let remote = reactor.spawner(&pool).remote();
+    let reactor = reactor.into_background().unwrap();
+    let stopper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(10));
+        reactor.shutdown().unwrap();
+    });
+    pool.run();
+    stopper.join().unwrap();
+    assert!(remote.spawn_with(|| async {}).is_err());
 }
 
 /// A closure that panics is reported like a task, and ends nothing else.
