@@ -101,6 +101,8 @@ mod readiness;
 #[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]
+mod event;
+#[cfg(target_os = "linux")]
 mod notifier;
 #[cfg(target_os = "linux")]
 mod mark;

@@ -27,14 +27,10 @@
 //! Two modes change what sleep means. *Embedded*, the reactor's descriptor is watched by another loop, so between two
 //! waits it counts as asleep: a wake has to reach the descriptor. *Detached*, the reactor has a thread to itself and
 //! does not poll tasks, so it sleeps whether there is work or not, and work need not wake it.
-//!
-//! The eventfd is never read: it is registered edge-triggered, and each write makes a new edge. Its counter would
-//! overflow after 2⁶⁴ - 1 sleeps.
 
-use crate::sys;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use crate::event::Event;
+use std::io;
+use std::os::fd::RawFd;
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU64, Ordering};
@@ -56,27 +52,17 @@ const ONE_BUSY: u64 = 16;
 pub(crate) trait Signal {
     /// Ends the present sleep, or the next one.
     fn signal(&self);
-}
 
-impl Signal for File {
-    fn signal(&self) {
-        let mut event = self;
-        loop {
-            match event.write(&1_u64.to_ne_bytes()) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // The only other error is a full counter, which epoll reports as readable all the same.
-                _ => return,
-            }
-        }
-    }
+    /// The sleep is over.
+    fn heard(&self) {}
 }
 
 /// The reactor's sleep: who may end it, and how.
 #[derive(Debug)]
-pub(crate) struct Notifier<E = File> {
+pub(crate) struct Notifier<E = Event> {
     /// The word of the picture above.
     word: AtomicU64,
-    /// The eventfd, written at most once per sleep.
+    /// What ends a sleep; used at most once in each.
     event: E,
     /// Writes so far, for [`Stats`](crate::Stats).
     writes: AtomicU64,
@@ -85,12 +71,12 @@ pub(crate) struct Notifier<E = File> {
 impl Notifier {
     /// Makes the eventfd. Nobody sleeps, nothing is ready.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self::with_signal(File::from(sys::eventfd()?)))
+        Event::new().map(Self::with_signal)
     }
 
     /// The eventfd's number, to be registered edge-triggered for reading.
     pub(crate) fn fd(&self) -> RawFd {
-        self.event.as_raw_fd()
+        self.event.fd()
     }
 }
 
@@ -185,7 +171,11 @@ impl<E: Signal> Notifier<E> {
 
     /// Ends the sleep from the reactor's side, and forgets notifications. Says whether there was one.
     pub(crate) fn awake(&self) -> bool {
-        self.word.fetch_and(!(ASLEEP | NOTIFIED), Ordering::AcqRel) & NOTIFIED != 0
+        let notified = self.word.fetch_and(!(ASLEEP | NOTIFIED), Ordering::AcqRel) & NOTIFIED != 0;
+        if notified {
+            self.event.heard();
+        }
+        notified
     }
 
     /// Writes to the eventfd so far.

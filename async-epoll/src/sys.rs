@@ -136,6 +136,15 @@ pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// `pipe2(O_CLOEXEC | O_NONBLOCK)`: first the end to read from, then the one to write to.
+pub(crate) fn pipe() -> io::Result<[OwnedFd; 2]> {
+    let mut ends = [-1; 2];
+    // SAFETY: The kernel writes two integers to `ends`, which has room for them and is borrowed mutably for the call.
+    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+    // SAFETY: The kernel has just returned these descriptors and nobody else knows them, so we are their only owner.
+    Ok(ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
 /// `timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)`: a timer behind a descriptor, not running.
 ///
 /// Each time it fires it makes an edge for epoll, read or not. Unlike the timeout of a wait it knows no timer slack. See
