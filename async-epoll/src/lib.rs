@@ -111,6 +111,10 @@ mod queue;
 #[cfg(target_os = "linux")]
 mod clock;
 #[cfg(target_os = "linux")]
+mod arena;
+#[cfg(target_os = "linux")]
+mod slots;
+#[cfg(target_os = "linux")]
 mod timers;
 #[cfg(target_os = "linux")]
 mod table;

@@ -57,40 +57,70 @@ const SURELY_AHEAD: u64 = 100_000_000;
 pub struct Timer {
     /// The reactor.
     shared: Arc<Shared>,
-    /// When to complete.
-    when: When,
-    /// The entry in the wheel, while there is one.
-    key: Option<Key>,
+    /// When to complete: a time of the reactor's clock. Of a [`Span`](State::Span), how long after the first poll.
+    time: u64,
+    /// How far it has come.
+    state: State,
 }
 
-/// A time of the reactor's clock, or a span that begins with the first poll.
+/// How far a timer has come. Whoever puts a timer into an enum of its own finds room for that beside these.
 #[derive(Clone, Copy)]
-enum When {
-    /// At this time; [`NEVER`] for never.
-    At(u64),
-    /// So many nanoseconds after the first poll.
-    After(u64),
+enum State {
+    /// Not begun: its time is a duration.
+    Span,
+    /// Not armed: nobody has polled it yet.
+    Idle,
+    /// It has an entry in the wheel.
+    Armed(Key),
+    /// A poll has returned `Ready`.
+    Elapsed,
 }
 
 impl Timer {
     /// Completes at `deadline`; at once if that has passed.
     pub fn at(deadline: Instant, handle: &Handle) -> Self {
-        Self::new(When::At(handle.shared.clock.from_instant(deadline)), handle)
+        Self::until(deadline, handle.clone())
     }
 
     /// Completes `duration` after it is first polled. `Duration::MAX` means never.
     pub fn after(duration: Duration, handle: &Handle) -> Self {
-        Self::new(When::After(nanos(duration)), handle)
+        Self::new(nanos(duration), State::Span, handle.clone())
     }
 
     /// Does not complete, until it is [`reset`](Self::reset) or the reactor is dropped.
     pub fn never(handle: &Handle) -> Self {
-        Self::new(When::At(NEVER), handle)
+        Self::new(NEVER, State::Idle, handle.clone())
     }
 
-    /// Not armed.
-    fn new(when: When, handle: &Handle) -> Self {
-        Self { shared: Arc::clone(&handle.shared), when, key: None }
+    /// As [`at`](Self::at), on the [current](Handle::current) reactor. Somewhat cheaper than to ask for the handle first.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` where there is none.
+    #[inline]
+    pub fn try_at(deadline: Instant) -> io::Result<Self> {
+        Ok(Self::until(deadline, Handle::current()?))
+    }
+
+    /// As [`after`](Self::after), on the [current](Handle::current) reactor. Somewhat cheaper than to ask for the handle
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` where there is none.
+    #[inline]
+    pub fn try_after(duration: Duration) -> io::Result<Self> {
+        Ok(Self::new(nanos(duration), State::Span, Handle::current()?))
+    }
+
+    #[inline]
+    fn until(deadline: Instant, handle: Handle) -> Self {
+        Self::new(handle.shared.clock.from_instant(deadline), State::Idle, handle)
+    }
+
+    #[inline]
+    fn new(time: u64, state: State, handle: Handle) -> Self {
+        Self { shared: handle.shared, time, state }
     }
 
     /// Sets another deadline, completed or not. The task that polled last is woken at the new one; after completion,
@@ -114,8 +144,11 @@ impl Timer {
     /// ```
     pub fn reset(&mut self, deadline: Instant) {
         let deadline = self.shared.clock.from_instant(deadline);
-        self.when = When::At(deadline);
-        let Some(key) = self.key else { return };
+        self.time = deadline;
+        let State::Armed(key) = self.state else {
+            self.state = State::Idle;
+            return;
+        };
         let is_first = self.shared.timers().reset(key, deadline);
         match is_first {
             Some(true) => self.shared.first_timer_changed(),
@@ -143,27 +176,32 @@ impl Timer {
     /// # }
     /// ```
     pub fn deadline(&self) -> Option<Instant> {
-        match self.when {
-            When::At(deadline) => self.shared.clock.to_instant(deadline),
-            When::After(_) => None,
+        match self.state {
+            State::Span => None,
+            _ => self.shared.clock.to_instant(self.time),
         }
+    }
+
+    /// Whether a poll has found that the time has come, since the last reset.
+    pub fn is_elapsed(&self) -> bool {
+        matches!(self.state, State::Elapsed)
     }
 
     /// Works out the deadline, at the first poll. `None` if it has passed.
     fn begin(&mut self) -> Option<u64> {
         let clock = &self.shared.clock;
         let turn = clock.turn();
-        let (deadline, now) = match self.when {
-            // The turn's clock is behind: good enough to see that a deadline has passed, or that it is far away.
-            When::At(deadline) if deadline <= turn || deadline - turn > SURELY_AHEAD => (deadline, turn),
-            When::At(deadline) => (deadline, clock.now()),
+        let (deadline, now) = match self.state {
             // A span must begin now, not when the turn began, or it would end early.
-            When::After(duration) => {
+            State::Span => {
                 let now = clock.now();
-                (now.saturating_add(duration), now)
+                (now.saturating_add(self.time), now)
             }
+            // The turn's clock is behind: good enough to see that a deadline has passed, or that it is far away.
+            _ if self.time <= turn || self.time - turn > SURELY_AHEAD => (self.time, turn),
+            _ => (self.time, clock.now()),
         };
-        self.when = When::At(deadline);
+        (self.time, self.state) = (deadline, State::Idle);
         (deadline > now).then_some(deadline)
     }
 
@@ -179,7 +217,7 @@ impl Timer {
         }
         let (key, is_first) = timers.insert(deadline, clone);
         drop(timers);
-        self.key = Some(key);
+        self.state = State::Armed(key);
         if is_first {
             // The reactor may sleep in another thread, until a later deadline.
             self.shared.first_timer_changed();
@@ -189,9 +227,8 @@ impl Timer {
 
     /// Looks whether the armed timer has fired, and sees to it that it wakes `waker`.
     fn poll_armed(&mut self, key: Key, waker: &Waker) -> Poll<io::Result<()>> {
-        let timers = self.shared.timers();
-        let state = if self.shared.is_gone() { Ok(()) } else { timers.has_fired(key, waker) };
-        drop(timers);
+        let state = self.shared.timers().remove_fired(key, waker);
+        // Its wakers taken, a reactor that has gone looks like one whose timers have all fired.
         match state {
             Err(true) => return Poll::Pending,
             Err(false) => {
@@ -202,16 +239,27 @@ impl Timer {
                 if replaced.is_ok() {
                     return Poll::Pending;
                 }
+                self.disarm();
             }
-            Ok(()) => {}
+            Ok(()) => self.state = State::Idle,
         }
-        self.disarm();
-        Poll::Ready(if self.shared.is_gone() { Err(gone()) } else { Ok(()) })
+        self.complete()
+    }
+
+    /// The time has come, unless the reactor has gone.
+    fn complete(&mut self) -> Poll<io::Result<()>> {
+        if self.shared.is_gone() {
+            return Poll::Ready(Err(gone()));
+        }
+        self.state = State::Elapsed;
+        Poll::Ready(Ok(()))
     }
 
     /// Gives the entry back.
+    #[inline]
     fn disarm(&mut self) {
-        if let Some(key) = self.key.take() {
+        if let State::Armed(key) = self.state {
+            self.state = State::Idle;
             let waker = self.shared.timers().remove(key);
             // Not under the lock.
             drop(waker);
@@ -223,13 +271,13 @@ impl Future for Timer {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.key {
-            Some(key) => self.poll_armed(key, cx.waker()),
+        match self.state {
+            State::Elapsed => Poll::Ready(Ok(())),
+            State::Armed(key) => self.poll_armed(key, cx.waker()),
             // A span begins even if the reactor is gone: whoever goes on with another clock asks for the deadline.
-            None => match self.begin() {
-                _ if self.shared.is_gone() => Poll::Ready(Err(gone())),
+            State::Span | State::Idle => match self.begin() {
                 Some(deadline) => self.arm(deadline, cx.waker()),
-                None => Poll::Ready(Ok(())),
+                None => self.complete(),
             },
         }
     }
@@ -244,10 +292,10 @@ impl Drop for Timer {
 impl fmt::Debug for Timer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Timer");
-        match self.when {
-            When::At(_) => debug.field("deadline", &self.deadline()),
-            When::After(duration) => debug.field("after", &Duration::from_nanos(duration)),
+        match self.state {
+            State::Span => debug.field("after", &Duration::from_nanos(self.time)),
+            _ => debug.field("deadline", &self.deadline()),
         };
-        debug.field("armed", &self.key.is_some()).finish()
+        debug.field("armed", &matches!(self.state, State::Armed(_))).finish()
     }
 }
