@@ -4,7 +4,7 @@ use crate::delay::Delay;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// Waits for `duration`, counted from the first poll. Never ends early; `Duration::MAX` never ends.
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// assert!(begin.elapsed() >= Duration::from_millis(2));
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { delay: Delay::After(duration), elapsed: false }
+    Sleep { delay: Delay::After(duration) }
 }
 
 /// Waits until `deadline`; not at all if that has passed.
@@ -32,7 +32,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// futures::executor::block_on(async_timeout::sleep_until(Instant::now()));
 /// ```
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { delay: Delay::At(deadline), elapsed: false }
+    Sleep { delay: Delay::At(deadline) }
 }
 
 /// Completes at an instant, never before; from [`sleep`] or [`sleep_until`].
@@ -46,14 +46,12 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 #[must_use = "futures do nothing unless polled or awaited"]
 pub struct Sleep {
     delay: Delay,
-    elapsed: bool,
 }
 
 impl Sleep {
     /// Sets another deadline, completed or not. The task that waits is woken at the new one; after completion, it has
     /// to be polled again first.
     pub fn reset(&mut self, deadline: Instant) {
-        self.elapsed = false;
         self.delay.reset(deadline);
     }
 
@@ -64,7 +62,7 @@ impl Sleep {
 
     /// Whether a poll has returned `Ready` since the last reset.
     pub fn is_elapsed(&self) -> bool {
-        self.elapsed
+        self.delay.is_elapsed()
     }
 }
 
@@ -72,16 +70,12 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.elapsed {
-            ready!(self.delay.poll_elapsed(cx));
-            self.elapsed = true;
-        }
-        Poll::Ready(())
+        self.delay.poll_elapsed(cx)
     }
 }
 
 impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sleep").field("deadline", &self.deadline()).field("elapsed", &self.elapsed).finish()
+        f.debug_struct("Sleep").field("deadline", &self.deadline()).field("elapsed", &self.is_elapsed()).finish()
     }
 }

@@ -375,6 +375,36 @@ fn what_is_due_is_ready_at_once() {
     assert_eq!((reactor.next_deadline(), handle.stats().timers), (None, 0));
 }
 
+/// A timer of the current reactor needs no handle; and every timer knows whether it is over, until it is reset.
+#[test]
+fn timers_of_the_current_reactor() {
+    let _watchdog = watchdog(TIME);
+    for made in [Timer::try_after(SHORT), Timer::try_at(Instant::now() + SHORT)] {
+        assert_eq!(made.unwrap_err().kind(), ErrorKind::NotConnected);
+    }
+    let mut runtime = LocalRuntime::new().unwrap();
+    let mut over = None;
+    let ran = runtime.run_until(async {
+        let begin = Instant::now();
+        let mut timer = Timer::try_after(SHORT).unwrap();
+        assert_eq!(timer.deadline(), None);
+        (&mut timer).await.unwrap();
+        assert!(begin.elapsed() >= SHORT && timer.is_elapsed());
+        timer.reset(begin + 2 * SHORT);
+        assert!(!timer.is_elapsed());
+        (&mut timer).await.unwrap();
+        assert!(begin.elapsed() >= 2 * SHORT);
+        Timer::try_at(begin).unwrap().await.unwrap();
+        over = Some(timer);
+    });
+    ran.unwrap();
+    drop(runtime);
+    let timer = over.as_mut().unwrap();
+    assert!(timer.now_or_never().unwrap().is_ok(), "over, it stays so");
+    timer.reset(Instant::now());
+    assert!(timer.now_or_never().unwrap().is_err() && !timer.is_elapsed(), "the reactor has gone");
+}
+
 /// Behaviour 126: one task waits, another sets the time: to an earlier one, to a later one.
 #[test]
 fn another_task_sets_the_time() {

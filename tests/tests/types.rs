@@ -57,9 +57,9 @@ fn sizes() {
     assert_eq!(size_of::<Interest>(), 1);
     assert_eq!(size_of::<Readiness>(), 1);
     assert!(size_of::<Source<UnixStream>>() <= 24, "{}", size_of::<Source<UnixStream>>());
-    assert!(size_of::<Timer>() <= 32, "{}", size_of::<Timer>());
-    assert!(size_of::<Sleep>() <= 48, "{}", size_of::<Sleep>());
-    assert!(size_of::<Timeout<u64>>() - size_of::<u64>() <= 40, "{}", size_of::<Timeout<u64>>());
+    assert!(size_of::<Timer>() <= 24, "{}", size_of::<Timer>());
+    assert!(size_of::<Sleep>() <= 24, "{}", size_of::<Sleep>());
+    assert!(size_of::<Timeout<u64>>() - size_of::<u64>() <= 24, "{}", size_of::<Timeout<u64>>());
     assert_eq!(size_of::<Elapsed>(), 0);
 }
 
