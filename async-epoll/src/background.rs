@@ -61,6 +61,8 @@ impl Reactor {
     /// `futures::executor::ThreadPool`, in `async-executor`, in `futures::executor::block_on`, and in plain
     /// [`LocalPool::run`](futures::executor::LocalPool::run).
     ///
+    /// (`ThreadPool` is there with the feature `thread-pool` of futures.)
+    ///
     /// A thread where [`Handle::current`] is to find the reactor has to [enter](Handle::enter) it. For the threads of a
     /// `ThreadPool`: `builder.after_start(move |_| std::mem::forget(handle.enter()))`.
     ///

@@ -85,7 +85,8 @@ impl Handle {
             io::Error::new(
                 io::ErrorKind::NotConnected,
                 "no reactor on this thread: call this inside async_epoll::block_on, Reactor::run or run_until, a task \
-                 spawned through Reactor::spawner, or while the guard of Handle::enter lives; or pass a handle",
+                 spawned through Reactor::spawner, or while the guard of Handle::enter lives (in the threads of a \
+                 ThreadPool: by after_start); or pass a handle",
             )
         })
     }

@@ -10,6 +10,7 @@
 /// With the feature.
 #[cfg(feature = "inspect")]
 mod enabled {
+    use crate::clock::{Clock, NEVER};
     use crate::handle::Handle;
     use crate::shared::Shared;
     use crate::sys;
@@ -33,11 +34,14 @@ mod enabled {
         pub id: u64,
         /// Where it was spawned. `LocalSpawnExt` hides the place: it is the one inside futures-rs then.
         pub spawned_at: &'static Location<'static>,
-        /// How often it was polled.
+        /// How often it was polled, the poll that is running included.
         pub polls: u64,
-        /// How long the longest of these polls took.
+        /// How long the longest of these polls took, the one that is running included.
         pub longest_poll: Duration,
-        /// Whether it is to be polled, or is being polled.
+        /// How long the poll has taken that is running; `None` if none is. Much of it means that the task blocks its
+        /// thread.
+        pub polled_for: Option<Duration>,
+        /// Whether it is to be polled.
         pub is_ready: bool,
         /// What it waits for, as far as that can be told: what its wakers were left with.
         pub waits_for: Vec<WaitsFor>,
@@ -73,7 +77,8 @@ mod enabled {
             /// When it fires; `None` for never.
             deadline: Option<Instant>,
         },
-        /// For somebody else who has a waker of the task: a channel, another thread, another timer.
+        /// For somebody else who has a waker of the task: a channel, another thread; or a combinator with wakers of its
+        /// own (`FuturesUnordered`, a large `join_all`), whatever waits inside it.
         Foreign,
     }
 
@@ -117,11 +122,16 @@ mod enabled {
     }
 
     /// The wakers that lie about in a reactor, by what they point to.
-    struct Places(Vec<(usize, WaitsFor)>);
+    struct Places<'a> {
+        /// In order of what they point to.
+        wakers: Vec<(usize, WaitsFor)>,
+        /// The reactor's.
+        clock: &'a Clock,
+    }
 
-    impl Places {
+    impl<'a> Places<'a> {
         /// Looks at all sources and timers.
-        fn of(shared: &Shared) -> Self {
+        fn of(shared: &'a Shared) -> Self {
             let mut waiting = Vec::new();
             shared.registry().visit_waiters(|fd, want, waker| waiting.push((fd, want, address(waker))));
             let mut places: Vec<_> = waiting
@@ -140,25 +150,28 @@ mod enabled {
                 places.push((address(waker), WaitsFor::Timer { deadline: shared.clock.to_instant(deadline) }));
             });
             places.sort_by_key(|(address, _)| *address);
-            Self(places)
+            Self { wakers: places, clock: &shared.clock }
         }
 
         /// Describes a task, which the caller has one more `Arc` of.
         fn look_up(&self, task: &Arc<TaskWaker>) -> TaskInfo {
             let address = Arc::as_ptr(task).addr();
-            let begin = self.0.partition_point(|(other, _)| *other < address);
-            let found = self.0[begin..].iter().take_while(|(other, _)| *other == address);
+            let begin = self.wakers.partition_point(|(other, _)| *other < address);
+            let found = self.wakers[begin..].iter().take_while(|(other, _)| *other == address);
             let mut waits_for: Vec<_> = found.map(|(_, place)| place.clone()).collect();
             // One belongs to the table of tasks, one to the caller.
             if Arc::strong_count(task) > waits_for.len() + 2 {
                 waits_for.push(WaitsFor::Foreign);
             }
             let record = &task.record;
+            let polled_for = record.polled_for(self.clock);
+            let longest = Duration::from_nanos(record.longest_poll.load(Ordering::Relaxed));
             TaskInfo {
                 id: record.id,
                 spawned_at: task.spawned_at,
                 polls: record.polls.load(Ordering::Relaxed),
-                longest_poll: Duration::from_nanos(record.longest_poll.load(Ordering::Relaxed)),
+                longest_poll: longest.max(polled_for.unwrap_or_default()),
+                polled_for,
                 is_ready: task.is_scheduled(),
                 waits_for,
             }
@@ -168,7 +181,11 @@ mod enabled {
     impl fmt::Display for TaskInfo {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             let Self { id, spawned_at, polls, longest_poll, .. } = self;
-            write!(f, "task {id}, spawned at {spawned_at}, {polls} polls, the longest {longest_poll:?}")?;
+            let plural = if *polls == 1 { "" } else { "s" };
+            write!(f, "task {id}, spawned at {spawned_at}, {polls} poll{plural}, the longest {longest_poll:?}")?;
+            if let Some(time) = self.polled_for {
+                return write!(f, ", being polled for {time:?}");
+            }
             if self.is_ready {
                 return f.write_str(", ready");
             }
@@ -192,9 +209,10 @@ mod enabled {
                 Self::Priority { fd, peer } => (fd, peer, "exceptional"),
                 Self::Timer { deadline: None } => return f.write_str("a timer that never fires"),
                 Self::Timer { deadline: Some(deadline) } => {
-                    return write!(f, "a timer in {:?}", deadline.saturating_duration_since(Instant::now()));
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    return write!(f, "a timer in {:.3} s", left.as_secs_f64());
                 }
-                Self::Foreign => return f.write_str("a foreign waker"),
+                Self::Foreign => return f.write_str("a waker held elsewhere (a channel, a thread, a set of futures)"),
             };
             match peer {
                 Some(peer) => write!(f, "descriptor {fd} (peer {peer}) to become {what}"),
@@ -210,25 +228,42 @@ mod enabled {
         id: u64,
         /// How often it was polled.
         polls: AtomicU64,
-        /// The longest poll, in nanoseconds.
+        /// The longest poll that has ended, in nanoseconds.
         longest_poll: AtomicU64,
+        /// When the poll began that is running; [`NEVER`] if none is.
+        polled_since: AtomicU64,
     }
 
     impl Record {
         /// Of the next task of this reactor.
         pub(crate) fn new(shared: &Shared) -> Self {
             let id = shared.next_task.fetch_add(1, Ordering::Relaxed);
-            Self { id, polls: AtomicU64::new(0), longest_poll: AtomicU64::new(0) }
+            Self { id, polls: AtomicU64::new(0), longest_poll: AtomicU64::new(0), polled_since: AtomicU64::new(NEVER) }
         }
 
-        /// Runs a poll, and measures it.
-        pub(crate) fn measure<T>(&self, poll: impl FnOnce() -> T) -> T {
-            let begin = Instant::now();
-            let result = poll();
-            let taken = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.longest_poll.fetch_max(taken, Ordering::Relaxed);
+        /// Runs a poll, and measures it, even if it panics.
+        pub(crate) fn measure<T>(&self, clock: &Clock, poll: impl FnOnce() -> T) -> T {
             self.polls.fetch_add(1, Ordering::Relaxed);
-            result
+            self.polled_since.store(clock.now(), Ordering::Relaxed);
+            let _end = EndOfPoll(self, clock);
+            poll()
+        }
+
+        /// How long the poll takes that is running, if there is one.
+        fn polled_for(&self, clock: &Clock) -> Option<Duration> {
+            let since = Some(self.polled_since.load(Ordering::Relaxed)).filter(|&since| since != NEVER)?;
+            Some(Duration::from_nanos(clock.now().saturating_sub(since)))
+        }
+    }
+
+    /// A poll that is being measured.
+    struct EndOfPoll<'a>(&'a Record, &'a Clock);
+
+    impl Drop for EndOfPoll<'_> {
+        fn drop(&mut self) {
+            let Self(record, clock) = self;
+            let taken = clock.now().saturating_sub(record.polled_since.swap(NEVER, Ordering::Relaxed));
+            record.longest_poll.fetch_max(taken, Ordering::Relaxed);
         }
     }
 
@@ -262,6 +297,7 @@ mod enabled {
 /// Without the feature: the same functions, with nothing in them.
 #[cfg(not(feature = "inspect"))]
 mod disabled {
+    use crate::clock::Clock;
     use crate::shared::Shared;
     use crate::task::TaskWaker;
     use std::sync::Arc;
@@ -275,7 +311,7 @@ mod disabled {
             Self
         }
 
-        pub(crate) fn measure<T>(&self, poll: impl FnOnce() -> T) -> T {
+        pub(crate) fn measure<T>(&self, _: &Clock, poll: impl FnOnce() -> T) -> T {
             poll()
         }
     }

@@ -143,6 +143,11 @@ impl LoopState {
         self.budget.set(0);
     }
 
+    /// Whether no reactor on this thread would call a driver that was put off.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone.get()
+    }
+
     /// Tasks are about to be polled, or dropped: makes this reactor the current one meanwhile.
     pub(crate) fn begin_polls(&self) -> Polling {
         Polling { nested: POLLING.replace(true), _current: Handle::enter_shared(&self.shared) }

@@ -366,7 +366,7 @@ impl Reactor {
 pub(crate) fn refuse_nesting(what: &str) -> io::Result<executor::Enter> {
     executor::enter().map_err(|_| {
         io::Error::other(format!(
-            "{what} was called inside a task: it would block the executor that runs the task; \
+            "{what} was called inside a task, or inside the block_on of another executor: it would block that executor; \
              spawn a task and await it instead"
         ))
     })
@@ -397,7 +397,8 @@ impl fmt::Debug for Reactor {
 }
 
 impl AsFd for Reactor {
-    /// The epoll instance. Of a reactor that was built with [`embedded`](Builder::embedded), it is readable when
+    /// The epoll instance. Without [`embedded`](Builder::embedded) it says nothing of timers and of tasks that are woken. Of
+    /// a reactor that was built with [`embedded`](Builder::embedded), it is readable when
     /// [`wait`](Reactor::wait) would do something. Leave the rest to the reactor: do not wait in it, and register nothing.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.engine.shared.epoll.as_fd()

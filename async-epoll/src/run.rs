@@ -25,6 +25,7 @@ use crate::reactor::{Reactor, refuse_nesting};
 use crate::shared::Shared;
 use futures::executor::LocalPool;
 use futures::task::{ArcWake, waker_ref};
+use std::cell::Cell;
 use std::fmt::Write;
 use std::future::Future;
 use std::io;
@@ -52,11 +53,11 @@ impl Reactor {
     ///
     /// - Those of [`wait`](Self::wait). All tasks are still in the pool, and `run` may be called again.
     /// - `InvalidInput`, after a second or so, if tasks are ready, but not in this `pool`: the reactor has spawners of
-    ///   another one.
+    ///   another one. And at once if the pool has tasks of another reactor, unless that one is in the background.
     /// - [`Deadlock`](io::ErrorKind::Deadlock) if it is certain that the tasks will never end: there is no source and no
     ///   timer, no [`RemoteSpawner`](crate::RemoteSpawner), and nobody has a waker of any task. The message names the
     ///   places where the tasks were spawned; they are still there. Not every deadlock is found: two tasks that wait for
-    ///   each other through a channel have wakers in there. To drive a reactor for other threads alone, `run_until` a
+    ///   each other through a channel have wakers in there, and a timer that never fires may still be reset. To drive a reactor for other threads alone, `run_until` a
     ///   future that never ends.
     ///
     /// # Panics
@@ -99,9 +100,11 @@ impl Reactor {
     pub fn run(&mut self, pool: &mut LocalPool) -> io::Result<()> {
         drop(refuse_nesting("Reactor::run")?);
         let _current = self.handle().enter();
+        let _running = Running::begin(&self.engine.shared);
         let mut progress = Progress::new(self);
         loop {
             pool.run_until_stalled();
+            refuse_strangers()?;
             if self.state.live_tasks() == 0 {
                 return Ok(());
             }
@@ -148,6 +151,7 @@ impl Reactor {
     pub fn run_until<F: Future>(&mut self, pool: &mut LocalPool, future: F) -> io::Result<F::Output> {
         drop(refuse_nesting("Reactor::run_until")?);
         let _current = self.handle().enter();
+        let _running = Running::begin(&self.engine.shared);
         let mut main = MainFuture { future: pin!(future), waker: MainWaker::new(&self.engine.shared) };
         let mut progress = Progress::new(self);
         loop {
@@ -157,6 +161,7 @@ impl Reactor {
             }
             // 2. The tasks, until none can go on or the budget is spent.
             pool.run_until_stalled();
+            refuse_strangers()?;
             progress.check(self)?;
             // 3. Events; no sleep if something is ready, the main future included.
             let _enter = refuse_nesting("Reactor::run_until")?;
@@ -250,6 +255,54 @@ fn refuse_deadlock(state: &LoopState) -> io::Result<()> {
         }
     }
     Err(io::Error::new(io::ErrorKind::Deadlock, message))
+}
+
+thread_local! {
+    /// Which reactor's `run` or `run_until` is running, by the address of its shared half; 0 for none.
+    static RUNNING: Cell<usize> = const { Cell::new(0) };
+    /// Tasks of another reactor were polled meanwhile.
+    static STRANGERS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks a `run` method as running.
+struct Running;
+
+impl Running {
+    /// Of the reactor with this shared half.
+    fn begin(shared: &Arc<Shared>) -> Self {
+        STRANGERS.set(false);
+        RUNNING.set(Arc::as_ptr(shared).addr());
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // They do not nest.
+        RUNNING.set(0);
+    }
+}
+
+/// Fails if the pool has polled tasks that wait for a reactor which nobody runs.
+fn refuse_strangers() -> io::Result<()> {
+    if STRANGERS.get() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the pool has tasks of another reactor, which would wait in vain: run it by that one, whose \
+             Reactor::spawner has spawned them, or move that one to a thread of its own by into_background",
+        ));
+    }
+    Ok(())
+}
+
+/// Tasks of the reactor with this shared half are about to be polled, and it is that one's business to wake them. Says
+/// to the `run` of another, if that is what polls them.
+#[inline]
+pub(crate) fn note_poll(shared: &Arc<Shared>) {
+    let running = RUNNING.get();
+    if running != 0 && running != Arc::as_ptr(shared).addr() {
+        STRANGERS.set(true);
+    }
 }
 
 /// Notices that ready tasks are never polled, which means that they are in another pool.

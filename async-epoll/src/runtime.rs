@@ -9,6 +9,9 @@ use std::io;
 
 /// A [`LocalPool`] with a [`Reactor`] beside it, on this thread.
 ///
+/// With other settings than the usual ones, make it from a reactor:
+/// `LocalRuntime::from(Reactor::builder().on_task_panic(…).build()?)`.
+///
 /// # Examples
 ///
 /// ```

@@ -56,7 +56,7 @@ pub(crate) struct Shared {
 
 /// The error of everything that outlives its reactor.
 pub(crate) fn gone() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the reactor of this source or timer has been dropped")
+    io::Error::new(io::ErrorKind::NotConnected, "the reactor that this belongs to has been dropped")
 }
 
 impl Shared {

@@ -37,7 +37,8 @@ use std::task::{Context, Poll, ready};
 /// It gives `&T`, never `&mut T`, since replacing the descriptor under a registration would confuse both. Where `&T`
 /// implements [`Read`](io::Read) or [`Write`](io::Write), the source implements
 /// [`AsyncRead`](futures::io::AsyncRead) or [`AsyncWrite`](futures::io::AsyncWrite), for `Source<T>` and for
-/// `&Source<T>`; for others wrap the descriptor in a [`File`](std::fs::File), or use
+/// `&Source<T>`; for others (a `ChildStdout`, an eventfd, a timerfd) wrap the descriptor in a
+/// [`File`](std::fs::File), as in `Source::new(File::from(OwnedFd::from(stdout)))`, or use
 /// [`read_with`](Self::read_with) and [`write_with`](Self::write_with).
 ///
 /// Several tasks may wait on one direction: all are woken, none is lost. And one descriptor may have a source in each

@@ -8,6 +8,7 @@ use crate::loop_state::LoopState;
 use crate::remote::RemoteSpawner;
 use crate::task::TaskSet;
 use futures::executor::LocalPool;
+use futures::future::{FutureExt, RemoteHandle};
 use futures::task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
 use std::fmt;
 use std::future::Future;
@@ -77,7 +78,8 @@ impl Spawner {
     ///
     /// # Errors
     ///
-    /// `SpawnError` if the pool has been dropped; `future` is dropped then.
+    /// `SpawnError` if the pool has been dropped; `future` is dropped then. Where an `io::Error` is wanted:
+    /// `.map_err(io::Error::other)`.
     ///
     /// # Examples
     ///
@@ -92,6 +94,35 @@ impl Spawner {
     #[track_caller]
     pub fn spawn_local(&self, future: impl Future<Output = ()> + 'static) -> Result<(), SpawnError> {
         self.tasks.spawn(LocalFutureObj::new(Box::new(future)), Location::caller())
+    }
+
+    /// Spawns a task, and returns a handle that is ready with its output.
+    ///
+    /// As `spawn_local_with_handle` of `LocalSpawnExt`, but the task is known by the place of this call. Dropping the
+    /// handle drops the task's future, unless it is [forgotten](RemoteHandle::forget).
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn_local`](Self::spawn_local).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// let sum = runtime.spawner().spawn_local_with_handle(async { 1 + 1 }).unwrap();
+    /// assert_eq!(runtime.run_until(sum)?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn spawn_local_with_handle<F>(&self, future: F) -> Result<RemoteHandle<F::Output>, SpawnError>
+    where
+        F: Future + 'static,
+    {
+        let (task, handle) = future.remote_handle();
+        self.spawn_local(task)?;
+        Ok(handle)
     }
 
     /// A spawner for other threads. As many as you like; they all lead to this pool.

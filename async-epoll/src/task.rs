@@ -33,6 +33,7 @@ use crate::loop_state::{Admission, LoopState, is_polling};
 use crate::mark::Mark;
 use crate::queue::Queue;
 use crate::remote::Arrival;
+use crate::run::note_poll;
 use crate::shared::Shared;
 use crate::table::Table;
 use crate::trace::TaskSpan;
@@ -299,9 +300,10 @@ impl TaskSet {
             let mut cx = Context::from_waker(&waker);
             let budget = budget::begin_poll();
             let future = &mut task.future;
-            let (span, record) = (&task.span, &task.waker.record);
-            let result =
-                catch_unwind(AssertUnwindSafe(|| record.measure(|| span.in_scope(|| Pin::new(future).poll(&mut cx)))));
+            let (span, record, clock) = (&task.span, &task.waker.record, &self.state.shared.clock);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                record.measure(clock, || span.in_scope(|| Pin::new(future).poll(&mut cx)))
+            }));
             if budget.is_spent() {
                 self.state.end_turn_early();
             }
@@ -510,6 +512,9 @@ impl Future for Driver {
         let Some(set) = self.set.clone() else { return Poll::Ready(()) };
         let (old_waker, arrivals) = set.pool.queue.attend(cx.waker().clone());
         drop(old_waker);
+        if !set.state.is_alone() {
+            note_poll(&set.pool.shared);
+        }
         let _running = set.state.begin_polls();
         let turn = set.state.turn();
         if set.turn.replace(turn) != turn {

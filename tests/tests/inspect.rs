@@ -116,7 +116,10 @@ fn everything_else() {
     let lines: Vec<String> = handle.tasks().iter().map(ToString::to_string).collect();
     assert!(lines[0].contains(&format!("descriptor {fd} to become readable")), "{lines:?}");
     assert!(lines[1].contains(", waits for a timer in "), "{lines:?}");
-    assert!(lines[3].ends_with(", waits for a foreign waker"), "{lines:?}");
+    assert!(
+        lines[3].ends_with(", waits for a waker held elsewhere (a channel, a thread, a set of futures)"),
+        "{lines:?}"
+    );
     assert!(lines[5].ends_with(", stuck: nobody can wake it"), "{lines:?}");
 }
 
@@ -151,6 +154,37 @@ fn polls_are_measured() {
     // Numbers are not used again.
     runtime.spawner().spawn_local(pending()).unwrap();
     assert_eq!(settle(&mut runtime)[1].id, 3);
+}
+
+/// The task that blocks the loop is seen from another thread as just that; and a task sees itself being polled.
+#[test]
+fn a_task_that_blocks() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (handle, own) = (runtime.handle(), runtime.handle());
+    let (release, released) = std::sync::mpsc::channel();
+    runtime
+        .spawner()
+        .spawn_local(async move {
+            assert!(own.tasks()[0].polled_for.is_some());
+            released.recv().unwrap();
+            panic!("a task's own business");
+        })
+        .unwrap();
+    runtime.spawner().spawn_local(pending()).unwrap();
+    let observer = thread::spawn(move || {
+        while handle.tasks()[0].polled_for.is_none_or(|time| time < Duration::from_millis(20)) {
+            thread::yield_now();
+        }
+        let [blocking, other] = &handle.tasks()[..] else { panic!("two tasks") };
+        assert!(blocking.to_string().contains(", 1 poll, ") && blocking.to_string().contains(", being polled for "));
+        assert!(blocking.longest_poll >= Duration::from_millis(20));
+        assert!(other.polled_for.is_none() && other.to_string().ends_with(", ready"), "{other}");
+        release.send(()).unwrap();
+    });
+    let after = settle(&mut runtime);
+    observer.join().unwrap();
+    assert!(after.len() == 1 && after[0].polled_for.is_none(), "{after:?}");
 }
 
 /// Asked by another thread, again and again, while tasks come, work and go.

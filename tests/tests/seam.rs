@@ -34,6 +34,37 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
+/// `run` and `run_until` with a pool whose tasks belong to another reactor: an error, and the tasks are still there.
+#[test]
+fn the_wrong_reactor_is_an_error() {
+    let _watchdog = watchdog(TIME);
+    let (mut pool, mut right, spawner) = pool_and_reactor();
+    let done = Rc::new(Cell::new(false));
+    let (timer, end) = (Timer::after(Duration::from_millis(1), &right.handle()), Rc::clone(&done));
+    let task = async move {
+        timer.await.unwrap();
+        end.set(true);
+    };
+    spawner.spawn_local(task).unwrap();
+    let mut wrong = Reactor::new().unwrap();
+    let error = wrong.run(&mut pool).unwrap_err();
+    assert!(
+        error.kind() == std::io::ErrorKind::InvalidInput && error.to_string().contains("another reactor"),
+        "{error}"
+    );
+    wrong.run(&mut LocalPool::new()).unwrap();
+    right.run(&mut pool).unwrap();
+    assert!(done.get());
+    // One in the background is nobody's stranger.
+    let timer = Timer::after(Duration::from_millis(1), &right.handle());
+    spawner.spawn_local(async { timer.await.unwrap() }).unwrap();
+    let right = right.into_background().unwrap();
+    wrong.run_until(&mut pool, Timer::after(Duration::from_millis(20), &wrong.handle())).unwrap().unwrap();
+    pool.run();
+    assert_eq!(spawner.live_tasks(), 0);
+    right.shutdown().unwrap();
+}
+
 /// Behaviour 199: with nothing to do, `run` returns at once.
 #[test]
 fn run_returns_at_once_when_there_is_nothing() {
