@@ -141,11 +141,16 @@ pub(crate) fn wake_all(wakers: &mut Vec<Waker>, mut on_panic: impl FnMut(Box<dyn
     }
 }
 
-/// Drops what a panic carried. That may panic as well, and so on; the next one is where we stop caring.
-pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
-    if let Err(worse) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
-        std::mem::forget(worse);
+/// Drops what a panic carried. That may panic as well, with something that panics when it is dropped, and so on; after a
+/// few we stop caring.
+pub(crate) fn drop_payload(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..8 {
+        match catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+            Ok(()) => return,
+            Err(worse) => payload = worse,
+        }
     }
+    std::mem::forget(payload);
 }
 
 impl Drop for Engine {
