@@ -14,7 +14,7 @@ mod enabled {
     use crate::handle::Handle;
     use crate::shared::Shared;
     use crate::sys;
-    use crate::task::TaskWaker;
+    use crate::task_waker::TaskWaker;
     use crate::waiters::Want;
     use std::collections::BTreeMap;
     use std::fmt;
@@ -299,7 +299,7 @@ mod enabled {
 mod disabled {
     use crate::clock::Clock;
     use crate::shared::Shared;
-    use crate::task::TaskWaker;
+    use crate::task_waker::TaskWaker;
     use std::sync::Arc;
 
     /// Nothing is written down.

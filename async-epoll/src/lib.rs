@@ -39,7 +39,7 @@
 //!
 //! 1. A task reads from a [`Source`]. Nothing is there: `read(2)` says `WouldBlock`, the source notes "not ready"
 //!    (`readiness.rs`), leaves the task's waker with its registration (`registry.rs`, `waiters.rs`) and returns
-//!    `Pending` (`source.rs`).
+//!    `Pending` (`operation.rs`).
 //! 2. No task can go on, so the pool's `run_until_stalled` returns, and [`Reactor::wait`] sleeps in `epoll_wait(2)`
 //!    (`engine.rs`, `notifier.rs`, `sys.rs`).
 //! 3. A byte arrives. The kernel puts the descriptor on the ready list of our epoll instance; `epoll_wait` returns the
@@ -143,9 +143,13 @@ mod budget;
 #[cfg(target_os = "linux")]
 mod source;
 #[cfg(target_os = "linux")]
+mod operation;
+#[cfg(target_os = "linux")]
 mod source_io;
 #[cfg(target_os = "linux")]
 mod timer;
+#[cfg(target_os = "linux")]
+mod task_waker;
 #[cfg(target_os = "linux")]
 mod task;
 #[cfg(target_os = "linux")]

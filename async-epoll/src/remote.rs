@@ -4,7 +4,7 @@
 //! the [queue](crate::queue), and the pool's thread builds the future and polls it.
 
 use crate::shared::gone;
-use crate::task::PoolQueue;
+use crate::task_waker::PoolQueue;
 use futures::task::LocalFutureObj;
 use std::fmt;
 use std::future::Future;

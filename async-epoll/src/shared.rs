@@ -13,7 +13,7 @@ use crate::registry::{ALARM_TOKEN, NOTIFIER_TOKEN, Registration, Registry};
 use crate::stats::Counters;
 use crate::sys::{Epoll, ForkGuard};
 use crate::table::push_pruned;
-use crate::task::PoolQueue;
+use crate::task_waker::PoolQueue;
 use crate::timers::Timers;
 use crate::trace;
 use std::io;

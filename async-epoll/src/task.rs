@@ -28,17 +28,16 @@
 
 use crate::budget;
 use crate::handle::Handle;
-use crate::inspect::{Directory, Record};
+use crate::inspect::Record;
 use crate::loop_state::{Admission, LoopState, is_polling};
 use crate::mark::Mark;
-use crate::queue::Queue;
 use crate::remote::Arrival;
 use crate::run::note_poll;
-use crate::shared::Shared;
 use crate::table::Table;
+use crate::task_waker::{PoolQueue, TaskWaker};
 use crate::trace::TaskSpan;
 use futures::executor::LocalSpawner;
-use futures::task::{ArcWake, LocalFutureObj, LocalSpawn, SpawnError, waker_ref};
+use futures::task::{LocalFutureObj, LocalSpawn, SpawnError, waker_ref};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
@@ -47,92 +46,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-
-/// What a task's wakers refer to, on any thread.
-pub(crate) struct TaskWaker {
-    /// Whether the task is scheduled.
-    mark: Mark,
-    /// The task's number in its table.
-    number: u32,
-    /// Where a wake puts the number.
-    pool: Arc<PoolQueue>,
-    /// Where the task was spawned.
-    pub(crate) spawned_at: &'static Location<'static>,
-    /// What is written down about the task.
-    pub(crate) record: Record,
-}
-
-/// The part of a [`TaskSet`] that is known to other threads.
-#[derive(Debug)]
-pub(crate) struct PoolQueue {
-    /// Tasks to be polled.
-    pub(crate) queue: Queue<Arrival>,
-    /// Remote spawners that there are.
-    remotes: AtomicUsize,
-    /// The reactor.
-    pub(crate) shared: Arc<Shared>,
-    /// The living tasks.
-    pub(crate) directory: Directory,
-}
-
-impl ArcWake for TaskWaker {
-    fn wake_by_ref(this: &Arc<Self>) {
-        if this.mark.schedule() {
-            this.pool.push(this.number);
-        }
-    }
-}
-
-#[cfg(feature = "inspect")]
-impl TaskWaker {
-    /// Whether the task is to be polled.
-    pub(crate) fn is_scheduled(&self) -> bool {
-        self.mark.is_scheduled()
-    }
-}
-
-impl PoolQueue {
-    /// Empty. The reactor knows it from now on.
-    fn new(shared: &Arc<Shared>) -> Arc<Self> {
-        let pool = Arc::new(Self {
-            queue: Queue::new(),
-            remotes: AtomicUsize::new(0),
-            shared: Arc::clone(shared),
-            directory: Directory::default(),
-        });
-        shared.add_pool(&pool);
-        pool
-    }
-
-    /// Another thread may spawn from now on.
-    pub(crate) fn remote_begins(&self) {
-        self.remotes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// One that might have will not any more.
-    pub(crate) fn remote_ends(&self) {
-        if self.remotes.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // The driver stays in the pool for the sake of remote spawners, and has to end with the last of them.
-            if let Some(call) = self.queue.call_in(&self.shared.notifier) {
-                call.make(&self.shared.notifier);
-            }
-        }
-    }
-
-    /// Whether other threads may spawn.
-    pub(crate) fn has_remotes(&self) -> bool {
-        self.remotes.load(Ordering::Acquire) != 0
-    }
-
-    /// Puts a task into the queue, and tells whoever has to know.
-    fn push(&self, task: u32) {
-        if let Some(call) = self.queue.push(task, &self.shared.notifier) {
-            call.make(&self.shared.notifier);
-        }
-    }
-}
 
 /// One task.
 struct Task {
@@ -538,15 +452,6 @@ impl Drop for Driver {
         if let Some(set) = self.set.take() {
             set.close();
         }
-    }
-}
-
-impl fmt::Debug for TaskWaker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskWaker")
-            .field("number", &self.number)
-            .field("spawned_at", &self.spawned_at)
-            .finish_non_exhaustive()
     }
 }
 
