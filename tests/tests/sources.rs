@@ -3,7 +3,6 @@
 use async_epoll::{Handle, Interest, LocalRuntime, Source};
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use futures::task::LocalSpawnExt;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::fs::File;
 use std::future::poll_fn;
