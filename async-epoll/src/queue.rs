@@ -20,6 +20,7 @@
 //! ```
 
 use crate::notifier::{Notifier, Signal};
+use std::collections::VecDeque;
 use std::task::Waker;
 
 #[cfg(loom)]
@@ -34,6 +35,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+/// Arrivals that the driver gets at a time, so that a flood of them is not moved about in each turn.
+const ARRIVALS: usize = 256;
 /// Numbers of tasks for which memory is kept.
 const SPARE_TASKS: usize = 1024;
 
@@ -52,7 +55,7 @@ struct State<A> {
     /// Numbers of tasks, in the order of their wakes.
     ready: Vec<u32>,
     /// What other threads have left.
-    arrivals: Vec<A>,
+    arrivals: VecDeque<A>,
     /// The driver has been called, is being polled, or was put off to the next turn: it will look here.
     busy: bool,
     /// Calls the driver. Taken with each call, and left anew by each poll of the driver.
@@ -90,7 +93,7 @@ impl<A> Queue<A> {
     pub(crate) fn new() -> Self {
         let state = State {
             ready: Vec::new(),
-            arrivals: Vec::new(),
+            arrivals: VecDeque::new(),
             busy: false,
             driver: None,
             closed: false,
@@ -126,22 +129,22 @@ impl<A> Queue<A> {
             return Err(arrival);
         }
         accept();
-        state.arrivals.push(arrival);
+        state.arrivals.push_back(arrival);
         Ok(state.become_busy(notifier))
     }
 
-    /// The driver is being polled, and can be called by `waker` from now on. Returns the old one, to be dropped, and what
-    /// other threads have left.
+    /// The driver is being polled, and can be called by `waker` from now on. Returns the old one, to be dropped, and some
+    /// of what other threads have left.
     pub(crate) fn attend(&self, waker: Waker) -> (Option<Waker>, Vec<A>) {
         let mut state = self.lock();
-        (state.driver.replace(waker), std::mem::take(&mut state.arrivals))
+        let some = state.arrivals.len().min(ARRIVALS);
+        (state.driver.replace(waker), state.arrivals.drain(..some).collect())
     }
 
     /// Puts arrivals back in front of those that have come since.
-    pub(crate) fn put_back(&self, mut arrivals: Vec<A>) {
+    pub(crate) fn put_back(&self, arrivals: impl DoubleEndedIterator<Item = A>) {
         let mut state = self.lock();
-        arrivals.append(&mut state.arrivals);
-        state.arrivals = arrivals;
+        arrivals.rev().for_each(|arrival| state.arrivals.push_front(arrival));
     }
 
     /// Moves all ready tasks to `tasks`, which is empty, in order. If there are none, nor arrivals, the queue is idle, and
@@ -180,7 +183,7 @@ impl<A> Queue<A> {
     pub(crate) fn refuse_arrivals(&self) -> Vec<A> {
         let mut state = self.lock();
         state.refuses_arrivals = true;
-        std::mem::take(&mut state.arrivals)
+        std::mem::take(&mut state.arrivals).into()
     }
 
     /// Notes how many tasks the driver has still to poll.
@@ -200,7 +203,7 @@ impl<A> Queue<A> {
         state.ready = Vec::new();
         state.become_idle(notifier);
         self.set_taken(0);
-        (std::mem::take(&mut state.arrivals), state.driver.take())
+        (std::mem::take(&mut state.arrivals).into(), state.driver.take())
     }
 }
 

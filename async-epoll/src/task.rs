@@ -295,7 +295,7 @@ impl TaskSet {
         while let Some(arrival) = arrivals.pop_front() {
             if let Some(stop) = self.admit() {
                 arrivals.push_front(arrival);
-                self.pool.queue.put_back(arrivals.into());
+                self.pool.queue.put_back(arrivals.into_iter());
                 return Some(stop);
             }
             let spawned_at = arrival.spawned_at;
