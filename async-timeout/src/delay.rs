@@ -20,6 +20,11 @@ use futures::FutureExt;
 /// A century, which is for ever. Some versions of futures-timer panic on more than an `Instant` can express.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// The time, for deadlines that are worked out here. Everything in this crate asks for it here.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
 /// Waits until an instant. Unpin, so that it can be moved and reset. No larger than the reactor's timer.
 pub(crate) enum Delay {
     /// Begins with the first poll.
@@ -100,7 +105,7 @@ impl Delay {
                 return;
             }
         }
-        let now = Instant::now();
+        let now = now();
         *self = match *self {
             Self::After(duration) if duration.is_zero() => Self::Passed(now),
             Self::After(duration) => Self::on_thread(now.checked_add(duration)),
@@ -144,5 +149,5 @@ impl Delay {
 
 /// What is left until `deadline`, which may be never.
 fn remaining(deadline: Option<Instant>) -> Duration {
-    deadline.map_or(FOREVER, |deadline| deadline.saturating_duration_since(Instant::now()).min(FOREVER))
+    deadline.map_or(FOREVER, |deadline| deadline.saturating_duration_since(now()).min(FOREVER))
 }
