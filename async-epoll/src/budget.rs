@@ -12,6 +12,9 @@
 //! Somebody may run an executor of another kind *inside* a task, which polls again and again within the one poll that
 //! we know of. It blocks the thread, which is bad enough; that it should also wait for ever for a new budget would be
 //! worse. So after [very many refusals](PATIENCE) it gets one.
+//!
+//! What is ready at once without being an operation, as a timer of no time at all, is [counted apart](poll_cooperate):
+//! one that is polled beside a busy socket must not be refused because that has used the budget up.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
@@ -47,11 +50,20 @@ pub const OPERATIONS_PER_POLL: u32 = 32;
 /// Refusals in one poll before the budget is filled again: more than any task needs to ask all its sources once.
 const PATIENCE: u32 = 10_000;
 
+/// Steps of loops that never wait, in one poll.
+const STEPS_PER_POLL: u32 = 128;
+
 /// Set while the poll of a task whose beginning we know is running.
 const BOUNDED: u32 = 1 << 31;
+/// One step that is left. The steps are above the operations, in the same word.
+const STEP: u32 = 1 << 16;
+/// The steps that are left.
+const STEPS: u32 = BOUNDED - STEP;
+/// The operations that are left.
+const OPERATIONS: u32 = STEP - 1;
 
 thread_local! {
-    /// Operations left, and [`BOUNDED`]. Plain data without a destructor, so the access is one instruction.
+    /// Operations left, steps left, and [`BOUNDED`]. Plain data without a destructor, so the access is one instruction.
     static LEFT: Cell<u32> = const { Cell::new(OPERATIONS_PER_POLL) };
     /// Refusals since they were last heard.
     static REFUSALS: Cell<u32> = const { Cell::new(0) };
@@ -66,13 +78,13 @@ pub(crate) struct PollBudget {
 
 /// Begins a task's poll.
 pub(crate) fn begin_poll() -> PollBudget {
-    PollBudget { before: LEFT.replace(BOUNDED | OPERATIONS_PER_POLL) }
+    PollBudget { before: LEFT.replace(BOUNDED | STEPS_PER_POLL * STEP | OPERATIONS_PER_POLL) }
 }
 
 impl PollBudget {
     /// Whether the poll has done all it may.
     pub(crate) fn is_spent(&self) -> bool {
-        LEFT.get() == BOUNDED
+        LEFT.get() & (BOUNDED | OPERATIONS) == BOUNDED
     }
 }
 
@@ -85,7 +97,7 @@ impl Drop for PollBudget {
 /// Asks to do one more operation. `Pending`, with the task woken, if it has done enough.
 pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
     let left = LEFT.get();
-    if left & !BOUNDED != 0 {
+    if left & OPERATIONS != 0 {
         return Poll::Ready(());
     }
     refuse(left, cx)
@@ -96,7 +108,7 @@ pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
 fn refuse(left: u32, cx: &Context<'_>) -> Poll<()> {
     let refusals = if left & BOUNDED == 0 { PATIENCE } else { REFUSALS.get() + 1 };
     if refusals >= PATIENCE {
-        LEFT.set(left & BOUNDED | OPERATIONS_PER_POLL);
+        LEFT.set(left & !OPERATIONS | OPERATIONS_PER_POLL);
         REFUSALS.set(0);
     } else {
         REFUSALS.set(refusals);
@@ -113,7 +125,48 @@ pub(crate) fn spend() {
 /// An operation succeeded that counts as several.
 pub(crate) fn spend_several(operations: u32) {
     let left = LEFT.get();
-    LEFT.set(left - operations.min(left & !BOUNDED));
+    LEFT.set(left - operations.min(left & OPERATIONS));
+}
+
+/// Lets a loop that never waits let others go first, now and then.
+///
+/// In the poll of a task spawned through [`Spawner`](crate::Spawner), or of the future of a `run` method, every 128th call
+/// returns `Pending` and has woken the task; all others, and those made anywhere else, return `Ready`. For a future
+/// that may be ready at once again and again, such as one that takes from a queue, or waits for a time that has passed:
+/// it calls this when it is ready, and if it gets `Pending` is ready the next time. Operations on sources
+/// [count for themselves](OPERATIONS_PER_POLL).
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use futures::future::{join, poll_fn};
+/// use std::cell::Cell;
+///
+/// let stop = Cell::new(false);
+/// let busy = async {
+///     while !stop.get() {
+///         // Without this, the other future would never be polled.
+///         poll_fn(|cx| async_epoll::poll_cooperate(cx)).await;
+///     }
+/// };
+/// async_epoll::block_on(join(busy, async { stop.set(true) }))?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn poll_cooperate(cx: &Context<'_>) -> Poll<()> {
+    let left = LEFT.get();
+    if left & BOUNDED == 0 {
+        return Poll::Ready(());
+    }
+    if left & STEPS != 0 {
+        LEFT.set(left - STEP);
+        return Poll::Ready(());
+    }
+    // Not refused until the next poll: there may be none, if somebody polls in a loop of his own.
+    LEFT.set(left | STEPS_PER_POLL * STEP);
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 #[cfg(test)]
@@ -154,6 +207,24 @@ mod tests {
             }
             assert_eq!(done, OPERATIONS_PER_POLL.div_ceil(weight));
         }
+    }
+
+    /// Steps and operations do not use each other's budget up.
+    #[test]
+    fn steps_are_counted_apart() {
+        let cx = Context::from_waker(Waker::noop());
+        let budget = begin_poll();
+        assert_eq!(operations_until_pending(), OPERATIONS_PER_POLL);
+        for _ in 0..3 {
+            assert!((0..STEPS_PER_POLL).all(|_| poll_cooperate(&cx).is_ready()));
+            assert!(poll_cooperate(&cx).is_pending());
+        }
+        assert!(budget.is_spent());
+        drop(budget);
+        assert!((0..1000).all(|_| poll_cooperate(&cx).is_ready()), "outside a poll");
+        let _budget = begin_poll();
+        assert!((0..STEPS_PER_POLL).all(|_| poll_cooperate(&cx).is_ready()));
+        assert_eq!(operations_until_pending(), OPERATIONS_PER_POLL);
     }
 
     #[test]
