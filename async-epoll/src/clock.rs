@@ -16,22 +16,58 @@ pub(crate) struct Clock {
     start: Instant,
     /// When the current turn began.
     turn: AtomicU64,
+    /// Lets a test stop it.
+    #[cfg(feature = "test-util")]
+    pub(crate) hands: crate::test_clock::Hands,
 }
 
 impl Clock {
     /// Starts to count.
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), turn: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            turn: AtomicU64::new(0),
+            #[cfg(feature = "test-util")]
+            hands: crate::test_clock::Hands::new(),
+        }
     }
 
     /// The time now, by a clock read (about 25 ns).
     pub(crate) fn now(&self) -> u64 {
+        self.shown(self.real())
+    }
+
+    /// The time now, even if a test has stopped this clock.
+    pub(crate) fn real(&self) -> u64 {
         self.from_instant(Instant::now())
     }
 
-    /// Reads the clock for a new turn.
-    pub(crate) fn begin_turn(&self) -> u64 {
-        let now = self.now();
+    /// What the clock shows when it is `real` in fact: just that, unless a test moves it.
+    pub(crate) fn shown(&self, real: u64) -> u64 {
+        #[cfg(feature = "test-util")]
+        let real = self.hands.shown(real);
+        real
+    }
+
+    /// Whether a test has stopped it: then no sleep has to end for the sake of a timer.
+    pub(crate) fn stands_still(&self) -> bool {
+        #[cfg(feature = "test-util")]
+        return self.hands.stand_still();
+        #[cfg(not(feature = "test-util"))]
+        false
+    }
+
+    /// Whether a test waits for it to move.
+    pub(crate) fn is_moving(&self) -> bool {
+        #[cfg(feature = "test-util")]
+        return self.hands.are_moving();
+        #[cfg(not(feature = "test-util"))]
+        false
+    }
+
+    /// Begins a new turn, when the time is `real` in fact. Returns what the clock shows.
+    pub(crate) fn begin_turn(&self, real: u64) -> u64 {
+        let now = self.shown(real);
         self.turn.store(now, Ordering::Relaxed);
         now
     }

@@ -50,14 +50,15 @@ impl Engine {
         shared.refuse_child()?;
         shared.counters.turns.add(1);
         let may_sleep = timeout != Some(Duration::ZERO);
-        let end = timeout.filter(|_| may_sleep).map(|t| shared.clock.now().saturating_add(nanos(t)));
+        let end = timeout.filter(|_| may_sleep).map(|t| shared.clock.real().saturating_add(nanos(t)));
         // An embedded reactor counts as asleep between two turns. Whether somebody has notified it is asked here.
         let mut notified = shared.notifier.is_embedded() && shared.notifier.awake();
         loop {
             // 1. Go to sleep, unless a task is ready or somebody has notified. From here on a wake ends the sleep.
             let asleep = may_sleep && !notified && shared.notifier.try_sleep();
             // 2. Only now look at the timers: one that is set later finds us asleep and ends the sleep.
-            let sleep = if asleep { shared.time_to_sleep(end) } else { Some(Duration::ZERO) };
+            let moving = shared.clock.is_moving();
+            let sleep = if asleep && !moving { shared.time_to_sleep(end) } else { Some(Duration::ZERO) };
             if asleep {
                 if let (None, Some(watch)) = (sleep, watch) {
                     watch().inspect_err(|_| self.abandon_sleep())?;
@@ -76,7 +77,8 @@ impl Engine {
             };
             notified |= shared.notifier.awake();
             // 4. Under the lock of each: take the wakers of the sources that have events and of the timers due.
-            let now = shared.clock.begin_turn();
+            let real = shared.clock.real();
+            let mut now = shared.clock.begin_turn(real);
             let mut log = trace::Log::new();
             let found = match events {
                 0 => 0,
@@ -86,6 +88,11 @@ impl Engine {
             if asleep && notified {
                 trace::notified();
             }
+            // A clock that is moved by a test moves when there is nothing else to do.
+            if moving && found == 0 && shared.is_quiet(notified) {
+                now = shared.step_clock(real, &mut self.wakers);
+            }
+            let arrived = !self.wakers.is_empty();
             let fired = {
                 let mut timers = shared.timers();
                 let fired = timers.fire(now, &mut self.wakers);
@@ -98,8 +105,8 @@ impl Engine {
             shared.counters.timers_fired.add(fired);
             trace::timers(fired);
             // 5. Without a reason to return, sleep on: the event was for a source that has gone, say.
-            let timed_out = end.is_some_and(|end| now >= end);
-            if !asleep || notified || timed_out || found + fired != 0 {
+            let timed_out = end.is_some_and(|end| real >= end);
+            if !asleep || notified || timed_out || found + fired != 0 || arrived {
                 return Ok(found);
             }
         }
@@ -117,6 +124,9 @@ impl Engine {
         if self.shared.notifier.is_embedded() && self.shared.refuse_child().is_ok() {
             self.shared.sleep_until();
             self.shared.notifier.doze();
+            if self.shared.clock.is_moving() {
+                self.shared.notifier.notify();
+            }
         }
     }
 
@@ -176,10 +186,26 @@ impl Shared {
     /// How long to sleep: until the first timer or `end`, whichever comes first.
     fn time_to_sleep(&self, end: Option<u64>) -> Option<Duration> {
         let timer = self.sleep_until();
-        let until = end.map_or(timer, |end| end.min(timer));
-        if until == NEVER {
+        if timer == NEVER && end.is_none() {
             return None;
         }
-        Some(Duration::from_nanos(until.saturating_sub(self.clock.now())))
+        let real = self.clock.real();
+        // Two clocks, if a test has moved one of them.
+        let (timer, end) = (timer.saturating_sub(self.clock.shown(real)), end.unwrap_or(NEVER).saturating_sub(real));
+        Some(Duration::from_nanos(timer.min(end)))
+    }
+
+    /// Whether nothing is left to do but to wait. An embedded reactor is always notified of something.
+    fn is_quiet(&self, notified: bool) -> bool {
+        !self.notifier.has_work() && (!notified || self.notifier.is_embedded())
+    }
+
+    /// Moves a clock that stands; see [`test_clock`](crate::test_clock). Returns what it shows then.
+    fn step_clock(&self, real: u64, wakers: &mut Vec<Waker>) -> u64 {
+        #[cfg(feature = "test-util")]
+        self.move_clock(wakers);
+        #[cfg(not(feature = "test-util"))]
+        let _ = wakers;
+        self.clock.begin_turn(real)
     }
 }

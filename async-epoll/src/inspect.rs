@@ -244,7 +244,7 @@ mod enabled {
         /// Runs a poll, and measures it, even if it panics.
         pub(crate) fn measure<T>(&self, clock: &Clock, poll: impl FnOnce() -> T) -> T {
             self.polls.fetch_add(1, Ordering::Relaxed);
-            self.polled_since.store(clock.now(), Ordering::Relaxed);
+            self.polled_since.store(clock.real(), Ordering::Relaxed);
             let _end = EndOfPoll(self, clock);
             poll()
         }
@@ -252,7 +252,7 @@ mod enabled {
         /// How long the poll takes that is running, if there is one.
         fn polled_for(&self, clock: &Clock) -> Option<Duration> {
             let since = Some(self.polled_since.load(Ordering::Relaxed)).filter(|&since| since != NEVER)?;
-            Some(Duration::from_nanos(clock.now().saturating_sub(since)))
+            Some(Duration::from_nanos(clock.real().saturating_sub(since)))
         }
     }
 
@@ -262,7 +262,7 @@ mod enabled {
     impl Drop for EndOfPoll<'_> {
         fn drop(&mut self) {
             let Self(record, clock) = self;
-            let taken = clock.now().saturating_sub(record.polled_since.swap(NEVER, Ordering::Relaxed));
+            let taken = clock.real().saturating_sub(record.polled_since.swap(NEVER, Ordering::Relaxed));
             record.longest_poll.fetch_max(taken, Ordering::Relaxed);
         }
     }

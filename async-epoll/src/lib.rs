@@ -110,6 +110,8 @@ mod mark;
 mod queue;
 #[cfg(target_os = "linux")]
 mod clock;
+#[cfg(all(target_os = "linux", feature = "test-util"))]
+mod test_clock;
 #[cfg(target_os = "linux")]
 mod arena;
 #[cfg(target_os = "linux")]
@@ -170,10 +172,13 @@ mod models;
 #[cfg(all(target_os = "linux", feature = "inspect"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
 pub use self::inspect::{TaskInfo, WaitsFor};
+#[cfg(all(target_os = "linux", feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub use self::test_clock::{Advance, TestClock};
 #[cfg(target_os = "linux")]
 pub use self::{
     background::Background,
-    budget::OPERATIONS_PER_POLL,
+    budget::{OPERATIONS_PER_POLL, poll_cooperate},
     handle::{Enter, Handle},
     interest::Interest,
     reactor::{Builder, Reactor},

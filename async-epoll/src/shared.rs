@@ -105,7 +105,7 @@ impl Shared {
     /// Until when the reactor may sleep for its timers; [`NEVER`] if an alarm takes care of them.
     pub(crate) fn sleep_until(&self) -> u64 {
         let mut timers = self.timers();
-        let until = timers.sleep_until();
+        let until = if self.clock.stands_still() { NEVER } else { timers.sleep_until() };
         match &self.alarm {
             // A child shares the timerfd, and would take it away from its parent.
             Some(_) if self.fork.is_child() => NEVER,
@@ -235,6 +235,8 @@ impl Shared {
         let sources = self.registry().close(&mut wakers);
         drop(sources);
         self.timers().close(&mut wakers);
+        #[cfg(feature = "test-util")]
+        wakers.extend(self.clock.hands.close());
         wakers
     }
 }

@@ -207,6 +207,18 @@ impl Timers {
         self.next
     }
 
+    /// When the first timer is due, exactly.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn exact_next(&mut self) -> u64 {
+        self.find_next();
+        // Short of its last level, a crowd is dealt out before anything of it is due.
+        if let Some(place) = self.first_place().filter(|place| place.ticks == 1) {
+            let deadlines = self.slots.iter(place.slot).map(|number| self.entries[number].deadline);
+            self.next = deadlines.min().unwrap_or(NEVER).min(self.next);
+        }
+        self.next
+    }
+
     /// Until when the loop may sleep: the first timer, or a little later if timers have woken it too often of late.
     pub(crate) fn sleep_until(&mut self) -> u64 {
         let next = self.next();
