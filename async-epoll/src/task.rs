@@ -250,6 +250,7 @@ impl TaskSet {
     }
 
     /// Drops what the user has put into a task.
+    #[cfg_attr(not(feature = "tracing"), allow(clippy::drop_non_drop, reason = "no subscriber, nothing to drop"))]
     fn drop_task(&self, task: Task) -> Arc<TaskWaker> {
         let Task { future, waker, span } = task;
         self.catch(|| span.in_scope(|| drop(future)));
