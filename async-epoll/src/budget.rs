@@ -57,6 +57,8 @@ const STEPS_PER_POLL: u32 = 128;
 const BOUNDED: u32 = 1 << 31;
 /// One step that is left. The steps are above the operations, in the same word.
 const STEP: u32 = 1 << 16;
+/// All of them.
+const ALL_STEPS: u32 = STEPS_PER_POLL * STEP;
 /// The steps that are left.
 const STEPS: u32 = BOUNDED - STEP;
 /// The operations that are left.
@@ -78,7 +80,7 @@ pub(crate) struct PollBudget {
 
 /// Begins a task's poll.
 pub(crate) fn begin_poll() -> PollBudget {
-    PollBudget { before: LEFT.replace(BOUNDED | STEPS_PER_POLL * STEP | OPERATIONS_PER_POLL) }
+    PollBudget { before: LEFT.replace(BOUNDED | ALL_STEPS | OPERATIONS_PER_POLL) }
 }
 
 impl PollBudget {
@@ -164,7 +166,7 @@ pub fn poll_cooperate(cx: &Context<'_>) -> Poll<()> {
         return Poll::Ready(());
     }
     // Not refused until the next poll: there may be none, if somebody polls in a loop of his own.
-    LEFT.set(left | STEPS_PER_POLL * STEP);
+    LEFT.set(left | ALL_STEPS);
     cx.waker().wake_by_ref();
     Poll::Pending
 }

@@ -10,18 +10,21 @@
 //!                       current reactor?
 //! ```
 
+use crate::deadline;
+use crate::thread_timer::ThreadTimer;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 #[cfg(all(feature = "reactor", target_os = "linux"))]
 use async_epoll::{Handle, Timer};
+#[cfg(all(feature = "reactor", target_os = "linux"))]
 use futures::FutureExt;
-
-/// A century, which is for ever. Some versions of futures-timer panic on more than an `Instant` can express.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The time, for deadlines that are worked out here. Everything in this crate asks for it here.
 pub(crate) fn now() -> Instant {
+    #[cfg(all(feature = "test-util", target_os = "linux"))]
+    return crate::clock::now();
+    #[cfg(not(all(feature = "test-util", target_os = "linux")))]
     Instant::now()
 }
 
@@ -29,7 +32,7 @@ pub(crate) fn now() -> Instant {
 pub(crate) enum Delay {
     /// Begins with the first poll.
     After(Duration),
-    /// Not polled yet.
+    /// Not armed yet.
     At(Instant),
     /// It had passed when first polled, so it was not worth a timer.
     Passed(Instant),
@@ -38,15 +41,8 @@ pub(crate) enum Delay {
     Reactor(Timer),
     /// Armed on the helper thread of futures-timer.
     Thread(Box<ThreadTimer>),
-}
-
-/// A timer of futures-timer, and what that does not tell.
-pub(crate) struct ThreadTimer {
-    timer: futures_timer::Delay,
-    /// `None`: never.
-    deadline: Option<Instant>,
-    /// A poll has returned `Ready`.
-    is_elapsed: bool,
+    /// Nobody needs to wait any more. Never ready, and stays as it is.
+    Over,
 }
 
 impl Delay {
@@ -70,23 +66,35 @@ impl Delay {
                 Poll::Ready(Err(_)) => *self = Self::on_thread(timer.deadline()),
             }
         }
-        if let Self::Thread(thread) = self {
-            if !thread.is_elapsed {
-                ready!(thread.timer.poll_unpin(cx));
-                thread.is_elapsed = true;
-            }
+        match self {
+            Self::Thread(timer) => timer.poll_elapsed(cx),
+            Self::Over => Poll::Pending,
+            _ => Poll::Ready(()),
         }
+    }
+
+    /// [`poll_elapsed`](Self::poll_elapsed) for those who may wait again and again. If no time has to pass, such a loop
+    /// would never let others go first, so it is made to, now and then. Not for timeouts: another loop, inside, must not be
+    /// able to put them off.
+    pub(crate) fn poll_fair(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let begins = matches!(self, Self::After(_) | Self::At(_));
+        ready!(self.poll_elapsed(cx));
+        #[cfg(all(feature = "reactor", target_os = "linux"))]
+        if begins {
+            return async_epoll::poll_cooperate(cx);
+        }
+        let _ = begins;
         Poll::Ready(())
     }
 
     /// Whether a poll has returned `Ready` since the last reset.
     pub(crate) fn is_elapsed(&self) -> bool {
         match self {
-            Self::After(_) | Self::At(_) => false,
+            Self::After(_) | Self::At(_) | Self::Over => false,
             Self::Passed(_) => true,
             #[cfg(all(feature = "reactor", target_os = "linux"))]
             Self::Reactor(timer) => timer.is_elapsed(),
-            Self::Thread(thread) => thread.is_elapsed,
+            Self::Thread(timer) => timer.is_elapsed(),
         }
     }
 
@@ -115,10 +123,9 @@ impl Delay {
         }
     }
 
-    /// On the helper thread of futures-timer. "Never" needs a timer too: it remembers whom to wake after a reset.
+    /// On the helper thread of futures-timer.
     fn on_thread(deadline: Option<Instant>) -> Self {
-        let timer = futures_timer::Delay::new(remaining(deadline));
-        Self::Thread(Box::new(ThreadTimer { timer, deadline, is_elapsed: false }))
+        Self::Thread(Box::new(ThreadTimer::new(deadline)))
     }
 
     /// Another deadline. Who waited for the old one is woken at the new one.
@@ -126,28 +133,22 @@ impl Delay {
         match self {
             #[cfg(all(feature = "reactor", target_os = "linux"))]
             Self::Reactor(timer) => timer.reset(deadline),
-            Self::Thread(thread) => {
-                (thread.deadline, thread.is_elapsed) = (Some(deadline), false);
-                thread.timer.reset(remaining(thread.deadline));
-            }
-            // Not polled so far.
-            _ => *self = Self::At(deadline),
+            Self::Thread(timer) => timer.reset(deadline),
+            Self::Over => {}
+            Self::After(_) | Self::At(_) | Self::Passed(_) => *self = Self::At(deadline),
         }
     }
 
-    /// The instant, if it is known: not for a duration that has not begun, nor for "never".
+    /// The instant, if it is known: not for a duration that has not begun, nor for "never". None is later than the end of
+    /// the scope in which this is asked.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        match self {
+        let own = match self {
             Self::At(deadline) | Self::Passed(deadline) => Some(*deadline),
-            Self::Thread(thread) => thread.deadline,
+            Self::Thread(timer) => timer.deadline(),
             #[cfg(all(feature = "reactor", target_os = "linux"))]
             Self::Reactor(timer) => timer.deadline(),
-            Self::After(_) => None,
-        }
+            Self::After(_) | Self::Over => None,
+        }?;
+        Some(deadline::current().map_or(own, |end| end.min(own)))
     }
-}
-
-/// What is left until `deadline`, which may be never.
-fn remaining(deadline: Option<Instant>) -> Duration {
-    deadline.map_or(FOREVER, |deadline| deadline.saturating_duration_since(now()).min(FOREVER))
 }

@@ -44,10 +44,12 @@
 //!
 //! `elapsed` → `delay` (the two kinds of timer behind one face) → `timeout` → `sleep` → `ext`.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod elapsed;
 pub use elapsed::Elapsed;
 
+mod thread_timer;
 mod delay;
 
 mod timeout;
@@ -58,3 +60,10 @@ pub use sleep::{Sleep, sleep, sleep_until};
 
 mod ext;
 pub use ext::TimeoutExt;
+
+pub mod deadline;
+pub use deadline::{WithDeadline, with_deadline};
+
+#[cfg(all(feature = "test-util", target_os = "linux"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod clock;

@@ -1,6 +1,7 @@
 //! Waiting for nothing but the time.
 
 use crate::delay::Delay;
+use futures::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -40,6 +41,9 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// It may move between threads and executors: the task that polled last is woken. If the reactor whose timer it uses
 /// is dropped, it goes on with futures-timer.
 ///
+/// On a reactor, a loop of sleeps for which no time has to pass lets other tasks go first now and then. Elsewhere nobody
+/// knows where a poll begins, so there it does not.
+///
 /// # Cancel safety
 ///
 /// Dropping it cancels the timer.
@@ -49,13 +53,20 @@ pub struct Sleep {
 }
 
 impl Sleep {
+    /// As [`sleep`], on the timers of the reactor of `handle`, whatever thread polls.
+    #[cfg(all(feature = "reactor", target_os = "linux"))]
+    pub fn with_handle(duration: Duration, handle: &async_epoll::Handle) -> Self {
+        Self { delay: Delay::with_handle(duration, handle) }
+    }
+
     /// Sets another deadline, completed or not. The task that waits is woken at the new one; after completion, it has
     /// to be polled again first.
     pub fn reset(&mut self, deadline: Instant) {
         self.delay.reset(deadline);
     }
 
-    /// When it completes: `None` for a duration that has not begun, and for one that never ends.
+    /// When it completes: `None` for a duration that has not begun, and for one that never ends. Inside
+    /// [`with_deadline`](crate::with_deadline), not later than that says.
     pub fn deadline(&self) -> Option<Instant> {
         self.delay.deadline()
     }
@@ -70,7 +81,13 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.delay.poll_elapsed(cx)
+        self.delay.poll_fair(cx)
+    }
+}
+
+impl FusedFuture for Sleep {
+    fn is_terminated(&self) -> bool {
+        self.is_elapsed()
     }
 }
 

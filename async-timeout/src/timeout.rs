@@ -2,6 +2,7 @@
 
 use crate::delay::Delay;
 use crate::elapsed::Elapsed;
+use futures::future::FusedFuture;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -69,12 +70,30 @@ impl<F> Timeout<F> {
         Self { future, delay: Delay::with_handle(duration, handle) }
     }
 
-    /// Sets another deadline. The task that waits is woken at the new one; after `Elapsed`, the time runs again.
+    /// Sets another deadline. The task that waits is woken at the new one; after `Elapsed`, the time runs again; if the
+    /// inner future has been ready, nothing happens.
     pub fn reset(&mut self, deadline: Instant) {
         self.delay.reset(deadline);
     }
 
-    /// When the time is up: `None` for a duration that has not begun, and for one that never ends.
+    /// [`reset`](Self::reset) of a pinned timeout.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use async_timeout::Timeout;
+    /// use std::{pin::pin, time::{Duration, Instant}};
+    ///
+    /// let mut timeout = pin!(Timeout::new(async { std::future::pending::<()>().await }, Duration::from_secs(3600)));
+    /// timeout.as_mut().reset_pinned(Instant::now());
+    /// assert!(futures::executor::block_on(timeout).is_err());
+    /// ```
+    pub fn reset_pinned(self: Pin<&mut Self>, deadline: Instant) {
+        self.project().delay.reset(deadline);
+    }
+
+    /// When the time is up: `None` for a duration that has not begun, for one that never ends, and once the inner future
+    /// has been ready. Inside [`with_deadline`](crate::with_deadline), not later than that says.
     pub fn deadline(&self) -> Option<Instant> {
         self.delay.deadline()
     }
@@ -103,12 +122,25 @@ impl<F> Timeout<F> {
 impl<F: Future> Future for Timeout<F> {
     type Output = Result<F::Output, Elapsed>;
 
+    /// After `Elapsed`, polls on: the inner future may still come. After `Ok`, further polls return `Pending`.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if let Delay::Over = this.delay {
+            return Poll::Pending;
+        }
         if let Poll::Ready(output) = this.future.poll(cx) {
+            // The timer is not needed any more, even if nobody drops us.
+            *this.delay = Delay::Over;
             return Poll::Ready(Ok(output));
         }
         this.delay.poll_elapsed(cx).map(|()| Err(Elapsed::new()))
+    }
+}
+
+impl<F: Future> FusedFuture for Timeout<F> {
+    /// Whether it has been ready, be it `Ok` or `Elapsed`. After [`reset`](Timeout::reset), an elapsed one goes on.
+    fn is_terminated(&self) -> bool {
+        matches!(self.delay, Delay::Over) || self.delay.is_elapsed()
     }
 }
 
@@ -150,5 +182,11 @@ impl<F: Future<Output = io::Result<T>>, T> Future for IoTimeout<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         Poll::Ready(ready!(self.project().timeout.poll(cx)).unwrap_or_else(|elapsed| Err(elapsed.into())))
+    }
+}
+
+impl<F: Future<Output = io::Result<T>>, T> FusedFuture for IoTimeout<F> {
+    fn is_terminated(&self) -> bool {
+        self.timeout.is_terminated()
     }
 }
