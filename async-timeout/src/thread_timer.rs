@@ -106,7 +106,7 @@ fn start(duration: Duration) -> Option<futures_timer::Delay> {
         // Somebody else may have taken the place of that thread meanwhile.
         let mut probe = futures_timer::Delay::new(Duration::ZERO);
         let mut poll_probe = || probe.poll_unpin(&mut Context::from_waker(Waker::noop()));
-        catch_unwind(AssertUnwindSafe(&mut poll_probe)).ok()?;
+        let _ready_or_not = catch_unwind(AssertUnwindSafe(&mut poll_probe)).ok()?;
         HELPER_RUNS.store(true, Ordering::Release);
     }
     Some(futures_timer::Delay::new(duration))

@@ -1,0 +1,254 @@
+//! Deadline scopes: what is inside, what is not, and what is dropped when the time is up.
+
+use async_epoll::{LocalRuntime, Timer};
+use async_net_lite::TcpStream;
+use async_timeout::{Elapsed, Timeout, TimeoutExt, deadline, sleep, sleep_until, with_deadline};
+use futures::channel::oneshot;
+use futures::executor::{LocalPool, block_on};
+use futures::future::{FusedFuture, FutureExt, join_all, pending, poll_fn, ready};
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::task::LocalSpawnExt;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tests::{full_listener, open_fds, watchdog};
+
+const TIME: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(10);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn soon() -> Instant {
+    Instant::now() + SHORT
+}
+
+/// The same test in the three places where a scope may be awaited.
+fn everywhere(test: impl AsyncFn()) {
+    let _watchdog = watchdog(TIME);
+    block_on(test());
+    LocalPool::new().run_until(test());
+    let mut runtime = LocalRuntime::new().unwrap();
+    runtime.run_until(test()).unwrap();
+    assert_eq!(runtime.handle().stats().timers, 0, "left armed");
+}
+
+/// Awaits `future` in a scope that ends soon, and makes sure that it does, at the right time.
+async fn is_cut<T: std::fmt::Debug>(future: impl Future<Output = T>) {
+    let end = soon();
+    with_deadline(end, future).await.unwrap_err();
+    assert!(Instant::now() >= end, "early");
+    assert!(Instant::now() < end + TIME / 4, "late");
+    assert_eq!(deadline::current(), None);
+}
+
+#[test]
+fn whatever_it_waits_for() {
+    everywhere(async || {
+        is_cut(pending::<()>()).await;
+        is_cut(sleep(HOUR)).await;
+        is_cut(sleep(Duration::MAX)).await;
+        is_cut(sleep_until(Instant::now() + HOUR)).await;
+        is_cut(Timeout::new(pending::<()>(), HOUR)).await;
+        is_cut(pending::<std::io::Result<()>>().io_timeout(HOUR)).await;
+        is_cut(oneshot::channel::<()>().1.then(|_| pending::<()>())).await;
+        is_cut(join_all((0..10).map(|_| sleep(HOUR)))).await;
+        // Children of a FuturesUnordered are polled with wakers of their own.
+        is_cut((0..10).map(|_| sleep(HOUR)).collect::<FuturesUnordered<_>>().collect::<Vec<_>>()).await;
+        // And one that never rests.
+        is_cut(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }))
+        .await;
+    });
+}
+
+/// A loop that tries again after each timeout ends with its scope, and does not go round without an end when that is over.
+#[test]
+fn a_loop_of_attempts_ends() {
+    everywhere(async || {
+        let attempts = Cell::new(0);
+        is_cut(async {
+            loop {
+                attempts.set(attempts.get() + 1);
+                if pending::<()>().timeout(Duration::from_millis(1)).await.is_ok() {
+                    break;
+                }
+            }
+        })
+        .await;
+        assert!((2..=20).contains(&attempts.get()), "{}", attempts.get());
+    });
+}
+
+/// What is ready is ready, however late, and what has timed out has done so for its own reasons.
+#[test]
+fn what_is_in_time_is_not_touched() {
+    everywhere(async || {
+        assert_eq!(with_deadline(Instant::now(), ready(1)).await, Ok(1));
+        let own = pending::<()>().timeout(SHORT);
+        assert_eq!(with_deadline(Instant::now() + HOUR, own).await.map(|inner| inner.is_err()), Ok(true));
+        assert_eq!(with_deadline(Instant::now() + HOUR, sleep(SHORT)).await, Ok(()));
+    });
+}
+
+#[test]
+fn the_nearest_wins() {
+    everywhere(async || {
+        let (near, far) = (Instant::now() + HOUR, Instant::now() + 2 * HOUR);
+        assert_eq!(deadline::current(), None);
+        assert_eq!(deadline::remaining(), None);
+        with_deadline(far, async {
+            assert_eq!(deadline::current(), Some(far));
+            with_deadline(near, async {
+                assert_eq!(deadline::current(), Some(near));
+                let inner = with_deadline(far, async { deadline::current() });
+                assert_eq!(inner.deadline(), Some(far));
+                assert_eq!(inner.await, Ok(Some(near)));
+                assert!(deadline::remaining().unwrap() <= HOUR);
+            })
+            .await
+            .unwrap();
+            assert_eq!(deadline::current(), Some(far), "put back");
+        })
+        .await
+        .unwrap();
+        // The outer one, and the inner one.
+        is_cut(with_deadline(far, pending::<()>())).await;
+        let inner = with_deadline(soon(), pending::<()>());
+        assert_eq!(with_deadline(far, inner).await.map(|inner| inner.is_err()), Ok(true));
+        let past = with_deadline(Instant::now(), async { deadline::remaining() }).await;
+        assert_eq!(past, Ok(Some(Duration::ZERO)));
+    });
+}
+
+/// Deadlines inside are told as no later than the scope's.
+#[test]
+fn deadlines_are_clipped() {
+    everywhere(async || {
+        let end = Instant::now() + HOUR;
+        with_deadline(end, async {
+            let (mut long, mut timeout) = (sleep(2 * HOUR), Timeout::new(pending::<()>(), 2 * HOUR));
+            assert!(futures::poll!(&mut long).is_pending() && futures::poll!(&mut timeout).is_pending());
+            assert_eq!((long.deadline(), timeout.deadline()), (Some(end), Some(end)));
+            let mut short = sleep(HOUR / 2);
+            assert!(futures::poll!(&mut short).is_pending());
+            assert!(short.deadline().unwrap() < end);
+            // Another task may set it to an earlier time, as anywhere.
+            long.reset(soon());
+            long.await;
+        })
+        .await
+        .unwrap();
+        // Taken out of the scope, it has its own time again.
+        let taken = with_deadline(soon(), async {
+            let mut timer = sleep(5 * SHORT);
+            assert!(futures::poll!(&mut timer).is_pending());
+            timer
+        });
+        let begin = Instant::now();
+        taken.await.unwrap().await;
+        assert!(begin.elapsed() >= 5 * SHORT);
+    });
+}
+
+/// The scope is that of the poll: it is left when the poll ends, also by a panic, and others do not see it.
+#[test]
+fn only_while_it_is_polled() {
+    everywhere(async || {
+        let end = Instant::now() + HOUR;
+        let mut scope = Box::pin(with_deadline(end, async {
+            tests::yield_now().await;
+            assert_eq!(deadline::current(), Some(end));
+            panic!("on purpose");
+        }));
+        assert!(futures::poll!(&mut scope).is_pending());
+        assert_eq!(deadline::current(), None);
+        let poll = || scope.poll_unpin(&mut Context::from_waker(Waker::noop()));
+        assert!(catch_unwind(AssertUnwindSafe(poll)).is_err());
+        assert_eq!(deadline::current(), None);
+    });
+}
+
+#[test]
+fn spawned_tasks_do_not_inherit_unless_asked() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    let end = Instant::now() + HOUR;
+    let seen = runtime.run_until(with_deadline(end, async {
+        let alone = spawner.spawn_local_with_handle(async { deadline::current() }).unwrap();
+        let asked = spawner.spawn_local_with_handle(deadline::inherit(async { deadline::current() })).unwrap();
+        // What is awaited here is the handle; the task is polled elsewhere.
+        (alone.await, asked.await)
+    }));
+    assert_eq!(seen.unwrap(), Ok((None, Ok(Some(end)))));
+
+    // It outlives the scope, and is limited by its deadline all the same.
+    let end = soon();
+    let child =
+        with_deadline(end, async { spawner.spawn_local_with_handle(deadline::inherit(pending::<()>())).unwrap() });
+    let child = runtime.run_until(child).unwrap().unwrap();
+    runtime.run_until(child).unwrap().unwrap_err();
+    assert!(Instant::now() >= end);
+
+    // Where there is nothing to inherit, there is no limit.
+    let unlimited = deadline::inherit(sleep(SHORT));
+    assert_eq!(unlimited.deadline(), None);
+    assert_eq!(runtime.run_until(unlimited).unwrap(), Ok(()));
+}
+
+/// The future is dropped when the time is up, not when its scope is; and so it is when it is ready.
+#[test]
+fn dropped_at_once() {
+    struct Canary(Rc<Cell<bool>>);
+    impl Drop for Canary {
+        fn drop(&mut self) {
+            assert_eq!(deadline::current(), None, "dropped outside the scope");
+            self.0.set(true);
+        }
+    }
+    everywhere(async || {
+        for wait in [SHORT / 10, HOUR] {
+            let dropped = Rc::new(Cell::new(false));
+            let canary = Canary(Rc::clone(&dropped));
+            let mut future = Box::pin(async move {
+                let _canary = canary;
+                sleep(wait).await;
+                std::mem::forget(_canary);
+            });
+            // A future that is kept by `poll_fn` is dropped with it.
+            let mut scope = Box::pin(with_deadline(soon(), poll_fn(move |cx| future.poll_unpin(cx))));
+            assert!(!scope.is_terminated());
+            let result = (&mut scope).await;
+            assert_eq!(dropped.get(), wait == HOUR, "{result:?}");
+            assert!(scope.is_terminated());
+            // Polled again: the same error, or nothing.
+            assert_eq!(futures::poll!(&mut scope).is_ready(), result.is_err());
+        }
+    });
+}
+
+/// Behaviour 146: what was dropped has left nothing: no descriptor, no registration, no timer.
+#[test]
+fn a_connect_inside_is_dropped() {
+    let _watchdog = watchdog(TIME);
+    let listener = full_listener();
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (handle, before) = (runtime.handle(), open_fds());
+    runtime
+        .run_until(async {
+            for _ in 0..20 {
+                is_cut(TcpStream::connect(listener.address)).await;
+                is_cut(async { Timer::after(HOUR, &async_epoll::Handle::current().unwrap()).await.unwrap() }).await;
+                // A name that is being looked up on another thread.
+                let end = Instant::now();
+                let result: Result<_, Elapsed> = with_deadline(end, TcpStream::connect("localhost:1")).await;
+                // It may be faster than the deadline is looked at, but not connected.
+                assert!(!matches!(result, Ok(Ok(_))));
+            }
+        })
+        .unwrap();
+    assert_eq!((open_fds(), handle.stats().sources, handle.stats().timers), (before, 0, 0));
+}
