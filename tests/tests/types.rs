@@ -59,6 +59,7 @@ fn sizes() {
     assert!(size_of::<Source<UnixStream>>() <= 24, "{}", size_of::<Source<UnixStream>>());
     assert!(size_of::<Timer>() <= 24, "{}", size_of::<Timer>());
     assert!(size_of::<Sleep>() <= 24, "{}", size_of::<Sleep>());
+    // The promise is 40.
     assert!(size_of::<Timeout<u64>>() - size_of::<u64>() <= 24, "{}", size_of::<Timeout<u64>>());
     assert_eq!(size_of::<Elapsed>(), 0);
 }
@@ -74,7 +75,7 @@ fn glob_imports_do_not_clash() {
     assert_eq!(futures::executor::block_on(future), Ok(2));
 }
 
-/// The futures of `async fn`s are `Send` where they can be, for executors with several threads.
+/// Behaviour 151: the futures of `async fn`s are `Send` where they can be, for executors with several threads.
 #[test]
 fn futures_are_send() {
     fn send<T: Send>(value: T) -> T {
