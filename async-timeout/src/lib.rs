@@ -33,16 +33,26 @@
 //! A timeout given as a [`Duration`](std::time::Duration) begins with the first poll that finds the inner future
 //! pending, not when it is made. A deadline given as an [`Instant`](std::time::Instant) means what it says.
 //!
+//! # Deadlines for everything inside
+//!
+//! A [`Timeout`] limits one thing. What a request does may be many things one after the other, and [`with_deadline`] limits
+//! them all; what is inside may ask for [`deadline::current`].
+//!
 //! # Where the time comes from
 //!
 //! Which timer is used is decided at that first pending poll. On a thread where a reactor of `async-epoll` runs, it is
 //! one of the reactor's: no helper thread, no system call. (So somebody has to turn that reactor: a timeout awaited under
 //! a guard of `Handle::enter` in an executor that does not, waits for ever.) Everywhere else it is one of `futures-timer`'s, whose helper
-//! thread starts when first needed.
+//! thread starts when first needed. If it cannot start, because the process may have no more threads, timers go on without
+//! it: whoever waits is polled about once per millisecond until the time has come, or a thread can be had.
+//!
+//! # In tests
+//!
+//! With the feature `test-util`, a test stops the time of its reactor and moves it as it likes: see `clock`.
 //!
 //! # Where to read next
 //!
-//! `elapsed` → `delay` (the two kinds of timer behind one face) → `timeout` → `sleep` → `ext`.
+//! In the source, the `mod` lines are in reading order; `delay.rs` has the two kinds of timer behind one face.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
