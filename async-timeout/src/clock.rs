@@ -2,7 +2,7 @@
 //!
 //! While it is paused, all that this crate does on that reactor (timeouts, sleeps, intervals, guards, deadlines) sees the time
 //! stand still; it moves by [`advance`] alone, which fires every timer that is passed, in order, and lets the tasks
-//! run in between. Sockets work on. See [`TestClock`](async_epoll::TestClock), which is what these functions use;
+//! run in between. Sockets work on. See [`TestClock`], which is what these functions use;
 //! [`Handle::test_clock`](async_epoll::Handle::test_clock) gives that of a reactor which is not the current one.
 //!
 //! ```
