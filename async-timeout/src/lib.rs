@@ -77,3 +77,5 @@ pub use deadline::{WithDeadline, with_deadline};
 #[cfg(all(feature = "test-util", target_os = "linux"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod clock;
+mod interval;
+pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
