@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// The time was up before the future was ready.
+/// The time was up before the future, or the next item of the stream, was ready.
 ///
 /// Converts to [`io::Error`] of kind `TimedOut`, so `?` works in functions that return `io::Result`.
 ///

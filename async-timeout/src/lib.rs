@@ -53,6 +53,7 @@
 //! # Where to read next
 //!
 //! In the source, the `mod` lines are in reading order; `delay.rs` has the two kinds of timer behind one face.
+//! `elapsed` → `delay` (the two kinds of timer behind one face) → `timeout` → `sleep` → `ext` → `interval` → `stream`.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -79,3 +80,6 @@ pub use deadline::{WithDeadline, with_deadline};
 pub mod clock;
 mod interval;
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+
+mod stream;
+pub use stream::{Debounce, ItemTimeout, StreamTimeoutExt, Throttle};
