@@ -4,7 +4,11 @@ use async_epoll::{
     Builder, Enter, Handle, Interest, LocalRuntime, Reactor, Readiness, Source, SourceError, Spawner, Stats, Timer,
 };
 use async_net_lite::{Incoming, TcpListener, TcpStream};
-use async_timeout::{Elapsed, IoTimeout, Sleep, Timeout, TimeoutExt, sleep};
+use async_timeout::{
+    Debounce, Elapsed, Interval, IoTimeout, ItemTimeout, MissedTickBehavior, Sleep, Throttle, Timeout, TimeoutExt,
+    sleep,
+};
+use futures::stream::{self, FusedStream};
 use futures::task::{LocalSpawn, Spawn};
 use futures::{AsyncRead, AsyncWrite, Stream};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
@@ -41,13 +45,23 @@ assert_impl_all!(&'static TcpStream: AsyncRead, AsyncWrite);
 assert_impl_all!(TcpStream: TryFrom<std::net::TcpStream>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
 assert_impl_all!(TcpListener: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
 assert_impl_all!(TcpListener: TryFrom<std::net::TcpListener>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
-assert_impl_all!(Incoming: Stream, futures::stream::FusedStream, Send, Sync, Unpin, Debug);
+assert_impl_all!(Incoming: Stream, FusedStream, Send, Sync, Unpin, Debug);
 
 assert_impl_all!(Elapsed: Copy, Eq, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
 assert_impl_all!(Sleep: Send, Sync, Unpin, Debug);
 assert_impl_all!(Timeout<Ready<()>>: Send, Sync, Unpin, Debug);
 assert_impl_all!(IoTimeout<Ready<()>>: Send, Sync, Unpin, Debug);
 assert_not_impl_any!(Timeout<Ready<Rc<()>>>: Send, Sync);
+assert_impl_all!(Interval: FusedStream, Send, Sync, Unpin, Debug);
+assert_impl_all!(MissedTickBehavior: Copy, Send, Sync, Debug, Eq, std::hash::Hash, Default);
+assert_impl_all!(ItemTimeout<stream::Empty<()>>: FusedStream, Send, Sync, Unpin, Debug);
+assert_impl_all!(Throttle<stream::Empty<()>>: FusedStream, Send, Sync, Unpin, Debug);
+assert_impl_all!(Debounce<stream::Empty<()>>: FusedStream, Send, Sync, Unpin, Debug);
+// The item that is held counts, too.
+assert_impl_all!(Debounce<stream::Pending<Rc<()>>>: FusedStream);
+assert_not_impl_any!(Debounce<stream::Pending<Rc<()>>>: Send, Sync);
+assert_not_impl_any!(Throttle<stream::Iter<std::vec::IntoIter<Rc<()>>>>: Send, Sync);
+assert_not_impl_any!(ItemTimeout<stream::Iter<std::vec::IntoIter<Rc<()>>>>: Send, Sync);
 
 #[test]
 fn sizes() {
@@ -61,18 +75,33 @@ fn sizes() {
     assert!(size_of::<Sleep>() <= 24, "{}", size_of::<Sleep>());
     // The promise is 40.
     assert!(size_of::<Timeout<u64>>() - size_of::<u64>() <= 24, "{}", size_of::<Timeout<u64>>());
+    assert!(size_of::<Interval>() <= 64, "{}", size_of::<Interval>());
     assert_eq!(size_of::<Elapsed>(), 0);
 }
 
-/// Our extension trait beside those of futures, all imported whole.
+/// Our extension traits beside those of futures, all imported whole.
 #[test]
 fn glob_imports_do_not_clash() {
-    #[allow(unused_imports)]
     use async_timeout::*;
     #[allow(unused_imports)]
     use futures::prelude::*;
-    let future = async { 1 }.map(|number| number + 1).timeout(std::time::Duration::MAX);
+    #[allow(unused_imports)]
+    use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, TryFutureExt, TryStreamExt};
+    use std::time::Duration;
+    let future = async { 1 }.map(|number| number + 1).timeout(Duration::MAX);
     assert_eq!(futures::executor::block_on(future), Ok(2));
+
+    let zero = Duration::ZERO;
+    let stream = futures::stream::iter([Ok::<_, ()>(1), Ok(2)]).map_ok(|number| number + 1);
+    let stream = stream.throttle(zero).debounce(zero).item_timeout(zero).map(|item| item.unwrap());
+    let last = stream.try_collect::<Vec<_>>().timeout(Duration::from_secs(60));
+    assert_eq!(futures::executor::block_on(last), Ok(Ok(vec![3])));
+    // A type with methods of its own and those of both.
+    let ticks = interval(Duration::from_millis(1)).throttle(zero).take(2).count();
+    assert_eq!(futures::executor::block_on(ticks), 2);
+    let mut text = Vec::new();
+    let written = futures::io::Cursor::new(&mut text).write_all(b"text").io_timeout(Duration::MAX).now_or_never();
+    assert!(written.unwrap().is_ok());
 }
 
 /// Behaviour 151: the futures of `async fn`s are `Send` where they can be, for executors with several threads.
@@ -90,4 +119,6 @@ fn futures_are_send() {
     drop(send(TcpStream::connect_with(("localhost", 1), &handle)));
     drop(send(TcpListener::bind("127.0.0.1:0")));
     drop(send(sleep(std::time::Duration::ZERO).timeout(std::time::Duration::ZERO)));
+    let mut ticks = async_timeout::interval(std::time::Duration::MAX);
+    drop(send(ticks.tick()));
 }
