@@ -20,6 +20,14 @@ use async_epoll::{Handle, Timer};
 #[cfg(all(feature = "reactor", target_os = "linux"))]
 use futures::FutureExt;
 
+/// A century, which is for ever. Some versions of futures-timer panic on more than an `Instant` can express.
+pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// `duration` after `instant`; [`FOREVER`] after it, if that cannot be expressed.
+pub(crate) fn saturating_add(instant: Instant, duration: Duration) -> Instant {
+    instant.checked_add(duration).or_else(|| instant.checked_add(FOREVER)).unwrap_or(instant)
+}
+
 /// The time, for deadlines that are worked out here. Everything in this crate asks for it here.
 pub(crate) fn now() -> Instant {
     #[cfg(all(feature = "test-util", target_os = "linux"))]
@@ -77,13 +85,10 @@ impl Delay {
     /// would never let others go first, so it is made to, now and then. Not for timeouts: another loop, inside, must not be
     /// able to put them off.
     pub(crate) fn poll_fair(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let begins = matches!(self, Self::After(_) | Self::At(_));
         ready!(self.poll_elapsed(cx));
         #[cfg(all(feature = "reactor", target_os = "linux"))]
-        if begins {
-            return async_epoll::poll_cooperate(cx);
-        }
-        let _ = begins;
+        return async_epoll::poll_cooperate(cx);
+        #[cfg(not(all(feature = "reactor", target_os = "linux")))]
         Poll::Ready(())
     }
 
@@ -150,5 +155,22 @@ impl Delay {
             Self::After(_) | Self::Over => None,
         }?;
         Some(deadline::current().map_or(own, |end| end.min(own)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug E1: what cannot be expressed is for ever, and nothing overflows.
+    #[test]
+    fn sums_saturate() {
+        let (instant, second) = (Instant::now(), Duration::from_secs(1));
+        assert_eq!(saturating_add(instant, second), instant + second);
+        assert_eq!(saturating_add(instant, Duration::MAX), instant + FOREVER);
+        // The end of time, found by halves.
+        let steps = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
+        let end = steps.fold(instant, |end, step| end.checked_add(step).unwrap_or(end));
+        assert_eq!(saturating_add(end, Duration::MAX), end);
     }
 }

@@ -5,7 +5,7 @@
 //! here: [`MissedTickBehavior`] has three answers. They are worked out by a function without a clock, `next`, and
 //! tested there.
 
-use crate::delay::{Delay, now};
+use crate::delay::{Delay, now, saturating_add};
 use futures::Stream;
 use futures::stream::FusedStream;
 use std::fmt;
@@ -14,9 +14,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-
-/// As good as never. What an `Instant` cannot express is put off until then.
-const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Late by no more than this, or than a tenth of the period if that is less, a tick is punctual: every timer is late a
 /// little.
@@ -149,11 +146,6 @@ fn remainder(duration: Duration, period: Duration) -> Duration {
     Duration::new((left / SECOND) as u64, (left % SECOND) as u32)
 }
 
-/// `duration` after `instant`; a century after it, if that cannot be expressed.
-pub(crate) fn saturating_add(instant: Instant, duration: Duration) -> Instant {
-    instant.checked_add(duration).or_else(|| instant.checked_add(CENTURY)).unwrap_or(instant)
-}
-
 /// Ticks, a period apart; from [`interval`] or [`interval_at`].
 ///
 /// A [`Stream`] that never ends. Its items are the instants for which the ticks were meant, however late they come. They
@@ -250,7 +242,7 @@ impl Interval {
     /// assert!(interval.poll_tick(&mut cx).is_pending(), "the second, in a minute");
     /// ```
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
-        ready!(self.delay.poll_elapsed(cx));
+        ready!(self.delay.poll_fair(cx));
         let now = now();
         let tick = self.next.unwrap_or(now);
         let next = self.behavior.next(tick, now, self.period);
@@ -387,6 +379,7 @@ impl fmt::Debug for Interval {
 mod tests {
     use super::MissedTickBehavior::{Burst, Delay, Skip};
     use super::*;
+    use crate::delay::FOREVER as CENTURY;
 
     const fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
@@ -482,13 +475,6 @@ mod tests {
         assert_eq!(Skip.next(tick, tick + late, CENTURY), Some(tick + 4 * CENTURY));
         assert_eq!(remainder(Duration::MAX, Duration::MAX), Duration::ZERO);
         assert_eq!(remainder(Duration::MAX, Duration::from_secs(u64::MAX)), Duration::from_nanos(999_999_999));
-
-        assert_eq!(saturating_add(tick, ms(7)), tick + ms(7));
-        assert_eq!(saturating_add(tick, Duration::MAX), tick + CENTURY);
-        // The end of time, found by halves.
-        let seconds = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
-        let end = seconds.fold(tick, |end, step| end.checked_add(step).unwrap_or(end));
-        assert_eq!(saturating_add(end, Duration::MAX), end);
     }
 
     /// A zero period is an error with a text.

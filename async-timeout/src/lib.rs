@@ -42,8 +42,8 @@
 //!
 //! Which timer is used is decided at that first pending poll. On a thread where a reactor of `async-epoll` runs, it is
 //! one of the reactor's: no helper thread, no system call. (So somebody has to turn that reactor: a timeout awaited under
-//! a guard of `Handle::enter` in an executor that does not, waits for ever.) Everywhere else it is one of `futures-timer`'s, whose helper
-//! thread starts when first needed. If it cannot start, because the process may have no more threads, timers go on without
+//! a guard of `Handle::enter` in an executor that does not, waits for ever.) Everywhere else it is one of
+//! `futures-timer`'s, whose helper thread starts when first needed. If it cannot start, because the process may have no more threads, timers go on without
 //! it: whoever waits is polled about once per millisecond until the time has come, or a thread can be had.
 //!
 //! # In tests
@@ -53,7 +53,6 @@
 //! # Where to read next
 //!
 //! In the source, the `mod` lines are in reading order; `delay.rs` has the two kinds of timer behind one face.
-//! `elapsed` → `delay` (the two kinds of timer behind one face) → `timeout` → `sleep` → `ext` → `interval` → `stream`.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -72,14 +71,15 @@ pub use sleep::{Sleep, sleep, sleep_until};
 mod ext;
 pub use ext::TimeoutExt;
 
+mod interval;
+pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+
+mod stream;
+pub use stream::{Debounce, ItemTimeout, StreamTimeoutExt, Throttle};
+
 pub mod deadline;
 pub use deadline::{WithDeadline, with_deadline};
 
 #[cfg(all(feature = "test-util", target_os = "linux"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod clock;
-mod interval;
-pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
-
-mod stream;
-pub use stream::{Debounce, ItemTimeout, StreamTimeoutExt, Throttle};

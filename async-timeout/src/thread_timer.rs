@@ -12,7 +12,7 @@
 //!
 //! That is slow and warms the machine, but a timeout still comes, never early, and nothing panics.
 
-use crate::delay::now;
+use crate::delay::{FOREVER, now};
 use futures::FutureExt;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,8 +21,6 @@ use std::task::{Context, Poll, Waker, ready};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A century, which is for ever. Some versions of futures-timer panic on more than an `Instant` can express.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// Between two looks at the clock.
 const PACE: Duration = Duration::from_millis(1);
 
@@ -71,24 +69,24 @@ impl ThreadTimer {
         if self.is_elapsed {
             return Poll::Ready(());
         }
-        if self.timer.is_none() {
+        // The helper thread may be about to find that out, if this was set to a time that has passed.
+        let is_due = self.deadline.is_some_and(|deadline| deadline <= now());
+        if !is_due && self.timer.is_none() {
             self.timer = start(remaining(self.deadline));
         }
         match &mut self.timer {
+            _ if is_due => {}
             Some(timer) => ready!(timer.poll_unpin(cx)),
-            None => ready!(self.poll_by_looking(cx)),
+            None => return self.look_again(cx),
         }
         self.is_elapsed = true;
         Poll::Ready(())
     }
 
-    /// Without a helper thread.
+    /// Without a helper thread: asks to be polled again, and does not hurry.
     #[cold]
-    fn poll_by_looking(&self, cx: &Context<'_>) -> Poll<()> {
-        let now = now();
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            return Poll::Ready(());
-        }
+    fn look_again(&self, cx: &Context<'_>) -> Poll<()> {
+        let now = Instant::now();
         if LAST_PAUSE.get().is_none_or(|last| now.saturating_duration_since(last) >= PACE) {
             thread::sleep(remaining(self.deadline).min(PACE));
             LAST_PAUSE.set(Some(Instant::now()));

@@ -1,11 +1,13 @@
 //! A clock that a test stops and moves: `async_timeout::clock` and `async_epoll::TestClock`.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
-use async_timeout::{Sleep, Timeout, clock, sleep, sleep_until, with_deadline};
+use async_timeout::{
+    MissedTickBehavior, Sleep, StreamTimeoutExt, Timeout, clock, interval, sleep, sleep_until, with_deadline,
+};
 use futures::channel::oneshot;
 use futures::executor::{LocalPool, block_on};
 use futures::future::{FutureExt, join, join_all, pending};
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -161,6 +163,94 @@ fn all_of_async_timeout() {
         );
         assert!(timeout && scope && until && ok);
         advanced.unwrap();
+    });
+}
+
+/// Bug E17: ticks every 100 ms, and a consumer that is busy for 250: what comes when, to the millisecond.
+#[test]
+fn missed_ticks() {
+    for (behavior, expected) in [
+        // (delivered at, meant for)
+        (MissedTickBehavior::Burst, [(0, 0), (100, 100), (350, 200), (350, 300), (400, 400), (500, 500)]),
+        (MissedTickBehavior::Delay, [(0, 0), (100, 100), (350, 200), (450, 450), (550, 550), (650, 650)]),
+        (MissedTickBehavior::Skip, [(0, 0), (100, 100), (350, 200), (400, 400), (500, 500), (600, 600)]),
+    ] {
+        let ticks = paused(async || {
+            let begin = clock::now();
+            let since = |instant: Instant| u64::try_from((instant - begin).as_millis()).unwrap();
+            let ticks = async {
+                let mut interval = interval(100 * MS);
+                interval.set_missed_tick_behavior(behavior);
+                let mut ticks = Vec::new();
+                for number in 0..6 {
+                    let tick = interval.tick().await;
+                    ticks.push((since(clock::now()), since(tick)));
+                    if number == 1 {
+                        sleep(250 * MS).await;
+                    }
+                }
+                ticks
+            };
+            let (ticks, advanced) = join(ticks, clock::advance(HOUR)).await;
+            advanced.unwrap();
+            ticks
+        });
+        assert_eq!(ticks, expected, "{behavior:?}");
+    }
+}
+
+/// A thousand ticks, each when it should be: nothing adds up.
+#[test]
+fn a_thousand_ticks_do_not_drift() {
+    paused(async || {
+        let begin = clock::now();
+        let period = Duration::from_nanos(1_234_567);
+        let ticks = async {
+            let mut interval = interval(period);
+            for number in 0..1000 {
+                let expected = begin + number * period;
+                assert_eq!((interval.tick().await, clock::now()), (expected, expected));
+            }
+        };
+        join(ticks, clock::advance(HOUR)).await.1.unwrap();
+    });
+}
+
+/// Streams: a limit for each item, a rate, and quiet.
+#[test]
+fn streams() {
+    paused(async || {
+        let begin = clock::now();
+        let at = || u64::try_from((clock::now() - begin).as_millis()).unwrap();
+        // An item at 10, 20, 100, 110, 300.
+        let items = || {
+            futures::stream::iter([10, 10, 80, 10, 190]).then(|pause| async move {
+                sleep(pause * MS).await;
+                pause
+            })
+        };
+        let limited = items().item_timeout(50 * MS).map(|item| (at(), item.is_ok())).collect::<Vec<_>>();
+        let throttled = items().throttle(30 * MS).map(|_| at()).collect::<Vec<_>>();
+        let quiet = items().debounce(50 * MS).map(|_| at()).collect::<Vec<_>>();
+        let (limited, throttled, quiet, advanced) =
+            futures::join!(Box::pin(limited), Box::pin(throttled), Box::pin(quiet), clock::advance(HOUR));
+        advanced.unwrap();
+        // Two items in time; 70: too late for one, which comes at 100; …; 160, 210, 260: too late, thrice.
+        let expected = [
+            (10, true),
+            (20, true),
+            (70, false),
+            (100, true),
+            (110, true),
+            (160, false),
+            (210, false),
+            (260, false),
+            (300, true),
+        ];
+        assert_eq!(limited, expected);
+        // The stream is not polled while it is too early, so its pauses begin later.
+        assert_eq!(throttled, [10, 50, 160, 200, 420]);
+        assert_eq!(quiet, [70, 160, 300]);
     });
 }
 

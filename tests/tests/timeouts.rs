@@ -2,6 +2,7 @@
 
 use async_epoll::{LocalRuntime, Reactor, Timer};
 use async_timeout::{Elapsed, Sleep, Timeout, TimeoutExt, sleep, sleep_until};
+use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::executor::{LocalPool, block_on};
 use futures::future::{FusedFuture, FutureExt, pending, poll_fn, ready};
@@ -539,6 +540,15 @@ fn sleeps_of_no_time_do_not_hold_the_loop_up() {
             sleep_until(begin).await;
         }
     };
+    let ticks = Rc::clone(&stop);
+    let ticks = async move {
+        // Always due, however often it has ticked.
+        let mut interval = async_timeout::interval(Duration::from_nanos(1));
+        while !ticks.get() {
+            interval.tick().await;
+        }
+    };
+    spawner.spawn_local(ticks).unwrap();
     spawner.spawn_local(zero).unwrap();
     spawner.spawn_local(past).unwrap();
     runtime
@@ -586,6 +596,7 @@ fn extremes_are_quiet() {
         let all = async {
             futures::future::select_all([
                 sleep(duration).boxed_local(),
+                async_timeout::interval(duration).skip(1).into_future().map(drop).boxed_local(),
                 Timeout::new(pending::<()>(), duration).map(drop).boxed_local(),
                 far.map_or_else(
                     || pending().boxed_local(),

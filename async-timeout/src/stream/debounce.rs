@@ -14,8 +14,7 @@
 //!           Pending (both hold our waker)
 //! ```
 
-use crate::delay::{Delay, now};
-use crate::interval::saturating_add;
+use crate::delay::{Delay, now, saturating_add};
 use futures::stream::{Fuse, FusedStream, Stream, StreamExt};
 use pin_project_lite::pin_project;
 use std::fmt;

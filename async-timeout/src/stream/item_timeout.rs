@@ -108,7 +108,7 @@ impl<S: Stream> Stream for ItemTimeout<S> {
         let item = match this.stream.poll_next(cx) {
             Poll::Ready(item) => item.map(Ok),
             Poll::Pending => {
-                ready!(this.delay.poll_elapsed(cx));
+                ready!(this.delay.poll_fair(cx));
                 Some(Err(Elapsed::new()))
             }
         };
