@@ -643,7 +643,11 @@ fn sleeps_behave_like_an_ordered_map_for_long() {
         ..ProptestConfig::default()
     });
     let steps = prop::collection::vec(any_step(), LENGTH);
-    runner.run(&steps, |steps| Ok(check_model(steps))).unwrap();
+    let check = |steps| {
+        check_model(steps);
+        Ok(())
+    };
+    runner.run(&steps, check).unwrap();
 }
 
 /// An `io::Result` from inside a test that is paused, as users write it.
