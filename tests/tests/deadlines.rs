@@ -1,5 +1,7 @@
 //! Deadline scopes: what is inside, what is not, and what is dropped when the time is up.
 
+#![allow(clippy::async_yields_async, reason = "futures that are taken out of a scope are what is tested")]
+
 use async_epoll::{LocalRuntime, Timer};
 use async_net_lite::TcpStream;
 use async_timeout::{Elapsed, Timeout, TimeoutExt, deadline, sleep, sleep_until, with_deadline};
