@@ -9,7 +9,6 @@ use futures::channel::oneshot;
 use futures::executor::{LocalPool, block_on};
 use futures::future::{FusedFuture, FutureExt, join_all, pending, poll_fn, ready};
 use futures::stream::{FuturesUnordered, StreamExt};
-use futures::task::LocalSpawnExt;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
