@@ -44,10 +44,17 @@
 //! - Empty reads and writes return `Ok(0)` without a system call.
 //! - A connection is registered with epoll when an operation first has to wait, once, and not at all if none has to.
 //!
+//! # Features
+//!
+//! - `resolve`, on by default: host names instead of numeric addresses only.
+//! - `hyper`: these sockets under hyper 1, with its tasks in the reactor's pool and its timeouts on the reactor's
+//!   timers.
+//!
 //! # Where to read next
 //!
-//! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream`.
-#![forbid(unsafe_code)]
+//! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream` → `sys` (what needs
+//! `unsafe`) → `hyper` (the feature of that name).
+#![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod addr;
@@ -60,3 +67,11 @@ pub use resolve::resolve;
 
 mod tcp;
 pub use tcp::{Incoming, TcpListener, TcpStream};
+
+mod sys;
+
+#[cfg(feature = "hyper")]
+pub mod hyper;
+#[cfg(feature = "hyper")]
+#[doc(no_inline)]
+pub use self::hyper::{HyperExecutor, HyperIo, HyperTimer};

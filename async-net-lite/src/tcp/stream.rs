@@ -125,6 +125,12 @@ impl TcpStream {
         Self { source: Arc::new(Source::lazy(stream, handle)) }
     }
 
+    /// What the adapter for hyper reads from.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn source(&self) -> &Source<net::TcpStream> {
+        &self.source
+    }
+
     /// Makes a stream of std async: sets it to non-blocking and registers it with the reactor of `handle`.
     ///
     /// # Errors

@@ -1,0 +1,141 @@
+//! A socket as hyper reads and writes it.
+//!
+//! hyper reads into memory as it comes from the allocator, which a `&mut [u8]` must not refer to. So an adapter for any
+//! `AsyncRead` would have to fill each buffer with zeros before each read, 8 KiB and more for a request of a hundred
+//! bytes. We know our sockets, and can have the kernel write straight into that memory. That is why [`HyperIo`] takes
+//! them alone.
+
+use crate::sys;
+use crate::tcp::TcpStream;
+use futures::io::AsyncWrite;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// A stream socket of this crate, for [`hyper::rt::Read`] and [`hyper::rt::Write`].
+///
+/// Reads go straight into hyper's buffer, uninitialised as it is. Writes of several slices are one system call, so a
+/// response's head and body need not be copied together; where all bodies are small, copying is cheaper, and
+/// `writev(false)` of hyper's HTTP/1 builders makes it do so. Shutting down is `shutdown(Write)`: the peer reads an end
+/// of file, and a connection that the peer has reset counts as shut down.
+///
+/// # Examples
+///
+/// After an upgrade, say to WebSocket, hyper gives the socket back, with what it has read too far.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_net_lite::{HyperIo, TcpStream};
+/// use hyper::upgrade::{Parts, Upgraded};
+///
+/// fn take_apart(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
+///     let Parts { io, read_buf, .. } = upgraded.downcast::<HyperIo<TcpStream>>().ok()?;
+///     Some((io.into_inner(), read_buf.into()))
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct HyperIo<T> {
+    socket: T,
+}
+
+impl<T> HyperIo<T> {
+    /// Adapts a socket to hyper.
+    pub fn new(socket: T) -> Self {
+        Self { socket }
+    }
+
+    /// The socket: to ask for its addresses, or to set an option.
+    pub fn get_ref(&self) -> &T {
+        &self.socket
+    }
+
+    /// The socket, mutably.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.socket
+    }
+
+    /// Gives the socket back.
+    pub fn into_inner(self) -> T {
+        self.socket
+    }
+}
+
+impl<T: Socket> From<T> for HyperIo<T> {
+    fn from(socket: T) -> Self {
+        Self::new(socket)
+    }
+}
+
+/// A stream socket of this crate. Nobody else can implement it, since it has to fill uninitialised memory truthfully.
+pub trait Socket: AsyncWrite + Unpin + sealed::Sealed {}
+
+mod sealed {
+    use super::{BorrowedFd, Context, Poll, io};
+
+    /// How a kind of socket waits for what it reads.
+    pub trait Sealed {
+        /// Reads by `recv` as soon as that does not meet `WouldBlock`. `wanted` is how many bytes it has room for.
+        fn poll_recv(
+            &self,
+            cx: &mut Context<'_>,
+            wanted: usize,
+            recv: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+        ) -> Poll<io::Result<usize>>;
+    }
+}
+
+impl Socket for TcpStream {}
+
+impl sealed::Sealed for TcpStream {
+    /// Less than there is room for is the end of what is there, as in every read of TCP.
+    #[inline]
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        mut recv: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.source().poll_read_tcp(cx, wanted, |stream| recv(stream.as_fd()))
+    }
+}
+
+impl<T: Socket> Read for HyperIo<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let wanted = cursor.remaining();
+        if wanted == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.socket.poll_recv(cx, wanted, |socket| sys::recv(socket, &mut cursor)))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Socket> Write for HyperIo<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+    }
+}

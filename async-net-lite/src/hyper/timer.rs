@@ -1,0 +1,73 @@
+//! hyper's clock: the timers of the reactor.
+
+use async_timeout::{Sleep, sleep, sleep_until};
+use hyper::rt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// Times hyper's timeouts, such as `header_read_timeout` and the `keep_alive_interval` of HTTP/2.
+///
+/// The timers are those of [`async_timeout`]: on a thread where a reactor runs they are the reactor's, elsewhere those
+/// of futures-timer. A duration counts from the first poll. None ends early. Resetting one that waits changes it in
+/// place; a timeout that is never waited for is never armed.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_net_lite::HyperTimer;
+/// use hyper::rt::Timer;
+/// use std::time::{Duration, Instant};
+///
+/// let begin = Instant::now();
+/// async_epoll::block_on(async {
+///     let mut sleep = HyperTimer.sleep(Duration::MAX);
+///     HyperTimer.reset(&mut sleep, begin + Duration::from_millis(2));
+///     sleep.await;
+/// })?;
+/// assert!(begin.elapsed() >= Duration::from_millis(2));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HyperTimer;
+
+impl HyperTimer {
+    /// There is only one.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+/// A [`Sleep`] of ours, under hyper's trait.
+struct HyperSleep(Sleep);
+
+impl Future for HyperSleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl rt::Sleep for HyperSleep {}
+
+impl rt::Timer for HyperTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
+        Box::pin(HyperSleep(sleep(duration)))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
+        Box::pin(HyperSleep(sleep_until(deadline)))
+    }
+
+    fn reset(&self, sleep: &mut Pin<Box<dyn rt::Sleep>>, deadline: Instant) {
+        match sleep.as_mut().downcast_mut_pin::<HyperSleep>() {
+            Some(sleep) => sleep.get_mut().0.reset(deadline),
+            // Of another timer: hyper does not mix them, but its trait does not say so.
+            None => *sleep = self.sleep_until(deadline),
+        }
+    }
+}
