@@ -5,7 +5,7 @@
 
 use crate::cases::{self, Case, Effort};
 use crate::load::Traffic;
-use crate::servers::Peer;
+use crate::servers::{Peer, Protocol};
 use crate::timers;
 use crate::wakes::Bout;
 use std::str::FromStr;
@@ -16,13 +16,15 @@ usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table 
        benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
 
   CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory  M2 memory given back
-             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  W1 wakes  F1 fairness, or `all`
+             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  W1 wakes  F1 fairness  H1 hyper,
+             or `all`
   --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
-  --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 needs 25 for a claim)
+  --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 and H1 need 25 for a claim)
 
 The parts, which `run` starts by itself:
-       benches serve ours|raw|tokio [--port P] [--connections N] [--defer-accept] [--close-first] [--count-heap]
-       benches load echo|connect|firehose --port P --connections N --size BYTES [--close-first]
+       benches serve ours|raw|tokio [--protocol echo|http|http-flat|http-timed] [--port P] [--connections N] [--defer-accept]
+                     [--close-first] [--count-heap]
+       benches load echo|http|connect|firehose --port P --connections N --size BYTES [--close-first]
        benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N
        benches wakes ours|tokio --connections TASKS --count ROUNDS";
 
@@ -50,6 +52,8 @@ pub(crate) struct Run {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Service {
     pub(crate) peer: Peer,
+    /// What it speaks.
+    pub(crate) protocol: Protocol,
     /// 0 for any free port.
     pub(crate) port: u16,
     /// The server ends after so many connections; `None` to serve until killed.
@@ -65,12 +69,21 @@ pub(crate) struct Service {
 impl Service {
     /// Echoes on any port until killed.
     pub(crate) fn new(peer: Peer) -> Self {
-        Self { peer, port: 0, connections: None, defer_accept: false, close_first: false, count_heap: false }
+        Self {
+            peer,
+            protocol: Protocol::Echo,
+            port: 0,
+            connections: None,
+            defer_accept: false,
+            close_first: false,
+            count_heap: false,
+        }
     }
 
     /// The command line that asks for this.
     pub(crate) fn to_args(self) -> Vec<String> {
         let mut args = vec!["serve".into(), self.peer.to_string(), "--port".into(), self.port.to_string()];
+        args.extend(["--protocol".into(), self.protocol.to_string()]);
         if let Some(connections) = self.connections {
             args.extend(["--connections".into(), connections.to_string()]);
         }
@@ -112,6 +125,7 @@ struct Flags {
     words: Vec<String>,
     quick: bool,
     pairs: Option<usize>,
+    protocol: Option<Protocol>,
     port: Option<u16>,
     connections: Option<u64>,
     size: Option<usize>,
@@ -140,6 +154,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             "--close-first" => flags.close_first = true,
             "--pairs" => flags.pairs = Some(value(&arg, args.next())?),
             "--count-heap" => flags.count_heap = true,
+            "--protocol" => flags.protocol = Some(args.next().ok_or("--protocol needs a name")?.parse()?),
             "--port" => flags.port = Some(value(&arg, args.next())?),
             "--connections" => flags.connections = Some(value(&arg, args.next())?),
             "--count" => flags.count = Some(value(&arg, args.next())?),
@@ -154,6 +169,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
         ["run", ref names @ ..] if !names.is_empty() => run(names, &flags),
         ["serve", peer] => Ok(Command::Serve(Service {
             peer: peer.parse()?,
+            protocol: flags.protocol.unwrap_or(Protocol::Echo),
             port: flags.port.unwrap_or(0),
             connections: flags.connections,
             defer_accept: flags.defer_accept,
@@ -207,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_service_survives_its_own_command_line() {
-        let service = Service { connections: Some(7), close_first: true, ..Service::new(Peer::Raw) };
+        let service =
+            Service { protocol: Protocol::Http, connections: Some(7), close_first: true, ..Service::new(Peer::Raw) };
         let Ok(Command::Serve(parsed)) = parse(service.to_args().into_iter()) else { panic!("no service") };
         assert_eq!(format!("{parsed:?}"), format!("{service:?}"));
     }

@@ -117,7 +117,7 @@ impl Server {
         let child = command.args(service.to_args()).stdin(input).stdout(Stdio::piped()).spawn();
         let mut guard = Guard(child.map_err(|error| match (error.kind(), under) {
             (ErrorKind::NotFound, Under::Strace(_)) => missing("strace", "E2 and C1"),
-            (ErrorKind::NotFound, Under::Callgrind(_)) => missing("valgrind", "E3"),
+            (ErrorKind::NotFound, Under::Callgrind(_)) => missing("valgrind", "E3 and H1"),
             _ => error,
         })?);
         let mut output = BufReader::new(guard.0.stdout.take().ok_or(ErrorKind::BrokenPipe)?);

@@ -5,13 +5,14 @@
 //! nanoseconds, and the bytes of the firehose. Before the first order it prints an empty line, when everything is
 //! connected; at the end of its input it closes everything.
 //!
-//! Three kinds: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the last.
-//! [`Connect`] makes a new connection for each request. The [firehose](crate::firehose) has a file of its own. Nothing
-//! waits for ever: silence of the server is an error.
+//! Three kinds: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the last; in
+//! HTTP, if asked to. [`Connect`] makes a new connection for each request. The [firehose](crate::firehose) has a file
+//! of its own. Nothing waits for ever: silence of the server is an error.
 
 use crate::args::Target;
 use crate::firehose::Firehose;
 use crate::histogram::Histogram;
+use crate::servers::HELLO;
 use crate::sys::{EPOLLET, EPOLLIN, EPOLLRDHUP, Epoll, NO_EVENT, epoll_event};
 use crate::{child, sys};
 use socket2::SockRef;
@@ -34,6 +35,8 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 pub(crate) enum Traffic {
     /// Many requests over each connection.
     Echo,
+    /// The same, in HTTP.
+    Http,
     /// A connection per request.
     Connect,
     /// One connection at full speed, beside others that send a request now and then.
@@ -44,6 +47,7 @@ impl fmt::Display for Traffic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Echo => "echo",
+            Self::Http => "http",
             Self::Connect => "connect",
             Self::Firehose => "firehose",
         })
@@ -54,8 +58,8 @@ impl FromStr for Traffic {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let traffic =
-            [Self::Echo, Self::Connect, Self::Firehose].into_iter().find(|traffic| traffic.to_string() == name);
+        let all = [Self::Echo, Self::Http, Self::Connect, Self::Firehose];
+        let traffic = all.into_iter().find(|traffic| traffic.to_string() == name);
         traffic.ok_or_else(|| format!("there is no load {name}"))
     }
 }
@@ -188,20 +192,36 @@ struct Echo {
     epoll: Epoll,
     clients: Vec<Client>,
     request: Vec<u8>,
+    /// Bytes of an answer. In HTTP all are of one length, too: the date in them is.
+    answer: usize,
 }
 
 impl Echo {
     /// Connects all, one after the other. Each makes one round trip, so that the server has seen it.
     fn new(target: &Target) -> io::Result<Self> {
-        let mut echo = Self { epoll: Epoll::new()?, clients: Vec::new(), request: vec![b'x'; target.size] };
-        let mut answer = vec![0; target.size];
+        let (request, is_whole): (_, fn(&[u8], usize) -> bool) = match target.traffic {
+            Traffic::Http => {
+                let request = format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", target.port);
+                (request.into(), |answer, _| answer.ends_with(HELLO.as_bytes()))
+            }
+            _ => (vec![b'x'; target.size], |answer, size| answer.len() == size),
+        };
+        let mut echo = Self { epoll: Epoll::new()?, clients: Vec::new(), request, answer: 0 };
         for token in 0..target.connections {
             let mut client = Client::new(target)?;
             // A reset instead of TIME_WAIT: thousands of connections come and go within seconds.
             SockRef::from(&client.stream).set_linger(Some(Duration::ZERO))?;
             client.stream.set_read_timeout(Some(SILENCE))?;
             client.send(&echo.request, 0)?;
-            client.stream.read_exact(&mut answer)?;
+            let mut answer = Vec::new();
+            while !is_whole(&answer, target.size) {
+                let mut buffer = [0; BUFFER];
+                match client.stream.read(&mut buffer)? {
+                    0 => return Err(ErrorKind::UnexpectedEof.into()),
+                    length => answer.extend(&buffer[..length]),
+                }
+            }
+            echo.answer = answer.len();
             client.stream.set_nonblocking(true)?;
             echo.epoll.add(client.stream.as_fd(), EPOLLIN | EPOLLRDHUP | EPOLLET, token as u64)?;
             echo.clients.push(client);
@@ -239,7 +259,7 @@ impl Load for Echo {
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(error) => return Err(error),
         };
-        if client.received == self.request.len() {
+        if client.received == self.answer {
             let now = job.now();
             job.latencies.add(now - client.sent);
             if job.more(now) {
@@ -338,7 +358,7 @@ pub(crate) fn generate(target: &Target) -> io::Result<()> {
     }
     let mut events = [NO_EVENT; EVENTS];
     match target.traffic {
-        Traffic::Echo => obey(Echo::new(target)?, |load, order| run(load, order, &mut events)),
+        Traffic::Echo | Traffic::Http => obey(Echo::new(target)?, |load, order| run(load, order, &mut events)),
         Traffic::Connect => obey(Connect::new(target)?, |load, order| run(load, order, &mut events)),
         Traffic::Firehose => obey(Firehose::new(target)?, |load, order| load.run(order, &mut events)),
     }

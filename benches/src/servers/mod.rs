@@ -1,12 +1,15 @@
 //! The echo servers that are measured, all of the same shape: one task (or record) per connection with a buffer of
-//! 4 KiB inside, which reads what is there and writes it back.
+//! 4 KiB inside, which reads what is there and writes it back. And the two of them that can have hyper on top.
 //!
 //! What they have in common is here: the core they run on, and the listening socket. `TCP_NODELAY` is set on that
 //! socket; Linux passes it on to accepted connections, so no server spends a system call on it.
 
+mod hyper;
 mod ours;
 mod raw;
 mod tokio;
+
+pub(crate) use hyper::HELLO;
 
 use crate::args::Service;
 use crate::{child, heap, sys};
@@ -60,6 +63,40 @@ impl FromStr for Peer {
     }
 }
 
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// Back comes what was sent.
+    Echo,
+    /// HTTP/1 by hyper, without a timer.
+    Http,
+    /// The same with `writev(false)`: hyper copies the body behind the head, instead of sending two slices.
+    HttpFlat,
+    /// HTTP/1 by hyper with a timer, and so with its usual time limit for the head of each request.
+    HttpTimed,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Echo => "echo",
+            Self::Http => "http",
+            Self::HttpFlat => "http-flat",
+            Self::HttpTimed => "http-timed",
+        })
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let all = [Self::Echo, Self::Http, Self::HttpFlat, Self::HttpTimed];
+        let protocol = all.into_iter().find(|protocol| protocol.to_string() == name);
+        protocol.ok_or_else(|| format!("there is no protocol {name}"))
+    }
+}
+
 /// Serves until the wanted number of connections has come and gone, or until killed. Prints its port first.
 pub(crate) fn serve(service: &Service) -> io::Result<()> {
     sys::die_with_parent()?; // Which may be strace.
@@ -72,10 +109,13 @@ pub(crate) fn serve(service: &Service) -> io::Result<()> {
     let listener = listen(service)?;
     println!("{}", listener.local_addr()?.port());
     io::stdout().flush()?;
-    match service.peer {
-        Peer::Ours => ours::serve(listener, service),
-        Peer::Raw => raw::serve(listener, service),
-        Peer::Tokio => tokio::serve(listener, service),
+    match (service.protocol, service.peer) {
+        (Protocol::Echo, Peer::Ours) => ours::serve(listener, service),
+        (Protocol::Echo, Peer::Raw) => raw::serve(listener, service),
+        (Protocol::Echo, Peer::Tokio) => tokio::serve(listener, service),
+        (_, Peer::Ours) => hyper::ours(listener, service),
+        (_, Peer::Raw) => Err(io::Error::other("raw speaks no HTTP")),
+        (_, Peer::Tokio) => hyper::tokio(listener, service),
     }
 }
 
