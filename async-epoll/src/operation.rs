@@ -408,9 +408,11 @@ impl<T: AsFd> Source<T> {
         if reading.is_gone() || reading.is_unregistered() && self.link.shared.is_gone() {
             return Err(gone());
         }
-        let ready = interest.is_readable() && reading.may_be_ready()
+        // Nobody tells of the readiness of a source that the kernel has not been told of, so it has to be tried.
+        let ready = reading.is_unregistered()
+            || interest.is_readable() && reading.may_be_ready()
             || interest.is_writable() && writing.may_be_ready()
-            || interest.is_priority() && (reading.is_priority() || reading.is_unregistered());
+            || interest.is_priority() && reading.is_priority();
         if !ready {
             return Err(io::ErrorKind::WouldBlock.into());
         }

@@ -217,6 +217,27 @@ fn try_io_notes_would_block() {
     });
 }
 
+/// A lazy source that nobody has waited for hears nothing from the kernel, so what was true once may not be any more.
+#[test]
+fn a_lazy_source_is_always_tried() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (left, right) = UnixDatagram::pair().unwrap();
+        right.set_nonblocking(true).unwrap();
+        let source = Source::lazy(right, &async_epoll::Handle::current().unwrap());
+        let receive = |socket: &UnixDatagram| socket.recv(&mut [0; 8]);
+        for _ in 0..3 {
+            assert_eq!(source.try_io(Interest::READABLE, receive).unwrap_err().kind(), ErrorKind::WouldBlock);
+            left.send(b"x").unwrap();
+            assert_eq!(source.try_io(Interest::READABLE, receive).unwrap(), 1);
+        }
+        assert_eq!(source.handle().stats().sources, 0, "nobody has waited");
+        assert!(source.readable().now_or_never().is_none());
+        left.send(b"x").unwrap();
+        assert!(source.readable().await.unwrap().is_readable());
+    });
+}
+
 /// Behaviour 170, 185: each change makes one event, nothing is repeated.
 #[test]
 fn edges_come_once() {
