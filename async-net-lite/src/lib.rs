@@ -54,6 +54,8 @@
 //!
 //! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream` → `sys` (what needs
 //! `unsafe`) → `hyper` (the feature of that name).
+//! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream`. Then
+//! `unix`: `unix::address` → `unix::socket_file` → `unix::retry` → `unix::fds`, and the sockets; and `sys`, the system calls.
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -75,3 +77,4 @@ pub mod hyper;
 #[cfg(feature = "hyper")]
 #[doc(no_inline)]
 pub use self::hyper::{HyperExecutor, HyperIo, HyperTimer};
+pub mod unix;

@@ -26,4 +26,187 @@ pub(crate) fn recv(socket: BorrowedFd<'_>, cursor: &mut ReadBufCursor<'_>) -> io
     // only with `MSG_TRUNC`, which is not set, does the kernel count bytes that it has not written.
     unsafe { cursor.advance(count) };
     Ok(count)
+//! The system calls that neither std nor socket2 offers, behind safe functions: the only file of this crate that may say
+//! `unsafe`.
+//! Every function takes and gives owned or borrowed descriptors, makes one call, and turns the C convention "-1 means
+//! look at `errno`" into an [`io::Result`]. Nothing here knows what a reactor is.
+
+use std::io::{self, IoSliceMut};
+use std::mem::{offset_of, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+// Unix sockets: credentials, and messages with descriptors.
+
+/// Bytes of the head of a control message, as the kernel lays it out: its length as a `size_t`, then two `int`s.
+pub(crate) const CONTROL_HEAD: usize = size_of::<usize>() + 2 * size_of::<libc::c_int>();
+
+/// Most descriptors that the kernel takes in one message: `SCM_MAX_FD`.
+pub(crate) const MOST_FDS: usize = 253;
+
+/// A control message that comes with a descriptor of the sender's process, on sockets with `SO_PASSPIDFD`.
+const SCM_PIDFD: libc::c_int = 4;
+
+/// Room for what comes beside the descriptors if somebody has asked for it: credentials, a security label, a time stamp.
+const OTHER_CONTROL: usize = 256;
+
+/// Bytes for the control messages of one message.
+const CONTROL: usize = CONTROL_HEAD + MOST_FDS * size_of::<libc::c_int>() + OTHER_CONTROL;
+
+/// Room for them, aligned like one.
+#[repr(align(8))]
+struct Control([u8; CONTROL]);
+
+/// A message, as [`receive_message`] found it.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// Bytes in the buffers.
+    pub(crate) length: usize,
+    /// The descriptors that came with it, close-on-exec.
+    pub(crate) fds: Vec<OwnedFd>,
+    /// The datagram was longer than the buffers.
+    pub(crate) truncated: bool,
+    /// Some of the control data is lost, and descriptors with it.
+    pub(crate) control_truncated: bool,
+    /// The sender's `sun_path`, as long as the kernel said; empty if it has none.
+    pub(crate) sender: SenderPath,
+}
+
+/// The `sun_path` of a sender.
+#[derive(Debug)]
+pub(crate) struct SenderPath {
+    /// `sun_path`, and the zero that ends a path of full length.
+    bytes: [u8; SUN_PATH + 1],
+    /// How many of them are meant.
+    length: usize,
+}
+
+/// Bytes of a `sun_path`.
+const SUN_PATH: usize = size_of::<libc::sockaddr_un>() - SUN_PATH_OFFSET;
+/// Where it begins.
+const SUN_PATH_OFFSET: usize = offset_of!(libc::sockaddr_un, sun_path);
+
+impl SenderPath {
+    /// The bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// `recvmsg(MSG_CMSG_CLOEXEC)`: a message, its descriptors and its sender.
+/// There is room for `most_fds` of them, and for somewhat more if the kernel sends no other control data.
+pub(crate) fn receive_message(
+    socket: BorrowedFd<'_>,
+    buffers: &mut [IoSliceMut<'_>],
+    most_fds: usize,
+) -> io::Result<Received> {
+    let mut control = Control([0; CONTROL]);
+    let room = CONTROL_HEAD + most_fds.min(MOST_FDS) * size_of::<libc::c_int>() + OTHER_CONTROL;
+    // A `sockaddr_un` and one more byte, which the kernel uses for the zero after a path of full length.
+    let mut address = [0_u8; SUN_PATH_OFFSET + SUN_PATH + 1];
+    // SAFETY: All zeroes is a valid `msghdr`: null pointers with lengths of zero.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = address.as_mut_ptr().cast();
+    message.msg_namelen = address.len() as libc::socklen_t;
+    // An `IoSliceMut` is an `iovec`; std says so.
+    message.msg_iov = buffers.as_mut_ptr().cast();
+    message.msg_iovlen = buffers.len() as _;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = room as _;
+    // SAFETY: Every pointer in `message` leads to memory that we hold mutably for the whole call and that is as long as the
+    // number beside it says; the kernel writes bytes there, and any bytes are valid.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+
+    // First of all, so that whatever has arrived has an owner.
+    let written = (message.msg_controllen as usize).min(room);
+    let fds = take_descriptors(&control.0[..written]);
+    let named = (message.msg_namelen as usize).min(address.len());
+    let path = address.get(SUN_PATH_OFFSET..named).unwrap_or_default();
+    let mut sender = SenderPath { bytes: [0; SUN_PATH + 1], length: path.len() };
+    sender.bytes[..path.len()].copy_from_slice(path);
+    Ok(Received {
+        length,
+        fds,
+        truncated: message.msg_flags & libc::MSG_TRUNC != 0,
+        control_truncated: message.msg_flags & libc::MSG_CTRUNC != 0,
+        sender,
+    })
+}
+
+/// Takes possession of the descriptors in control messages, which the kernel has just written and nobody has looked at.
+fn take_descriptors(mut control: &[u8]) -> Vec<OwnedFd> {
+    let mut fds = Vec::new();
+    while let Some((length, head)) = control.split_first_chunk::<{ size_of::<usize>() }>() {
+        let length = usize::from_ne_bytes(*length);
+        let Some(data) = control.get(CONTROL_HEAD..length) else { break };
+        let Some((level, kind)) = head.split_first_chunk::<4>() else { break };
+        let (level, kind) = (i32::from_ne_bytes(*level), kind.first_chunk().copied().map(i32::from_ne_bytes));
+        let numbers = data.chunks_exact(size_of::<libc::c_int>());
+        let numbers = numbers.filter_map(|bytes| bytes.try_into().ok().map(i32::from_ne_bytes));
+        // In place of a descriptor of the sender's process there may be a negative number.
+        let owned = numbers.filter(|&number| number >= 0).map(|number| {
+            // SAFETY: The kernel has just put this descriptor into our table for us. This is the one place that looks at the
+            // message, and looks at it once, so nobody else knows the number.
+            unsafe { OwnedFd::from_raw_fd(number) }
+        });
+        match kind {
+            Some(libc::SCM_RIGHTS) if level == libc::SOL_SOCKET => fds.extend(owned),
+            // Not asked for by us; to be closed, not leaked.
+            Some(SCM_PIDFD) if level == libc::SOL_SOCKET => drop(owned.collect::<Vec<_>>()),
+            _ => {}
+        }
+        control = control.get(length.next_multiple_of(align_of::<usize>())..).unwrap_or_default();
+    }
+    fds
+}
+
+/// `getsockopt(SO_PEERCRED)`: process, user and group of the other end of a Unix socket.
+pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    let value = (&raw mut credentials).cast();
+    // SAFETY: The kernel writes at most `length` bytes, which is the size of `credentials`, made of integers and ours for the
+    // whole call; so is `length`.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, value, &mut length) };
+    if result == 0 { Ok(credentials) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A control message, as the kernel writes it.
+    fn message(level: i32, kind: i32, data: &[u8]) -> Vec<u8> {
+        let mut bytes = (CONTROL_HEAD + data.len()).to_ne_bytes().to_vec();
+        bytes.extend(level.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
+    }
+
+    /// Descriptors are found behind other control messages, and nonsense is not followed.
+    #[test]
+    fn control_messages() {
+        let number = |file: std::fs::File| std::os::fd::IntoRawFd::into_raw_fd(file).to_ne_bytes();
+        let null = || std::fs::File::open("/dev/null").unwrap();
+        let mut control = message(libc::SOL_SOCKET, libc::SCM_CREDENTIALS, &[7; 12]);
+        control.extend(message(libc::SOL_SOCKET, SCM_PIDFD, &number(null())));
+        control.extend(message(libc::SOL_SOCKET, SCM_PIDFD, &(-libc::ENOMEM).to_ne_bytes()));
+        control.extend(message(libc::SOL_SOCKET, libc::SCM_RIGHTS, &[number(null()), number(null())].concat()));
+        control.extend(message(libc::SOL_IP, libc::SCM_RIGHTS, &i32::MAX.to_ne_bytes()));
+        let fds = take_descriptors(&control);
+        assert_eq!(fds.len(), 2);
+        drop(fds);
+
+        for length in [0, 1, CONTROL_HEAD - 1, CONTROL_HEAD + 5, usize::MAX] {
+            let mut bytes = length.to_ne_bytes().to_vec();
+            bytes.extend(libc::SOL_SOCKET.to_ne_bytes());
+            bytes.extend(libc::SCM_RIGHTS.to_ne_bytes());
+            assert!(take_descriptors(&bytes).is_empty(), "{length}");
+        }
+        assert!(take_descriptors(&[]).is_empty());
+        assert!(take_descriptors(&[0; 7]).is_empty());
+    }
 }

@@ -1,0 +1,105 @@
+//! Unix sockets, between processes of one machine: listeners, streams and datagrams, with paths and abstract names as
+//! addresses, and with descriptors as messages. See [`unix(7)`](https://man7.org/linux/man-pages/man7/unix.7.html).
+//!
+//! The types mirror those of [`std::os::unix::net`], and a [`SocketAddr`](std::os::unix::net::SocketAddr) is std's. Where
+//! a function takes a path, its sibling with `_addr` in the name takes such an address, which may also be an abstract
+//! name: one that begins with a zero byte, lives in no directory and goes away with its socket.
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! use async_net_lite::unix::{UnixListener, UnixStream};
+//! use futures::{AsyncReadExt, AsyncWriteExt};
+//! use std::os::linux::net::SocketAddrExt;
+//! use std::os::unix::net::SocketAddr;
+//!
+//! async_epoll::block_on(async {
+//!     let name = SocketAddr::from_abstract_name(format!("doc-unix-{}", std::process::id()))?;
+//!     let listener = UnixListener::bind_addr(&name)?;
+//!     let mut client = UnixStream::connect_addr(&name).await?;
+//!     client.write_all(b"hello").await?;
+//!     client.close().await?;
+//!
+//!     let (mut server, _) = listener.accept().await?;
+//!     assert_eq!(server.peer_cred()?.pid, i32::try_from(std::process::id()).ok());
+//!     let mut text = String::new();
+//!     server.read_to_string(&mut text).await?;
+//!     assert_eq!(text, "hello");
+//!     Ok(())
+//! })?
+//! # }
+//! ```
+//!
+//! # What differs from TCP
+//!
+//! - Two waits of Unix sockets make no event that epoll could report: connecting while the listener's queue is full,
+//!   and sending a datagram by address while the receiver's is. Those are retried by a timer.
+//! - A read that fills less than its buffer proves nothing: the kernel never reads across a message that carries
+//!   descriptors. So each read goes on until the kernel has no more.
+//! - Reading plainly what came with descriptors closes those, in the kernel. Only
+//!   [`recv_with_fds`](UnixStream::recv_with_fds) receives them.
+//! - Who may connect is decided by the permissions of the socket's file, and of the directories above it; for an abstract
+//!   name, by nothing: everybody in the network namespace may. [`UnixStream::peer_cred`] tells who it was.
+
+mod accept;
+mod address;
+mod credentials;
+mod datagram;
+mod fds;
+mod listener;
+mod options;
+mod retry;
+mod socket_file;
+mod stream;
+
+pub use credentials::UCred;
+pub use datagram::{Message, UnixDatagram};
+pub use fds::FdsLost;
+pub use listener::{Incoming, UnixListener};
+pub use options::UnixListenOptions;
+pub use stream::UnixStream;
+
+use async_epoll::{Interest, Source};
+use socket2::{Domain, Socket, Type};
+use std::io;
+use std::os::fd::AsFd;
+
+/// A new socket, non-blocking and close-on-exec.
+fn new_socket(kind: Type) -> io::Result<Socket> {
+    // `Socket::new` adds SOCK_CLOEXEC.
+    Socket::new(Domain::UNIX, kind.nonblocking(), None)
+}
+
+/// Two sockets that are connected with each other, non-blocking and close-on-exec.
+fn new_pair(kind: Type) -> io::Result<(Socket, Socket)> {
+    Socket::pair(Domain::UNIX, kind.nonblocking(), None)
+}
+
+/// One attempt, without waiting. Unlike [`Source::try_io`] alone it always tries: what was known to be blocked may be
+/// so no longer, and a source that is not registered would never hear of it.
+fn attempt<T: AsFd, R>(
+    source: &Source<T>,
+    interest: Interest,
+    mut operation: impl FnMut(&T) -> io::Result<R>,
+) -> io::Result<R> {
+    let mut tried = false;
+    let result = source.try_io(interest, |socket| {
+        tried = true;
+        operation(socket)
+    });
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && !tried => {
+            uninterrupted(|| operation(source.get_ref()))
+        }
+        result => result,
+    }
+}
+
+/// Calls again what a signal has interrupted.
+fn uninterrupted<R>(mut operation: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match operation() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
