@@ -7,6 +7,8 @@
 //!   cloned and dropped, too.
 //! - [`full_listener`] is an address to which nobody gets connected.
 //! - [`yield_now`] lets other tasks go first.
+//! - [`Folder`] and [`abstract_name`] are places for Unix sockets.
+//! - [`in_child`] runs a test in a process of its own.
 //! - [`open_fds`] finds leaked descriptors, [`CountingAllocator`] leaked memory.
 //! - [`p99`] is for latencies.
 
@@ -14,14 +16,16 @@
 
 mod sys;
 pub use sys::{
-    CountingAllocator, SignalSender, SignalStorm, WakerAct, WakerCall, close_raw, eventfd, fork_and_run, hostile_waker,
-    interrupt_this_thread, limit_open_files, live_heap, move_fd_high, packet_mode, packet_pipe, process_cpu, reopen_at,
-    restore_default_sigpipe, send_with_fd, signal_descriptor, thread_cpu,
+    CountingAllocator, SignalSender, SignalStorm, WakerAct, WakerCall, bind_full_path, close_raw, eventfd,
+    fork_and_run, hostile_waker, interrupt_this_thread, limit_open_files, live_heap, move_fd_high, packet_mode,
+    packet_pipe, process_cpu, reopen_at, restore_default_sigpipe, send_with_fd, signal_descriptor, thread_cpu,
 };
 
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -127,6 +131,72 @@ pub async fn yield_now() {
 /// If `/proc` is not mounted.
 pub fn open_fds() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd").count()
+}
+
+/// Runs the test of this name again, in a process of its own with no other test beside it, and checks that it succeeds
+/// there. In there, it returns `true`: the test goes on.
+///
+/// # Panics
+///
+/// If the test fails there.
+pub fn in_child(test: &str) -> bool {
+    const CHILD: &str = "TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let mut child = Command::new(std::env::current_exe().expect("this program"));
+    child.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(CHILD, "1");
+    let status = child.status().expect("a process");
+    assert!(status.success(), "{test}: {status}");
+    false
+}
+
+/// A directory with a name of its own, which is removed with all that is in it when this is dropped.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new one, empty.
+    ///
+    /// # Panics
+    ///
+    /// If there is no place for temporary files.
+    #[expect(clippy::new_without_default, reason = "it makes something on the disk")]
+    pub fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tests-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).expect("a new directory");
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of something in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // To panic here would hide why the test has failed.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The address of a Unix socket that is in no directory, and that no other process uses.
+///
+/// # Panics
+///
+/// If `what` is longer than about 80 bytes.
+pub fn abstract_name(what: &str) -> std::os::unix::net::SocketAddr {
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("test-{}-{what}", std::process::id());
+    std::os::unix::net::SocketAddr::from_abstract_name(name).expect("a short name")
 }
 
 /// The 99th percentile.

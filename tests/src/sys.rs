@@ -189,6 +189,27 @@ pub fn send_with_fd(socket: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) ->
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
+/// Binds a Unix socket to a path of as many bytes as there is room for, 108, with no zero behind it. A C program may do so;
+/// neither std nor socket2 will.
+///
+/// # Errors
+///
+/// Those of `bind(2)`.
+pub fn bind_full_path(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    // SAFETY: All zeroes is a valid `sockaddr_un`: it is made of integers.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    assert_eq!(bytes.len(), address.sun_path.len());
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *from as libc::c_char;
+    }
+    let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: `address` lives across the call, which only reads it, and is as long as `length` says.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Moves a descriptor to a number that nothing else gets by itself. Returns the number, and its owner.
 ///
 /// # Errors

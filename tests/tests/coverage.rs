@@ -7,13 +7,20 @@ use std::path::Path;
 /// The files whose comments cite numbers.
 fn sources() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    ["async-epoll/src", "async-net-lite/src", "async-net-lite/src/tcp", "async-timeout/src", "tests/tests"]
-        .iter()
-        .flat_map(|folder| fs::read_dir(root.join(folder)).unwrap())
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("coverage.rs"))
-        .map(|path| fs::read_to_string(path).unwrap())
-        .collect()
+    [
+        "async-epoll/src",
+        "async-net-lite/src",
+        "async-net-lite/src/tcp",
+        "async-net-lite/src/unix",
+        "async-timeout/src",
+        "tests/tests",
+    ]
+    .iter()
+    .flat_map(|folder| fs::read_dir(root.join(folder)).unwrap())
+    .map(|entry| entry.unwrap().path())
+    .filter(|path| path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("coverage.rs"))
+    .map(|path| fs::read_to_string(path).unwrap())
+    .collect()
 }
 
 /// The numbers that follow `word` in comments, such as `A1, B2`.

@@ -3,6 +3,9 @@
 use async_epoll::{
     Builder, Enter, Handle, Interest, LocalRuntime, Reactor, Readiness, Source, SourceError, Spawner, Stats, Timer,
 };
+use async_net_lite::unix::{
+    self, FdsLost, Message, UCred, UnixDatagram, UnixListenOptions, UnixListener, UnixStream as AsyncUnixStream,
+};
 use async_net_lite::{Incoming, TcpListener, TcpStream};
 use async_timeout::{
     Debounce, Elapsed, Interval, IoTimeout, ItemTimeout, MissedTickBehavior, Sleep, Throttle, Timeout, TimeoutExt,
@@ -47,6 +50,19 @@ assert_impl_all!(TcpListener: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSaf
 assert_impl_all!(TcpListener: TryFrom<std::net::TcpListener>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
 assert_impl_all!(Incoming: Stream, FusedStream, Send, Sync, Unpin, Debug);
 
+assert_impl_all!(AsyncUnixStream: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd, AsyncRead, AsyncWrite);
+assert_impl_all!(&'static AsyncUnixStream: AsyncRead, AsyncWrite);
+assert_impl_all!(AsyncUnixStream: TryFrom<UnixStream>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
+assert_impl_all!(UnixDatagram: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
+assert_impl_all!(UnixDatagram: TryFrom<std::os::unix::net::UnixDatagram>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
+assert_impl_all!(UnixListener: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
+assert_impl_all!(UnixListener: TryFrom<std::os::unix::net::UnixListener>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
+assert_impl_all!(unix::Incoming: Stream, futures::stream::FusedStream, Send, Sync, Unpin, Debug);
+assert_impl_all!(UnixListenOptions: Clone, Send, Sync, Debug, Default);
+assert_impl_all!(UCred: Copy, Eq, Send, Sync, Debug);
+assert_impl_all!(Message: Send, Sync, Debug);
+assert_impl_all!(FdsLost: Copy, Eq, Send, Sync, Error);
+
 assert_impl_all!(Elapsed: Copy, Eq, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
 assert_impl_all!(Sleep: Send, Sync, Unpin, Debug);
 assert_impl_all!(Timeout<Ready<()>>: Send, Sync, Unpin, Debug);
@@ -68,6 +84,9 @@ fn sizes() {
     assert_eq!(size_of::<Handle>(), 8);
     assert_eq!(size_of::<TcpStream>(), 8);
     assert_eq!(size_of::<TcpListener>(), 16);
+    assert_eq!(size_of::<AsyncUnixStream>(), 8);
+    assert_eq!(size_of::<UnixDatagram>(), 8);
+    assert_eq!(size_of::<UnixListener>(), 8);
     assert_eq!(size_of::<Interest>(), 1);
     assert_eq!(size_of::<Readiness>(), 1);
     assert!(size_of::<Source<UnixStream>>() <= 24, "{}", size_of::<Source<UnixStream>>());
@@ -118,6 +137,17 @@ fn futures_are_send() {
     drop(send(TcpStream::connect("127.0.0.1:1")));
     drop(send(TcpStream::connect_with(("localhost", 1), &handle)));
     drop(send(TcpListener::bind("127.0.0.1:0")));
+    let (datagram, _) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    let datagram = UnixDatagram::from_std(datagram, &handle).unwrap();
+    let (stream, _) = AsyncUnixStream::pair_with(&handle).unwrap();
+    let fds = [stream.as_fd()];
+    let mut buffer = [0; 1];
+    drop(send(AsyncUnixStream::connect("/nowhere")));
+    drop(send(AsyncUnixStream::connect_with("/nowhere", &handle)));
+    drop(send(datagram.send_to(b"x", "/nowhere")));
+    drop(send(datagram.recv_message(&mut buffer, 1)));
+    drop(send(stream.send_with_fds(b"x", &fds)));
+    drop(send(stream.recv_with_fds(&mut buffer, 1)));
     drop(send(sleep(std::time::Duration::ZERO).timeout(std::time::Duration::ZERO)));
     let mut ticks = async_timeout::interval(std::time::Duration::MAX);
     drop(send(ticks.tick()));
