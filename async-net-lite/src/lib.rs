@@ -52,10 +52,7 @@
 //!
 //! # Where to read next
 //!
-//! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream` → `sys` (what needs
-//! `unsafe`) → `hyper` (the feature of that name).
-//! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream`. Then
-//! `unix`: `unix::address` → `unix::socket_file` → `unix::retry` → `unix::fds`, and the sockets; and `sys`, the system calls.
+//! In the source, the `mod` lines are in reading order; `tcp/stream.rs` has the whole idea.
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -70,11 +67,12 @@ pub use resolve::resolve;
 mod tcp;
 pub use tcp::{Incoming, TcpListener, TcpStream};
 
-mod sys;
+pub mod unix;
 
 #[cfg(feature = "hyper")]
 pub mod hyper;
 #[cfg(feature = "hyper")]
 #[doc(no_inline)]
 pub use self::hyper::{HyperExecutor, HyperIo, HyperTimer};
-pub mod unix;
+
+mod sys;

@@ -1,39 +1,15 @@
-//! What needs `unsafe`: the only file of this crate that may say it.
-//!
-//! Every function here is safe to call. It does one thing whole, so that what its unsafe operations demand can be
-//! checked without looking elsewhere.
-#![allow(unsafe_code)]
-
-// hyper: reading into a buffer that nobody has initialised.
-
-#[cfg(feature = "hyper")]
-use {hyper::rt::ReadBufCursor, socket2::SockRef, std::io, std::os::fd::BorrowedFd};
-
-/// `recv(2)` into what is left of hyper's buffer, which is filled by as many bytes as have come.
-///
-/// Returns their number: 0 at the end of file, and if there is no room.
-///
-/// hyper gives its buffer as it got it from the allocator. The kernel does not mind, but a `&mut [u8]` must not refer
-/// to it, and to fill it with zeros first would cost more than all the rest of a small request.
-#[cfg(feature = "hyper")]
-pub(crate) fn recv(socket: BorrowedFd<'_>, cursor: &mut ReadBufCursor<'_>) -> io::Result<usize> {
-    // SAFETY: Nobody may make bytes of this slice uninitialised that were not. It goes to socket2's `recv` alone, whose
-    // contract is not to, and of whose bytes the kernel only writes some.
-    let unfilled = unsafe { cursor.as_mut() };
-    let count = SockRef::from(&socket).recv(unfilled)?;
-    // SAFETY: `count` bytes at the front of the unfilled part must be initialised. `recv` was given just that part, and
-    // has returned how many bytes the kernel has written to its front. That is never more than there was room for:
-    // only with `MSG_TRUNC`, which is not set, does the kernel count bytes that it has not written.
-    unsafe { cursor.advance(count) };
-    Ok(count)
 //! The system calls that neither std nor socket2 offers, behind safe functions: the only file of this crate that may say
 //! `unsafe`.
+//!
 //! Every function takes and gives owned or borrowed descriptors, makes one call, and turns the C convention "-1 means
 //! look at `errno`" into an [`io::Result`]. Nothing here knows what a reactor is.
+#![allow(unsafe_code)]
 
 use std::io::{self, IoSliceMut};
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+#[cfg(feature = "hyper")]
+use {hyper::rt::ReadBufCursor, socket2::SockRef};
 
 // Unix sockets: credentials, and messages with descriptors.
 
@@ -93,6 +69,7 @@ impl SenderPath {
 }
 
 /// `recvmsg(MSG_CMSG_CLOEXEC)`: a message, its descriptors and its sender.
+///
 /// There is room for `most_fds` of them, and for somewhat more if the kernel sends no other control data.
 pub(crate) fn receive_message(
     socket: BorrowedFd<'_>,
@@ -170,6 +147,27 @@ pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred
     let result =
         unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, value, &mut length) };
     if result == 0 { Ok(credentials) } else { Err(io::Error::last_os_error()) }
+}
+
+// hyper: reading into a buffer that nobody has initialised.
+
+/// `recv(2)` into what is left of hyper's buffer, which is filled by as many bytes as have come.
+///
+/// Returns their number: 0 at the end of file, and if there is no room.
+///
+/// hyper gives its buffer as it got it from the allocator. The kernel does not mind, but a `&mut [u8]` must not refer
+/// to it, and to fill it with zeros first would cost more than all the rest of a small request.
+#[cfg(feature = "hyper")]
+pub(crate) fn recv(socket: BorrowedFd<'_>, cursor: &mut ReadBufCursor<'_>) -> io::Result<usize> {
+    // SAFETY: Nobody may make bytes of this slice uninitialised that were not. It goes to socket2's `recv` alone, whose
+    // contract is not to, and of whose bytes the kernel only writes some.
+    let unfilled = unsafe { cursor.as_mut() };
+    let count = SockRef::from(&socket).recv(unfilled)?;
+    // SAFETY: `count` bytes at the front of the unfilled part must be initialised. `recv` was given just that part, and
+    // has returned how many bytes the kernel has written to its front. That is never more than there was room for:
+    // only with `MSG_TRUNC`, which is not set, does the kernel count bytes that it has not written.
+    unsafe { cursor.advance(count) };
+    Ok(count)
 }
 
 #[cfg(test)]

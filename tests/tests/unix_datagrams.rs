@@ -175,6 +175,8 @@ fn tried_operations_never_block() {
         let right = thread.join().unwrap();
         assert!(thread_cpu() - cpu < millis(40));
         assert_eq!(right.try_write(b"x").unwrap(), 1);
+        // Known to be empty until the reactor has heard otherwise.
+        left.readable().await.unwrap();
         assert_eq!(left.try_read(&mut byte).unwrap(), 1);
         right.writable().await.unwrap();
         while right.try_write(&[0; 4096]).is_ok() {}

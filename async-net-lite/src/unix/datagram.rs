@@ -12,7 +12,7 @@ use crate::sys::{self, Received};
 use crate::unix::fds::{self, Rights};
 use crate::unix::retry::{Retry, none_if_full};
 use crate::unix::socket_file::SocketFile;
-use crate::unix::{UnixListenOptions, address, attempt, new_pair, new_socket, uninterrupted};
+use crate::unix::{UnixListenOptions, address, new_pair, new_socket, uninterrupted};
 use async_epoll::{Handle, Interest, Readiness, Source};
 use futures::future::{Either, select};
 use socket2::{SockAddr, SockRef, Type};
@@ -283,7 +283,7 @@ impl UnixDatagram {
     /// # }
     /// ```
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        attempt(&self.socket.source, Interest::WRITABLE, |socket| send(socket, bytes))
+        self.socket.source.try_io(Interest::WRITABLE, |socket| send(socket, bytes))
     }
 
     /// Sends a datagram to the socket at a path. While the queue there is full, waits: at most 8 ms longer than necessary,
@@ -407,7 +407,7 @@ impl UnixDatagram {
     ///
     /// `WouldBlock` if there is none; otherwise as [`recv`](Self::recv).
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        attempt(&self.socket.source, Interest::READABLE, |socket| socket.recv(buffer))
+        self.socket.source.try_io(Interest::READABLE, |socket| socket.recv(buffer))
     }
 
     /// Receives a datagram, as [`recv`](Self::recv) does, and says who sent it.
@@ -438,7 +438,7 @@ impl UnixDatagram {
     ///
     /// `WouldBlock` if there is none; otherwise as [`recv`](Self::recv).
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        attempt(&self.socket.source, Interest::READABLE, |socket| socket.recv_from(buffer))
+        self.socket.source.try_io(Interest::READABLE, |socket| socket.recv_from(buffer))
     }
 
     /// Receives a datagram, with its sender, at most `max_fds` descriptors, and the word whether it was cut.

@@ -58,10 +58,8 @@ pub use listener::{Incoming, UnixListener};
 pub use options::UnixListenOptions;
 pub use stream::UnixStream;
 
-use async_epoll::{Interest, Source};
 use socket2::{Domain, Socket, Type};
 use std::io;
-use std::os::fd::AsFd;
 
 /// A new socket, non-blocking and close-on-exec.
 fn new_socket(kind: Type) -> io::Result<Socket> {
@@ -72,26 +70,6 @@ fn new_socket(kind: Type) -> io::Result<Socket> {
 /// Two sockets that are connected with each other, non-blocking and close-on-exec.
 fn new_pair(kind: Type) -> io::Result<(Socket, Socket)> {
     Socket::pair(Domain::UNIX, kind.nonblocking(), None)
-}
-
-/// One attempt, without waiting. Unlike [`Source::try_io`] alone it always tries: what was known to be blocked may be
-/// so no longer, and a source that is not registered would never hear of it.
-fn attempt<T: AsFd, R>(
-    source: &Source<T>,
-    interest: Interest,
-    mut operation: impl FnMut(&T) -> io::Result<R>,
-) -> io::Result<R> {
-    let mut tried = false;
-    let result = source.try_io(interest, |socket| {
-        tried = true;
-        operation(socket)
-    });
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock && !tried => {
-            uninterrupted(|| operation(source.get_ref()))
-        }
-        result => result,
-    }
 }
 
 /// Calls again what a signal has interrupted.

@@ -14,7 +14,7 @@ use crate::sys::Received;
 use crate::unix::credentials::{self, UCred};
 use crate::unix::fds::{self, Rights};
 use crate::unix::retry::{Retry, none_if_full};
-use crate::unix::{address, attempt, new_pair, new_socket, uninterrupted};
+use crate::unix::{address, new_pair, new_socket, uninterrupted};
 use async_epoll::{Handle, Interest, Readiness, Source};
 use futures::io::{AsyncRead, AsyncWrite};
 use socket2::{SockRef, Type};
@@ -443,7 +443,7 @@ impl UnixStream {
         if buffer.is_empty() {
             return Ok(0);
         }
-        attempt(&self.source, Interest::READABLE, |mut stream| stream.read(buffer))
+        self.source.try_io(Interest::READABLE, |mut stream| stream.read(buffer))
     }
 
     /// Writes as much as there is room for, without waiting.
@@ -455,7 +455,7 @@ impl UnixStream {
         if bytes.is_empty() {
             return Ok(0);
         }
-        attempt(&self.source, Interest::WRITABLE, |stream| send(stream, bytes))
+        self.source.try_io(Interest::WRITABLE, |stream| send(stream, bytes))
     }
 
     /// Closes one direction or both, by `shutdown(2)`. Data written before is still delivered.
