@@ -314,6 +314,45 @@ impl<T: AsFd> Source<T> {
         Poll::Ready(result)
     }
 
+    /// As [`poll_write_with`](Self::poll_write_with), for an `op` that counts as `weight` operations (at least 1): one that
+    /// sends a whole batch of datagrams, say.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_with`](Self::read_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{OPERATIONS_PER_POLL, Source};
+    /// use futures::FutureExt;
+    /// use std::future::poll_fn;
+    /// use std::os::unix::net::UnixDatagram;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (left, right) = UnixDatagram::pair()?;
+    ///     let (left, right) = (Source::new(left)?, Source::new(right)?);
+    ///     let mut send_both = |socket: &UnixDatagram| Ok(socket.send(b"one")? + socket.send(b"two")?);
+    ///     let sent = poll_fn(|cx| left.poll_write_weighted(cx, OPERATIONS_PER_POLL, &mut send_both)).await?;
+    ///     assert_eq!(sent, 6);
+    ///     // That was all that this poll may do.
+    ///     assert!(right.read_with(|socket| socket.recv(&mut [0; 8])).now_or_never().is_none());
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn poll_write_weighted<R>(
+        &self,
+        cx: &mut Context<'_>,
+        weight: u32,
+        op: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let result = ready!(self.poll_write_with(cx, op));
+        budget::spend_several(weight.saturating_sub(1));
+        Poll::Ready(result)
+    }
+
     /// As [`poll_read_with`](Self::poll_read_with), for **TCP only**: takes a count below `wanted` for "drained".
     ///
     /// That saves the read that would only meet `WouldBlock`. It is wrong for everything but a TCP stream: a Unix
