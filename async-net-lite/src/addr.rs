@@ -9,7 +9,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::pin::Pin;
 
-/// What [`TcpListener::bind`](crate::TcpListener::bind) and [`TcpStream::connect`](crate::TcpStream::connect) accept.
+/// What [`TcpListener::bind`](crate::TcpListener::bind), [`TcpStream::connect`](crate::TcpStream::connect),
+/// [`UdpSocket::send_to`](crate::UdpSocket::send_to) and the like accept.
 ///
 /// Implemented for [`SocketAddr`], `(IpAddr, u16)` and the like, slices of [`SocketAddr`], strings such as
 /// `"127.0.0.1:80"` and pairs such as `("127.0.0.1", 80)`. Host names (`"localhost:80"`) need the feature `resolve`,
@@ -46,6 +47,14 @@ impl Addresses {
             Self::Many(addresses) => Ok(addresses),
             Self::Lookup(lookup) => lookup.await,
         }
+    }
+
+    /// The first of them, for a datagram that is sent once. A single address needs no allocation.
+    pub(crate) async fn first(self) -> io::Result<SocketAddr> {
+        if let Self::One(address) = self {
+            return Ok(address);
+        }
+        self.get().await?.first().copied().ok_or_else(no_addresses)
     }
 }
 

@@ -38,10 +38,10 @@
 //!
 //! # What is guaranteed
 //!
-//! - `WouldBlock` and `Interrupted` never reach the caller.
+//! - `WouldBlock` and `Interrupted` never reach the caller. (The `try_` methods of `UdpSocket` are there to say the first.)
 //! - Writing to a closed connection is an error, never a `SIGPIPE`, for vectored writes too.
 //! - Every descriptor is close-on-exec from its creation.
-//! - Empty reads and writes return `Ok(0)` without a system call.
+//! - Empty reads and writes of streams return `Ok(0)` without a system call. (Empty datagrams are datagrams.)
 //! - A connection is registered with epoll when an operation first has to wait, once, and not at all if none has to.
 //!
 //! # Features
@@ -53,8 +53,13 @@
 //! # Where to read next
 //!
 //! In the source, the `mod` lines are in reading order; `tcp/stream.rs` has the whole idea.
+//! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream` → `udp`, with `udp::receive`,
+//! `udp::send`, `udp::batch` and `udp::multicast`.
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+// The only file with `unsafe`.
+mod sys;
 
 mod addr;
 pub use addr::AsyncToSocketAddrs;
@@ -76,3 +81,5 @@ pub mod hyper;
 pub use self::hyper::{HyperExecutor, HyperIo, HyperTimer};
 
 mod sys;
+mod udp;
+pub use udp::{Datagram, Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};

@@ -206,5 +206,151 @@ mod tests {
         }
         assert!(take_descriptors(&[]).is_empty());
         assert!(take_descriptors(&[0; 7]).is_empty());
+//! Every function takes borrowed descriptors, makes one call, and turns the C convention "-1 means look at `errno`" into
+//! an [`io::Result`]. Nothing here waits: what is not there at once is `WouldBlock`.
+#![allow(unsafe_code)]
+
+// # Datagrams that tell whether they were cut, and many of them by one call (UDP)
+
+use socket2::{MaybeUninitSlice, SockAddr, SockAddrStorage, SockRef};
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ptr;
+
+/// What the kernel tells about a datagram that it has put into a buffer of ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// Bytes in the buffer.
+    pub(crate) length: usize,
+    /// There were more, for which there was no room; they are lost.
+    pub(crate) truncated: bool,
+    /// Where it came from.
+    pub(crate) address: SocketAddr,
+}
+
+/// The address of a sender. One that is none of IP means that somebody has passed a socket of another kind for one of UDP.
+fn ip_address(name: &SockAddr) -> io::Result<SocketAddr> {
+    let error = || io::Error::new(io::ErrorKind::InvalidData, "the sender of a UDP datagram has no IP address");
+    name.as_socket().ok_or_else(error)
+}
+
+/// Receives one datagram, by `recvmsg(2)`, which says whether it was cut where `recvfrom(2)` does not.
+pub(crate) fn recv_datagram(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Arrival> {
+    let buffer = ptr::from_mut(buffer) as *mut [MaybeUninit<u8>];
+    // SAFETY: The pointer was a mutable borrow just now, and nothing else uses it while the new one lives. An initialised
+    // byte is a valid `MaybeUninit`. That no uninitialised one is written through it, which would be wrong for whoever has
+    // lent us the buffer, is what socket2 guarantees for the call below.
+    let buffer = unsafe { &mut *buffer };
+    let mut slices = [MaybeUninitSlice::new(buffer)];
+    let (length, flags, name) = SockRef::from(socket).recv_from_vectored(&mut slices)?;
+    Ok(Arrival { length, truncated: flags.is_truncated(), address: ip_address(&name)? })
+}
+
+/// The headers of a batch of datagrams, as `recvmmsg(2)` and `sendmmsg(2)` want them.
+///
+/// They are kept so that they need not be allocated anew. They are full of pointers, but nothing of that is kept: each call
+/// writes all those that the kernel will follow, from borrows which outlast it, and nobody follows any after it.
+pub(crate) struct Headers {
+    /// One for each datagram.
+    messages: Vec<libc::mmsghdr>,
+    /// Where the bytes of each are.
+    slices: Vec<libc::iovec>,
+}
+
+// SAFETY: Between calls the pointers are mere leftovers that nobody follows, and a call takes `&mut`.
+unsafe impl Send for Headers {}
+// SAFETY: As above. A shared reference gives access to lengths and flags alone, which are plain numbers.
+unsafe impl Sync for Headers {}
+
+impl Headers {
+    /// For at most `count` datagrams.
+    pub(crate) fn new(count: usize) -> Self {
+        // SAFETY: All zeroes is a valid `mmsghdr`: null pointers with lengths of zero.
+        let message = unsafe { std::mem::zeroed::<libc::mmsghdr>() };
+        let slice = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+        Self { messages: vec![message; count], slices: vec![slice; count] }
+    }
+
+    /// Receives as many datagrams as are there, by `recvmmsg(2)`, each into `size` of the `bytes`. Returns how many.
+    ///
+    /// What became of them is told by [`arrival`](Self::arrival).
+    ///
+    /// # Panics
+    ///
+    /// If `size` is 0.
+    pub(crate) fn recv(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        bytes: &mut [u8],
+        size: usize,
+        names: &mut [SockAddrStorage],
+    ) -> io::Result<usize> {
+        let headers = self.messages.iter_mut().zip(&mut self.slices);
+        let mut count = 0;
+        for ((message, slice), (buffer, name)) in headers.zip(bytes.chunks_exact_mut(size).zip(names)) {
+            *slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+            let header = &mut message.msg_hdr;
+            header.msg_namelen = name.size_of();
+            header.msg_name = ptr::from_mut(name).cast();
+            header.msg_iov = slice;
+            header.msg_iovlen = 1;
+            header.msg_flags = 0;
+            count += 1;
+        }
+        let (fd, messages, no_timeout) = (socket.as_raw_fd(), self.messages.as_mut_ptr(), ptr::null_mut());
+        // SAFETY: Each of the first `count` headers was filled just now. It leads to one slice, one buffer and one name, with
+        // their true lengths; they are borrowed mutably until this function returns, and no two overlap. The kernel writes to
+        // these and to the headers, and any bytes are valid there.
+        let received = unsafe { libc::recvmmsg(fd, messages, count, libc::MSG_DONTWAIT, no_timeout) };
+        usize::try_from(received).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// What became of a datagram that the last [`recv`](Self::recv) has counted. Takes its name, and leaves zeroes there.
+    pub(crate) fn arrival(&self, index: usize, names: &mut [SockAddrStorage]) -> io::Result<Arrival> {
+        let message = &self.messages[index];
+        let header = &message.msg_hdr;
+        let name = std::mem::replace(&mut names[index], SockAddrStorage::zeroed());
+        // The kernel tells the length that it would have needed.
+        let length = header.msg_namelen.min(name.size_of());
+        // SAFETY: The kernel has written an address of this length there, and its family says how it is to be read. If it has
+        // written none, the family is that of the zeroes: none.
+        let name = unsafe { SockAddr::new(name, length) };
+        let (length, truncated) = (message.msg_len as usize, header.msg_flags & libc::MSG_TRUNC != 0);
+        Ok(Arrival { length, truncated, address: ip_address(&name)? })
+    }
+
+    /// Sends datagrams, by `sendmmsg(2)`, each to its address, or to the one that the socket is connected to. Returns how
+    /// many went, which are the first ones.
+    pub(crate) fn send<'a>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        datagrams: impl Iterator<Item = (&'a [u8], Option<&'a SockAddr>)>,
+    ) -> io::Result<usize> {
+        let headers = self.messages.iter_mut().zip(&mut self.slices);
+        let mut count = 0;
+        for ((message, slice), (bytes, address)) in headers.zip(datagrams) {
+            *slice = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+            let header = &mut message.msg_hdr;
+            header.msg_name = address.map_or(ptr::null_mut(), |address| address.as_ptr().cast_mut().cast());
+            header.msg_namelen = address.map_or(0, SockAddr::len);
+            header.msg_iov = slice;
+            header.msg_iovlen = 1;
+            count += 1;
+        }
+        let (fd, messages) = (socket.as_raw_fd(), self.messages.as_mut_ptr());
+        // SAFETY: Each of the first `count` headers was filled just now. It leads to one slice, to bytes and perhaps to an
+        // address, with their true lengths, all borrowed until this function returns. The kernel writes to the headers, which
+        // are ours alone, and only reads the rest.
+        let sent = unsafe { libc::sendmmsg(fd, messages, count, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Headers").field("count", &self.messages.len()).finish_non_exhaustive()
     }
 }

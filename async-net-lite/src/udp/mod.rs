@@ -1,0 +1,427 @@
+//! UDP: datagrams, which come whole or not at all. See [`udp(7)`](https://man7.org/linux/man-pages/man7/udp.7.html).
+//!
+//! A socket is one queue of datagrams on the way in, and hardly any on the way out. What makes it differ from a stream:
+//!
+//! ```text
+//!                         one call, one datagram
+//!   peer ──► queue of the socket ──► recv: a buffer too small cuts it (`receive` can tell)
+//!              │ full: dropped by the kernel, and nobody is told
+//!
+//!   peer ◄──────────────────── send: whole, or EMSGSIZE
+//!    │
+//!    └── nobody listens there: ICMP "port unreachable" ──► the *next* operation of a connected socket fails, once
+//! ```
+//!
+//! The last line is the hard one. The kernel keeps such an error until an operation collects it, in either direction, and
+//! reports it by an edge with `EPOLLERR`. That edge wakes readers and writers, whoever comes first has the error, and the
+//! others meet `WouldBlock` and wait for the next edge: nobody hangs, nobody spins.
+//!
+//! This file has the type, how it is made and its options; its operations are in `receive`, `send`, `batch` and
+//! `multicast`.
+
+mod batch;
+mod multicast;
+mod receive;
+mod send;
+
+pub use batch::{Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch};
+pub use receive::Datagram;
+
+use crate::addr::{AsyncToSocketAddrs, no_addresses};
+use async_epoll::{Handle, Source};
+use socket2::SockRef;
+use std::fmt;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// A UDP socket: the async [`std::net::UdpSocket`].
+///
+/// Everything takes `&self`, and clones share the socket, so several tasks may receive and send at once: each datagram
+/// goes to one of those who receive. The last clone closes it.
+///
+/// An operation comes in three forms: `recv` waits in an `async fn`, `poll_recv` is the same for futures written by hand,
+/// and `try_recv` does not wait but fails with `WouldBlock`. For many small datagrams there are
+/// [`recv_batch`](Self::recv_batch) and [`send_batch`](Self::send_batch), which move a whole lot by one system call.
+///
+/// # What is lost
+///
+/// UDP promises nothing. In particular, a datagram for which the queue of the receiving socket has no room is dropped by
+/// the kernel, and neither side is told: see [`set_recv_buffer_size`](Self::set_recv_buffer_size). Nothing is lost in this
+/// crate: what has been taken from the queue has been returned.
+///
+/// # Errors of a peer
+///
+/// If nobody listens where a datagram was sent to, that host may answer with an ICMP message. On a
+/// [connected](Self::connect) socket the next operation, of whatever kind, fails then: with `ConnectionRefused`, or
+/// `HostUnreachable` and the like. It does so once for each message, and the socket works on; a server should take note and
+/// go on. A socket that is not connected is not told.
+///
+/// # Cancel safety
+///
+/// All operations are cancel safe: a datagram is taken, or handed over, and that is returned in the same poll.
+///
+/// # Options before binding
+///
+/// Some options have to be set before a socket is bound. Make it with `socket2` then, and any other option is at hand
+/// through [`socket2::SockRef::from`] later:
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_net_lite::UdpSocket;
+/// use socket2::{Domain, SockRef, Socket, Type};
+/// use std::net::SocketAddr;
+///
+/// async_epoll::block_on(async {
+///     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+///     socket.set_reuse_port(true)?;
+///     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+///     let socket = UdpSocket::try_from(std::net::UdpSocket::from(socket))?;
+///     assert!(SockRef::from(&socket).reuse_port()?);
+///     Ok(())
+/// })?
+/// # }
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_net_lite::UdpSocket;
+///
+/// async_epoll::block_on(async {
+///     let server = UdpSocket::bind("127.0.0.1:0").await?;
+///     let client = UdpSocket::bind("127.0.0.1:0").await?;
+///     client.connect(server.local_addr()?).await?;
+///     client.send(b"ping").await?;
+///
+///     let mut buffer = [0; 1500];
+///     let (length, address) = server.recv_from(&mut buffer).await?;
+///     server.send_to(&buffer[..length], address).await?;
+///     assert_eq!(client.recv(&mut buffer).await?, 4);
+///     assert_eq!(&buffer[..4], b"ping");
+///     Ok(())
+/// })?
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct UdpSocket {
+    source: Arc<Source<net::UdpSocket>>,
+}
+
+impl UdpSocket {
+    /// A socket at the first of the addresses that can be bound. Port 0 means any free one: see
+    /// [`local_addr`](Self::local_addr).
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket(2)` and `bind(2)` for the last address: `AddrInUse`, `PermissionDenied`, …; `InvalidInput` if
+    /// there is no address; those of [`Source::with_handle`]; `NotConnected` outside a reactor, with a message that says
+    /// what to do.
+    ///
+    /// # Cancel safety
+    ///
+    /// Only a name lookup awaits anything; dropped then, nothing has been bound.
+    pub async fn bind(address: impl AsyncToSocketAddrs) -> io::Result<Self> {
+        Self::bind_with(address, &Handle::current()?).await
+    }
+
+    /// As [`bind`](Self::bind), with the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with(address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<Self> {
+        let lookup = address.lookup()?;
+        let mut result = Err(no_addresses());
+        for address in lookup.get().await? {
+            result = net::UdpSocket::bind(address);
+            if result.is_ok() {
+                break;
+            }
+        }
+        Self::from_std(result?, handle)
+    }
+
+    /// Makes a socket of std async: sets it to non-blocking and registers it with the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source::with_handle`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::UdpSocket;
+    ///
+    /// let runtime = async_epoll::LocalRuntime::new()?;
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = UdpSocket::from_std(socket, &runtime.handle())?;
+    /// assert_ne!(socket.local_addr()?.port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_std(socket: net::UdpSocket, handle: &Handle) -> io::Result<Self> {
+        // Not lazily: `try_recv` alone would never get to the point where a lazy source is registered.
+        Ok(Self { source: Arc::new(Source::with_handle(socket, handle)?) })
+    }
+
+    /// Gives the socket of std back, still non-blocking and no longer registered.
+    ///
+    /// # Errors
+    ///
+    /// Those of `dup(2)`, if clones of this socket exist: then the new descriptor shares the queue with them.
+    pub fn into_std(self) -> io::Result<net::UdpSocket> {
+        match Arc::try_unwrap(self.source) {
+            Ok(source) => source.into_inner(),
+            Err(shared) => shared.get_ref().try_clone(),
+        }
+    }
+
+    /// Chooses the peer: the first of the addresses that `connect(2)` takes. Nothing is sent.
+    ///
+    /// From now on [`send`](Self::send) goes there, datagrams of others are no longer put into the queue (those that are in
+    /// it stay), and [errors of the peer](Self#errors-of-a-peer) are reported. It may be done again, for another peer.
+    ///
+    /// # Errors
+    ///
+    /// Those of `connect(2)` for the last address, such as `NetworkUnreachable`; `InvalidInput` if there is no address.
+    ///
+    /// # Cancel safety
+    ///
+    /// Only a name lookup awaits anything; dropped then, the peer is as before.
+    pub async fn connect(&self, address: impl AsyncToSocketAddrs) -> io::Result<()> {
+        let lookup = address.lookup()?;
+        let mut result = Err(no_addresses());
+        for address in lookup.get().await? {
+            result = self.source.get_ref().connect(address);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Waits until receiving is likely to succeed: a datagram is there, or an error to collect.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the reactor has been dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe. It stays readable until an operation finds nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::UdpSocket;
+    /// use std::io::ErrorKind;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (socket, peer) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    ///     assert_eq!(socket.try_recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    ///     peer.send_to(b"hello", socket.local_addr()?).await?;
+    ///     socket.readable().await?;
+    ///     assert_eq!(socket.try_recv(&mut [0; 8])?, 5);
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub async fn readable(&self) -> io::Result<()> {
+        self.source.readable().await.map(drop)
+    }
+
+    /// Waits until sending is likely to succeed: there is room, or an error to collect.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe. It stays writable until an operation finds no room.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.source.writable().await.map(drop)
+    }
+
+    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.source.poll_readable(cx))?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.source.poll_writable(cx))?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// The address that the socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().local_addr()
+    }
+
+    /// The address that the socket is [connected](Self::connect) to.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if it is not.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().peer_addr()
+    }
+
+    /// Takes the error that waits for the next operation, if there is one (`SO_ERROR`): see [errors of a
+    /// peer](Self#errors-of-a-peer).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.source.get_ref().take_error()
+    }
+
+    /// Whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn broadcast(&self) -> io::Result<bool> {
+        self.source.get_ref().broadcast()
+    }
+
+    /// Allows to send datagrams to broadcast addresses (`SO_BROADCAST`), which is `PermissionDenied` otherwise. Off unless
+    /// set.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
+        self.source.get_ref().set_broadcast(broadcast)
+    }
+
+    /// How many routers an IPv4 datagram may pass (`IP_TTL`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.source.get_ref().ttl()
+    }
+
+    /// Sets how many routers an IPv4 datagram may pass (`IP_TTL`), from 1 to 255. Usually 64.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`: `InvalidInput` beyond these bounds.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.source.get_ref().set_ttl(ttl)
+    }
+
+    /// Bytes that the queue of received datagrams may take (`SO_RCVBUF`), as the kernel counts them: with what it needs for
+    /// itself, for each datagram, which is more than a small one has.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn recv_buffer_size(&self) -> io::Result<usize> {
+        SockRef::from(&self.source).recv_buffer_size()
+    }
+
+    /// Sets how many bytes the queue of received datagrams may take (`SO_RCVBUF`). The kernel doubles the number, for what
+    /// it needs for itself, and cuts it to twice `/proc/sys/net/core/rmem_max`.
+    ///
+    /// A datagram that finds the queue full is dropped, and nobody is told. A larger queue outlasts a longer burst.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        SockRef::from(&self.source).set_recv_buffer_size(bytes)
+    }
+
+    /// Bytes of sent datagrams that the kernel keeps until the network has taken them (`SO_SNDBUF`), with what it needs for
+    /// itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn send_buffer_size(&self) -> io::Result<usize> {
+        SockRef::from(&self.source).send_buffer_size()
+    }
+
+    /// Sets how many bytes of sent datagrams the kernel keeps (`SO_SNDBUF`). It doubles the number and cuts it to twice
+    /// `/proc/sys/net/core/wmem_max`. When they are full, sending waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        SockRef::from(&self.source).set_send_buffer_size(bytes)
+    }
+}
+
+impl TryFrom<net::UdpSocket> for UdpSocket {
+    type Error = io::Error;
+
+    /// [`from_std`](Self::from_std) with the thread's current reactor.
+    fn try_from(socket: net::UdpSocket) -> io::Result<Self> {
+        Self::from_std(socket, &Handle::current()?)
+    }
+}
+
+impl TryFrom<OwnedFd> for UdpSocket {
+    type Error = io::Error;
+
+    /// Takes a descriptor that is a UDP socket, with the thread's current reactor.
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        net::UdpSocket::from(fd).try_into()
+    }
+}
+
+impl TryFrom<UdpSocket> for OwnedFd {
+    type Error = io::Error;
+
+    /// [`into_std`](UdpSocket::into_std), then the descriptor.
+    fn try_from(socket: UdpSocket) -> io::Result<Self> {
+        socket.into_std().map(Self::from)
+    }
+}
+
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+impl AsRawFd for UdpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.source.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for UdpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.get_ref().fmt(f)
+    }
+}

@@ -1,0 +1,180 @@
+//! Multicast: one datagram for all members of a group. See [`ip(7)`](https://man7.org/linux/man-pages/man7/ip.7.html) and
+//! [`ipv6(7)`](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+//!
+//! Whoever sends to a group need not be a member; whoever wants to receive has to join it, on an interface, and to be bound
+//! to its port. An IPv4 interface is named by one of its addresses (`0.0.0.0`: the kernel chooses), an IPv6 interface by its
+//! index (0: the kernel chooses). `v4` and `v6` in the names are those of the socket.
+
+use super::UdpSocket;
+use socket2::SockRef;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+impl UdpSocket {
+    /// Joins a group, on the interface that has this address (`IP_ADD_MEMBERSHIP`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`: `InvalidInput` for what is no group, `AddrInUse` if the socket is a member already,
+    /// `ENODEV` without such an interface.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::UdpSocket;
+    /// use std::net::Ipv4Addr;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let group = Ipv4Addr::new(239, 255, 71, 9);
+    ///     let member = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+    ///     member.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST)?;
+    ///
+    ///     let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    ///     sender.set_multicast_if_v4(&Ipv4Addr::LOCALHOST)?;
+    ///     sender.send_to(b"to all", (group, member.local_addr()?.port())).await?;
+    ///     assert_eq!(member.recv(&mut [0; 16]).await?, 6);
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn join_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
+        self.source.get_ref().join_multicast_v4(group, interface)
+    }
+
+    /// Leaves a group (`IP_DROP_MEMBERSHIP`). Closing the socket leaves all.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`: `AddrNotAvailable` if the socket is no member.
+    pub fn leave_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
+        self.source.get_ref().leave_multicast_v4(group, interface)
+    }
+
+    /// Joins a group, on the interface with this index (`IPV6_ADD_MEMBERSHIP`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`, as of [`join_multicast_v4`](Self::join_multicast_v4).
+    pub fn join_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        self.source.get_ref().join_multicast_v6(group, interface)
+    }
+
+    /// Leaves a group (`IPV6_DROP_MEMBERSHIP`). Closing the socket leaves all.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`: `AddrNotAvailable` if the socket is no member.
+    pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        self.source.get_ref().leave_multicast_v6(group, interface)
+    }
+
+    /// The interface through which datagrams to groups are sent (`IP_MULTICAST_IF`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn multicast_if_v4(&self) -> io::Result<Ipv4Addr> {
+        SockRef::from(&self.source).multicast_if_v4()
+    }
+
+    /// Sets through which interface datagrams to groups are sent (`IP_MULTICAST_IF`). Unless set, the routes decide.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`: `AddrNotAvailable` if no interface has this address.
+    pub fn set_multicast_if_v4(&self, interface: &Ipv4Addr) -> io::Result<()> {
+        SockRef::from(&self.source).set_multicast_if_v4(interface)
+    }
+
+    /// The interface through which datagrams to groups are sent (`IPV6_MULTICAST_IF`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn multicast_if_v6(&self) -> io::Result<u32> {
+        SockRef::from(&self.source).multicast_if_v6()
+    }
+
+    /// Sets through which interface datagrams to groups are sent (`IPV6_MULTICAST_IF`). Unless set, the routes decide.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`: `ENODEV` without such an interface.
+    pub fn set_multicast_if_v6(&self, interface: u32) -> io::Result<()> {
+        SockRef::from(&self.source).set_multicast_if_v6(interface)
+    }
+
+    /// Whether members on this host get what this socket sends to their group (`IP_MULTICAST_LOOP`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn multicast_loop_v4(&self) -> io::Result<bool> {
+        self.source.get_ref().multicast_loop_v4()
+    }
+
+    /// Sets whether members on this host get what this socket sends to their group (`IP_MULTICAST_LOOP`). On unless set.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_multicast_loop_v4(&self, multicast_loop: bool) -> io::Result<()> {
+        self.source.get_ref().set_multicast_loop_v4(multicast_loop)
+    }
+
+    /// Whether members on this host get what this socket sends to their group (`IPV6_MULTICAST_LOOP`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn multicast_loop_v6(&self) -> io::Result<bool> {
+        self.source.get_ref().multicast_loop_v6()
+    }
+
+    /// Sets whether members on this host get what this socket sends to their group (`IPV6_MULTICAST_LOOP`). On unless set.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_multicast_loop_v6(&self, multicast_loop: bool) -> io::Result<()> {
+        self.source.get_ref().set_multicast_loop_v6(multicast_loop)
+    }
+
+    /// How many routers a datagram to a group may pass (`IP_MULTICAST_TTL`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
+        self.source.get_ref().multicast_ttl_v4()
+    }
+
+    /// Sets how many routers a datagram to a group may pass (`IP_MULTICAST_TTL`), from 0 to 255. Unless set, 1: it stays in
+    /// the local network.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`: `InvalidInput` beyond 255.
+    pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
+        self.source.get_ref().set_multicast_ttl_v4(ttl)
+    }
+
+    /// How many routers a datagram to a group may pass (`IPV6_MULTICAST_HOPS`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn multicast_hops_v6(&self) -> io::Result<u32> {
+        SockRef::from(&self.source).multicast_hops_v6()
+    }
+
+    /// Sets how many routers a datagram to a group may pass (`IPV6_MULTICAST_HOPS`), from 0 to 255. Unless set, 1.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`: `InvalidInput` beyond 255.
+    pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
+        SockRef::from(&self.source).set_multicast_hops_v6(hops)
+    }
+}
