@@ -207,6 +207,16 @@ pub fn bind_full_path(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Res
     let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     // SAFETY: `address` lives across the call, which only reads it, and is as long as `length` says.
     let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+/// Has the kernel queue the ICMP errors of a UDP socket (`IP_RECVERR`), where `MSG_ERRQUEUE` would read them.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`.
+pub fn report_icmp_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let (on, length): (libc::c_int, _) = (1, size_of::<libc::c_int>() as libc::socklen_t);
+    let (level, option) = (libc::IPPROTO_IP, libc::IP_RECVERR);
+    // SAFETY: Pointer and length describe the integer `on`, which lives across the call and is only read.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -3,7 +3,7 @@
 //! Without the test harness: a child may only be forked while the process has one thread.
 
 use async_epoll::{Builder, LocalRuntime, Reactor, Source, Timer};
-use async_net_lite::{TcpListener, TcpStream};
+use async_net_lite::{TcpListener, TcpStream, UdpSocket};
 use futures::channel::oneshot;
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +34,10 @@ fn a_child_of(reactor: Builder, name: &str) {
             (client, listener.accept().await.unwrap().0)
         })
         .unwrap();
+    // Two clones of a datagram socket, each of which the child drops.
+    let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), &handle).unwrap();
+    let clone = socket.clone();
+    let from = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     // A task that waits for bytes, a task that waits for room, and one that waits for the time and for a message. The child
     // has all of them, too, and the last thing that each does is to tell.
     let done = Rc::new(Cell::new(0));
@@ -71,17 +75,18 @@ fn a_child_of(reactor: Builder, name: &str) {
     // Everything is registered and waited for.
     runtime
         .run_until(async {
-            let (mut one, mut two) = ([0], [0]);
-            let nothing = async { futures::join!(source.read(&mut one), server.read(&mut two)) };
+            let (mut one, mut two, mut three) = ([0], [0], [0]);
+            let nothing =
+                async { futures::join!(source.read(&mut one), server.read(&mut two), socket.recv(&mut three)) };
             assert!(async_timeout::Timeout::new(nothing, Duration::from_millis(10)).await.is_err());
         })
         .unwrap();
 
     // The child can neither wait nor register, and drops all it has.
     assert_eq!((spawner.live_tasks(), handle.stats().timers), (3, 2));
-    let mut everything = Some((runtime, handle.clone(), spawner, source, server, timer, sender));
+    let mut everything = Some((runtime, handle.clone(), spawner, source, server, (socket, clone), timer, sender));
     let well = tests::fork_and_run(|| {
-        let (mut runtime, handle, spawner, source, server, timer, sender) = everything.take().unwrap();
+        let (mut runtime, handle, spawner, source, server, (socket, clone), timer, sender) = everything.take().unwrap();
         let error = runtime.run_until(futures::future::pending::<()>()).unwrap_err();
         assert!(error.to_string().contains("forked child"), "{error}");
         let (stream, _peer) = UnixStream::pair().unwrap();
@@ -90,6 +95,9 @@ fn a_child_of(reactor: Builder, name: &str) {
         let mut early = Timer::after(Duration::from_millis(1), &handle);
         assert!(early.poll_unpin(&mut Context::from_waker(futures::task::noop_waker_ref())).is_pending());
         drop(early);
+        drop(clone);
+        assert_eq!(socket.try_recv(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        drop(socket);
         // Two sources and a timer on their own, then the pool with its tasks, then the rest.
         drop((source, server, timer));
         assert_eq!(handle.stats().timers, 1);
@@ -105,16 +113,19 @@ fn a_child_of(reactor: Builder, name: &str) {
     assert!(well, "the child failed");
 
     // The parent still receives its events.
-    let (mut runtime, handle, _spawner, mut source, mut server, timer, sender) = everything.take().unwrap();
+    let (mut runtime, handle, _spawner, mut source, mut server, (socket, clone), timer, sender) =
+        everything.take().unwrap();
     runtime
         .run_until(async {
             peer.write_all(b"x").unwrap();
             client.write_all(b"y").await.unwrap();
-            let (mut one, mut two) = ([0], [0]);
-            let read = async { futures::join!(source.read(&mut one), server.read(&mut two)) };
-            let (first, second) = async_timeout::Timeout::new(read, Duration::from_secs(10)).await.expect("silenced");
-            assert_eq!((first.unwrap(), second.unwrap()), (1, 1));
-            assert_eq!((&one, &two), (b"x", b"y"));
+            from.send_to(b"w", socket.local_addr().unwrap()).unwrap();
+            let (mut one, mut two, mut three) = ([0], [0], [0]);
+            let read = async { futures::join!(source.read(&mut one), server.read(&mut two), clone.recv(&mut three)) };
+            let (first, second, third) =
+                async_timeout::Timeout::new(read, Duration::from_secs(10)).await.expect("silenced");
+            assert_eq!((first.unwrap(), second.unwrap(), third.unwrap()), (1, 1, 1));
+            assert_eq!((&one, &two, &three), (b"x", b"y", b"w"));
         })
         .unwrap();
     // Its tasks end, each by what it waits for; and its timers fire, once.
@@ -134,7 +145,7 @@ fn a_child_of(reactor: Builder, name: &str) {
         .unwrap();
     assert!(Instant::now() >= due);
     assert_eq!((counter.count(), handle.stats().live_tasks, handle.stats().task_panics), (1, 0, 0));
-    drop((timer, source, server));
+    drop((timer, source, server, socket, clone));
     assert_eq!((handle.stats().timers, handle.stats().sources), (0, 0));
     println!("test {name} ... ok");
 }

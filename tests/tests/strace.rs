@@ -7,6 +7,7 @@
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::{Timeout, sleep};
+use async_net_lite::{RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
 use futures::StreamExt;
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -78,6 +79,7 @@ fn scenario() {
     match scenario.as_str() {
         "echo" => echo(),
         "everything" => everything(),
+        "datagrams" => datagrams(),
         "registering fails" => registering_fails(),
         "deregistering fails" => deregistering_fails(),
         "setting to non-blocking fails" => setting_to_nonblocking_fails(),
@@ -246,6 +248,56 @@ async fn through_files(length: usize) {
     assert_eq!(received, sent);
 }
 
+/// Datagrams, by every call that moves some. It must come out the same if these are interrupted; and if the first of each
+/// finds no room, since the kernel has not told anything yet by then, so what it tells next is waited for.
+fn datagrams() {
+    for call in 0..4 {
+        async_epoll::block_on(async {
+            let (left, right) =
+                (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+            let to = right.local_addr().unwrap();
+            left.connect(to).await.unwrap();
+            let (mut buffer, mut incoming) = ([0; 8], RecvBatch::new(4, 8).unwrap());
+            let mut outgoing = SendBatch::new(4, 8).unwrap();
+            for number in 0..10 {
+                let send = async {
+                    match call {
+                        0 => left.send(&[number]).await.unwrap(),
+                        1 => left.send_to(&[number], to).await.unwrap(),
+                        _ => {
+                            outgoing.push(&[number]).unwrap();
+                            left.send_batch(&mut outgoing).await.unwrap()
+                        }
+                    }
+                };
+                let receive = async {
+                    match call {
+                        0 => right.recv(&mut buffer).await.map(|length| buffer[..length].to_vec()).unwrap(),
+                        1 => right.recv_from(&mut buffer).await.map(|(length, _)| buffer[..length].to_vec()).unwrap(),
+                        2 => right.recv_datagram(&mut buffer).await.unwrap().bytes.to_vec(),
+                        _ => {
+                            right.recv_batch(&mut incoming).await.unwrap();
+                            incoming.iter().flat_map(|datagram| datagram.bytes).copied().collect()
+                        }
+                    }
+                };
+                let (received, sent) = futures::join!(receive, send);
+                assert_eq!((received, sent), (vec![number], 1));
+            }
+        })
+        .unwrap();
+    }
+}
+
+/// A socket that has no room waits until it has: every first call that sends meets `EAGAIN`.
+#[test]
+#[ignore = "needs strace"]
+fn datagrams_wait_for_room() {
+    for call in ["sendto", "sendmmsg"] {
+        inject(&format!("{call}:error=EAGAIN:when=1"), "datagrams");
+    }
+}
+
 /// Bug G5, I1, C20; trial 4: every call that may be interrupted is, now and then, and nobody notices.
 #[test]
 #[ignore = "needs strace"]
@@ -263,6 +315,9 @@ fn interrupted_calls_do_not_show() {
     ];
     for call in calls {
         inject(&format!("{call}:error=EINTR:when=1+2"), "everything");
+    }
+    for call in ["recvfrom", "recvmsg", "recvmmsg", "sendto", "sendmmsg"] {
+        inject(&format!("{call}:error=EINTR:when=1+2"), "datagrams");
     }
     // The dynamic loader reads, and does not expect to be interrupted.
     inject("read:error=EINTR:when=101+2", "everything");

@@ -12,6 +12,8 @@ use async_timeout::{
     sleep,
 };
 use futures::stream::{self, FusedStream};
+use async_net_lite::{Datagram, Datagrams, Incoming, RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
+use async_timeout::{Elapsed, IoTimeout, Sleep, Timeout, TimeoutExt, sleep};
 use futures::task::{LocalSpawn, Spawn};
 use futures::{AsyncRead, AsyncWrite, Stream};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
@@ -63,6 +65,13 @@ assert_impl_all!(UCred: Copy, Eq, Send, Sync, Debug);
 assert_impl_all!(Message: Send, Sync, Debug);
 assert_impl_all!(FdsLost: Copy, Eq, Send, Sync, Error);
 
+assert_impl_all!(UdpSocket: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
+assert_impl_all!(UdpSocket: TryFrom<std::net::UdpSocket>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
+assert_impl_all!(RecvBatch: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(SendBatch: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Datagram<'static>: Copy, Send, Sync, Debug, Eq);
+assert_impl_all!(Datagrams<'static>: Clone, Send, Sync, Debug, ExactSizeIterator, std::iter::FusedIterator);
+
 assert_impl_all!(Elapsed: Copy, Eq, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
 assert_impl_all!(Sleep: Send, Sync, Unpin, Debug);
 assert_impl_all!(Timeout<Ready<()>>: Send, Sync, Unpin, Debug);
@@ -87,6 +96,7 @@ fn sizes() {
     assert_eq!(size_of::<AsyncUnixStream>(), 8);
     assert_eq!(size_of::<UnixDatagram>(), 8);
     assert_eq!(size_of::<UnixListener>(), 8);
+    assert_eq!(size_of::<UdpSocket>(), 8);
     assert_eq!(size_of::<Interest>(), 1);
     assert_eq!(size_of::<Readiness>(), 1);
     assert!(size_of::<Source<UnixStream>>() <= 24, "{}", size_of::<Source<UnixStream>>());
@@ -148,6 +158,16 @@ fn futures_are_send() {
     drop(send(datagram.recv_message(&mut buffer, 1)));
     drop(send(stream.send_with_fds(b"x", &fds)));
     drop(send(stream.recv_with_fds(&mut buffer, 1)));
+    let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), &handle).unwrap();
+    let (mut buffer, mut incoming, mut outgoing) =
+        ([0; 8], RecvBatch::new(1, 8).unwrap(), SendBatch::new(1, 8).unwrap());
+    drop(send(UdpSocket::bind(("localhost", 1))));
+    drop(send(socket.connect("127.0.0.1:1")));
+    drop(send(socket.recv_from(&mut buffer)));
+    drop(send(socket.recv_datagram(&mut buffer)));
+    drop(send(socket.send_to(b"x", "127.0.0.1:1")));
+    drop(send(socket.recv_batch(&mut incoming)));
+    drop(send(socket.send_batch(&mut outgoing)));
     drop(send(sleep(std::time::Duration::ZERO).timeout(std::time::Duration::ZERO)));
     let mut ticks = async_timeout::interval(std::time::Duration::MAX);
     drop(send(ticks.tick()));
