@@ -17,6 +17,7 @@ usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table 
 
   CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory  M2 memory given back
              T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  W1 wakes  F1 fairness  H1 hyper,
+             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  W1 wakes  F1 fairness  U1 datagrams,
              or `all`
   --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
   --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 and H1 need 25 for a claim)
@@ -25,6 +26,9 @@ The parts, which `run` starts by itself:
        benches serve ours|raw|tokio [--protocol echo|http|http-flat|http-timed] [--port P] [--connections N] [--defer-accept]
                      [--close-first] [--count-heap]
        benches load echo|http|connect|firehose --port P --connections N --size BYTES [--close-first]
+       benches serve ours|raw|tokio [--port P] [--connections N] [--defer-accept] [--close-first] [--count-heap]
+       benches serve ours|tokio --datagrams BATCH [--port P]
+       benches load echo|connect|firehose|datagrams --port P --connections N --size BYTES [--close-first]
        benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N
        benches wakes ours|tokio --connections TASKS --count ROUNDS";
 
@@ -64,6 +68,8 @@ pub(crate) struct Service {
     pub(crate) close_first: bool,
     /// Count the bytes of the heap, and tell them when asked.
     pub(crate) count_heap: bool,
+    /// Echo datagrams instead, so many at a time.
+    pub(crate) datagrams: Option<usize>,
 }
 
 impl Service {
@@ -77,6 +83,7 @@ impl Service {
             defer_accept: false,
             close_first: false,
             count_heap: false,
+            datagrams: None,
         }
     }
 
@@ -90,6 +97,9 @@ impl Service {
         args.extend(self.defer_accept.then(|| "--defer-accept".into()));
         args.extend(self.close_first.then(|| "--close-first".into()));
         args.extend(self.count_heap.then(|| "--count-heap".into()));
+        if let Some(batch) = self.datagrams {
+            args.extend(["--datagrams".into(), batch.to_string()]);
+        }
         args
     }
 }
@@ -100,7 +110,7 @@ pub(crate) struct Target {
     pub(crate) traffic: Traffic,
     /// Where the server listens, on 127.0.0.1.
     pub(crate) port: u16,
-    /// How many at a time; beside the firehose, if it is one.
+    /// How many at a time; beside the firehose, if it is one; datagrams, if it is such.
     pub(crate) connections: usize,
     /// Bytes of a request and of its answer.
     pub(crate) size: usize,
@@ -133,6 +143,7 @@ struct Flags {
     defer_accept: bool,
     close_first: bool,
     count_heap: bool,
+    datagrams: Option<usize>,
 }
 
 impl Flags {
@@ -155,6 +166,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             "--pairs" => flags.pairs = Some(value(&arg, args.next())?),
             "--count-heap" => flags.count_heap = true,
             "--protocol" => flags.protocol = Some(args.next().ok_or("--protocol needs a name")?.parse()?),
+            "--datagrams" => flags.datagrams = Some(value(&arg, args.next())?),
             "--port" => flags.port = Some(value(&arg, args.next())?),
             "--connections" => flags.connections = Some(value(&arg, args.next())?),
             "--count" => flags.count = Some(value(&arg, args.next())?),
@@ -175,6 +187,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             defer_accept: flags.defer_accept,
             close_first: flags.close_first,
             count_heap: flags.count_heap,
+            datagrams: flags.datagrams,
         })),
         ["load", traffic] => Ok(Command::Load(Target {
             traffic: traffic.parse()?,
@@ -225,6 +238,7 @@ mod tests {
     fn a_service_survives_its_own_command_line() {
         let service =
             Service { protocol: Protocol::Http, connections: Some(7), close_first: true, ..Service::new(Peer::Raw) };
+            Service { connections: Some(7), close_first: true, datagrams: Some(9), ..Service::new(Peer::Raw) };
         let Ok(Command::Serve(parsed)) = parse(service.to_args().into_iter()) else { panic!("no service") };
         assert_eq!(format!("{parsed:?}"), format!("{service:?}"));
     }

@@ -8,8 +8,12 @@
 //! Three kinds: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the last; in
 //! HTTP, if asked to. [`Connect`] makes a new connection for each request. The [firehose](crate::firehose) has a file
 //! of its own. Nothing waits for ever: silence of the server is an error.
+//! Four kinds: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the last.
+//! [`Connect`] makes a new connection for each request. The [firehose](crate::firehose) and
+//! [datagrams](crate::datagrams) have files of their own. Nothing waits for ever: silence of the server is an error.
 
 use crate::args::Target;
+use crate::datagrams::Datagrams;
 use crate::firehose::Firehose;
 use crate::histogram::Histogram;
 use crate::servers::HELLO;
@@ -41,6 +45,8 @@ pub(crate) enum Traffic {
     Connect,
     /// One connection at full speed, beside others that send a request now and then.
     Firehose,
+    /// Datagrams, some on their way at any time.
+    Datagrams,
 }
 
 impl fmt::Display for Traffic {
@@ -50,6 +56,7 @@ impl fmt::Display for Traffic {
             Self::Http => "http",
             Self::Connect => "connect",
             Self::Firehose => "firehose",
+            Self::Datagrams => "datagrams",
         })
     }
 }
@@ -60,6 +67,9 @@ impl FromStr for Traffic {
     fn from_str(name: &str) -> Result<Self, String> {
         let all = [Self::Echo, Self::Http, Self::Connect, Self::Firehose];
         let traffic = all.into_iter().find(|traffic| traffic.to_string() == name);
+        let traffic = [Self::Echo, Self::Connect, Self::Firehose, Self::Datagrams]
+            .into_iter()
+            .find(|traffic| traffic.to_string() == name);
         traffic.ok_or_else(|| format!("there is no load {name}"))
     }
 }
@@ -123,7 +133,7 @@ impl FromStr for Outcome {
 }
 
 /// One order being carried out.
-struct Job {
+pub(crate) struct Job {
     begin: Instant,
     order: Order,
     issued: u64,
@@ -132,17 +142,17 @@ struct Job {
 
 impl Job {
     /// Begins now.
-    fn new(order: Order) -> Self {
+    pub(crate) fn new(order: Order) -> Self {
         Self { begin: Instant::now(), order, issued: 0, latencies: Histogram::new() }
     }
 
     /// Since the beginning.
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.begin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Whether one more request is wanted at this time.
-    fn more(&mut self, now: u64) -> bool {
+    pub(crate) fn more(&mut self, now: u64) -> bool {
         let more = match self.order {
             Order::Count(requests) => self.issued < requests,
             Order::Time(time) => u128::from(now) < time.as_nanos(),
@@ -151,13 +161,18 @@ impl Job {
         more
     }
 
+    /// One of them has been answered, after so many nanoseconds.
+    pub(crate) fn answered(&mut self, latency: u64) {
+        self.latencies.add(latency);
+    }
+
     /// Requests without an answer so far.
-    fn outstanding(&self) -> u64 {
+    pub(crate) fn outstanding(&self) -> u64 {
         self.issued - self.latencies.count()
     }
 
     /// The last answer has come.
-    fn finish(&self) -> Outcome {
+    pub(crate) fn finish(&self) -> Outcome {
         let (p50, p99) = (self.latencies.percentile(50), self.latencies.percentile(99));
         Outcome { requests: self.latencies.count(), nanos: self.now(), p50, p99, bytes: 0 }
     }
@@ -360,6 +375,7 @@ pub(crate) fn generate(target: &Target) -> io::Result<()> {
     match target.traffic {
         Traffic::Echo | Traffic::Http => obey(Echo::new(target)?, |load, order| run(load, order, &mut events)),
         Traffic::Connect => obey(Connect::new(target)?, |load, order| run(load, order, &mut events)),
+        Traffic::Datagrams => obey(Datagrams::new(target)?, |load, order| load.run(order)),
         Traffic::Firehose => obey(Firehose::new(target)?, |load, order| load.run(order, &mut events)),
     }
 }

@@ -3,7 +3,7 @@
 //! These tests count the descriptors of the whole process, so they run one after the other.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
-use async_net_lite::{TcpListener, TcpStream};
+use async_net_lite::{RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
 use async_timeout::{Timeout, TimeoutExt, sleep};
 use futures::StreamExt;
 use futures::future::{FutureExt, LocalBoxFuture, pending};
@@ -229,6 +229,43 @@ fn forgotten_futures_of_every_kind() {
     assert_eq!(other.handle().stats().timers_fired, 1, "the current one while it runs");
     std::mem::forget(other.handle().enter());
     std::mem::forget(other);
+}
+
+/// Sockets for datagrams: used, waited for in vain, converted, and never made.
+#[test]
+fn datagram_sockets_come_and_go() {
+    let _alone = alone();
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    let before = open_fds();
+    runtime
+        .run_until(async {
+            let (mut incoming, mut outgoing) = (RecvBatch::new(4, 8).unwrap(), SendBatch::new(4, 8).unwrap());
+            for _ in 0..1000 {
+                let (left, right) =
+                    (UdpSocket::bind(LOCALHOST).await.unwrap(), UdpSocket::bind(LOCALHOST).await.unwrap());
+                assert!(right.recv_batch(&mut incoming).now_or_never().is_none());
+                left.connect(right.local_addr().unwrap()).await.unwrap();
+                outgoing.push(b"x").unwrap();
+                left.send_batch(&mut outgoing).await.unwrap();
+                assert_eq!(right.recv_batch(&mut incoming).await.unwrap(), 1);
+                let clone = right.clone();
+                drop((right.into_std().unwrap(), clone.into_std().unwrap()));
+                // An address that is in use, and a descriptor that is no socket.
+                assert!(UdpSocket::bind(left.local_addr().unwrap()).await.is_err());
+                let file = std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+                assert!(UdpSocket::try_from(file).is_err());
+            }
+        })
+        .unwrap();
+    assert_eq!((open_fds(), handle.stats().sources), (before, 0));
+    drop(runtime);
+    for _ in 0..100 {
+        let bind = UdpSocket::bind_with(LOCALHOST, &handle);
+        assert!(futures::executor::block_on(bind).is_err(), "the reactor is gone");
+    }
+    drop(handle);
+    assert!(open_fds() < before, "the reactor's own");
 }
 
 /// Behaviour 10: dropping a connect that is under way leaves neither a registration nor a descriptor.

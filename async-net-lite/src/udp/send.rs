@@ -19,7 +19,7 @@ impl UdpSocket {
     /// - `EDESTADDRREQ` (a [`raw_os_error`](io::Error::raw_os_error)) if the socket is not connected.
     /// - `EMSGSIZE` ("Message too long") if it is longer than a datagram can be: 65 507 bytes by IPv4, 65 527 by IPv6.
     /// - [Those of a peer](Self#errors-of-a-peer), for an earlier datagram. This one has not been sent then.
-    /// - Others of `send(2)`; `NotConnected` if the reactor has been dropped and it would have to wait.
+    /// - Others of `send(2)`; `NotConnected` if the reactor has been dropped.
     ///
     /// # Cancel safety
     ///

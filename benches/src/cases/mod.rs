@@ -11,6 +11,7 @@ mod m2;
 mod t1_t4;
 mod t5_t6;
 mod t7;
+mod u1;
 mod w1;
 
 use crate::args::Target;
@@ -47,6 +48,7 @@ pub(crate) const ALL: [Case; 16] = [
     Case { name: "W1", title: "wakes from another thread", measure: w1::measure },
     Case { name: "F1", title: "a firehose beside others", measure: f1::measure },
     Case { name: "H1", title: "hyper", measure: h1::measure },
+    Case { name: "U1", title: "echo of datagrams", measure: u1::measure },
 ];
 
 /// The case of this name.

@@ -5,18 +5,20 @@
 //! socket; Linux passes it on to accepted connections, so no server spends a system call on it.
 
 mod hyper;
+mod datagrams;
 mod ours;
 mod raw;
 mod tokio;
 
 pub(crate) use hyper::HELLO;
+pub(crate) use datagrams::LONGEST as LONGEST_DATAGRAM;
 
 use crate::args::Service;
 use crate::{child, heap, sys};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::str::FromStr;
 use std::thread;
@@ -27,6 +29,8 @@ pub(crate) const BUFFER: usize = 4096;
 const BACKLOG: i32 = 4096;
 /// How long the kernel holds back a connection that sends nothing, with `TCP_DEFER_ACCEPT`.
 const DEFER_SECONDS: i32 = 5;
+/// Bytes of the queue of a socket for datagrams: more than any case has on its way.
+pub(crate) const DATAGRAMS_QUEUE: usize = 1 << 20;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +110,9 @@ pub(crate) fn serve(service: &Service) -> io::Result<()> {
         heap::count();
         thread::spawn(tell_heap);
     }
+    if let Some(batch) = service.datagrams {
+        return serve_datagrams(service, batch);
+    }
     let listener = listen(service)?;
     println!("{}", listener.local_addr()?.port());
     io::stdout().flush()?;
@@ -116,6 +123,20 @@ pub(crate) fn serve(service: &Service) -> io::Result<()> {
         (_, Peer::Ours) => hyper::ours(listener, service),
         (_, Peer::Raw) => Err(io::Error::other("raw speaks no HTTP")),
         (_, Peer::Tokio) => hyper::tokio(listener, service),
+    }
+}
+
+/// The same for datagrams, without connections: until killed.
+fn serve_datagrams(service: &Service, batch: usize) -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, service.port))?;
+    SockRef::from(&socket).set_recv_buffer_size(DATAGRAMS_QUEUE)?;
+    socket.set_nonblocking(true)?;
+    println!("{}", socket.local_addr()?.port());
+    io::stdout().flush()?;
+    match service.peer {
+        Peer::Ours => datagrams::ours(socket, batch),
+        Peer::Tokio => datagrams::tokio(socket),
+        Peer::Raw => Err(io::Error::other("there is no raw server for datagrams")),
     }
 }
 
