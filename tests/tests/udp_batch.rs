@@ -83,9 +83,10 @@ fn a_poll_takes_so_much_and_no_more() {
         if !has_room_for(&receiver, 1500) {
             return;
         }
-        // Three times the budget; a batch of 16 counts as two operations; one of 1024 is more than all.
+        // More than the budget allows. A batch of 16 counts as two operations; a larger one that grows comes to 4, 8 and 16,
+        // and there are some left for another.
         let budget = OPERATIONS_PER_POLL as usize;
-        for (capacity, expected) in [(0, budget), (16, budget * PER_OPERATION), (1024, 1024)] {
+        for (capacity, expected) in [(0, budget), (16, budget * PER_OPERATION), (1024, 32 + 64 + 128 + 256)] {
             fill(&receiver, 1500).await;
             let mut batch = RecvBatch::new(capacity.max(1), 8).unwrap();
             yield_now().await;
@@ -124,16 +125,22 @@ fn a_poll_takes_so_much_and_no_more() {
     });
 }
 
-/// One system call takes as many as a batch can have; the rest waits for the next.
+/// One system call sends and takes as many as a batch can have, once so much has come; the rest waits for the next.
 #[test]
 fn full_batches() {
     let _watchdog = watchdog(TIME);
     block_on(async {
         let receiver = socket().await;
-        if !has_room_for(&receiver, 1500) {
+        // A batch is filled after these.
+        let growing = [32, 64, 128, 256, 512];
+        let before: usize = growing.iter().sum();
+        if !has_room_for(&receiver, before + MOST_DATAGRAMS + 100) {
             return;
         }
         let sender = socket().await;
+        for _ in 0..before {
+            sender.send_to(b"x", address(&receiver)).await.unwrap();
+        }
         let mut out = SendBatch::new(MOST_DATAGRAMS, 4).unwrap();
         for number in 0..MOST_DATAGRAMS as u32 {
             assert!(!out.is_full());
@@ -151,6 +158,10 @@ fn full_batches() {
         assert_eq!(sender.send_batch(&mut out).await.unwrap(), 100);
 
         let mut batch = RecvBatch::new(MOST_DATAGRAMS, 4).unwrap();
+        for expected in growing {
+            assert_eq!(receiver.recv_batch(&mut batch).await.unwrap(), expected);
+            assert!(batch.iter().all(|datagram| datagram.bytes == b"x"));
+        }
         assert_eq!(receiver.recv_batch(&mut batch).await.unwrap(), MOST_DATAGRAMS);
         let from = address(&sender);
         for (number, datagram) in batch.iter().enumerate() {
@@ -162,6 +173,13 @@ fn full_batches() {
         assert_eq!((batch.len(), batch.iter().len(), batch.capacity()), (100, 100, MOST_DATAGRAMS));
         assert!(batch.get(100).is_none() && batch.get(usize::MAX).is_none());
         assert!(batch.iter().enumerate().all(|(number, datagram)| datagram.bytes == [number as u8]));
+        // Twice as many as were there are asked for next, and it goes on to shrink.
+        for (sent, expected) in [(300, [200, 100]), (20, [20, 0])] {
+            fill(&receiver, sent).await;
+            for expected in expected.into_iter().filter(|expected| *expected > 0) {
+                assert_eq!(receiver.recv_batch(&mut batch).await.unwrap(), expected);
+            }
+        }
         // And while nothing is there, it has nothing.
         assert!(receiver.recv_batch(&mut batch).now_or_never().is_none());
         assert!(batch.is_empty() && batch.iter().next().is_none());

@@ -9,9 +9,9 @@
 //!   SendBatch     │datagram│datagram│datagram│ … free …       │     packed; those that went leave at the front
 //! ```
 //!
-//! Both are bounded in both dimensions, and never grow. The pointers that the kernel is given are in [`sys`](crate::sys), and are
-//! written for each call; a few nanoseconds for each place of the batch, so one much larger than what usually arrives is a
-//! waste.
+//! Both are bounded in both dimensions, and never grow. The pointers that the kernel is given are in [`sys`](crate::sys),
+//! and are written for each call, which takes a few nanoseconds for each place. Most of the places would be prepared in vain
+//! where little comes, so a call asks for twice as many datagrams as the last one found, and not for all that have room.
 
 use super::{Datagram, UdpSocket};
 use crate::sys::{Arrival, Headers};
@@ -29,8 +29,11 @@ use std::task::{Context, Poll};
 pub const MOST_DATAGRAMS: usize = 1024;
 /// Bytes that a place of a batch has at most. No datagram is longer.
 const MOST_BYTES: usize = 65_535;
+/// Datagrams that are asked for at least, if there is room for them: so few that preparing them costs little beside the call,
+/// and so many that a batch of the usual size is not held back.
+const FEWEST_ASKED: usize = 32;
 /// Datagrams of a batch that count as one operation, in the [budget](async_epoll::OPERATIONS_PER_POLL) of a task. One of
-/// a batch costs less than one by itself, but it does cost something: so a task moves at most 256 of them in one poll, or one
+/// a batch costs less than one by itself, but it does cost something: so a task moves about 256 of them in one poll, or one
 /// batch.
 const DATAGRAMS_PER_OPERATION: usize = 8;
 
@@ -92,6 +95,8 @@ pub struct RecvBatch {
     headers: Headers,
     /// What has been received, in the order of the places.
     arrivals: Vec<Arrival>,
+    /// How many to ask for next.
+    asked: usize,
 }
 
 impl RecvBatch {
@@ -109,6 +114,7 @@ impl RecvBatch {
             names: (0..capacity).map(|_| SockAddrStorage::zeroed()).collect(),
             headers: Headers::new(capacity),
             arrivals: Vec::with_capacity(capacity),
+            asked: FEWEST_ASKED.min(capacity),
         })
     }
 
@@ -140,7 +146,9 @@ impl RecvBatch {
 
     /// Receives what is there, in one go.
     fn receive(&mut self, socket: &StdSocket) -> io::Result<usize> {
-        let count = self.headers.recv(socket.as_fd(), &mut self.bytes, self.size, &mut self.names)?;
+        let names = &mut self.names[..self.asked];
+        let count = self.headers.recv(socket.as_fd(), &mut self.bytes, self.size, names)?;
+        self.asked = (count * 2).max(FEWEST_ASKED).min(self.capacity());
         for index in 0..count {
             match self.headers.arrival(index, &mut self.names) {
                 Ok(arrival) => self.arrivals.push(arrival),
@@ -339,11 +347,12 @@ impl SendBatch {
 }
 
 impl UdpSocket {
-    /// Receives as many datagrams as are there and have room in the batch, at least one, by one `recvmmsg(2)`. Returns how
-    /// many.
+    /// Receives datagrams that are there, at least one and at most as many as the batch has room for, by one `recvmmsg(2)`.
+    /// Returns how many.
     ///
-    /// What was in the batch is gone, whatever happens. In the budget of operations that a task has for each poll, eight
-    /// places of the batch count as one.
+    /// What was in the batch is gone, whatever happens. A call asks for twice as many datagrams as the last one with this
+    /// batch found, and for 32 at least. So a large batch costs nothing while little comes, and a burst fills it after
+    /// a few calls. In the budget of operations that a task has for each poll, eight that are asked for count as one.
     ///
     /// # Errors
     ///
@@ -363,7 +372,7 @@ impl UdpSocket {
     /// As [`recv_batch`](Self::recv_batch).
     pub fn poll_recv_batch(&self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<usize>> {
         batch.arrivals.clear();
-        self.source.poll_read_weighted(cx, weight(batch.capacity()), |socket| batch.receive(socket))
+        self.source.poll_read_weighted(cx, weight(batch.asked), |socket| batch.receive(socket))
     }
 
     /// [`recv_batch`](Self::recv_batch) without waiting.
