@@ -65,8 +65,8 @@ use std::task::{Context, Poll, ready};
 ///
 /// # Options before binding
 ///
-/// Some options have to be set before a socket is bound. Make it with `socket2` then, and any other option is at hand
-/// through [`socket2::SockRef::from`] later:
+/// Some options have to be set before a socket is bound, such as `SO_REUSEPORT` and `IPV6_V6ONLY`. Make it with `socket2`
+/// then. Options that have no method here are at hand through [`socket2::SockRef::from`] at any time.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
