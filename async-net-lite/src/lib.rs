@@ -53,13 +53,8 @@
 //! # Where to read next
 //!
 //! In the source, the `mod` lines are in reading order; `tcp/stream.rs` has the whole idea.
-//! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream` → `udp`, with `udp::receive`,
-//! `udp::send`, `udp::batch` and `udp::multicast`.
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-
-// The only file with `unsafe`.
-mod sys;
 
 mod addr;
 pub use addr::AsyncToSocketAddrs;
@@ -72,6 +67,9 @@ pub use resolve::resolve;
 mod tcp;
 pub use tcp::{Incoming, TcpListener, TcpStream};
 
+mod udp;
+pub use udp::{Datagram, Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};
+
 pub mod unix;
 
 #[cfg(feature = "hyper")]
@@ -80,6 +78,5 @@ pub mod hyper;
 #[doc(no_inline)]
 pub use self::hyper::{HyperExecutor, HyperIo, HyperTimer};
 
+// The only file with `unsafe`.
 mod sys;
-mod udp;
-pub use udp::{Datagram, Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};

@@ -5,13 +5,17 @@
 //! look at `errno`" into an [`io::Result`]. Nothing here knows what a reactor is.
 #![allow(unsafe_code)]
 
-use std::io::{self, IoSliceMut};
-use std::mem::{offset_of, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 #[cfg(feature = "hyper")]
-use {hyper::rt::ReadBufCursor, socket2::SockRef};
+use hyper::rt::ReadBufCursor;
+use socket2::{MaybeUninitSlice, SockAddr, SockAddrStorage, SockRef};
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::mem::{MaybeUninit, offset_of, size_of};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 
-// Unix sockets: credentials, and messages with descriptors.
+// # Unix sockets: credentials, and messages with descriptors
 
 /// Bytes of the head of a control message, as the kernel lays it out: its length as a `size_t`, then two `int`s.
 pub(crate) const CONTROL_HEAD: usize = size_of::<usize>() + 2 * size_of::<libc::c_int>();
@@ -149,76 +153,7 @@ pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred
     if result == 0 { Ok(credentials) } else { Err(io::Error::last_os_error()) }
 }
 
-// hyper: reading into a buffer that nobody has initialised.
-
-/// `recv(2)` into what is left of hyper's buffer, which is filled by as many bytes as have come.
-///
-/// Returns their number: 0 at the end of file, and if there is no room.
-///
-/// hyper gives its buffer as it got it from the allocator. The kernel does not mind, but a `&mut [u8]` must not refer
-/// to it, and to fill it with zeros first would cost more than all the rest of a small request.
-#[cfg(feature = "hyper")]
-pub(crate) fn recv(socket: BorrowedFd<'_>, cursor: &mut ReadBufCursor<'_>) -> io::Result<usize> {
-    // SAFETY: Nobody may make bytes of this slice uninitialised that were not. It goes to socket2's `recv` alone, whose
-    // contract is not to, and of whose bytes the kernel only writes some.
-    let unfilled = unsafe { cursor.as_mut() };
-    let count = SockRef::from(&socket).recv(unfilled)?;
-    // SAFETY: `count` bytes at the front of the unfilled part must be initialised. `recv` was given just that part, and
-    // has returned how many bytes the kernel has written to its front. That is never more than there was room for:
-    // only with `MSG_TRUNC`, which is not set, does the kernel count bytes that it has not written.
-    unsafe { cursor.advance(count) };
-    Ok(count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A control message, as the kernel writes it.
-    fn message(level: i32, kind: i32, data: &[u8]) -> Vec<u8> {
-        let mut bytes = (CONTROL_HEAD + data.len()).to_ne_bytes().to_vec();
-        bytes.extend(level.to_ne_bytes());
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(data);
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
-        bytes
-    }
-
-    /// Descriptors are found behind other control messages, and nonsense is not followed.
-    #[test]
-    fn control_messages() {
-        let number = |file: std::fs::File| std::os::fd::IntoRawFd::into_raw_fd(file).to_ne_bytes();
-        let null = || std::fs::File::open("/dev/null").unwrap();
-        let mut control = message(libc::SOL_SOCKET, libc::SCM_CREDENTIALS, &[7; 12]);
-        control.extend(message(libc::SOL_SOCKET, SCM_PIDFD, &number(null())));
-        control.extend(message(libc::SOL_SOCKET, SCM_PIDFD, &(-libc::ENOMEM).to_ne_bytes()));
-        control.extend(message(libc::SOL_SOCKET, libc::SCM_RIGHTS, &[number(null()), number(null())].concat()));
-        control.extend(message(libc::SOL_IP, libc::SCM_RIGHTS, &i32::MAX.to_ne_bytes()));
-        let fds = take_descriptors(&control);
-        assert_eq!(fds.len(), 2);
-        drop(fds);
-
-        for length in [0, 1, CONTROL_HEAD - 1, CONTROL_HEAD + 5, usize::MAX] {
-            let mut bytes = length.to_ne_bytes().to_vec();
-            bytes.extend(libc::SOL_SOCKET.to_ne_bytes());
-            bytes.extend(libc::SCM_RIGHTS.to_ne_bytes());
-            assert!(take_descriptors(&bytes).is_empty(), "{length}");
-        }
-        assert!(take_descriptors(&[]).is_empty());
-        assert!(take_descriptors(&[0; 7]).is_empty());
-//! Every function takes borrowed descriptors, makes one call, and turns the C convention "-1 means look at `errno`" into
-//! an [`io::Result`]. Nothing here waits: what is not there at once is `WouldBlock`.
-#![allow(unsafe_code)]
-
 // # Datagrams that tell whether they were cut, and many of them by one call (UDP)
-
-use socket2::{MaybeUninitSlice, SockAddr, SockAddrStorage, SockRef};
-use std::fmt;
-use std::io;
-use std::mem::MaybeUninit;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::ptr;
 
 /// What the kernel tells about a datagram that it has put into a buffer of ours.
 #[derive(Clone, Copy, Debug)]
@@ -352,5 +287,65 @@ impl Headers {
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Headers").field("count", &self.messages.len()).finish_non_exhaustive()
+    }
+}
+
+// # hyper: reading into a buffer that nobody has initialised
+
+/// `recv(2)` into what is left of hyper's buffer, which is filled by as many bytes as have come.
+///
+/// Returns their number: 0 at the end of file, and if there is no room.
+///
+/// hyper gives its buffer as it got it from the allocator. The kernel does not mind, but a `&mut [u8]` must not refer
+/// to it, and to fill it with zeros first would cost more than all the rest of a small request.
+#[cfg(feature = "hyper")]
+pub(crate) fn recv(socket: BorrowedFd<'_>, cursor: &mut ReadBufCursor<'_>) -> io::Result<usize> {
+    // SAFETY: Nobody may make bytes of this slice uninitialised that were not. It goes to socket2's `recv` alone, whose
+    // contract is not to, and of whose bytes the kernel only writes some.
+    let unfilled = unsafe { cursor.as_mut() };
+    let count = SockRef::from(&socket).recv(unfilled)?;
+    // SAFETY: `count` bytes at the front of the unfilled part must be initialised. `recv` was given just that part, and
+    // has returned how many bytes the kernel has written to its front. That is never more than there was room for:
+    // only with `MSG_TRUNC`, which is not set, does the kernel count bytes that it has not written.
+    unsafe { cursor.advance(count) };
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A control message, as the kernel writes it.
+    fn message(level: i32, kind: i32, data: &[u8]) -> Vec<u8> {
+        let mut bytes = (CONTROL_HEAD + data.len()).to_ne_bytes().to_vec();
+        bytes.extend(level.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
+    }
+
+    /// Descriptors are found behind other control messages, and nonsense is not followed.
+    #[test]
+    fn control_messages() {
+        let number = |file: std::fs::File| std::os::fd::IntoRawFd::into_raw_fd(file).to_ne_bytes();
+        let null = || std::fs::File::open("/dev/null").unwrap();
+        let mut control = message(libc::SOL_SOCKET, libc::SCM_CREDENTIALS, &[7; 12]);
+        control.extend(message(libc::SOL_SOCKET, SCM_PIDFD, &number(null())));
+        control.extend(message(libc::SOL_SOCKET, SCM_PIDFD, &(-libc::ENOMEM).to_ne_bytes()));
+        control.extend(message(libc::SOL_SOCKET, libc::SCM_RIGHTS, &[number(null()), number(null())].concat()));
+        control.extend(message(libc::SOL_IP, libc::SCM_RIGHTS, &i32::MAX.to_ne_bytes()));
+        let fds = take_descriptors(&control);
+        assert_eq!(fds.len(), 2);
+        drop(fds);
+
+        for length in [0, 1, CONTROL_HEAD - 1, CONTROL_HEAD + 5, usize::MAX] {
+            let mut bytes = length.to_ne_bytes().to_vec();
+            bytes.extend(libc::SOL_SOCKET.to_ne_bytes());
+            bytes.extend(libc::SCM_RIGHTS.to_ne_bytes());
+            assert!(take_descriptors(&bytes).is_empty(), "{length}");
+        }
+        assert!(take_descriptors(&[]).is_empty());
+        assert!(take_descriptors(&[0; 7]).is_empty());
     }
 }

@@ -65,11 +65,8 @@ impl FromStr for Traffic {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let all = [Self::Echo, Self::Http, Self::Connect, Self::Firehose];
+        let all = [Self::Echo, Self::Http, Self::Connect, Self::Firehose, Self::Datagrams];
         let traffic = all.into_iter().find(|traffic| traffic.to_string() == name);
-        let traffic = [Self::Echo, Self::Connect, Self::Firehose, Self::Datagrams]
-            .into_iter()
-            .find(|traffic| traffic.to_string() == name);
         traffic.ok_or_else(|| format!("there is no load {name}"))
     }
 }

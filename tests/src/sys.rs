@@ -207,6 +207,9 @@ pub fn bind_full_path(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Res
     let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     // SAFETY: `address` lives across the call, which only reads it, and is as long as `length` says.
     let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Has the kernel queue the ICMP errors of a UDP socket (`IP_RECVERR`), where `MSG_ERRQUEUE` would read them.
 ///
 /// # Errors

@@ -5,9 +5,8 @@
 //! under strace; the scenario checks itself and prints its last line only if all is well.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
-use async_net_lite::{TcpListener, TcpStream};
-use async_timeout::{Timeout, sleep};
 use async_net_lite::{RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
+use async_timeout::{Timeout, sleep};
 use futures::StreamExt;
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};

@@ -6,14 +6,12 @@ use async_epoll::{
 use async_net_lite::unix::{
     self, FdsLost, Message, UCred, UnixDatagram, UnixListenOptions, UnixListener, UnixStream as AsyncUnixStream,
 };
-use async_net_lite::{Incoming, TcpListener, TcpStream};
+use async_net_lite::{Datagram, Datagrams, Incoming, RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
 use async_timeout::{
     Debounce, Elapsed, Interval, IoTimeout, ItemTimeout, MissedTickBehavior, Sleep, Throttle, Timeout, TimeoutExt,
     sleep,
 };
 use futures::stream::{self, FusedStream};
-use async_net_lite::{Datagram, Datagrams, Incoming, RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
-use async_timeout::{Elapsed, IoTimeout, Sleep, Timeout, TimeoutExt, sleep};
 use futures::task::{LocalSpawn, Spawn};
 use futures::{AsyncRead, AsyncWrite, Stream};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
