@@ -42,7 +42,8 @@
 //!
 //! # Where to read next
 //!
-//! `elapsed` → `delay` (the two kinds of timer behind one face) → `timeout` → `sleep` → `ext`.
+//! `elapsed` → `delay` (the two kinds of timer behind one face) → `timeout` → `sleep` → `ext`; then `guard` → `watch` →
+//! `limits` → `alarm`: connections.
 #![forbid(unsafe_code)]
 
 mod elapsed;
@@ -58,3 +59,13 @@ pub use sleep::{Sleep, sleep, sleep_until};
 
 mod ext;
 pub use ext::TimeoutExt;
+
+mod guard;
+pub use guard::{IoGuard, guard};
+
+mod watch;
+
+mod limits;
+pub use limits::{Limit, LimitExceeded};
+
+mod alarm;
