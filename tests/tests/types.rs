@@ -4,9 +4,9 @@ use async_epoll::{
     Builder, Enter, Handle, Interest, LocalRuntime, Reactor, Readiness, Source, SourceError, Spawner, Stats, Timer,
 };
 use async_net_lite::{Incoming, TcpListener, TcpStream};
-use async_timeout::{Elapsed, IoTimeout, Sleep, Timeout, TimeoutExt, sleep};
+use async_timeout::{Elapsed, IoGuard, IoTimeout, Limit, LimitExceeded, Sleep, Timeout, TimeoutExt, sleep};
 use futures::task::{LocalSpawn, Spawn};
-use futures::{AsyncRead, AsyncWrite, Stream};
+use futures::{AsyncBufRead, AsyncRead, AsyncWrite, Stream};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::error::Error;
 use std::fmt::{Debug, Display};
@@ -48,6 +48,16 @@ assert_impl_all!(Sleep: Send, Sync, Unpin, Debug);
 assert_impl_all!(Timeout<Ready<()>>: Send, Sync, Unpin, Debug);
 assert_impl_all!(IoTimeout<Ready<()>>: Send, Sync, Unpin, Debug);
 assert_not_impl_any!(Timeout<Ready<Rc<()>>>: Send, Sync);
+// A guard is what its connection is.
+assert_impl_all!(IoGuard<TcpStream>: Send, Sync, Unpin, Debug, AsyncRead, AsyncWrite);
+assert_impl_all!(IoGuard<&'static [u8]>: AsyncRead, AsyncBufRead);
+assert_impl_all!(IoGuard<Vec<u8>>: AsyncWrite);
+assert_not_impl_any!(IoGuard<&'static [u8]>: AsyncWrite);
+assert_not_impl_any!(IoGuard<Vec<u8>>: AsyncRead, AsyncBufRead);
+assert_not_impl_any!(IoGuard<Rc<()>>: Send, Sync);
+assert_not_impl_any!(IoGuard<std::marker::PhantomPinned>: Unpin);
+assert_impl_all!(Limit: Copy, Eq, std::hash::Hash, Send, Sync, Debug);
+assert_impl_all!(LimitExceeded: Copy, Eq, std::hash::Hash, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
 
 #[test]
 fn sizes() {
@@ -61,6 +71,7 @@ fn sizes() {
     assert!(size_of::<Sleep>() <= 24, "{}", size_of::<Sleep>());
     assert!(size_of::<Timeout<u64>>() - size_of::<u64>() <= 24, "{}", size_of::<Timeout<u64>>());
     assert_eq!(size_of::<Elapsed>(), 0);
+    assert!(size_of::<IoGuard<()>>() <= 192, "{}", size_of::<IoGuard<()>>());
 }
 
 /// Our extension trait beside those of futures, all imported whole.
