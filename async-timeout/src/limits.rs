@@ -199,8 +199,8 @@ impl Limits {
         self.end.filter(|end| *end <= now).map(|_| LimitExceeded { limit: Limit::Total, after })
     }
 
-    /// An operation has to wait. Whether that has made a deadline.
-    pub(crate) fn pend(&mut self, operation: Operation) -> bool {
+    /// An operation has to wait. The time, if that has made a deadline.
+    pub(crate) fn pend(&mut self, operation: Operation) -> Option<Instant> {
         let side = operation.side();
         let writes = side == Side::Write;
         if writes {
@@ -210,7 +210,7 @@ impl Limits {
         let waits = is_new(self.idle, self.waiting[side as usize]);
         let stalls = writes && is_new(self.write_stall, self.stalled);
         if self.ended[side as usize] || !(waits || stalls) {
-            return false;
+            return None;
         }
         let now = now();
         if waits {
@@ -219,7 +219,7 @@ impl Limits {
         if stalls {
             self.stalled = Some(now);
         }
-        true
+        Some(now)
     }
 
     /// An operation is ready.

@@ -54,11 +54,11 @@ impl Watch {
     /// It registers even if nothing counts for it: the other side may exceed a limit, and then this one is to know.
     pub(crate) fn wait(&mut self, operation: Operation, cx: &Context<'_>) -> Option<LimitExceeded> {
         let side = operation.side();
-        let is_later = self.limits.pend(operation);
+        let begun = self.limits.pend(operation);
         if self.limits.is_over() || self.limits.durations() == [None; 3] {
             return None;
         }
-        let mut look = (is_later || self.alarm.is_none()).then(now);
+        let mut look = begun.or_else(|| self.alarm.is_none().then(now));
         let mut has_rung = false;
         loop {
             if let Some(time) = look {
