@@ -94,19 +94,13 @@ impl Bell {
 
     /// See [`Alarm::register`].
     fn register(&self, side: Side, waker: &Waker) -> bool {
-        {
-            let place = &mut self.lock()[side as usize];
-            if mem::take(&mut place.has_rung) {
-                return false;
-            }
-            if place.waker.as_ref().is_some_and(|registered| registered.will_wake(waker)) {
-                return true;
-            }
+        // Still there, so it has not rung: that takes the waker away.
+        if self.lock()[side as usize].waker.as_ref().is_some_and(|registered| registered.will_wake(waker)) {
+            return true;
         }
         let clone = waker.clone();
         let mut places = self.lock();
         let place = &mut places[side as usize];
-        // While we cloned?
         let has_rung = mem::take(&mut place.has_rung);
         let replaced = place.waker.replace(clone);
         drop(places);
