@@ -77,6 +77,16 @@ pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 mod stream;
 pub use stream::{Debounce, ItemTimeout, StreamTimeoutExt, Throttle};
 
+mod guard;
+pub use guard::{IoGuard, guard};
+
+mod watch;
+
+mod limits;
+pub use limits::{Limit, LimitExceeded};
+
+mod alarm;
+
 pub mod deadline;
 pub use deadline::{WithDeadline, with_deadline};
 

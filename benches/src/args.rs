@@ -5,6 +5,7 @@
 
 use crate::cases::{self, Case, Effort};
 use crate::load::Traffic;
+use crate::reads;
 use crate::servers::{Peer, Protocol};
 use crate::timers;
 use crate::wakes::Bout;
@@ -16,8 +17,8 @@ usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table 
        benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
 
   CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory  M2 memory given back
-             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  W1 wakes  F1 fairness  H1 hyper
-             U1 datagrams, or `all`
+             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  T8 reads with a limit
+             W1 wakes  F1 fairness  H1 hyper  U1 datagrams, or `all`
   --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
   --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 and H1 need 25 for a claim)
 
@@ -27,6 +28,7 @@ The parts, which `run` starts by itself:
        benches serve ours|tokio --datagrams BATCH [--port P]
        benches load echo|http|connect|firehose|datagrams --port P --connections N --size BYTES [--close-first]
        benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N
+       benches reads bare|ours|tokio-timeout|tokio-reset --count N
        benches wakes ours|tokio --connections TASKS --count ROUNDS";
 
 /// What to do.
@@ -37,6 +39,7 @@ pub(crate) enum Command {
     Serve(Service),
     Load(Target),
     Timers(timers::Order),
+    Reads(reads::Order),
     Wakes(Bout),
 }
 
@@ -197,6 +200,10 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             let count = flags.count.ok_or("timers needs --count")?;
             timers::Order::new(peer, exercise.parse()?, count).map(Command::Timers)
         }
+        ["reads", way] => {
+            let count = flags.count.ok_or("reads needs --count")?;
+            reads::Order::new(way, count).map(Command::Reads)
+        }
         ["wakes", peer] => {
             let rounds = flags.count.ok_or("wakes needs --count")?;
             Ok(Command::Wakes(Bout { peer: peer.parse()?, tasks: flags.connections()?, rounds }))
@@ -235,15 +242,18 @@ mod tests {
     fn a_service_survives_its_own_command_line() {
         let service =
             Service { protocol: Protocol::Http, connections: Some(7), close_first: true, ..Service::new(Peer::Raw) };
-            Service { connections: Some(7), close_first: true, datagrams: Some(9), ..Service::new(Peer::Raw) };
+        Service { connections: Some(7), close_first: true, datagrams: Some(9), ..Service::new(Peer::Raw) };
         let Ok(Command::Serve(parsed)) = parse(service.to_args().into_iter()) else { panic!("no service") };
         assert_eq!(format!("{parsed:?}"), format!("{service:?}"));
     }
 
     #[test]
-    fn timers_and_wakes_survive_their_own_command_lines() {
+    fn timers_reads_and_wakes_survive_their_own_command_lines() {
         let order = timers::Order::new("tokio", timers::Exercise::Storm, 7).unwrap();
         let Ok(Command::Timers(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
+        assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
+        let order = reads::Order::new("ours", 7).unwrap();
+        let Ok(Command::Reads(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
         assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
         let bout = Bout { peer: Peer::Tokio, tasks: 3, rounds: 7 };
         let Ok(Command::Wakes(parsed)) = parse(bout.to_args().into_iter()) else { panic!("no bout") };

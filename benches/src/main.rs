@@ -4,9 +4,10 @@
 //! generator (`load`) as child processes, each kept on a core of its own, and compares what they report. `README.md`
 //! says what is measured and how to read the tables.
 //!
-//! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`] and [`wakes`] what is measured, [`load`],
-//! [`firehose`] and [`datagrams`] what servers are measured with, [`child`] starts and ends the processes, [`strace`], [`callgrind`],
-//! [`process`] and [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn figures into text.
+//! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`], [`reads`] and [`wakes`] what is
+//! measured, [`load`], [`firehose`] and [`datagrams`] what servers are measured with, [`child`] starts and ends the processes,
+//! [`strace`], [`callgrind`], [`process`] and [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn
+//! figures into text.
 
 mod args;
 mod callgrind;
@@ -19,6 +20,7 @@ mod histogram;
 mod load;
 mod plot;
 mod process;
+mod reads;
 mod results;
 mod scratch;
 mod servers;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Serve(service) => servers::serve(&service),
         Command::Load(target) => load::generate(&target),
         Command::Timers(order) => timers::exercise(&order),
+        Command::Reads(order) => reads::read(&order),
         Command::Wakes(bout) => wakes::fight(&bout),
     };
     match result {

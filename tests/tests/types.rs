@@ -8,12 +8,12 @@ use async_net_lite::unix::{
 };
 use async_net_lite::{Datagram, Datagrams, Incoming, RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
 use async_timeout::{
-    Debounce, Elapsed, Interval, IoTimeout, ItemTimeout, MissedTickBehavior, Sleep, Throttle, Timeout, TimeoutExt,
-    sleep,
+    Debounce, Elapsed, Interval, IoGuard, IoTimeout, ItemTimeout, Limit, LimitExceeded, MissedTickBehavior, Sleep,
+    Throttle, Timeout, TimeoutExt, sleep,
 };
 use futures::stream::{self, FusedStream};
 use futures::task::{LocalSpawn, Spawn};
-use futures::{AsyncRead, AsyncWrite, Stream};
+use futures::{AsyncBufRead, AsyncRead, AsyncWrite, Stream};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::error::Error;
 use std::fmt::{Debug, Display};
@@ -85,6 +85,16 @@ assert_impl_all!(Debounce<stream::Pending<Rc<()>>>: FusedStream);
 assert_not_impl_any!(Debounce<stream::Pending<Rc<()>>>: Send, Sync);
 assert_not_impl_any!(Throttle<stream::Iter<std::vec::IntoIter<Rc<()>>>>: Send, Sync);
 assert_not_impl_any!(ItemTimeout<stream::Iter<std::vec::IntoIter<Rc<()>>>>: Send, Sync);
+// A guard is what its connection is.
+assert_impl_all!(IoGuard<TcpStream>: Send, Sync, Unpin, Debug, AsyncRead, AsyncWrite);
+assert_impl_all!(IoGuard<&'static [u8]>: AsyncRead, AsyncBufRead);
+assert_impl_all!(IoGuard<Vec<u8>>: AsyncWrite);
+assert_not_impl_any!(IoGuard<&'static [u8]>: AsyncWrite);
+assert_not_impl_any!(IoGuard<Vec<u8>>: AsyncRead, AsyncBufRead);
+assert_not_impl_any!(IoGuard<Rc<()>>: Send, Sync);
+assert_not_impl_any!(IoGuard<std::marker::PhantomPinned>: Unpin);
+assert_impl_all!(Limit: Copy, Eq, std::hash::Hash, Send, Sync, Debug);
+assert_impl_all!(LimitExceeded: Copy, Eq, std::hash::Hash, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
 
 #[test]
 fn sizes() {
@@ -104,6 +114,7 @@ fn sizes() {
     assert!(size_of::<Timeout<u64>>() - size_of::<u64>() <= 24, "{}", size_of::<Timeout<u64>>());
     assert!(size_of::<Interval>() <= 64, "{}", size_of::<Interval>());
     assert_eq!(size_of::<Elapsed>(), 0);
+    assert!(size_of::<IoGuard<()>>() <= 192, "{}", size_of::<IoGuard<()>>());
 }
 
 /// Our extension traits beside those of futures, all imported whole.

@@ -11,6 +11,7 @@ mod m2;
 mod t1_t4;
 mod t5_t6;
 mod t7;
+mod t8;
 mod u1;
 mod w1;
 
@@ -31,7 +32,7 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order of the results.
-pub(crate) const ALL: [Case; 17] = [
+pub(crate) const ALL: [Case; 18] = [
     Case { name: "E1", title: "echo throughput, latency and CPU", measure: e1::measure },
     Case { name: "E2", title: "system calls per request", measure: e2::measure },
     Case { name: "E3", title: "user instructions per request", measure: e3::measure },
@@ -45,6 +46,7 @@ pub(crate) const ALL: [Case; 17] = [
     Case { name: "T5", title: "very many timers within a second", measure: t5_t6::very_many },
     Case { name: "T6", title: "many timers within a second", measure: t5_t6::many },
     Case { name: "T7", title: "overshoot of a lone sleep", measure: t7::measure },
+    Case { name: "T8", title: "an idle limit, per poll of a read", measure: t8::measure },
     Case { name: "W1", title: "wakes from another thread", measure: w1::measure },
     Case { name: "F1", title: "a firehose beside others", measure: f1::measure },
     Case { name: "H1", title: "hyper", measure: h1::measure },

@@ -10,8 +10,8 @@ mod ours;
 mod raw;
 mod tokio;
 
-pub(crate) use hyper::HELLO;
 pub(crate) use datagrams::LONGEST as LONGEST_DATAGRAM;
+pub(crate) use hyper::HELLO;
 
 use crate::args::Service;
 use crate::{child, heap, sys};

@@ -167,7 +167,7 @@ async fn lone<K: Keeper>(count: usize) -> io::Result<Vec<f64>> {
 }
 
 /// The CPU time that one of so many operations takes, in nanoseconds, after a tenth as many to warm up.
-async fn nanos_each(count: usize, mut operation: impl FnMut(&mut Context<'_>) -> bool) -> io::Result<f64> {
+pub(crate) async fn nanos_each(count: usize, mut operation: impl FnMut(&mut Context<'_>) -> bool) -> io::Result<f64> {
     poll_fn(|cx| {
         let mut repeat = |times| {
             for _ in 0..times {

@@ -12,7 +12,7 @@ mod tokio;
 
 use crate::{child, heap, sys};
 use ::async_epoll::Reactor;
-pub(crate) use exercises::LONE_SLEEPS;
+pub(crate) use exercises::{LONE_SLEEPS, nanos_each};
 use std::fmt;
 use std::future::Future;
 use std::io;

@@ -1,0 +1,49 @@
+//! T8: what an idle limit costs per poll of a read, where reads have data at once, and where each has to wait.
+//!
+//! The goal is one of nanoseconds, since a ratio to a read from memory would say nothing: what a limit costs is the
+//! difference to the bare read of the same round.
+
+use super::{Effort, Report, ratio, rounds};
+use crate::plot::Plot;
+use crate::reads::{Order, WAYS};
+use crate::spread::Spread;
+use crate::table::{ABSOLUTE_TIMES, Kind, Table, verdict};
+use std::io;
+
+/// Reads of a run.
+const READS: u64 = 3_000_000;
+/// At most so many nanoseconds beyond the bare read.
+const GOAL: f64 = 30.0;
+/// Places in [`WAYS`].
+const BARE: usize = 0;
+const OURS: usize = 1;
+const TOKIO: usize = 2;
+
+/// The whole case.
+pub(crate) fn measure(effort: &Effort) -> io::Result<Report> {
+    let head = ["read", "limit", "CPU, in proportion to tokio's timeout", "ns of CPU beyond the bare read", "goal"];
+    let mut table = Table::new("T8: an idle limit, per poll of a read", Kind::Ratios, &head);
+    let mut plot =
+        Plot::new("t8", "An idle limit, per poll of a read, in proportion to tokio's timeout (less is better)");
+    let count = effort.scale(READS) as usize;
+    let ways = WAYS.map(|way| way.name);
+    let rounds = rounds(&ways, effort, |way| Order { way, count }.measure())?;
+    for (figure, read) in ["ready each time", "pending and ready in turn"].into_iter().enumerate() {
+        for (place, way) in WAYS.iter().enumerate() {
+            let to_tokio = ratio(&rounds, |sample| sample[figure], place, TOKIO);
+            let beyond =
+                Spread::of(rounds.iter().map(|samples| samples[place][figure] - samples[BARE][figure]).collect());
+            table.row(vec![
+                read.into(),
+                way.name.into(),
+                to_tokio.to_string(),
+                if place == BARE { "–".into() } else { format!("{:.1}", beyond.median) },
+                if place == OURS { verdict(beyond.median <= GOAL) } else { String::new() },
+            ]);
+            plot.bar(format!("{read}, {}", way.name), to_tokio.median);
+        }
+    }
+    table.note(format!("A read that has to wait is two polls. Goal: at most {GOAL} ns of CPU beyond the bare read."));
+    table.note(format!("{} pairs each. {ABSOLUTE_TIMES}", effort.pairs));
+    Ok(Report { table, plot })
+}

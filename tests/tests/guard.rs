@@ -1,0 +1,1123 @@
+//! Limits in time on connections: in a plain `block_on`, in a plain pool, and on a reactor.
+
+use async_epoll::{LocalRuntime, Reactor, Source};
+use async_net_lite::{TcpListener, TcpStream};
+use async_timeout::{IoGuard, Limit, LimitExceeded, TimeoutExt, guard, sleep};
+use futures::executor::{LocalPool, block_on};
+use futures::future::{join, join_all};
+use futures::io::{AsyncRead, AsyncWrite, BufReader, IoSlice, IoSliceMut, repeat};
+use futures::stream::FuturesUnordered;
+use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tests::{
+    CountingAllocator, CountingWaker, WakerCall, hostile_waker, limit_open_files, live_heap, strict_timing, thread_cpu,
+    waker_fn, watchdog, yield_now,
+};
+
+/// For the test that counts, which is a process of its own.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+const TIME: Duration = Duration::from_secs(60);
+/// A limit. Two in a hundred of it are well above what a timer is late on a machine with nothing else to do.
+const LIMIT: Duration = Duration::from_millis(200);
+/// Never reached.
+const LONG: Duration = Duration::from_secs(600);
+
+/// The same test in the three places where a connection may be awaited.
+fn everywhere(test: impl AsyncFn()) {
+    let _watchdog = watchdog(TIME);
+    block_on(test());
+    LocalPool::new().run_until(test());
+    let mut runtime = LocalRuntime::new().unwrap();
+    runtime.run_until(test()).unwrap();
+    assert_eq!(runtime.handle().stats().timers, 0, "left armed");
+}
+
+/// `elapsed` is at least `limit`, and at most a twentieth more; or much more, if other load may have come between.
+#[track_caller]
+fn in_time(elapsed: Duration, limit: Duration) {
+    assert!(elapsed >= limit, "cut early: {elapsed:?} of {limit:?}");
+    let leeway = if strict_timing() { Duration::ZERO } else { Duration::from_secs(2) };
+    assert!(elapsed <= limit * 105 / 100 + leeway, "cut late: {elapsed:?} of {limit:?}");
+}
+
+/// Both, as two tasks: each is polled only when it is woken itself.
+async fn apart<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+    let (mut a, mut b) = (None, None);
+    let first = async { a = Some(one.await) }.boxed_local();
+    let second = async { b = Some(other.await) }.boxed_local();
+    [first, second].into_iter().collect::<FuturesUnordered<_>>().collect::<()>().await;
+    (a.unwrap(), b.unwrap())
+}
+
+/// An error that names `limit`.
+#[track_caller]
+fn names<T: std::fmt::Debug>(result: io::Result<T>, limit: Limit, after: Duration) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    let exceeded = LimitExceeded::of(&error).expect("a payload");
+    assert_eq!((exceeded.limit, exceeded.after), (limit, after));
+}
+
+/// One direction of a connection in memory.
+#[derive(Default)]
+struct Channel {
+    bytes: VecDeque<u8>,
+    capacity: usize,
+    is_closed: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// One end of a connection in memory, which needs no reactor.
+struct End {
+    incoming: Arc<Mutex<Channel>>,
+    outgoing: Arc<Mutex<Channel>>,
+}
+
+/// Both ends, with room for so many bytes in each direction.
+fn duplex(capacity: usize) -> (End, End) {
+    let channel = || Arc::new(Mutex::new(Channel { capacity, ..Channel::default() }));
+    let (there, back) = (channel(), channel());
+    (End { incoming: there.clone(), outgoing: back.clone() }, End { incoming: back, outgoing: there })
+}
+
+impl AsyncRead for End {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut channel = self.incoming.lock().unwrap();
+        if channel.bytes.is_empty() && !channel.is_closed && !buffer.is_empty() {
+            channel.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let len = buffer.len().min(channel.bytes.len());
+        buffer.iter_mut().zip(channel.bytes.drain(..len)).for_each(|(to, from)| *to = from);
+        let writer = channel.writer.take();
+        drop(channel);
+        writer.into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(len))
+    }
+}
+
+impl AsyncWrite for End {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut channel = self.outgoing.lock().unwrap();
+        let len = bytes.len().min(channel.capacity - channel.bytes.len());
+        if len == 0 && !bytes.is_empty() {
+            channel.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        channel.bytes.extend(&bytes[..len]);
+        let reader = channel.reader.take();
+        drop(channel);
+        reader.into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(len))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut channel = self.outgoing.lock().unwrap();
+        channel.is_closed = true;
+        let reader = channel.reader.take();
+        drop(channel);
+        reader.into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A connection that does what it is told, one answer after the other.
+#[derive(Default)]
+struct Script {
+    answers: VecDeque<Poll<io::Result<usize>>>,
+    /// What was called.
+    calls: Vec<&'static str>,
+}
+
+impl Script {
+    fn of(answers: impl IntoIterator<Item = Poll<io::Result<usize>>>) -> Self {
+        Self { answers: answers.into_iter().collect(), calls: Vec::new() }
+    }
+
+    fn answer(&mut self, call: &'static str) -> Poll<io::Result<usize>> {
+        self.calls.push(call);
+        self.answers.pop_front().unwrap_or_else(|| panic!("the script has ended"))
+    }
+}
+
+impl AsyncRead for Script {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.answer("read")
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.answer("read_vectored")
+    }
+}
+
+impl AsyncWrite for Script {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        self.answer("write")
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.answer("write_vectored")
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.answer("flush").map_ok(drop)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.answer("close").map_ok(drop)
+    }
+}
+
+/// A pair of sockets on the current reactor.
+fn sockets() -> (Source<UnixStream>, Source<UnixStream>) {
+    let (one, other) = UnixStream::pair().unwrap();
+    (Source::new(one).unwrap(), Source::new(other).unwrap())
+}
+
+/// Bug F12: each limit is exceeded in its time, and says which it is. Nothing spins until then.
+#[test]
+fn each_limit_is_exceeded_in_time_and_names_itself() {
+    everywhere(async || {
+        let (_peer, end) = duplex(10);
+        let mut silent = guard(end).idle(LIMIT).total(LONG).write_stall(LONG);
+        let (begin, cpu) = (Instant::now(), thread_cpu());
+        let result = silent.read(&mut [0; 8]).await;
+        in_time(begin.elapsed(), LIMIT);
+        assert!(thread_cpu() - cpu < Duration::from_millis(25), "spins");
+        assert!(result.as_ref().unwrap_err().to_string().starts_with("idle limit exceeded: "), "{result:?}");
+        names(result, Limit::Idle, LIMIT);
+        // It stays so, for both directions.
+        names(silent.read(&mut [0; 8]).await, Limit::Idle, LIMIT);
+        names(silent.write(b"x").await, Limit::Idle, LIMIT);
+        names(silent.flush().await, Limit::Idle, LIMIT);
+        assert_eq!(silent.exceeded().map(|exceeded| exceeded.limit), Some(Limit::Idle));
+
+        let (_peer, end) = duplex(10);
+        let mut slow = guard(end).idle(LONG).total(LIMIT).write_stall(LONG);
+        let begin = Instant::now();
+        let result = slow.read(&mut [0; 8]).await;
+        in_time(begin.elapsed(), LIMIT);
+        assert!(result.as_ref().unwrap_err().to_string().starts_with("total limit exceeded: "), "{result:?}");
+        names(result, Limit::Total, LIMIT);
+
+        let (_peer, end) = duplex(10);
+        let mut full = guard(end).idle(LONG).total(LONG).write_stall(LIMIT);
+        full.write_all(&[1; 10]).await.unwrap();
+        let begin = Instant::now();
+        let result = full.write_all(b"one too many").await;
+        in_time(begin.elapsed(), LIMIT);
+        assert!(result.as_ref().unwrap_err().to_string().starts_with("write stall limit exceeded: "), "{result:?}");
+        names(result, Limit::WriteStall, LIMIT);
+    });
+}
+
+/// Bug F11: a peer that drips stays within the idle limit for as long as it drips, and does not get past the total one.
+#[test]
+fn a_slow_drip() {
+    everywhere(async || {
+        let (mut peer, end) = duplex(10);
+        let total = LIMIT * 5;
+        let mut connection = guard(end).idle(LIMIT).total(total);
+        let drip = async {
+            // An error only once the other end has gone, which this one never tells.
+            loop {
+                sleep(LIMIT * 4 / 10).await;
+                peer.write_all(b".").await.unwrap();
+            }
+        };
+        let begin = Instant::now();
+        let mut bytes = Vec::new();
+        let read = async {
+            let result = connection.read_to_end(&mut bytes).await;
+            in_time(begin.elapsed(), total);
+            result
+        };
+        let drip = std::pin::pin!(drip);
+        let result = futures::future::select(std::pin::pin!(read), drip).await.factor_first().0;
+        names(result, Limit::Total, total);
+        assert!((1..=12).contains(&bytes.len()), "{}", bytes.len());
+    });
+}
+
+/// Bytes until shortly before the limit: then it counts from the last of them, and not from when the timer was set.
+#[test]
+fn it_counts_from_the_last_byte() {
+    everywhere(async || {
+        for bytes in [1, 3] {
+            let (mut peer, end) = duplex(10);
+            let mut connection = guard(end).idle(LIMIT);
+            let send = async {
+                for _ in 0..bytes {
+                    sleep(LIMIT * 85 / 100).await;
+                    peer.write_all(b".").await.unwrap();
+                }
+                Instant::now()
+            };
+            let read = async {
+                let mut count = 0;
+                loop {
+                    match connection.read(&mut [0; 8]).await {
+                        Ok(len) => count += len,
+                        Err(error) => return (count, error, Instant::now()),
+                    }
+                }
+            };
+            let (last, (count, error, cut)) = join(send, read).await;
+            // A sleep that comes much too late on a loaded machine lets the peer be cut before it sends.
+            if count == bytes {
+                in_time(cut - last, LIMIT);
+            } else {
+                assert!(!strict_timing(), "cut after {count} of {bytes} bytes");
+            }
+            names::<()>(Err(error), Limit::Idle, LIMIT);
+        }
+    });
+}
+
+/// A peer that always has data is no reason to wait, so no timer can fire. It is cut all the same.
+#[test]
+fn a_firehose_is_cut_by_the_total_limit() {
+    everywhere(async || {
+        let mut firehose = guard(repeat(1)).idle(LIMIT).total(LIMIT);
+        let begin = Instant::now();
+        let mut buffer = [0; 64];
+        let result = loop {
+            match firehose.read(&mut buffer).await {
+                Ok(len) => assert_eq!(len, 64),
+                Err(error) => break Err(error),
+            }
+        };
+        in_time(begin.elapsed(), LIMIT);
+        names::<()>(result, Limit::Total, LIMIT);
+    });
+}
+
+/// The same between sockets, where an operation waits now and then: the other limits stay out of it, however short.
+#[test]
+fn a_firehose_on_a_socket() {
+    // Long enough for other load on the machine: a socket that is ready may be put off by the budget of its task.
+    const SHORT: Duration = Duration::from_millis(250);
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let stream = async {
+        let (sender, receiver) = sockets();
+        let mut sender = guard(sender).idle(SHORT).write_stall(SHORT).total(4 * SHORT);
+        let mut receiver = guard(receiver).idle(SHORT).write_stall(SHORT).total(LONG);
+        let begin = Instant::now();
+        let send = async {
+            let chunk = vec![7; 1 << 16];
+            let result = loop {
+                if let Err(error) = sender.write_all(&chunk).await {
+                    break Err(error);
+                }
+            };
+            in_time(begin.elapsed(), 4 * SHORT);
+            drop(sender);
+            result
+        };
+        let receive = async {
+            let (mut buffer, mut count) = (vec![0; 1 << 16], 0);
+            while let len @ 1.. = receiver.read(&mut buffer).await.unwrap() {
+                count += len;
+            }
+            count
+        };
+        join(send, receive).await
+    };
+    let (sent, received) = runtime.run_until(stream).unwrap();
+    names::<()>(sent, Limit::Total, 4 * SHORT);
+    assert!(received > 0);
+}
+
+/// A reader waits while a writer, in another task, is never kept waiting: cut neither while that writes, nor late after.
+#[test]
+fn a_parked_reader_beside_a_busy_writer() {
+    everywhere(async || {
+        let (_peer, end) = duplex(1000);
+        let (mut reader, mut writer) = guard(end).idle(LIMIT).split();
+        let write = async {
+            // The last write comes shortly before the timer, as it was set at first, would ring for the third time.
+            for _ in 0..7 {
+                sleep(LIMIT * 4 / 10).await;
+                // Late on a loaded machine: the reader may have been cut.
+                let result = writer.write_all(b".").await;
+                assert!(result.is_ok() || !strict_timing(), "{result:?}");
+                if result.is_err() {
+                    return None;
+                }
+            }
+            Some(Instant::now())
+        };
+        let read = async {
+            let result = reader.read(&mut [0; 8]).await;
+            (result, Instant::now())
+        };
+        let (last, (result, cut)) = apart(write, read).await;
+        if let Some(last) = last {
+            in_time(cut - last, LIMIT);
+        }
+        names(result, Limit::Idle, LIMIT);
+    });
+}
+
+/// Bug F12: a peer that sends but does not read. The writer finds out, and the reader in another task is told at once.
+#[test]
+fn a_peer_that_does_not_read() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    let stalled = async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (peer, accepted) = join(TcpStream::connect(address), listener.accept()).await;
+        let (mut peer, (accepted, _)) = (peer.unwrap(), accepted.unwrap());
+        let (mut reader, mut writer) = guard(accepted).idle(2 * LIMIT).write_stall(3 * LIMIT).split();
+        let reading = spawner.spawn_local_with_handle(async move {
+            loop {
+                match reader.read(&mut [0; 8]).await {
+                    Ok(len) => assert_ne!(len, 0),
+                    Err(error) => return (error, Instant::now()),
+                }
+            }
+        });
+        let reading = reading.unwrap();
+        let chatter = async {
+            loop {
+                peer.write_all(b".").await.unwrap();
+                sleep(LIMIT / 2).await;
+            }
+        };
+        let writing = async {
+            // Until the buffers of both ends are full.
+            let mut last = Instant::now();
+            loop {
+                match writer.write(&[0; 1 << 16]).await {
+                    Ok(_) => last = Instant::now(),
+                    Err(error) => return (error, last, Instant::now()),
+                }
+            }
+        };
+        let both = join(writing, reading);
+        futures::future::select(std::pin::pin!(both), std::pin::pin!(chatter)).await.factor_first().0
+    };
+    let ((error, last, cut), (told, when)) = runtime.run_until(stalled).unwrap();
+    in_time(cut - last, 3 * LIMIT);
+    names::<()>(Err(error), Limit::WriteStall, 3 * LIMIT);
+    names::<()>(Err(told), Limit::WriteStall, 3 * LIMIT);
+    assert!(when.saturating_duration_since(cut) < Duration::from_millis(100), "told late: {:?}", when - cut);
+    assert_eq!(runtime.handle().stats().timers, 0);
+}
+
+/// Two tasks wait, one of them for longer: cut when the first has waited for long enough, and the other is woken.
+#[test]
+fn split_halves_are_both_told() {
+    everywhere(async || {
+        let (_peer, end) = duplex(10);
+        let (mut reader, mut writer) = guard(end).idle(2 * LIMIT).split();
+        let begin = Instant::now();
+        let read = async {
+            let result = reader.read(&mut [0; 8]).await;
+            in_time(begin.elapsed(), 2 * LIMIT);
+            result
+        };
+        let write = async {
+            writer.write_all(&[0; 10]).await.unwrap();
+            let full = Instant::now();
+            let result = writer.write_all(b".").await;
+            in_time(full.elapsed().max(begin.elapsed()), 2 * LIMIT);
+            result
+        };
+        let (read, write) = apart(read, write).await;
+        names(read, Limit::Idle, 2 * LIMIT);
+        names(write, Limit::Idle, 2 * LIMIT);
+    });
+}
+
+/// A shorter limit that begins later than a longer one has the timer moved.
+#[test]
+fn a_limit_that_comes_to_be_the_nearest() {
+    everywhere(async || {
+        let (_peer, end) = duplex(10);
+        let (mut reader, mut writer) = guard(end).idle(LONG).write_stall(LIMIT).split();
+        let write = async {
+            sleep(LIMIT / 10).await;
+            writer.write_all(&[0; 10]).await.unwrap();
+            let begin = Instant::now();
+            let result = writer.write_all(b".").await;
+            in_time(begin.elapsed(), LIMIT);
+            result
+        };
+        let mut buffer = [0; 8];
+        let (read, write) = apart(reader.read(&mut buffer), write).await;
+        names(read, Limit::WriteStall, LIMIT);
+        names(write, Limit::WriteStall, LIMIT);
+    });
+}
+
+/// A peer that has said that it is done is not idle while we think. What we then write counts.
+#[test]
+fn after_an_end_of_file_only_writing_counts() {
+    everywhere(async || {
+        let (mut peer, end) = duplex(10);
+        let mut connection = guard(end).idle(LIMIT);
+        let (closed, len) = join(peer.close(), connection.read(&mut [0; 8])).await;
+        assert_eq!((closed.unwrap(), len.unwrap()), ((), 0));
+        sleep(2 * LIMIT).await;
+        assert_eq!(connection.read(&mut [0; 8]).await.unwrap(), 0, "the end is no idle peer");
+        connection.write_all(&[0; 10]).await.unwrap();
+        let begin = Instant::now();
+        let result = connection.write_all(b".").await;
+        in_time(begin.elapsed(), LIMIT);
+        names(result, Limit::Idle, LIMIT);
+    });
+}
+
+/// The other way round; and after both ends nothing counts any more.
+#[test]
+fn after_a_close_only_reading_counts() {
+    everywhere(async || {
+        let (_peer, end) = duplex(10);
+        let mut connection = guard(end).idle(LIMIT).write_stall(LIMIT);
+        connection.close().await.unwrap();
+        let begin = Instant::now();
+        let result = connection.read(&mut [0; 8]).await;
+        in_time(begin.elapsed(), LIMIT);
+        names(result, Limit::Idle, LIMIT);
+
+        let (mut peer, end) = duplex(10);
+        let mut connection = guard(end).idle(LIMIT).total(LIMIT);
+        assert!(connection.read(&mut [0; 8]).now_or_never().is_none(), "the timer is set");
+        peer.close().await.unwrap();
+        assert_eq!(connection.read(&mut [0; 8]).await.unwrap(), 0);
+        connection.close().await.unwrap();
+        if let Ok(handle) = async_epoll::Handle::current() {
+            assert_eq!(handle.stats().timers, 0, "there is nothing left to limit");
+        }
+        sleep(2 * LIMIT).await;
+        assert_eq!(connection.read(&mut [0; 8]).await.unwrap(), 0);
+        connection.close().await.unwrap();
+        assert_eq!(connection.exceeded(), None);
+    });
+}
+
+/// Behaviour 225: the time between two operations, in which nobody waits, does not count.
+#[test]
+fn a_handler_may_think() {
+    everywhere(async || {
+        let (mut peer, end) = duplex(10);
+        let mut connection = guard(end).idle(LIMIT).write_stall(LIMIT);
+        let mut request = [0; 4];
+        let ask = async {
+            sleep(LIMIT / 4).await;
+            peer.write_all(b"ping").await.unwrap();
+        };
+        let (read, ()) = join(connection.read_exact(&mut request), ask).await;
+        read.unwrap();
+        sleep(3 * LIMIT).await;
+        connection.write_all(b"pong").await.unwrap();
+        let ask = async {
+            sleep(LIMIT / 4).await;
+            peer.write_all(b"ping").await.unwrap();
+        };
+        let (read, ()) = join(connection.read_exact(&mut request), ask).await;
+        read.unwrap();
+        sleep(3 * LIMIT).await;
+        let begin = Instant::now();
+        let result = connection.read(&mut request).await;
+        in_time(begin.elapsed(), LIMIT);
+        names(result, Limit::Idle, LIMIT);
+    });
+}
+
+/// A read that is polled late, long after its limit, is in time if there is data.
+#[test]
+fn what_is_ready_is_not_late() {
+    everywhere(async || {
+        let (mut peer, end) = duplex(10);
+        let mut connection = guard(end).idle(LIMIT);
+        assert!(connection.read(&mut [0; 8]).now_or_never().is_none());
+        std::thread::sleep(2 * LIMIT);
+        peer.write_all(b".").await.unwrap();
+        assert_eq!(connection.read(&mut [0; 8]).await.unwrap(), 1);
+        assert!(connection.read(&mut [0; 8]).now_or_never().is_none(), "it counts anew");
+    });
+}
+
+/// A peer that says nothing is not saved by a reader that gives up again and again; a writer that has given up is not
+/// cut by the reads that follow.
+#[test]
+fn waits_that_are_given_up() {
+    everywhere(async || {
+        let (_peer, end) = duplex(10);
+        let mut connection = guard(end).idle(LIMIT);
+        let begin = Instant::now();
+        let result = loop {
+            if let Ok(result) = connection.read(&mut [0; 8]).timeout(LIMIT / 10).await {
+                break result;
+            }
+        };
+        in_time(begin.elapsed(), LIMIT);
+        names(result, Limit::Idle, LIMIT);
+
+        let (mut peer, end) = duplex(10);
+        let mut connection = guard(end).write_stall(LIMIT);
+        assert!(connection.write_all(&[0; 11]).timeout(LIMIT / 10).await.is_err());
+        peer.read_exact(&mut [0; 10]).await.unwrap();
+        let send = async {
+            sleep(2 * LIMIT).await;
+            peer.write_all(b".").await.unwrap();
+        };
+        let mut byte = [0];
+        let (read, ()) = join(connection.read_exact(&mut byte), send).await;
+        read.unwrap();
+        connection.write_all(b".").await.unwrap();
+    });
+}
+
+/// The half that is dropped was the last that the timer woke. The other one is woken all the same.
+#[test]
+fn a_half_that_is_dropped_swallows_no_wake() {
+    everywhere(async || {
+        let (_peer, end) = duplex(10);
+        let (mut reader, mut writer) = guard(end).idle(LIMIT).split();
+        writer.write_all(&[0; 10]).await.unwrap();
+        let begin = Instant::now();
+        let write = async {
+            // Its waker stays in the bell.
+            assert!(writer.write(b".").timeout(LIMIT / 2).await.is_err());
+            drop(writer);
+        };
+        let mut buffer = [0; 8];
+        let (result, ()) = apart(reader.read(&mut buffer), write).await;
+        in_time(begin.elapsed(), LIMIT);
+        names(result, Limit::Idle, LIMIT);
+    });
+}
+
+/// A flush that need not wait moves nothing, and does not hide that the peer is gone; one that waited has moved bytes.
+#[test]
+fn flushes() {
+    let _watchdog = watchdog(TIME);
+    let mut cx = Context::from_waker(Waker::noop());
+    let ready = || Poll::Ready(Ok(0));
+    let script = [Poll::Pending, ready(), Poll::Pending, ready(), Poll::Pending, Poll::Pending, ready(), Poll::Pending];
+    let mut connection = guard(Script::of(script)).idle(LIMIT).write_stall(LIMIT);
+    let mut connection = Pin::new(&mut connection);
+    assert!(connection.as_mut().poll_write(&mut cx, b".").is_pending());
+    std::thread::sleep(LIMIT / 10);
+    assert!(connection.as_mut().poll_flush(&mut cx).is_ready());
+    assert!(connection.as_mut().poll_write(&mut cx, b".").is_pending());
+    // By then the timer has rung, even on a busy machine.
+    std::thread::sleep(3 * LIMIT);
+    assert!(connection.as_mut().poll_flush(&mut cx).is_ready());
+    let error = connection.as_mut().poll_write(&mut cx, b".");
+    let Poll::Ready(result) = error else { panic!("a flush of nothing counted as bytes") };
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::TimedOut);
+
+    let script = [Poll::Pending, ready(), Poll::Pending];
+    let mut connection = guard(Script::of(script)).idle(LIMIT).write_stall(LIMIT);
+    let mut connection = Pin::new(&mut connection);
+    assert!(connection.as_mut().poll_flush(&mut cx).is_pending());
+    std::thread::sleep(LIMIT);
+    assert!(connection.as_mut().poll_flush(&mut cx).is_ready());
+    assert!(connection.as_mut().poll_write(&mut cx, b".").is_pending(), "it counts anew");
+}
+
+/// Empty buffers are no progress, and no end of file.
+#[test]
+fn empty_buffers_say_nothing() {
+    everywhere(async || {
+        let (_peer, end) = duplex(10);
+        let mut connection = guard(end).idle(LIMIT).write_stall(LIMIT);
+        let begin = Instant::now();
+        let result = loop {
+            assert_eq!(connection.read(&mut []).await.unwrap(), 0);
+            assert_eq!(connection.write(&[]).await.unwrap(), 0);
+            if let Ok(result) = connection.read(&mut [0; 8]).timeout(LIMIT / 10).await {
+                break result;
+            }
+        };
+        in_time(begin.elapsed(), LIMIT);
+        names(result, Limit::Idle, LIMIT);
+    });
+}
+
+/// After a limit the inner connection can still be closed, if that need not wait.
+#[test]
+fn closing_after_a_limit() {
+    let _watchdog = watchdog(TIME);
+    let script = [Poll::Pending, Poll::Ready(Ok(0)), Poll::Pending, Poll::Ready(Err(ErrorKind::BrokenPipe.into()))];
+    let mut connection = guard(Script::of(script)).idle(Duration::ZERO);
+    block_on(async {
+        names(connection.read(&mut [0; 8]).await, Limit::Idle, Duration::ZERO);
+        connection.close().await.unwrap();
+        names(connection.close().await, Limit::Idle, Duration::ZERO);
+        assert_eq!(connection.close().await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        names(connection.read(&mut [0; 8]).await, Limit::Idle, Duration::ZERO);
+    });
+    assert_eq!(connection.get_ref().calls, ["read", "close", "close", "close"]);
+
+    // A close that waits is a write that stalls.
+    let mut connection = guard(Script::of([const { Poll::Pending }; 2])).write_stall(LIMIT);
+    block_on(async {
+        let begin = Instant::now();
+        let result = connection.close().await;
+        in_time(begin.elapsed(), LIMIT);
+        names(result, Limit::WriteStall, LIMIT);
+    });
+}
+
+/// Bug E1: the extremes neither panic nor count; nothing may wait at all with a limit of zero.
+#[test]
+fn extremes() {
+    everywhere(async || {
+        for long in [Duration::MAX, Duration::MAX - Duration::from_nanos(1), Duration::from_secs(u64::MAX / 10)] {
+            let (mut peer, end) = duplex(10);
+            let mut connection = guard(end).idle(long).total(long).write_stall(long);
+            assert!(connection.read(&mut [0; 8]).now_or_never().is_none());
+            assert!(connection.write_all(&[0; 11]).now_or_never().is_none());
+            peer.write_all(b".").await.unwrap();
+            assert_eq!(connection.read(&mut [0; 8]).await.unwrap(), 1);
+        }
+        let (mut peer, end) = duplex(10);
+        let mut connection = guard(end).idle(Duration::ZERO).write_stall(Duration::ZERO);
+        peer.write_all(b".").await.unwrap();
+        assert_eq!(connection.read(&mut [0; 8]).await.unwrap(), 1, "what need not wait does not");
+        connection.write_all(&[0; 10]).await.unwrap();
+        names(connection.write(b".").now_or_never().unwrap().map(drop), Limit::Idle, Duration::ZERO);
+        names(guard(repeat(1)).total(Duration::ZERO).read(&mut [0]).await, Limit::Total, Duration::ZERO);
+    });
+}
+
+/// Limits may be changed between operations, by value: the timer goes by the new ones.
+#[test]
+fn limits_that_change() {
+    everywhere(async || {
+        let (_peer, end) = duplex(10);
+        let mut connection = guard(end).idle(LONG).total(LONG);
+        assert!(connection.read(&mut [0; 8]).now_or_never().is_none());
+        let mut connection = connection.idle(LIMIT);
+        let begin = Instant::now();
+        names(connection.read(&mut [0; 8]).await, Limit::Idle, LIMIT);
+        assert!(begin.elapsed() <= LIMIT + Duration::from_secs(2));
+
+        let (_peer, end) = duplex(10);
+        let mut connection = guard(end).total(LONG);
+        let begin = Instant::now();
+        assert!(connection.read(&mut [0; 8]).now_or_never().is_none());
+        sleep(LIMIT / 2).await;
+        let mut connection = connection.total(LIMIT);
+        names(connection.read(&mut [0; 8]).await, Limit::Total, LIMIT);
+        in_time(begin.elapsed(), LIMIT);
+    });
+}
+
+/// What the inner type can do, and how, is passed on.
+#[test]
+fn everything_is_passed_on() {
+    let ready = |len| Poll::Ready(Ok(len));
+    let mut connection = guard(Script::of([1, 2, 3, 4, 0, 0].map(ready))).idle(LIMIT).total(LONG).write_stall(LIMIT);
+    block_on(async {
+        assert_eq!(connection.read(&mut [0; 8]).await.unwrap(), 1);
+        let mut buffer = [0; 8];
+        assert_eq!(connection.read_vectored(&mut [IoSliceMut::new(&mut buffer)]).await.unwrap(), 2);
+        assert_eq!(connection.write(&[0; 8]).await.unwrap(), 3);
+        assert_eq!(connection.write_vectored(&[IoSlice::new(&[0; 8])]).await.unwrap(), 4);
+        connection.flush().await.unwrap();
+        connection.close().await.unwrap();
+    });
+    let calls = ["read", "read_vectored", "write", "write_vectored", "flush", "close"];
+    assert_eq!(connection.get_ref().calls, calls);
+    connection.get_mut().calls.clear();
+    assert!(Pin::new(&mut connection).get_pin_mut().calls.is_empty());
+    assert!(connection.into_inner().answers.is_empty());
+
+    everywhere(async || {
+        let (mut peer, end) = duplex(100);
+        peer.write_all(b"one\ntwo").await.unwrap();
+        let mut lines = guard(BufReader::new(end)).idle(LIMIT);
+        let mut line = String::new();
+        assert_eq!(lines.read_line(&mut line).await.unwrap(), 4);
+        let begin = Instant::now();
+        names(lines.read_line(&mut line).await, Limit::Idle, LIMIT);
+        in_time(begin.elapsed(), LIMIT);
+    });
+    let debug = format!("{:?}", guard(1).idle(LIMIT));
+    assert!(debug.contains("io: 1") && debug.contains("idle: Some(200ms)"), "{debug}");
+}
+
+/// An inner error is no progress, ends the wait, and is passed on as it is.
+#[test]
+fn errors_of_the_inner_one() {
+    let _watchdog = watchdog(TIME);
+    let broken = || Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
+    let mut connection = guard(Script::of([broken(), broken()])).idle(LIMIT).total(LONG).write_stall(LIMIT);
+    block_on(async {
+        let error = connection.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!((error.kind(), LimitExceeded::of(&error)), (ErrorKind::ConnectionReset, None));
+        assert_eq!(connection.write(b".").await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+/// A byte and its answer, a hundred thousand times; then the client is dropped.
+async fn round_trips(mut client: impl AsyncRead + AsyncWrite + Unpin, mut server: impl AsyncRead + AsyncWrite + Unpin) {
+    let ask = async move {
+        for _ in 0..100_000 {
+            client.write_all(b"?").await.unwrap();
+            client.read_exact(&mut [0]).await.unwrap();
+        }
+    };
+    let answer = async {
+        let mut byte = [0];
+        while server.read(&mut byte).await.unwrap() == 1 {
+            server.write_all(&byte).await.unwrap();
+        }
+    };
+    join(ask, answer).await;
+}
+
+/// A hundred thousand round trips, and the timer is touched about once per limit. It does ring: had each read moved it
+/// away, it would not.
+#[test]
+fn a_read_touches_no_timer() {
+    const IDLE: Duration = Duration::from_millis(250);
+    let _watchdog = watchdog(TIME * 2);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    let begin = Instant::now();
+    let trips = async {
+        let (client, server) = sockets();
+        let server = guard(server).idle(IDLE).write_stall(IDLE).total(LONG);
+        round_trips(client, server).await;
+    };
+    runtime.run_until(trips).unwrap();
+    let (elapsed, fired) = (begin.elapsed(), handle.stats().timers_fired);
+    let limits = elapsed.as_nanos() / IDLE.as_nanos();
+    println!("{elapsed:?}: {fired} timers fired, in {limits} times the limit");
+    assert!(u128::from(fired) <= limits + 1, "{fired} in {limits} times the limit");
+    assert!(fired >= 1 || limits < 3, "moved by each read: {fired} in {limits} times the limit");
+    assert_eq!(handle.stats().timers, 0);
+}
+
+/// Trial 18: a thousand connections that fall silent at once are all cut in time, beside one that does not.
+#[test]
+fn a_thousand_idle_connections() {
+    const IDLE: Duration = Duration::from_millis(800);
+    let _watchdog = watchdog(TIME);
+    // Both ends are ours. Fewer where the system allows no more descriptors.
+    let count = 1000.min((limit_open_files(2200) - 150) / 2);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let trial = async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (mut peers, mut tcp, mut unix) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..count / 2 {
+            let (peer, accepted) = join(TcpStream::connect(address), listener.accept()).await;
+            let (peer_of_unix, source) = sockets();
+            peers.push((peer.unwrap(), peer_of_unix));
+            tcp.push(guard(accepted.unwrap().0).idle(IDLE));
+            unix.push(guard(source).idle(IDLE));
+        }
+        async fn cut(mut connection: IoGuard<impl AsyncRead + Unpin>) -> Duration {
+            let begin = Instant::now();
+            names(connection.read(&mut [0; 8]).await, Limit::Idle, IDLE);
+            begin.elapsed()
+        }
+        let (client, server) = sockets();
+        let good = async {
+            // They outlive all that are cut.
+            let (mut client, mut server) = (client, guard(server).idle(IDLE));
+            for _ in 0..20 {
+                sleep(IDLE / 10).await;
+                client.write_all(b".").await.unwrap();
+                server.read_exact(&mut [0]).await.unwrap();
+            }
+        };
+        let all = join(join_all(tcp.into_iter().map(cut)), join_all(unix.into_iter().map(cut)));
+        let ((tcp, unix), ()) = join(all, good).await;
+        drop(peers);
+        [tcp, unix].concat()
+    };
+    let cuts = runtime.run_until(trial).unwrap();
+    println!("cut after {:?} to {:?}", cuts.iter().min(), cuts.iter().max());
+    assert!(cuts.len() >= 100);
+    cuts.iter().for_each(|cut| in_time(*cut, IDLE));
+    assert_eq!(runtime.handle().stats().timers, 0);
+}
+
+/// The reactor goes away while somebody waits: the time goes on.
+#[test]
+fn a_reactor_that_is_dropped() {
+    let _watchdog = watchdog(TIME);
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let (_peer, end) = duplex(10);
+    let mut connection = guard(end).idle(LIMIT);
+    let begin = Instant::now();
+    {
+        let _current = handle.enter();
+        assert!(connection.read(&mut [0; 8]).now_or_never().is_none());
+    }
+    assert_eq!(handle.stats().timers, 1);
+    drop(reactor);
+    names(block_on(connection.read(&mut [0; 8])), Limit::Idle, LIMIT);
+    in_time(begin.elapsed(), LIMIT);
+
+    // While it waits, this time.
+    let reactor = Reactor::new().unwrap();
+    let (_peer, end) = duplex(10);
+    let mut connection = guard(end).idle(LIMIT);
+    let mut buffer = [0; 8];
+    let mut read = connection.read(&mut buffer);
+    let (counter, waker) = CountingWaker::new();
+    let begin = Instant::now();
+    {
+        let _current = reactor.handle().enter();
+        assert!(read.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    }
+    drop(reactor);
+    assert_eq!(counter.count(), 1, "it is told that its timer has gone");
+    names(block_on(read), Limit::Idle, LIMIT);
+    in_time(begin.elapsed(), LIMIT);
+}
+
+/// A connection moves from one task to another, and from a thread with a reactor to one without.
+#[test]
+fn the_task_that_polled_last_is_woken() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (_peer, end) = duplex(10);
+    let mut connection = guard(end).idle(LIMIT);
+    let (counter, waker) = CountingWaker::new();
+    let begin = Instant::now();
+    let result = runtime.run_until(async {
+        assert!(connection.read(&mut [0; 8]).poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        yield_now().await;
+        connection.read(&mut [0; 8]).await
+    });
+    in_time(begin.elapsed(), LIMIT);
+    names(result.unwrap(), Limit::Idle, LIMIT);
+    assert_eq!(counter.count(), 0, "it does not wait any more");
+    drop(waker);
+    assert_eq!(Arc::strong_count(&counter), 1);
+
+    let (_peer, end) = duplex(10);
+    let mut connection = guard(end).idle(LIMIT);
+    assert!(runtime.run_until(async { connection.read(&mut [0; 8]).now_or_never() }).unwrap().is_none());
+    let other = std::thread::spawn(move || block_on(connection.read(&mut [0; 8])));
+    // Its timer is still the reactor's, which has to run.
+    runtime.run_until(sleep(2 * LIMIT)).unwrap();
+    names(other.join().unwrap(), Limit::Idle, LIMIT);
+}
+
+/// Always waits, and wakes nobody.
+struct Never;
+
+impl AsyncRead for Never {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Never {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+/// Wakers that panic when cloned, woken or dropped: the guard goes on, and whoever waits in the other direction is woken.
+#[test]
+fn hostile_wakers() {
+    let _watchdog = watchdog(TIME);
+    for call in [WakerCall::Clone, WakerCall::Wake, WakerCall::Drop] {
+        let mut reactor = Reactor::new().unwrap();
+        let handle = reactor.handle();
+        let mut connection = guard(Never).idle(LIMIT);
+        let is_hostile = Arc::new(AtomicBool::new(true));
+        let hostile = hostile_waker({
+            let is_hostile = is_hostile.clone();
+            Arc::new(move |called| {
+                assert!(called != call || !is_hostile.load(Ordering::SeqCst), "hostile");
+            })
+        });
+        let (counter, waker) = CountingWaker::new();
+        let begin = Instant::now();
+        let current = handle.enter();
+        // Twice, the second time in the place of another one.
+        for _ in 0..2 {
+            for waker in [&hostile, &waker] {
+                let mut cx = Context::from_waker(waker);
+                let _ = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut connection).poll_read(&mut cx, &mut [0; 8])));
+            }
+        }
+        let mut cx = Context::from_waker(&hostile);
+        let _ = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut connection).poll_read(&mut cx, &mut [0; 8])));
+        assert!(Pin::new(&mut connection).poll_write(&mut Context::from_waker(&waker), b".").is_pending());
+        while counter.count() == 0 {
+            assert!(begin.elapsed() < TIME / 2, "{call:?}: the other one is not woken");
+            reactor.wait(Some(TIME / 2)).unwrap();
+        }
+        in_time(begin.elapsed(), LIMIT);
+        names(connection.read(&mut [0; 8]).now_or_never().unwrap(), Limit::Idle, LIMIT);
+        names(connection.write(b".").now_or_never().unwrap(), Limit::Idle, LIMIT);
+        assert_eq!(handle.stats().timers, 0);
+        is_hostile.store(false, Ordering::SeqCst);
+        drop(current);
+    }
+}
+
+/// A waker that panics while the other direction is told of a limit: the limit is exceeded all the same, for both.
+#[test]
+fn a_panic_of_the_waker_that_is_told() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let _current = handle.enter();
+    let mut connection = guard(Never).idle(LIMIT);
+    let (counter, waker) = CountingWaker::new();
+    assert!(Pin::new(&mut connection).poll_read(&mut Context::from_waker(&waker), &mut [0; 8]).is_pending());
+    while counter.count() == 0 {
+        reactor.wait(Some(TIME / 2)).unwrap();
+    }
+    // The timer has rung; only now this one comes to wait.
+    let told = waker_fn(|| panic!("hostile"));
+    assert!(Pin::new(&mut connection).poll_write(&mut Context::from_waker(&told), b".").is_pending());
+    let read = || Pin::new(&mut connection).poll_read(&mut Context::from_waker(&waker), &mut [0; 8]);
+    assert!(catch_unwind(AssertUnwindSafe(read)).is_err(), "it is ours to bear");
+    names(connection.read(&mut [0; 8]).now_or_never().unwrap(), Limit::Idle, LIMIT);
+    names(connection.write(b".").now_or_never().unwrap(), Limit::Idle, LIMIT);
+    assert_eq!((handle.stats().timers, counter.count()), (0, 1));
+}
+
+/// A reader that begins to wait sets the timer anew, which was due for the writer and has not rung yet. The writer is told.
+#[test]
+fn a_ring_that_is_set_back() {
+    let _watchdog = watchdog(TIME);
+    let reactor = Reactor::new().unwrap();
+    let _current = reactor.handle().enter();
+    let mut connection = guard(Never).idle(LONG).write_stall(LIMIT);
+    let (counter, waker) = CountingWaker::new();
+    let mut cx = Context::from_waker(&waker);
+    assert!(Pin::new(&mut connection).poll_write(&mut cx, b".").is_pending());
+    // Something keeps the thread busy, so the reactor gets no turn.
+    std::thread::sleep(LIMIT);
+    assert!(connection.read(&mut [0; 8]).now_or_never().is_none());
+    assert_eq!(counter.count(), 1);
+    let Poll::Ready(result) = Pin::new(&mut connection).poll_write(&mut cx, b".") else { panic!("not judged") };
+    names(result, Limit::WriteStall, LIMIT);
+}
+
+/// A connection that panics in the midst of an operation is watched as before.
+#[test]
+fn a_connection_that_panics() {
+    let _watchdog = watchdog(TIME);
+    let mut connection = guard(Script::of([Poll::Pending])).idle(LIMIT).total(LONG);
+    let begin = Instant::now();
+    assert!(connection.read(&mut [0; 8]).now_or_never().is_none());
+    for _ in 0..2 {
+        assert!(catch_unwind(AssertUnwindSafe(|| connection.read(&mut [0; 8]).now_or_never())).is_err());
+    }
+    connection.get_mut().answers.extend([Poll::Pending, Poll::Pending]);
+    names(block_on(connection.read(&mut [0; 8])), Limit::Idle, LIMIT);
+    in_time(begin.elapsed(), LIMIT);
+}
+
+/// Nothing is allocated until an operation has to wait, then little, and all of that is given back.
+#[test]
+fn memory() {
+    const CHILD: &str = "TEST_GUARD_MEMORY_CHILD";
+    const COUNT: usize = 1000;
+    /// What the test harness may allocate meanwhile: a few bytes for each guard.
+    const NOISE: usize = 4 * COUNT;
+    if std::env::var_os(CHILD).is_none() {
+        // Other tests of this program allocate meanwhile, and so does the thread of a watchdog. The child waits for
+        // nothing.
+        let _watchdog = watchdog(TIME);
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "memory", "--test-threads", "1", "--nocapture"])
+            .env(CHILD, "1")
+            .status()
+            .unwrap();
+        assert!(status.success(), "{status}");
+        return;
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let _current = handle.enter();
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut guards, mut ready) = (Vec::with_capacity(COUNT), Vec::with_capacity(COUNT));
+    // What the reactor keeps for its timers is made in the first round.
+    for round in 0..3 {
+        let before = live_heap();
+        guards.extend((0..COUNT).map(|_| guard(Never).idle(LONG).total(LONG).write_stall(LONG)));
+        ready.extend((0..COUNT).map(|_| guard(repeat(1)).idle(LONG).total(LONG).write_stall(LONG)));
+        for connection in &mut ready {
+            assert!(Pin::new(connection).poll_read(&mut cx, &mut [0; 8]).is_ready());
+        }
+        assert!(live_heap().saturating_sub(before) < NOISE, "nobody has waited");
+        for connection in &mut guards {
+            assert!(Pin::new(&mut *connection).poll_read(&mut cx, &mut [0; 8]).is_pending());
+            assert!(Pin::new(connection).poll_write(&mut cx, b".").is_pending());
+        }
+        assert_eq!(handle.stats().timers, COUNT);
+        let each = (live_heap() - before) / COUNT;
+        println!("{each} bytes of the heap, {} of its own", size_of::<IoGuard<()>>());
+        assert!(each <= 256, "{each} bytes each");
+        guards.clear();
+        ready.clear();
+        assert_eq!(handle.stats().timers, 0);
+        reactor.wait(Some(Duration::ZERO)).unwrap();
+        let left = live_heap().saturating_sub(before);
+        assert!(left < NOISE || round == 0 && left < 64 * 1024, "{left} bytes are left after round {round}");
+    }
+}
+
+/// Rings come from one thread while tasks of two others register.
+#[test]
+fn rings_while_others_register() {
+    const SHORT: Duration = Duration::from_millis(1);
+    let _watchdog = watchdog(TIME);
+    // Off a reactor, the timer rings on a thread of its own.
+    for _ in 0..200 {
+        let (_peer, end) = duplex(10);
+        let (mut reader, mut writer) = guard(end).idle(LONG).write_stall(SHORT).split();
+        let other = std::thread::spawn(move || {
+            block_on(writer.write_all(&[0; 10])).unwrap();
+            block_on(writer.write(b"."))
+        });
+        let read = block_on(reader.read(&mut [0; 8]));
+        names(other.join().unwrap(), Limit::WriteStall, SHORT);
+        names(read, Limit::WriteStall, SHORT);
+    }
+}
