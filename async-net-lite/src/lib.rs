@@ -46,9 +46,11 @@
 //!
 //! # Where to read next
 //!
-//! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream`.
-#![forbid(unsafe_code)]
+//! `addr` (what counts as an address) → `resolve` (host names) → `socket` and `accept` (what sockets of every kind share)
+//! → `tcp::options` → `tcp::listener` → `tcp::stream`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod sys;
 
 mod addr;
 pub use addr::AsyncToSocketAddrs;
@@ -58,5 +60,8 @@ mod resolve;
 #[cfg(feature = "resolve")]
 pub use resolve::resolve;
 
+mod accept;
+mod socket;
+
 mod tcp;
-pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use tcp::{Incoming, ListenOptions, TcpListener, TcpStream};

@@ -3,7 +3,7 @@
 use async_epoll::{
     Builder, Enter, Handle, Interest, LocalRuntime, Reactor, Readiness, Source, SourceError, Spawner, Stats, Timer,
 };
-use async_net_lite::{Incoming, TcpListener, TcpStream};
+use async_net_lite::{Incoming, ListenOptions, TcpListener, TcpStream};
 use async_timeout::{Elapsed, IoTimeout, Sleep, Timeout, TimeoutExt, sleep};
 use futures::task::{LocalSpawn, Spawn};
 use futures::{AsyncRead, AsyncWrite, Stream};
@@ -39,8 +39,9 @@ assert_impl_all!(Timer: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(TcpStream: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd, AsyncRead, AsyncWrite);
 assert_impl_all!(&'static TcpStream: AsyncRead, AsyncWrite);
 assert_impl_all!(TcpStream: TryFrom<std::net::TcpStream>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
-assert_impl_all!(TcpListener: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
+assert_impl_all!(TcpListener: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
 assert_impl_all!(TcpListener: TryFrom<std::net::TcpListener>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
+assert_impl_all!(ListenOptions: Clone, Send, Sync, Unpin, Debug, Default, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(Incoming: Stream, futures::stream::FusedStream, Send, Sync, Unpin, Debug);
 
 assert_impl_all!(Elapsed: Copy, Eq, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
@@ -53,7 +54,7 @@ assert_not_impl_any!(Timeout<Ready<Rc<()>>>: Send, Sync);
 fn sizes() {
     assert_eq!(size_of::<Handle>(), 8);
     assert_eq!(size_of::<TcpStream>(), 8);
-    assert_eq!(size_of::<TcpListener>(), 16);
+    assert_eq!(size_of::<TcpListener>(), 8);
     assert_eq!(size_of::<Interest>(), 1);
     assert_eq!(size_of::<Readiness>(), 1);
     assert!(size_of::<Source<UnixStream>>() <= 24, "{}", size_of::<Source<UnixStream>>());
@@ -88,5 +89,6 @@ fn futures_are_send() {
     drop(send(TcpStream::connect("127.0.0.1:1")));
     drop(send(TcpStream::connect_with(("localhost", 1), &handle)));
     drop(send(TcpListener::bind("127.0.0.1:0")));
+    drop(send(ListenOptions::new().bind_with("127.0.0.1:0", &handle)));
     drop(send(sleep(std::time::Duration::ZERO).timeout(std::time::Duration::ZERO)));
 }

@@ -1,9 +1,11 @@
 //! TCP: listeners and streams. See [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html).
 
 mod listener;
+mod options;
 mod stream;
 
 pub use listener::{Incoming, TcpListener};
+pub use options::ListenOptions;
 pub use stream::TcpStream;
 
 use socket2::{Domain, Socket, Type};

@@ -10,6 +10,7 @@
 //! ```
 
 use crate::addr::{AsyncToSocketAddrs, no_addresses};
+use crate::socket::Socket;
 use crate::tcp::new_socket;
 use async_epoll::{Handle, Source};
 use futures::io::{AsyncRead, AsyncWrite};
@@ -64,7 +65,7 @@ const MOST_SLICES: usize = 1024;
 /// ```
 #[derive(Clone)]
 pub struct TcpStream {
-    source: Arc<Source<net::TcpStream>>,
+    socket: Arc<Socket<net::TcpStream>>,
 }
 
 impl TcpStream {
@@ -115,14 +116,14 @@ impl TcpStream {
                 Err((_, error)) => return Err(error),
             }
         }
-        let source = Source::lazy(net::TcpStream::from(socket), handle);
-        source.write_with(is_connected).await?;
-        Ok(Self { source: Arc::new(source) })
+        let socket = Socket::lazy(net::TcpStream::from(socket), handle);
+        socket.write_with(is_connected).await?;
+        Ok(Self { socket: Arc::new(socket) })
     }
 
     /// A socket that we have accepted: non-blocking, and its descriptor is the only one.
     pub(crate) fn from_accepted(stream: net::TcpStream, handle: &Handle) -> Self {
-        Self { source: Arc::new(Source::lazy(stream, handle)) }
+        Self { socket: Arc::new(Socket::lazy(stream, handle)) }
     }
 
     /// Makes a stream of std async: sets it to non-blocking and registers it with the reactor of `handle`.
@@ -146,7 +147,7 @@ impl TcpStream {
     /// # }
     /// ```
     pub fn from_std(stream: net::TcpStream, handle: &Handle) -> io::Result<Self> {
-        Ok(Self { source: Arc::new(Source::with_handle(stream, handle)?) })
+        Ok(Self { socket: Arc::new(Socket::from(Source::with_handle(stream, handle)?)) })
     }
 
     /// Gives the stream of std back, still non-blocking and no longer registered.
@@ -155,8 +156,8 @@ impl TcpStream {
     ///
     /// Those of `dup(2)`, if clones of this stream exist: then the new descriptor shares the connection with them.
     pub fn into_std(self) -> io::Result<net::TcpStream> {
-        match Arc::try_unwrap(self.source) {
-            Ok(source) => source.into_inner(),
+        match Arc::try_unwrap(self.socket) {
+            Ok(socket) => socket.into_inner(),
             Err(shared) => {
                 shared.note_duplicate();
                 shared.get_ref().try_clone()
@@ -173,7 +174,7 @@ impl TcpStream {
     ///
     /// `NotConnected` after the peer has reset the connection.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.source.get_ref().shutdown(how)
+        self.socket.get_ref().shutdown(how)
     }
 
     /// Whether `TCP_NODELAY` is set: small writes are sent at once.
@@ -182,7 +183,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt(2)`.
     pub fn nodelay(&self) -> io::Result<bool> {
-        self.source.get_ref().nodelay()
+        self.socket.get_ref().nodelay()
     }
 
     /// Sets `TCP_NODELAY`: small writes are sent at once instead of being collected. Off unless set, or inherited from
@@ -192,7 +193,7 @@ impl TcpStream {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.source.get_ref().set_nodelay(nodelay)
+        self.socket.get_ref().set_nodelay(nodelay)
     }
 
     /// This side's address.
@@ -201,7 +202,7 @@ impl TcpStream {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
+        self.socket.get_ref().local_addr()
     }
 
     /// The other side's address.
@@ -210,7 +211,7 @@ impl TcpStream {
     ///
     /// Those of `getpeername(2)`: `NotConnected` after the peer has reset the connection.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().peer_addr()
+        self.socket.get_ref().peer_addr()
     }
 }
 
@@ -236,7 +237,7 @@ impl AsyncRead for &TcpStream {
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.source.poll_read_tcp(cx, buffer.len(), |mut stream| stream.read(buffer))
+        self.socket.poll_read_tcp(cx, buffer.len(), |mut stream| stream.read(buffer))
     }
 
     fn poll_read_vectored(
@@ -251,7 +252,7 @@ impl AsyncRead for &TcpStream {
         if wanted == 0 {
             return Poll::Ready(Ok(0));
         }
-        self.source.poll_read_tcp(cx, wanted, |mut stream| stream.read_vectored(buffers))
+        self.socket.poll_read_tcp(cx, wanted, |mut stream| stream.read_vectored(buffers))
     }
 }
 
@@ -261,7 +262,7 @@ impl AsyncWrite for &TcpStream {
             return Poll::Ready(Ok(0));
         }
         // std sends with MSG_NOSIGNAL.
-        self.source.poll_write_tcp(cx, bytes.len(), |mut stream| stream.write(bytes))
+        self.socket.poll_write_tcp(cx, bytes.len(), |mut stream| stream.write(bytes))
     }
 
     fn poll_write_vectored(
@@ -277,7 +278,7 @@ impl AsyncWrite for &TcpStream {
             return Poll::Ready(Ok(0));
         }
         // Not `write_vectored`: that is `writev(2)`, which cannot be told to spare us the SIGPIPE.
-        self.source.poll_write_tcp(cx, wanted, |stream| {
+        self.socket.poll_write_tcp(cx, wanted, |stream| {
             SockRef::from(stream).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL)
         })
     }
@@ -362,18 +363,18 @@ impl TryFrom<TcpStream> for OwnedFd {
 
 impl AsFd for TcpStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl AsRawFd for TcpStream {
     fn as_raw_fd(&self) -> RawFd {
-        self.source.as_raw_fd()
+        self.socket.as_raw_fd()
     }
 }
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.get_ref().fmt(f)
+        self.socket.get_ref().fmt(f)
     }
 }
