@@ -38,7 +38,7 @@
 //!
 //! # What is guaranteed
 //!
-//! - `WouldBlock` and `Interrupted` never reach the caller.
+//! - `Interrupted` never reaches the caller, nor does `WouldBlock`, except from `try_read` and its like.
 //! - Writing to a closed connection is an error, never a `SIGPIPE`, for vectored writes too.
 //! - Every descriptor is close-on-exec from its creation.
 //! - Empty reads and writes return `Ok(0)` without a system call.
@@ -47,7 +47,7 @@
 //! # Where to read next
 //!
 //! `addr` (what counts as an address) → `resolve` (host names) → `socket` and `accept` (what sockets of every kind share)
-//! → `tcp::options` → `tcp::listener` → `tcp::stream`.
+//! → `tcp::options` → `tcp::listener` → `tcp::connect` → `tcp::stream`, `stream_io`, `settings` → `tcp::split`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod sys;
@@ -64,4 +64,7 @@ mod accept;
 mod socket;
 
 mod tcp;
-pub use tcp::{Incoming, ListenOptions, TcpListener, TcpStream};
+pub use tcp::{
+    ConnectOptions, Incoming, Keepalive, ListenOptions, OwnedReadHalf, OwnedWriteHalf, ReuniteError, TcpListener,
+    TcpStream,
+};

@@ -5,6 +5,7 @@ use async_epoll::{Handle, Interest, Source};
 use std::io;
 use std::ops::Deref;
 use std::os::fd::AsFd;
+use std::task::{Context, Poll, Waker};
 
 /// A [`Source`] whose end lets paused listeners go on. What every type of this crate has inside.
 #[derive(Debug)]
@@ -24,6 +25,24 @@ impl<T: AsFd> Socket<T> {
     pub(crate) fn check_reactor(&self) -> io::Result<()> {
         // Nothing is known of a new source, so this does nothing but look whether the reactor is there.
         self.source.try_io(Interest::READABLE, |_| Ok(()))
+    }
+
+    /// As [`Source::try_io`]. After a `WouldBlock`, the next attempt succeeds once the kernel has something new.
+    pub(crate) fn try_io<R>(&self, interest: Interest, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        let result = self.source.try_io(interest, op);
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            // Only a source that is registered hears of anything new, and nobody may ever wait for this one. So we do,
+            // for a moment, with a waker that wakes nobody.
+            let mut cx = Context::from_waker(Waker::noop());
+            let polled = match interest.is_writable() {
+                true => self.source.poll_writable(&mut cx),
+                false => self.source.poll_readable(&mut cx),
+            };
+            if let Poll::Ready(Err(error)) = polled {
+                return Err(error);
+            }
+        }
+        result
     }
 
     /// Deregisters and gives the socket of std back.

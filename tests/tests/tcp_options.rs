@@ -1,7 +1,7 @@
 //! Options of listeners and of connections: what they do, their defaults, and values that are nonsense.
 
 use async_epoll::{LocalRuntime, Reactor};
-use async_net_lite::{ListenOptions, TcpListener, TcpStream};
+use async_net_lite::{ConnectOptions, Keepalive, ListenOptions, TcpListener, TcpStream};
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use socket2::SockRef;
@@ -238,5 +238,205 @@ fn binding_again_after_a_restart() {
         let begin = Instant::now();
         TcpListener::bind(address).await.unwrap();
         assert!(begin.elapsed() < Duration::from_secs(5), "without waiting for the other to fade");
+    });
+}
+
+/// A connection over each family that there is.
+async fn connections() -> Vec<(TcpStream, TcpStream)> {
+    let mut pairs = Vec::new();
+    for address in ["127.0.0.1:0", "[::1]:0"].into_iter().take(1 + usize::from(has_ipv6())) {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        pairs.push((client, listener.accept().await.unwrap().0));
+    }
+    pairs
+}
+
+/// Behaviour 22: the time to live, for both families.
+#[test]
+fn time_to_live() {
+    let _alone = alone();
+    block_on(async {
+        for (client, server) in connections().await {
+            let default = server.ttl().unwrap();
+            assert!((32..=255).contains(&default), "{default}");
+            for ttl in [1, 77, 255] {
+                client.set_ttl(ttl).unwrap();
+                assert_eq!((client.ttl().unwrap(), server.ttl().unwrap()), (ttl, default));
+            }
+            for nonsense in [0, 256, u32::MAX] {
+                assert_eq!(client.set_ttl(nonsense).unwrap_err().kind(), ErrorKind::InvalidInput);
+            }
+            assert_eq!(client.ttl().unwrap(), 255);
+        }
+    });
+}
+
+/// Only what does not block is allowed of `SO_LINGER`: none, and a reset.
+#[test]
+fn lingering_without_blocking() {
+    let _alone = alone();
+    block_on(async {
+        for (client, mut server) in connections().await {
+            assert_eq!(client.linger().unwrap(), None);
+            for blocking in [Duration::from_nanos(1), Duration::from_secs(1), Duration::MAX] {
+                let error = client.set_linger(Some(blocking)).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidInput);
+                assert!(error.to_string().contains("block"), "{error}");
+                assert_eq!(client.linger().unwrap(), None, "nothing has changed");
+            }
+            client.set_linger(Some(Duration::ZERO)).unwrap();
+            assert_eq!(client.linger().unwrap(), Some(Duration::ZERO));
+            client.set_linger(None).unwrap();
+            assert_eq!(client.linger().unwrap(), None);
+            client.set_linger(Some(Duration::ZERO)).unwrap();
+            drop(client);
+            assert_eq!(server.read(&mut [0]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        }
+    });
+}
+
+/// Keepalive, the rest of behaviour 25: off by default; what is set is there; what is not is the kernel's.
+#[test]
+fn keepalive() {
+    let _alone = alone();
+    block_on(async {
+        for (client, _server) in connections().await {
+            assert_eq!(client.keepalive().unwrap(), None);
+            client.set_keepalive(Keepalive::new()).unwrap();
+            let defaults = client.keepalive().unwrap().unwrap();
+            assert!(defaults.time.unwrap() > Duration::from_secs(60), "{defaults:?}");
+            let seconds = Duration::from_secs;
+            let wanted = Keepalive::new().time(seconds(60)).interval(seconds(7)).retries(3);
+            client.set_keepalive(Some(wanted)).unwrap();
+            assert_eq!(client.keepalive().unwrap(), Some(wanted));
+            client.set_keepalive(Keepalive { time: Some(Duration::from_millis(1500)), ..Keepalive::new() }).unwrap();
+            assert_eq!(client.keepalive().unwrap(), Some(Keepalive { time: Some(seconds(2)), ..wanted }), "rounded up");
+            for nonsense in [
+                Keepalive::new().time(Duration::ZERO),
+                Keepalive::new().time(Duration::MAX),
+                Keepalive::new().interval(Duration::ZERO),
+                Keepalive::new().interval(seconds(32_768)),
+                Keepalive::new().retries(0),
+                Keepalive::new().retries(u32::MAX),
+            ] {
+                let error = client.set_keepalive(nonsense).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{nonsense:?}");
+            }
+            client.set_keepalive(None).unwrap();
+            assert_eq!(client.keepalive().unwrap(), None);
+        }
+    });
+}
+
+/// Buffers: a minimum and a maximum, but no error; quick acknowledgements; no error that waits.
+#[test]
+fn other_options_of_a_connection() {
+    let _alone = alone();
+    block_on(async {
+        for (client, server) in connections().await {
+            client.set_recv_buffer(20_000).unwrap();
+            client.set_send_buffer(30_000).unwrap();
+            assert_eq!((client.recv_buffer().unwrap(), client.send_buffer().unwrap()), (40_000, 60_000));
+            for bytes in [0, 1, usize::MAX] {
+                client.set_recv_buffer(bytes).unwrap();
+                client.set_send_buffer(bytes).unwrap();
+                assert!(client.recv_buffer().unwrap() > 1000 && client.send_buffer().unwrap() > 1000);
+            }
+            server.set_quickack(false).unwrap();
+            assert!(!server.quickack().unwrap());
+            server.set_quickack(true).unwrap();
+            assert!(server.quickack().unwrap());
+            assert!(client.take_error().unwrap().is_none());
+            client.set_linger(Some(Duration::ZERO)).unwrap();
+            drop(client);
+            server.readable().await.unwrap();
+            let error = server.take_error().unwrap().expect("the reset");
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            assert!(server.take_error().unwrap().is_none(), "once");
+        }
+    });
+}
+
+/// What is chosen for a connection is set when it comes about.
+#[test]
+fn options_of_a_connect() {
+    let _alone = alone();
+    block_on(async {
+        let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let plain = ConnectOptions::default().connect(address).await.unwrap();
+        assert!(!plain.nodelay().unwrap() && plain.keepalive().unwrap().is_none());
+
+        let keepalive = Keepalive::new().time(Duration::from_secs(9)).interval(Duration::from_secs(8)).retries(7);
+        let options = ConnectOptions::new()
+            .bind("127.0.0.3:0".parse().unwrap())
+            .nodelay(true)
+            .keepalive(keepalive)
+            .recv_buffer(20_000)
+            .send_buffer(30_000)
+            .timeout(Duration::from_secs(10));
+        let stream = options.connect(address).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(stream.keepalive().unwrap(), Some(keepalive));
+        assert_eq!((stream.recv_buffer().unwrap(), stream.send_buffer().unwrap()), (40_000, 60_000));
+        assert_eq!(stream.local_addr().unwrap().ip(), Ipv4Addr::new(127, 0, 0, 3));
+        assert_ne!(stream.local_addr().unwrap().port(), 0);
+        // A second one with the same options, at the same time.
+        options.connect(address).await.unwrap();
+    });
+}
+
+/// A port of one's own: used, and for two peers at once; but not twice for one.
+#[test]
+fn connecting_from_a_port() {
+    let _alone = alone();
+    block_on(async {
+        let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+        let other = TcpListener::bind(LOCALHOST).await.unwrap();
+        let from = std::net::TcpListener::bind("127.0.0.4:0").unwrap().local_addr().unwrap();
+        let options = ConnectOptions::new().bind(from);
+        let one = options.connect(listener.local_addr().unwrap()).await.unwrap();
+        let two = options.connect(other.local_addr().unwrap()).await.unwrap();
+        assert_eq!((one.local_addr().unwrap(), two.local_addr().unwrap()), (from, from));
+        let twice = options.connect(listener.local_addr().unwrap()).await.unwrap_err();
+        assert!(matches!(twice.kind(), ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse), "{twice:?}");
+        // Neither an address that is not ours nor one of the other family.
+        for nonsense in ["192.0.2.1:0", "[::1]:0"] {
+            let options = ConnectOptions::new().bind(nonsense.parse().unwrap());
+            assert!(options.connect(listener.local_addr().unwrap()).await.is_err(), "{nonsense}");
+        }
+    });
+}
+
+/// With TCP Fast Open, allowed or not, what is written arrives, and a refusal is found out.
+#[test]
+fn fast_open() {
+    let _alone = alone();
+    block_on(async {
+        let listener = ListenOptions::new().fastopen(16).bind(LOCALHOST).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = ConnectOptions::new().fastopen(true);
+        // The second time, the client has the cookie of the first, if the system allows it.
+        for _ in 0..3 {
+            let mut client = options.connect(address).await.unwrap();
+            client.write_all(b"first").await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 5];
+            server.read_exact(&mut buffer).await.unwrap();
+            assert_eq!(&buffer, b"first");
+            server.write_all(b"answer").await.unwrap();
+            drop(server);
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert_eq!(answer, "answer");
+        }
+        drop(listener);
+        let refused = async {
+            let mut client = options.connect(address).await?;
+            client.write_all(b"x").await?;
+            client.read(&mut [0]).await
+        };
+        assert_eq!(refused.await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     });
 }

@@ -3,7 +3,10 @@
 use async_epoll::{
     Builder, Enter, Handle, Interest, LocalRuntime, Reactor, Readiness, Source, SourceError, Spawner, Stats, Timer,
 };
-use async_net_lite::{Incoming, ListenOptions, TcpListener, TcpStream};
+use async_net_lite::{
+    ConnectOptions, Incoming, Keepalive, ListenOptions, OwnedReadHalf, OwnedWriteHalf, ReuniteError, TcpListener,
+    TcpStream,
+};
 use async_timeout::{Elapsed, IoTimeout, Sleep, Timeout, TimeoutExt, sleep};
 use futures::task::{LocalSpawn, Spawn};
 use futures::{AsyncRead, AsyncWrite, Stream};
@@ -42,6 +45,13 @@ assert_impl_all!(TcpStream: TryFrom<std::net::TcpStream>, TryFrom<OwnedFd>, TryI
 assert_impl_all!(TcpListener: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
 assert_impl_all!(TcpListener: TryFrom<std::net::TcpListener>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
 assert_impl_all!(ListenOptions: Clone, Send, Sync, Unpin, Debug, Default, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(ConnectOptions: Clone, Send, Sync, Unpin, Debug, Default, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Keepalive: Copy, Send, Sync, Debug, Default, Eq, std::hash::Hash);
+assert_impl_all!(OwnedReadHalf: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsyncRead, AsRef<TcpStream>);
+assert_impl_all!(OwnedWriteHalf: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsyncWrite, AsRef<TcpStream>);
+assert_not_impl_any!(OwnedReadHalf: Clone, AsyncWrite);
+assert_not_impl_any!(OwnedWriteHalf: Clone, AsyncRead);
+assert_impl_all!(ReuniteError: Error, Send, Sync);
 assert_impl_all!(Incoming: Stream, futures::stream::FusedStream, Send, Sync, Unpin, Debug);
 
 assert_impl_all!(Elapsed: Copy, Eq, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
@@ -54,6 +64,7 @@ assert_not_impl_any!(Timeout<Ready<Rc<()>>>: Send, Sync);
 fn sizes() {
     assert_eq!(size_of::<Handle>(), 8);
     assert_eq!(size_of::<TcpStream>(), 8);
+    assert_eq!(size_of::<OwnedReadHalf>(), 8);
     assert_eq!(size_of::<TcpListener>(), 8);
     assert_eq!(size_of::<Interest>(), 1);
     assert_eq!(size_of::<Readiness>(), 1);
@@ -88,6 +99,8 @@ fn futures_are_send() {
     drop(send(listener.accept()));
     drop(send(TcpStream::connect("127.0.0.1:1")));
     drop(send(TcpStream::connect_with(("localhost", 1), &handle)));
+    drop(send(TcpStream::connect_timeout("127.0.0.1:1", std::time::Duration::ZERO)));
+    drop(send(ConnectOptions::new().connect("127.0.0.1:1")));
     drop(send(TcpListener::bind("127.0.0.1:0")));
     drop(send(ListenOptions::new().bind_with("127.0.0.1:0", &handle)));
     drop(send(sleep(std::time::Duration::ZERO).timeout(std::time::Duration::ZERO)));
