@@ -60,6 +60,7 @@ assert_impl_all!(Timeout<Ready<()>>: Send, Sync, Unpin, Debug);
 assert_impl_all!(IoTimeout<Ready<()>>: Send, Sync, Unpin, Debug);
 assert_not_impl_any!(Timeout<Ready<Rc<()>>>: Send, Sync);
 
+/// Behaviour 66.
 #[test]
 fn sizes() {
     assert_eq!(size_of::<Handle>(), 8);
@@ -86,7 +87,7 @@ fn glob_imports_do_not_clash() {
     assert_eq!(futures::executor::block_on(future), Ok(2));
 }
 
-/// The futures of `async fn`s are `Send` where they can be, for executors with several threads.
+/// Behaviour 65: so are the types above. The futures of `async fn`s are `Send` where they can be, for executors with several threads.
 #[test]
 fn futures_are_send() {
     fn send<T: Send>(value: T) -> T {
