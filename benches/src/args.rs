@@ -15,14 +15,15 @@ pub(crate) const USAGE: &str = "\
 usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table for each case
        benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
 
-  CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory  M2 memory given back
+  CASE       E1 throughput  E2 system calls  E3 instructions  E4 large requests  C1 C2 connections
+             M1 memory  M2 memory given back
              T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  W1 wakes  F1 fairness, or `all`
   --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
   --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 needs 25 for a claim)
 
 The parts, which `run` starts by itself:
        benches serve ours|raw|tokio [--port P] [--connections N] [--defer-accept] [--close-first] [--count-heap]
-       benches load echo|connect|firehose --port P --connections N --size BYTES [--close-first]
+       benches load echo|bulk|connect|firehose --port P --connections N --size BYTES [--close-first]
        benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N
        benches wakes ours|tokio --connections TASKS --count ROUNDS";
 

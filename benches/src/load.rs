@@ -5,11 +5,13 @@
 //! nanoseconds, and the bytes of the firehose. Before the first order it prints an empty line, when everything is
 //! connected; at the end of its input it closes everything.
 //!
-//! Three kinds: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the last.
-//! [`Connect`] makes a new connection for each request. The [firehose](crate::firehose) has a file of its own. Nothing
+//! Four kinds: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the last.
+//! [`Connect`] makes a new connection for each request. [Large requests](crate::bulk) and the
+//! [firehose](crate::firehose) have files of their own. Nothing
 //! waits for ever: silence of the server is an error.
 
 use crate::args::Target;
+use crate::bulk::{self, Bulk};
 use crate::firehose::Firehose;
 use crate::histogram::Histogram;
 use crate::sys::{EPOLLET, EPOLLIN, EPOLLRDHUP, Epoll, NO_EVENT, epoll_event};
@@ -34,6 +36,8 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 pub(crate) enum Traffic {
     /// Many requests over each connection.
     Echo,
+    /// The same with requests that do not fit into the buffers of a connection.
+    Bulk,
     /// A connection per request.
     Connect,
     /// One connection at full speed, beside others that send a request now and then.
@@ -44,6 +48,7 @@ impl fmt::Display for Traffic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Echo => "echo",
+            Self::Bulk => "bulk",
             Self::Connect => "connect",
             Self::Firehose => "firehose",
         })
@@ -54,8 +59,9 @@ impl FromStr for Traffic {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let traffic =
-            [Self::Echo, Self::Connect, Self::Firehose].into_iter().find(|traffic| traffic.to_string() == name);
+        let traffic = [Self::Echo, Self::Bulk, Self::Connect, Self::Firehose]
+            .into_iter()
+            .find(|traffic| traffic.to_string() == name);
         traffic.ok_or_else(|| format!("there is no load {name}"))
     }
 }
@@ -119,11 +125,11 @@ impl FromStr for Outcome {
 }
 
 /// One order being carried out.
-struct Job {
+pub(crate) struct Job {
     begin: Instant,
     order: Order,
     issued: u64,
-    latencies: Histogram,
+    pub(crate) latencies: Histogram,
 }
 
 impl Job {
@@ -133,12 +139,12 @@ impl Job {
     }
 
     /// Since the beginning.
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.begin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Whether one more request is wanted at this time.
-    fn more(&mut self, now: u64) -> bool {
+    pub(crate) fn more(&mut self, now: u64) -> bool {
         let more = match self.order {
             Order::Count(requests) => self.issued < requests,
             Order::Time(time) => u128::from(now) < time.as_nanos(),
@@ -211,7 +217,7 @@ impl Echo {
 }
 
 /// One kind of load.
-trait Load {
+pub(crate) trait Load {
     /// Sends the first requests, as many as may be in flight.
     fn begin(&mut self, job: &mut Job) -> io::Result<()>;
     /// Something has come for the connection with this number.
@@ -333,12 +339,14 @@ fn run(load: &mut dyn Load, order: Order, events: &mut [epoll_event]) -> io::Res
 pub(crate) fn generate(target: &Target) -> io::Result<()> {
     sys::raise_file_limit()?;
     sys::pin(child::load_core()?)?;
-    if !(1..BUFFER).contains(&target.size) {
-        return Err(io::Error::other(format!("the size must be from 1 to {}", BUFFER - 1)));
+    let largest = if target.traffic == Traffic::Bulk { bulk::LARGEST } else { BUFFER - 1 };
+    if !(1..=largest).contains(&target.size) {
+        return Err(io::Error::other(format!("the size must be from 1 to {largest}")));
     }
     let mut events = [NO_EVENT; EVENTS];
     match target.traffic {
         Traffic::Echo => obey(Echo::new(target)?, |load, order| run(load, order, &mut events)),
+        Traffic::Bulk => obey(Bulk::new(target)?, |load, order| run(load, order, &mut events)),
         Traffic::Connect => obey(Connect::new(target)?, |load, order| run(load, order, &mut events)),
         Traffic::Firehose => obey(Firehose::new(target)?, |load, order| load.run(order, &mut events)),
     }

@@ -4,11 +4,12 @@
 //! generator (`load`) as child processes, each kept on a core of its own, and compares what they report. `README.md`
 //! says what is measured and how to read the tables.
 //!
-//! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`] and [`wakes`] what is measured, [`load`]
-//! and [`firehose`] what servers are measured with, [`child`] starts and ends the processes, [`strace`], [`callgrind`],
+//! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`] and [`wakes`] what is measured, [`load`],
+//! [`bulk`] and [`firehose`] what servers are measured with, [`child`] starts and ends the processes, [`strace`], [`callgrind`],
 //! [`process`] and [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn figures into text.
 
 mod args;
+mod bulk;
 mod callgrind;
 mod cases;
 mod child;
