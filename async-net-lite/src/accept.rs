@@ -10,21 +10,19 @@
 //! [`Socket`](crate::socket::Socket) tells when it has been closed, and whoever has paused tries at once.
 //!
 //! ```text
-//!            a connection, or an empty queue                        a socket of ours is closed,
-//!         ┌───────────────────────────────────┐                     or the time is over
-//!         ▼                                   │                  ┌─────────────────────────┐
-//!     accepting ──EMFILE──► enrolled, once more: accept ──EMFILE──► paused                  │
-//!         ▲                                                        │                       │
-//!         └────────────────────────────────────────────────────────┴───────────────────────┘
+//!   accept ──EMFILE──► enrol, and accept once more ──EMFILE──► pause
+//!      ▲                            │ a connection,             │ a socket of ours is closed,
+//!      │                            │ or nobody is there        │ or the time is over
+//!      └────────────────────────────┴───────────────────────────┘
 //! ```
 //!
 //! Why "once more"? A socket may be closed on another thread between the error and the enrolment, and then nobody is
 //! told. Enrolled first, one of two things is true: `accept` finds the descriptor that was freed, or whoever frees one
-//! finds us enrolled. Both go through the kernel's lock of the table of descriptors, which orders them:
+//! finds us enrolled. Both go through the kernel's lock of the table of descriptors, one after the other:
 //!
 //! ```text
-//!     listener: enrol ─► accept: lock, none free, unlock        (in either order, one after the other)
-//!     closer:            close: lock, free one, unlock ─► look whether anybody is enrolled
+//!   listener:  enrol ──► accept: lock, none is free, unlock
+//!   closer:              close:  lock, free one, unlock ──► is anybody enrolled?
 //! ```
 //!
 //! Who has paused is known to the whole process, since it is the process that has run out of descriptors: the listener of

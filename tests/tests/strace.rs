@@ -5,7 +5,7 @@
 //! under strace; the scenario checks itself and prints its last line only if all is well.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
-use async_net_lite::{TcpListener, TcpStream};
+use async_net_lite::{ConnectOptions, TcpListener, TcpStream};
 use futures::StreamExt;
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -84,6 +84,7 @@ fn scenario() {
         "accepting fails" => accepting_fails(),
         "serving fails" => serving_fails(),
         "waiting for bytes" => waiting_for_bytes(),
+        "connecting with fast open" => connecting_with_fast_open(),
         "waiting fails" => waiting_fails(),
         "a notified wait fails" => a_notified_wait_fails(),
         "making fails" => making_fails(),
@@ -196,6 +197,11 @@ fn everything() {
                     written.unwrap();
                     assert_eq!(sent, received);
                 }
+                // Attempts, and a look at what they bring.
+                assert_eq!(stream.try_write(b"attempt").unwrap(), 7);
+                assert!(stream.peek(&mut [0; 16]).await.unwrap() > 0);
+                stream.read_exact(&mut [0; 7]).await.unwrap();
+                assert_eq!(stream.try_read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
                 // By `sendmsg` and `readv`.
                 let (one, two, mut first, mut second) = ([1; 100], [2; 5000], [0; 300], [0; 4800]);
                 let sent = stream.write_vectored(&[IoSlice::new(&one), IoSlice::new(&two)]).await.unwrap();
@@ -714,6 +720,26 @@ fn connections_that_cannot_be_registered() {
     for k in 2..=6 {
         inject(&format!("epoll_ctl:error=ENOMEM:when={k}"), "serving fails");
     }
+}
+
+/// Connects with an option that the system may refuse.
+fn connecting_with_fast_open() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    runtime
+        .run_until(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let options = ConnectOptions::new().fastopen(true);
+            options.connect(listener.local_addr().unwrap()).await.unwrap();
+        })
+        .unwrap();
+}
+
+/// Where the system does not allow TCP Fast Open, connections are made without.
+#[test]
+#[ignore = "needs strace"]
+fn without_fast_open() {
+    // The first sets the listener's `SO_REUSEADDR`.
+    inject("setsockopt:error=EOPNOTSUPP:when=2", "connecting with fast open");
 }
 
 /// Polls a stream a hundred times on which nothing arrives, by every function that reads.

@@ -209,6 +209,7 @@ fn binding_on_a_reactor_that_is_gone() {
     let _enter = handle.enter();
     let errors = [
         TcpListener::bind(free).now_or_never().unwrap().unwrap_err(),
+        TcpListener::bind_with(free, &handle).now_or_never().unwrap().unwrap_err(),
         ListenOptions::new().bind_with(free, &handle).now_or_never().unwrap().unwrap_err(),
     ];
     for error in errors {

@@ -56,6 +56,19 @@ impl TcpListener {
         ListenOptions::new().bind(address).await
     }
 
+    /// As [`bind`](Self::bind), on the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with(address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<Self> {
+        ListenOptions::new().bind_with(address, handle).await
+    }
+
     /// Of a socket that listens.
     pub(super) fn new(socket: Socket<net::TcpListener>) -> Self {
         Self { acceptor: Arc::new(Acceptor::new(socket)) }

@@ -321,8 +321,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Whether to send the first write together with the request to connect, if the peer has allowed it before:
-    /// `TCP_FASTOPEN_CONNECT` of [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html). The default is no.
+    /// Whether to send the first write together with the request to connect, if the peer has allowed it before and bit 1
+    /// of `/proc/sys/net/ipv4/tcp_fastopen` is set: `TCP_FASTOPEN_CONNECT` of [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html). The default is no.
     ///
     /// Then `connect` is done before any packet has been sent, so of several addresses the first is taken; whether it can
     /// be reached is found out by the first write, or the read after it. The peer may get that write twice.
@@ -381,7 +381,11 @@ impl ConnectOptions {
         }
         set_buffers(socket, self.recv_buffer, self.send_buffer)?;
         if self.fastopen {
-            sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)?;
+            match sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1) {
+                // The system does not allow it, and then it is done without.
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+                result => result?,
+            }
         }
         if let Some(address) = self.bind {
             match address.port() {
