@@ -18,13 +18,10 @@ use std::task::{Context, Poll};
 /// Slices that one system call takes: `IOV_MAX`. With more it would fail, so the rest waits for the next write.
 const MOST_SLICES: usize = 1024;
 
-/// Bytes that one system call moves at most: `MAX_RW_COUNT` of the kernel. A count below what was asked for means that
-/// there was no more, unless it is this.
-const MOST_BYTES: usize = 0x7fff_f000;
-
-/// The bytes that one system call could move.
+/// The bytes that one system call could move. (It moves 2 GiB at most, but no socket's buffer holds more, so a count below
+/// this always means that there was no more.)
 fn total(lengths: impl Iterator<Item = usize>) -> usize {
-    lengths.take(MOST_SLICES).fold(0, usize::saturating_add).min(MOST_BYTES)
+    lengths.take(MOST_SLICES).fold(0, usize::saturating_add)
 }
 
 /// Where the first slice is that is not empty. Empty ones at the front must not use up the slices of one call.
@@ -250,8 +247,7 @@ impl AsyncRead for &TcpStream {
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let wanted = buffer.len().min(MOST_BYTES);
-        self.socket.poll_read_tcp(cx, wanted, |mut stream| stream.read(buffer))
+        self.socket.poll_read_tcp(cx, buffer.len(), |mut stream| stream.read(buffer))
     }
 
     fn poll_read_vectored(
@@ -273,8 +269,7 @@ impl AsyncWrite for &TcpStream {
             return Poll::Ready(Ok(0));
         }
         // std sends with MSG_NOSIGNAL.
-        let wanted = bytes.len().min(MOST_BYTES);
-        self.socket.poll_write_tcp(cx, wanted, |mut stream| stream.write(bytes))
+        self.socket.poll_write_tcp(cx, bytes.len(), |mut stream| stream.write(bytes))
     }
 
     fn poll_write_vectored(
