@@ -38,7 +38,7 @@
 //!
 //! # What is guaranteed
 //!
-//! - `WouldBlock` and `Interrupted` never reach the caller. (The `try_` methods of `UdpSocket` are there to say the first.)
+//! - `Interrupted` never reaches the caller, nor does `WouldBlock`, except from `try_read` and its like.
 //! - Writing to a closed connection is an error, never a `SIGPIPE`, for vectored writes too.
 //! - Every descriptor is close-on-exec from its creation.
 //! - Empty reads and writes of streams return `Ok(0)` without a system call. (Empty datagrams are datagrams.)
@@ -64,8 +64,14 @@ mod resolve;
 #[cfg(feature = "resolve")]
 pub use resolve::resolve;
 
+mod accept;
+mod socket;
+
 mod tcp;
-pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use tcp::{
+    ConnectOptions, Incoming, Keepalive, ListenOptions, OwnedReadHalf, OwnedWriteHalf, ReuniteError, TcpListener,
+    TcpStream,
+};
 
 mod udp;
 pub use udp::{Datagram, Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};

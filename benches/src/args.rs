@@ -16,7 +16,8 @@ pub(crate) const USAGE: &str = "\
 usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table for each case
        benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
 
-  CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory  M2 memory given back
+  CASE       E1 throughput  E2 system calls  E3 instructions  E4 large requests  C1 C2 connections
+             M1 memory  M2 memory given back
              T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  T8 reads with a limit
              W1 wakes  F1 fairness  H1 hyper  U1 datagrams, or `all`
   --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
@@ -26,7 +27,7 @@ The parts, which `run` starts by itself:
        benches serve ours|raw|tokio [--protocol echo|http|http-flat|http-timed] [--port P] [--connections N] [--defer-accept]
                      [--close-first] [--count-heap]
        benches serve ours|tokio --datagrams BATCH [--port P]
-       benches load echo|http|connect|firehose|datagrams --port P --connections N --size BYTES [--close-first]
+       benches load echo|bulk|http|connect|firehose|datagrams --port P --connections N --size BYTES [--close-first]
        benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N
        benches reads bare|ours|tokio-timeout|tokio-reset --count N
        benches wakes ours|tokio --connections TASKS --count ROUNDS";

@@ -5,14 +5,13 @@
 //! nanoseconds, and the bytes of the firehose. Before the first order it prints an empty line, when everything is
 //! connected; at the end of its input it closes everything.
 //!
-//! Three kinds: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the last; in
-//! HTTP, if asked to. [`Connect`] makes a new connection for each request. The [firehose](crate::firehose) has a file
-//! of its own. Nothing waits for ever: silence of the server is an error.
-//! Four kinds: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the last.
-//! [`Connect`] makes a new connection for each request. The [firehose](crate::firehose) and
-//! [datagrams](crate::datagrams) have files of their own. Nothing waits for ever: silence of the server is an error.
+//! Two kinds are here: [`Echo`] keeps its connections, and each sends the next request when it has the answer to the
+//! last; in HTTP, if asked to. [`Connect`] makes a new connection for each request. [Large requests](crate::bulk), the
+//! [firehose](crate::firehose) and [datagrams](crate::datagrams) have files of their own. Nothing waits for ever: silence
+//! of the server is an error.
 
 use crate::args::Target;
+use crate::bulk::{self, Bulk};
 use crate::datagrams::Datagrams;
 use crate::firehose::Firehose;
 use crate::histogram::Histogram;
@@ -41,6 +40,8 @@ pub(crate) enum Traffic {
     Echo,
     /// The same, in HTTP.
     Http,
+    /// The same with requests that do not fit into the buffers of a connection.
+    Bulk,
     /// A connection per request.
     Connect,
     /// One connection at full speed, beside others that send a request now and then.
@@ -54,6 +55,7 @@ impl fmt::Display for Traffic {
         f.pad(match self {
             Self::Echo => "echo",
             Self::Http => "http",
+            Self::Bulk => "bulk",
             Self::Connect => "connect",
             Self::Firehose => "firehose",
             Self::Datagrams => "datagrams",
@@ -65,7 +67,7 @@ impl FromStr for Traffic {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let all = [Self::Echo, Self::Http, Self::Connect, Self::Firehose, Self::Datagrams];
+        let all = [Self::Echo, Self::Bulk, Self::Http, Self::Connect, Self::Firehose, Self::Datagrams];
         let traffic = all.into_iter().find(|traffic| traffic.to_string() == name);
         traffic.ok_or_else(|| format!("there is no load {name}"))
     }
@@ -134,7 +136,7 @@ pub(crate) struct Job {
     begin: Instant,
     order: Order,
     issued: u64,
-    latencies: Histogram,
+    pub(crate) latencies: Histogram,
 }
 
 impl Job {
@@ -243,7 +245,7 @@ impl Echo {
 }
 
 /// One kind of load.
-trait Load {
+pub(crate) trait Load {
     /// Sends the first requests, as many as may be in flight.
     fn begin(&mut self, job: &mut Job) -> io::Result<()>;
     /// Something has come for the connection with this number.
@@ -365,12 +367,14 @@ fn run(load: &mut dyn Load, order: Order, events: &mut [epoll_event]) -> io::Res
 pub(crate) fn generate(target: &Target) -> io::Result<()> {
     sys::raise_file_limit()?;
     sys::pin(child::load_core()?)?;
-    if !(1..BUFFER).contains(&target.size) {
-        return Err(io::Error::other(format!("the size must be from 1 to {}", BUFFER - 1)));
+    let largest = if target.traffic == Traffic::Bulk { bulk::LARGEST } else { BUFFER - 1 };
+    if !(1..=largest).contains(&target.size) {
+        return Err(io::Error::other(format!("the size must be from 1 to {largest}")));
     }
     let mut events = [NO_EVENT; EVENTS];
     match target.traffic {
         Traffic::Echo | Traffic::Http => obey(Echo::new(target)?, |load, order| run(load, order, &mut events)),
+        Traffic::Bulk => obey(Bulk::new(target)?, |load, order| run(load, order, &mut events)),
         Traffic::Connect => obey(Connect::new(target)?, |load, order| run(load, order, &mut events)),
         Traffic::Datagrams => obey(Datagrams::new(target)?, |load, order| load.run(order)),
         Traffic::Firehose => obey(Firehose::new(target)?, |load, order| load.run(order, &mut events)),

@@ -5,11 +5,12 @@
 //! says what is measured and how to read the tables.
 //!
 //! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`], [`reads`] and [`wakes`] what is
-//! measured, [`load`], [`firehose`] and [`datagrams`] what servers are measured with, [`child`] starts and ends the processes,
-//! [`strace`], [`callgrind`], [`process`] and [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn
+//! measured, [`load`], [`bulk`], [`firehose`] and [`datagrams`] what servers are measured with, [`child`] starts and ends
+//! the processes, [`strace`], [`callgrind`], [`process`] and [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn
 //! figures into text.
 
 mod args;
+mod bulk;
 mod callgrind;
 mod cases;
 mod child;

@@ -125,6 +125,20 @@ pub fn limit_open_files(limit: usize) -> usize {
     limits.rlim_cur as usize
 }
 
+/// An option of a socket that is an integer, by `getsockopt(2)`.
+///
+/// # Errors
+///
+/// Those of `getsockopt(2)`.
+pub fn socket_option(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
+    let mut value: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    let pointer = (&raw mut value).cast();
+    // SAFETY: `pointer` and `length` describe the integer `value`; the kernel writes to both, which live across the call.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, pointer, &mut length) };
+    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A pipe that keeps packets apart: `pipe2(O_DIRECT)`.
 ///
 /// # Errors

@@ -83,19 +83,23 @@ fn every_number_that_is_cited_is_listed() {
     assert!(missing.is_empty() && stale.is_empty(), "not listed: {missing:?}; not cited any more: {stale:?}");
 }
 
-/// What the catalogue has about the reactor, the loop and timers, and about UDP. It has gaps; those are not ours.
+/// What the catalogue has about all but servers. It has gaps; those are not ours.
 const CATALOGUE: &str = "
     A1 A3 A4 A5 A6 A7 A9 A10 A11 A12 A13
     B1 B2 B3 B4 B5 B7 B8 B9 B10 B11 B13 B14 B16 B17 B18 B20 B22
     C1 C2 C3 C5 C6 C7 C8 C9 C10 C11 C12 C13 C15 C16 C18 C19 C20 C21
     D1 D2 D4 D6 D7 D9 D10 D11 D12
     E1 E2 E3 E4 E7 E8 E9 E10 E12 E14 E15 E16 E17
+    G1 G2 G4 G5 G6 G8 G10 G11 G13 G14
+    H2 H3 H5 H7
     I1 I2 I3 I4 I5 I7
-    115 117 118 119 121 122 123 125 126 127 129 130 131 133 134 135 137 153 154 155 157 158 159 161 162
-    163 165 166 167 169 170 171 173 174 175 177 178 179 181 182 183 185 186 187 189 190 191 193 194 195
-    197 198 199 201 202 203 205 206 207 209 210 211 213 214 215 217 218 219 221 222
-    H2 H5
-    67 69 70 71 73 74 75 77 78 79 81 82 83 85 86 87 89
+    1 2 3 5 6 7 9 10 11 13 14 15 17 18 19 21 22 23 25 26 27 29 30 31 33 34 35 37 38 39 41 42 43 45
+    46 47 49 50 51 53 54 55 57 58 59 61 62 63 65 66 67 69 70 71 73 74 75 77 78 79 81 82 83 85 86 87
+    89 90 91 93 94 95 97 98 99 101 102 103 105 106 107 109 110 111 113 114 115 117 118 119 121 122
+    123 125 126 127 129 130 131 133 134 135 137 138 139 141 142 143 145 146 147 149 150 151 153 154
+    155 157 158 159 161 162 163 165 166 167 169 170 171 173 174 175 177 178 179 181 182 183 185 186
+    187 189 190 191 193 194 195 197 198 199 201 202 203 205 206 207 209 210 211 213 214 215 217 218
+    219 221 222
 ";
 
 /// Each of them has a test, or a reason why there is none; and not both.

@@ -5,7 +5,7 @@
 //! under strace; the scenario checks itself and prints its last line only if all is well.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
-use async_net_lite::{RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
+use async_net_lite::{ConnectOptions, RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
 use async_timeout::{Timeout, sleep};
 use futures::StreamExt;
 use futures::future::FutureExt;
@@ -84,6 +84,9 @@ fn scenario() {
         "setting to non-blocking fails" => setting_to_nonblocking_fails(),
         "closing fails" => closing_fails(),
         "accepting fails" => accepting_fails(),
+        "serving fails" => serving_fails(),
+        "waiting for bytes" => waiting_for_bytes(),
+        "connecting with fast open" => connecting_with_fast_open(),
         "waiting fails" => waiting_fails(),
         "a notified wait fails" => a_notified_wait_fails(),
         "making fails" => making_fails(),
@@ -197,6 +200,11 @@ fn everything() {
                     written.unwrap();
                     assert_eq!(sent, received);
                 }
+                // Attempts, and a look at what they bring.
+                assert_eq!(stream.try_write(b"attempt").unwrap(), 7);
+                assert!(stream.peek(&mut [0; 16]).await.unwrap() > 0);
+                stream.read_exact(&mut [0; 7]).await.unwrap();
+                assert_eq!(stream.try_read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
                 // By `sendmsg` and `readv`.
                 let (one, two, mut first, mut second) = ([1; 100], [2; 5000], [0; 300], [0; 4800]);
                 let sent = stream.write_vectored(&[IoSlice::new(&one), IoSlice::new(&two)]).await.unwrap();
@@ -716,6 +724,111 @@ fn accept_errors_do_not_end_the_stream() {
     for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
         inject(&format!("accept4:error={error}:when=3+20"), "accepting fails");
     }
+}
+
+/// Five clients who say nothing at first, of whose connections one cannot be registered when it has to wait.
+fn serving_fails() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (spawner, before) = (runtime.spawner(), open_fds());
+    runtime
+        .run_until(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut incoming = listener.incoming();
+            let (sender, receiver) = futures::channel::mpsc::unbounded();
+            let mut clients = Vec::new();
+            for _ in 0..5 {
+                clients.push(std::net::TcpStream::connect(address).unwrap());
+                let mut stream = incoming.next().await.unwrap().unwrap();
+                let sender = sender.clone();
+                let serve = async move {
+                    let result = async {
+                        stream.read_exact(&mut [0]).await?;
+                        stream.write_all(b"y").await
+                    };
+                    let _ = sender.unbounded_send(result.await.map_err(|error| error.kind()));
+                };
+                spawner.spawn_local(serve).unwrap();
+                // It waits, for the first time.
+                tests::yield_now().await;
+            }
+            // This goes on, whatever became of one of them.
+            assert!(incoming.next().now_or_never().is_none());
+            for client in &mut clients {
+                let _ = client.write_all(b"x");
+            }
+            drop(sender);
+            let results: Vec<_> = receiver.collect().await;
+            let failed = results.iter().filter(|result| **result == Err(ErrorKind::OutOfMemory)).count();
+            assert_eq!((failed, results.iter().filter(|result| result.is_ok()).count()), (1, 4), "{results:?}");
+            let answered: Vec<_> = clients.iter_mut().map(|client| matches!(client.read(&mut [0]), Ok(1))).collect();
+            assert_eq!(answered.iter().filter(|answered| **answered).count(), 4, "the fifth has been closed");
+        })
+        .unwrap();
+    assert_eq!((runtime.handle().stats().sources, open_fds()), (0, before));
+}
+
+/// Bug F4: a connection that cannot be registered ends, and nothing else does.
+#[test]
+#[ignore = "needs strace"]
+fn connections_that_cannot_be_registered() {
+    // The first is the eventfd's. The listener is registered at the end.
+    for k in 2..=6 {
+        inject(&format!("epoll_ctl:error=ENOMEM:when={k}"), "serving fails");
+    }
+}
+
+/// Connects with an option that the system may refuse.
+fn connecting_with_fast_open() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    runtime
+        .run_until(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let options = ConnectOptions::new().fastopen(true);
+            options.connect(listener.local_addr().unwrap()).await.unwrap();
+        })
+        .unwrap();
+}
+
+/// Where the system does not allow TCP Fast Open, connections are made without.
+#[test]
+#[ignore = "needs strace"]
+fn without_fast_open() {
+    // The first sets the listener's `SO_REUSEADDR`.
+    inject("setsockopt:error=EOPNOTSUPP:when=2", "connecting with fast open");
+}
+
+/// Polls a stream a hundred times on which nothing arrives, by every function that reads.
+fn waiting_for_bytes() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    runtime
+        .run_until(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 16];
+            for _ in 0..100 {
+                assert!(server.read(&mut buffer).now_or_never().is_none());
+                assert!(server.peek(&mut buffer).now_or_never().is_none());
+                assert!(server.readable().now_or_never().is_none());
+                assert_eq!(server.try_read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+                tests::yield_now().await;
+            }
+        })
+        .unwrap();
+}
+
+/// Behaviour 31: waiting for bytes costs one attempt to read, however often it is asked for; and looking at readiness and
+/// attempts that are known to fail cost nothing.
+#[test]
+#[ignore = "needs strace"]
+fn an_idle_stream_costs_one_read() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let report = strace(&["-c", "-e", "trace=recvfrom,epoll_ctl"], "waiting for bytes", |_| ());
+    let calls = counts(&report);
+    assert_eq!(calls["recvfrom"], 1, "{report}");
+    // The eventfd and the stream.
+    assert_eq!(calls["epoll_ctl"], 2, "{report}");
 }
 
 /// An error of `epoll_wait` that is no interruption comes out of `run`, and the reactor may be used on.

@@ -6,7 +6,10 @@ use async_epoll::{
 use async_net_lite::unix::{
     self, FdsLost, Message, UCred, UnixDatagram, UnixListenOptions, UnixListener, UnixStream as AsyncUnixStream,
 };
-use async_net_lite::{Datagram, Datagrams, Incoming, RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
+use async_net_lite::{
+    ConnectOptions, Datagram, Datagrams, Incoming, Keepalive, ListenOptions, OwnedReadHalf, OwnedWriteHalf, RecvBatch,
+    ReuniteError, SendBatch, TcpListener, TcpStream, UdpSocket,
+};
 use async_timeout::{
     Debounce, Elapsed, Interval, IoGuard, IoTimeout, ItemTimeout, Limit, LimitExceeded, MissedTickBehavior, Sleep,
     Throttle, Timeout, TimeoutExt, sleep,
@@ -46,7 +49,7 @@ assert_impl_all!(Timer: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(TcpStream: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd, AsyncRead, AsyncWrite);
 assert_impl_all!(&'static TcpStream: AsyncRead, AsyncWrite);
 assert_impl_all!(TcpStream: TryFrom<std::net::TcpStream>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
-assert_impl_all!(TcpListener: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
+assert_impl_all!(TcpListener: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
 assert_impl_all!(TcpListener: TryFrom<std::net::TcpListener>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
 assert_impl_all!(Incoming: Stream, FusedStream, Send, Sync, Unpin, Debug);
 
@@ -69,6 +72,15 @@ assert_impl_all!(RecvBatch: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe)
 assert_impl_all!(SendBatch: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(Datagram<'static>: Copy, Send, Sync, Debug, Eq);
 assert_impl_all!(Datagrams<'static>: Clone, Send, Sync, Debug, ExactSizeIterator, std::iter::FusedIterator);
+assert_impl_all!(ListenOptions: Clone, Send, Sync, Unpin, Debug, Default, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(ConnectOptions: Clone, Send, Sync, Unpin, Debug, Default, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Keepalive: Copy, Send, Sync, Debug, Default, Eq, std::hash::Hash);
+assert_impl_all!(OwnedReadHalf: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsyncRead, AsRef<TcpStream>);
+assert_impl_all!(OwnedWriteHalf: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsyncWrite, AsRef<TcpStream>);
+assert_not_impl_any!(OwnedReadHalf: Clone, AsyncWrite);
+assert_not_impl_any!(OwnedWriteHalf: Clone, AsyncRead);
+assert_impl_all!(ReuniteError: Error, Send, Sync);
+assert_impl_all!(Incoming: Stream, futures::stream::FusedStream, Send, Sync, Unpin, Debug);
 
 assert_impl_all!(Elapsed: Copy, Eq, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
 assert_impl_all!(Sleep: Send, Sync, Unpin, Debug);
@@ -96,15 +108,17 @@ assert_not_impl_any!(IoGuard<std::marker::PhantomPinned>: Unpin);
 assert_impl_all!(Limit: Copy, Eq, std::hash::Hash, Send, Sync, Debug);
 assert_impl_all!(LimitExceeded: Copy, Eq, std::hash::Hash, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
 
+/// Behaviour 66.
 #[test]
 fn sizes() {
     assert_eq!(size_of::<Handle>(), 8);
     assert_eq!(size_of::<TcpStream>(), 8);
-    assert_eq!(size_of::<TcpListener>(), 16);
     assert_eq!(size_of::<AsyncUnixStream>(), 8);
     assert_eq!(size_of::<UnixDatagram>(), 8);
     assert_eq!(size_of::<UnixListener>(), 8);
     assert_eq!(size_of::<UdpSocket>(), 8);
+    assert_eq!(size_of::<OwnedReadHalf>(), 8);
+    assert_eq!(size_of::<TcpListener>(), 8);
     assert_eq!(size_of::<Interest>(), 1);
     assert_eq!(size_of::<Readiness>(), 1);
     assert!(size_of::<Source<UnixStream>>() <= 24, "{}", size_of::<Source<UnixStream>>());
@@ -143,6 +157,7 @@ fn glob_imports_do_not_clash() {
 }
 
 /// Behaviour 151: the futures of `async fn`s are `Send` where they can be, for executors with several threads.
+/// Behaviour 65: so are the types above. The futures of `async fn`s are `Send` where they can be, for executors with several threads.
 #[test]
 fn futures_are_send() {
     fn send<T: Send>(value: T) -> T {
@@ -155,6 +170,8 @@ fn futures_are_send() {
     drop(send(listener.accept()));
     drop(send(TcpStream::connect("127.0.0.1:1")));
     drop(send(TcpStream::connect_with(("localhost", 1), &handle)));
+    drop(send(TcpStream::connect_timeout("127.0.0.1:1", std::time::Duration::ZERO)));
+    drop(send(ConnectOptions::new().connect("127.0.0.1:1")));
     drop(send(TcpListener::bind("127.0.0.1:0")));
     let (datagram, _) = std::os::unix::net::UnixDatagram::pair().unwrap();
     let datagram = UnixDatagram::from_std(datagram, &handle).unwrap();
@@ -177,6 +194,7 @@ fn futures_are_send() {
     drop(send(socket.send_to(b"x", "127.0.0.1:1")));
     drop(send(socket.recv_batch(&mut incoming)));
     drop(send(socket.send_batch(&mut outgoing)));
+    drop(send(ListenOptions::new().bind_with("127.0.0.1:0", &handle)));
     drop(send(sleep(std::time::Duration::ZERO).timeout(std::time::Duration::ZERO)));
     let mut ticks = async_timeout::interval(std::time::Duration::MAX);
     drop(send(ticks.tick()));

@@ -1,16 +1,11 @@
-//! Accepting connections, and going on accepting them.
-//!
-//! The hard idea is which errors concern whom. `accept(2)` also reports errors of the *connection* it was about to
-//! return (the client has reset it, a firewall forbids it); those say nothing about the listener, and must not end a
-//! server. And when descriptors or memory run out, the same error comes again at once, for as long as nothing is freed,
-//! so asking again without a pause would spin.
+//! Accepting connections, and going on accepting them. How, is told in `accept.rs`: listeners of other kinds do the same.
 
-use crate::addr::{AsyncToSocketAddrs, no_addresses};
-use crate::tcp::{TcpStream, new_socket};
-use async_epoll::{Handle, Interest, Source, Timer};
-use futures::future::FutureExt;
+use crate::accept::{Acceptor, Backoff};
+use crate::addr::AsyncToSocketAddrs;
+use crate::socket::Socket;
+use crate::tcp::{ListenOptions, TcpStream};
+use async_epoll::{Handle, Interest, Source};
 use futures::stream::{FusedStream, Stream};
-use socket2::SockRef;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -18,27 +13,12 @@ use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-
-/// Connections that the kernel queues for us; cut to `/proc/sys/net/core/somaxconn` by the kernel.
-const BACKLOG: i32 = 1024;
-/// Operations that an accept counts as, so that a task accepts at most 16 connections in one poll: each of them means more
-/// work than a read, and the tasks of those that are there want to go on.
-const ACCEPT_WEIGHT: u32 = async_epoll::OPERATIONS_PER_POLL / 16;
-/// The first pause after running out of descriptors or memory.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// Errors of single connections in a row, without a connection or an empty queue in between. A queue is never that
-/// long; something forbids `accept(2)` altogether, or the socket is none that accepts.
-const MOST_STRIKES: u32 = 10_000;
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A TCP socket that listens for connections: the async [`std::net::TcpListener`].
 ///
-/// Dropping it, and every [`Incoming`] made from it, closes the socket; connections in its queue are reset then.
-/// Several tasks may accept at once: each connection goes to one of them.
+/// Clones share the socket. The last of them closes it, and of the [`Incoming`]s made from them; connections in its queue
+/// are reset then. Several tasks may accept at once: each connection goes to one of them.
 ///
 /// # Examples
 ///
@@ -55,44 +35,43 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// })?
 /// # }
 /// ```
+#[derive(Clone)]
 pub struct TcpListener {
-    source: Arc<Source<net::TcpListener>>,
-    /// Errors in a row that were taken for those of single connections.
-    strikes: Arc<AtomicU32>,
+    acceptor: Arc<Acceptor<net::TcpListener>>,
 }
 
 impl TcpListener {
-    /// Listens on the first of the addresses that can be bound, with `SO_REUSEADDR` and a queue of 1024. Port 0 means
-    /// any free one: see [`local_addr`](Self::local_addr).
+    /// Listens on the first of the addresses that can be bound, with the defaults of [`ListenOptions`]: `SO_REUSEADDR`
+    /// and a queue of 1024. Port 0 means any free one: see [`local_addr`](Self::local_addr).
     ///
     /// # Errors
     ///
     /// Those of `socket(2)`, `bind(2)` and `listen(2)` for the last address: `AddrInUse`, `PermissionDenied`, …;
-    /// `InvalidInput` if there is no address; `NotConnected` outside a reactor.
+    /// `InvalidInput` if there is no address; `NotConnected` outside a reactor, and if the reactor has been dropped.
     ///
     /// # Cancel safety
     ///
     /// Only a name lookup awaits anything; dropped then, nothing has been bound.
     pub async fn bind(address: impl AsyncToSocketAddrs) -> io::Result<Self> {
-        let handle = Handle::current()?;
-        let lookup = address.lookup()?;
-        let mut result = Err(no_addresses());
-        for address in lookup.get().await? {
-            result = Self::bind_to(address, &handle);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
+        ListenOptions::new().bind(address).await
     }
 
-    /// Listens on one address.
-    fn bind_to(address: SocketAddr, handle: &Handle) -> io::Result<Self> {
-        let socket = new_socket(&address)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(Self { source: Arc::new(Source::lazy(socket.into(), handle)), strikes: Arc::default() })
+    /// As [`bind`](Self::bind), on the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with(address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<Self> {
+        ListenOptions::new().bind_with(address, handle).await
+    }
+
+    /// Of a socket that listens.
+    pub(super) fn new(socket: Socket<net::TcpListener>) -> Self {
+        Self { acceptor: Arc::new(Acceptor::new(socket)) }
     }
 
     /// Makes a listener of std async: sets it to non-blocking and registers it with the reactor of `handle`.
@@ -115,21 +94,20 @@ impl TcpListener {
     /// # }
     /// ```
     pub fn from_std(listener: net::TcpListener, handle: &Handle) -> io::Result<Self> {
-        let source = Source::with_interest(listener, Interest::READABLE, handle)?;
-        Ok(Self { source: Arc::new(source), strikes: Arc::default() })
+        Ok(Self::new(Source::with_interest(listener, Interest::READABLE, handle)?.into()))
     }
 
     /// Gives the listener of std back, still non-blocking and no longer registered.
     ///
     /// # Errors
     ///
-    /// Those of `dup(2)`, if an [`Incoming`] still uses the socket.
+    /// Those of `dup(2)`, if clones of this listener or an [`Incoming`] still use the socket.
     pub fn into_std(self) -> io::Result<net::TcpListener> {
-        match Arc::try_unwrap(self.source) {
-            Ok(source) => source.into_inner(),
+        match Arc::try_unwrap(self.acceptor) {
+            Ok(acceptor) => acceptor.socket.into_inner(),
             Err(shared) => {
-                shared.note_duplicate();
-                shared.get_ref().try_clone()
+                shared.socket.note_duplicate();
+                shared.socket.get_ref().try_clone()
             }
         }
     }
@@ -160,40 +138,24 @@ impl TcpListener {
     ///
     /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        loop {
-            let accepted = ready!(self.source.poll_read_weighted(cx, ACCEPT_WEIGHT, |listener| {
-                let accepted = SockRef::from(listener).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
-                if accepted.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |_| true) {
-                    self.strikes.store(0, Ordering::Relaxed);
-                }
-                accepted
-            }));
-            match accepted {
-                Ok((socket, address)) => {
-                    let stream = TcpStream::from_accepted(socket.into(), &self.source.handle());
-                    let address = address.as_socket().ok_or_else(|| {
-                        io::Error::new(io::ErrorKind::InvalidData, "the peer of a TCP connection has no IP address")
-                    })?;
-                    return Poll::Ready(Ok((stream, address)));
-                }
-                // Each error spends some of the task's budget, so even a thousand of them do not hold the loop up.
-                Err(error) if concerns_one_connection(&error) && self.strike() => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-
-    /// Counts an error of a single connection; `false` if there were so many in a row that it is not one.
-    fn strike(&self) -> bool {
-        self.strikes.fetch_add(1, Ordering::Relaxed) < MOST_STRIKES
+        let (socket, address) = ready!(self.acceptor.poll_accept(cx))?;
+        let stream = TcpStream::from_accepted(socket.into(), &self.acceptor.socket.handle());
+        let address = address.as_socket().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "the peer of a TCP connection has no IP address")
+        })?;
+        Poll::Ready(Ok((stream, address)))
     }
 
     /// The connections, one after the other, as a stream that goes on until the reactor is dropped.
     ///
     /// It keeps the socket open, on its own if need be.
     pub fn incoming(&self) -> Incoming {
-        let listener = Self { source: Arc::clone(&self.source), strikes: Arc::clone(&self.strikes) };
-        Incoming { listener, pause: FIRST_PAUSE, paused: None, ended: false }
+        self.clone().into_incoming()
+    }
+
+    /// As [`incoming`](Self::incoming), for a listener that is needed for nothing else.
+    pub fn into_incoming(self) -> Incoming {
+        Incoming { listener: self, backoff: Backoff::new() }
     }
 
     /// The address that the socket listens on.
@@ -202,39 +164,15 @@ impl TcpListener {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
+        self.acceptor.socket.get_ref().local_addr()
     }
-}
-
-/// The kernel reports these for the connection it was about to return: `accept(2)`, "Error handling".
-fn concerns_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ECONNABORTED
-                | libc::EPROTO
-                | libc::ENETDOWN
-                | libc::ENOPROTOOPT
-                | libc::EHOSTDOWN
-                | libc::ENONET
-                | libc::EHOSTUNREACH
-                | libc::EOPNOTSUPP
-                | libc::ENETUNREACH
-                | libc::EPERM
-        )
-    )
-}
-
-/// Something has run out. It will be there again once something else has been freed.
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
 /// The stream of connections of a [`TcpListener`]; from [`TcpListener::incoming`].
 ///
 /// Errors that concern one connection are passed over. When descriptors or memory run out, it pauses, from 5 ms doubling
-/// to 1 s, while connections wait in the queue. It yields an error, and then ends, only if the listener itself fails:
-/// when the reactor has been dropped, say.
+/// to 1 s, while connections wait in the queue; it goes on at once when a socket of this crate is closed, on whatever
+/// thread. It yields an error, and then ends, only if the listener itself fails: when the reactor has been dropped, say.
 ///
 /// # Cancel safety
 ///
@@ -259,55 +197,27 @@ fn is_shortage(error: &io::Error) -> bool {
 #[must_use = "streams do nothing unless polled"]
 pub struct Incoming {
     listener: TcpListener,
-    /// How long the next pause will be.
-    pause: Duration,
-    /// The pause that is on.
-    paused: Option<Timer>,
-    /// The listener has failed.
-    ended: bool,
+    backoff: Backoff,
 }
 
 impl Stream for Incoming {
     type Item = io::Result<TcpStream>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if this.ended {
-            return Poll::Ready(None);
-        }
-        loop {
-            if let Some(timer) = &mut this.paused {
-                // If the reactor is gone, so is the listener, and the accept below says so.
-                let _ = ready!(timer.poll_unpin(cx));
-                this.paused = None;
-            }
-            match ready!(this.listener.poll_accept(cx)) {
-                Ok((stream, _)) => {
-                    this.pause = FIRST_PAUSE;
-                    return Poll::Ready(Some(Ok(stream)));
-                }
-                Err(error) if is_shortage(&error) || concerns_one_connection(&error) => {
-                    this.paused = Some(Timer::after(this.pause, &this.listener.source.handle()));
-                    this.pause = (this.pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(error) => {
-                    this.ended = true;
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
-        }
+        let Self { listener, backoff } = &mut *self;
+        backoff.poll_next(cx, &listener.acceptor.socket, |cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream))
     }
 }
 
 impl FusedStream for Incoming {
     fn is_terminated(&self) -> bool {
-        self.ended
+        self.backoff.has_ended()
     }
 }
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("listener", &self.listener).field("paused", &self.paused).finish()
+        f.debug_struct("Incoming").field("listener", &self.listener).field("backoff", &self.backoff).finish()
     }
 }
 
@@ -340,18 +250,18 @@ impl TryFrom<TcpListener> for OwnedFd {
 
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
+        self.acceptor.socket.as_fd()
     }
 }
 
 impl AsRawFd for TcpListener {
     fn as_raw_fd(&self) -> RawFd {
-        self.source.as_raw_fd()
+        self.acceptor.socket.as_raw_fd()
     }
 }
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.get_ref().fmt(f)
+        self.acceptor.socket.get_ref().fmt(f)
     }
 }

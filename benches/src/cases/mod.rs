@@ -1,9 +1,11 @@
 //! The measurements, one file each. A case starts its servers and loads, and returns a table and a plot.
 
 mod c1;
+mod c2;
 mod e1;
 mod e2;
 mod e3;
+mod e4;
 mod f1;
 mod h1;
 mod m1;
@@ -32,11 +34,13 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order of the results.
-pub(crate) const ALL: [Case; 18] = [
+pub(crate) const ALL: [Case; 20] = [
     Case { name: "E1", title: "echo throughput, latency and CPU", measure: e1::measure },
     Case { name: "E2", title: "system calls per request", measure: e2::measure },
     Case { name: "E3", title: "user instructions per request", measure: e3::measure },
+    Case { name: "E4", title: "echo of large requests", measure: e4::measure },
     Case { name: "C1", title: "system calls per connection", measure: c1::measure },
+    Case { name: "C2", title: "connections per second", measure: c2::measure },
     Case { name: "M1", title: "memory per idle connection", measure: m1::measure },
     Case { name: "M2", title: "memory given back", measure: m2::measure },
     Case { name: "T1", title: "a timeout around a ready future", measure: t1_t4::around_ready },

@@ -113,7 +113,10 @@ pub(crate) fn serve(service: &Service) -> io::Result<()> {
     if let Some(batch) = service.datagrams {
         return serve_datagrams(service, batch);
     }
-    let listener = listen(service)?;
+    let listener = match service.peer {
+        Peer::Ours => ours::listen(service)?,
+        Peer::Raw | Peer::Tokio => listen(service)?,
+    };
     println!("{}", listener.local_addr()?.port());
     io::stdout().flush()?;
     match (service.protocol, service.peer) {
@@ -149,7 +152,7 @@ fn tell_heap() {
     }
 }
 
-/// The listening socket, the same for every server.
+/// The listening socket of a server that has no way of its own to say all this.
 fn listen(service: &Service) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_tcp_nodelay(true)?;

@@ -1,12 +1,22 @@
 //! The crates of this repository: a `LocalPool`, a reactor, and a task for each connection.
 
-use super::BUFFER;
+use super::{BACKLOG, BUFFER, DEFER_SECONDS};
 use crate::args::Service;
 use async_epoll::LocalRuntime;
-use async_net_lite::{TcpListener, TcpStream};
+use async_net_lite::{ListenOptions, TcpListener, TcpStream};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use std::io;
-use std::net;
+use std::net::{self, Ipv4Addr};
+use std::time::Duration;
+
+/// The listening socket, by our own options: what they set is what the other servers set by hand.
+pub(crate) fn listen(service: &Service) -> io::Result<net::TcpListener> {
+    let mut options = ListenOptions::new().backlog(BACKLOG.unsigned_abs()).nodelay(true);
+    if service.defer_accept {
+        options = options.defer_accept(Duration::from_secs(DEFER_SECONDS.unsigned_abs().into()));
+    }
+    async_epoll::block_on(async { options.bind((Ipv4Addr::LOCALHOST, service.port)).await?.into_std() })?
+}
 
 /// Runs until the last task has finished: the one that accepts, and one for each connection.
 pub(crate) fn serve(listener: net::TcpListener, service: &Service) -> io::Result<()> {

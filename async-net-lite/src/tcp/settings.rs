@@ -1,0 +1,322 @@
+//! Options of a connection that is there: asked for and changed at any time.
+
+use super::TcpStream;
+use super::options::{set_buffers, whole_seconds};
+use socket2::{Domain, SockRef, TcpKeepalive};
+use std::io;
+use std::time::Duration;
+
+/// When a connection on which nothing happens is probed, and when it is given up: see
+/// [`TcpStream::set_keepalive`].
+///
+/// What is `None` is left as it is: the kernel's defaults are 2 hours, 75 seconds and 9 probes
+/// (`/proc/sys/net/ipv4/tcp_keepalive_*`). Times are whole seconds; others are rounded up.
+///
+/// # Examples
+///
+/// ```
+/// use async_net_lite::Keepalive;
+/// use std::time::Duration;
+///
+/// let keepalive = Keepalive::new().time(Duration::from_secs(60)).interval(Duration::from_secs(10)).retries(3);
+/// assert_eq!((keepalive.time, keepalive.retries), (Some(Duration::from_secs(60)), Some(3)));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Keepalive {
+    /// How long nothing has to happen before the first probe is sent: `TCP_KEEPIDLE`, 1 to 32767 seconds.
+    pub time: Option<Duration>,
+    /// From one probe to the next: `TCP_KEEPINTVL`, 1 to 32767 seconds.
+    pub interval: Option<Duration>,
+    /// Probes without an answer until the connection is given up: `TCP_KEEPCNT`, 1 to 127.
+    pub retries: Option<u32>,
+}
+
+impl Keepalive {
+    /// Everything as the kernel has it.
+    pub const fn new() -> Self {
+        Self { time: None, interval: None, retries: None }
+    }
+
+    /// How long nothing has to happen before the first probe is sent.
+    #[must_use]
+    pub const fn time(mut self, time: Duration) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// From one probe to the next.
+    #[must_use]
+    pub const fn interval(mut self, interval: Duration) -> Self {
+        self.interval = Some(interval);
+        self
+    }
+
+    /// Probes without an answer until the connection is given up.
+    #[must_use]
+    pub const fn retries(mut self, retries: u32) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    /// Turns probing on.
+    pub(super) fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        let seconds = |time| Duration::from_secs(whole_seconds(time).unsigned_abs().into());
+        let mut keepalive = TcpKeepalive::new();
+        if let Some(time) = self.time {
+            keepalive = keepalive.with_time(seconds(time));
+        }
+        if let Some(interval) = self.interval {
+            keepalive = keepalive.with_interval(seconds(interval));
+        }
+        if let Some(retries) = self.retries {
+            keepalive = keepalive.with_retries(retries);
+        }
+        socket.set_tcp_keepalive(&keepalive)
+    }
+}
+
+/// Options. Each is one system call, `getsockopt(2)` or `setsockopt(2)`, and fails only where those do: with values that
+/// the kernel does not take.
+impl TcpStream {
+    /// The socket, for socket2.
+    fn options(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+
+    /// Whether `TCP_NODELAY` is set: small writes are sent at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.options().tcp_nodelay()
+    }
+
+    /// Sets `TCP_NODELAY` of [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html): small writes are sent at once
+    /// instead of being collected. Off unless set, or inherited from the listener.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.options().set_tcp_nodelay(nodelay)
+    }
+
+    /// How many routers a packet may pass: `IP_TTL`, or `IPV6_UNICAST_HOPS`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn ttl(&self) -> io::Result<u32> {
+        let options = self.options();
+        if options.domain()? == Domain::IPV6 { options.unicast_hops_v6() } else { options.ttl_v4() }
+    }
+
+    /// Sets how many routers a packet may pass, 1 to 255: `IP_TTL` of
+    /// [`ip(7)`](https://man7.org/linux/man-pages/man7/ip.7.html), for IPv6 `IPV6_UNICAST_HOPS`. The default is that of
+    /// the system, usually 64.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for other numbers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # use async_net_lite::{TcpListener, TcpStream};
+    /// # async_epoll::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_ttl(1)?; // Neighbours only.
+    /// assert_eq!(stream.ttl()?, 1);
+    /// # Ok(())
+    /// # })?
+    /// # }
+    /// ```
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        let options = self.options();
+        if !(1..=255).contains(&ttl) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the time to live of a packet is 1 to 255"));
+        }
+        if options.domain()? == Domain::IPV6 {
+            options.set_unicast_hops_v6(ttl)?;
+        }
+        // For an IPv6 socket, too, since its peer's address may be a mapped IPv4 one.
+        options.set_ttl_v4(ttl)
+    }
+
+    /// What closing does with data that has not been sent: see [`set_linger`](Self::set_linger).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        self.options().linger()
+    }
+
+    /// Sets what closing does with data that has not been sent, `SO_LINGER` of
+    /// [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). `None`, the default: it is sent in the
+    /// background. `Some(Duration::ZERO)`: it is thrown away, and the peer's connection is reset.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for any other duration. The kernel would have the thread that closes the socket wait that long,
+    /// and with it every task of the reactor. To wait without blocking, [`close`](futures::AsyncWriteExt::close) the
+    /// connection, and read until the peer closes it, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # use async_net_lite::{TcpListener, TcpStream};
+    /// # use futures::AsyncReadExt;
+    /// # use std::time::Duration;
+    /// # async_epoll::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let mut client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stream, _) = listener.accept().await?;
+    /// stream.set_linger(Some(Duration::ZERO))?;
+    /// drop(stream);
+    /// let error = client.read(&mut [0]).await.unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    /// # Ok(())
+    /// # })?
+    /// # }
+    /// ```
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        if linger.is_some_and(|time| !time.is_zero()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "closing a socket that lingers would block the thread: only None and Some(Duration::ZERO) are possible; \
+                 to see data through, shut the connection down for writing and read to its end",
+            ));
+        }
+        self.options().set_linger(linger)
+    }
+
+    /// The probes that are sent when nothing happens; `None` if none are.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn keepalive(&self) -> io::Result<Option<Keepalive>> {
+        let options = self.options();
+        if !options.keepalive()? {
+            return Ok(None);
+        }
+        Ok(Some(Keepalive {
+            time: Some(options.tcp_keepalive_time()?),
+            interval: Some(options.tcp_keepalive_interval()?),
+            retries: Some(options.tcp_keepalive_retries()?),
+        }))
+    }
+
+    /// Has the kernel probe a peer of which nothing is heard, and give the connection up if it does not answer:
+    /// `SO_KEEPALIVE` of [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). `None`, the default, turns
+    /// it off.
+    ///
+    /// Given up, reads fail with `TimedOut`. Without it, a connection whose peer has lost its power looks idle for ever,
+    /// unless something is written.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for values out of the ranges that [`Keepalive`] states.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # use async_net_lite::{Keepalive, TcpListener, TcpStream};
+    /// # use std::time::Duration;
+    /// # async_epoll::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_keepalive(Keepalive::new().time(Duration::from_secs(60)))?;
+    /// assert_eq!(stream.keepalive()?.unwrap().time, Some(Duration::from_secs(60)));
+    /// stream.set_keepalive(None)?;
+    /// assert_eq!(stream.keepalive()?, None);
+    /// # Ok(())
+    /// # })?
+    /// # }
+    /// ```
+    pub fn set_keepalive(&self, keepalive: impl Into<Option<Keepalive>>) -> io::Result<()> {
+        match keepalive.into() {
+            Some(keepalive) => keepalive.apply(&self.options()),
+            None => self.options().set_keepalive(false),
+        }
+    }
+
+    /// Whether what arrives is acknowledged at once at present: see [`set_quickack`](Self::set_quickack).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn quickack(&self) -> io::Result<bool> {
+        self.options().tcp_quickack()
+    }
+
+    /// Has what arrives acknowledged at once, or together with what is sent next: `TCP_QUICKACK` of
+    /// [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html).
+    ///
+    /// It does not last: the kernel changes it as it sees fit, so it is to be set after each read for which it matters.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+        self.options().set_tcp_quickack(quickack)
+    }
+
+    /// The size of the receive buffer in bytes, as the kernel counts it: `SO_RCVBUF`, twice of what was set.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn recv_buffer(&self) -> io::Result<usize> {
+        self.options().recv_buffer_size()
+    }
+
+    /// Sets the size of the receive buffer, in bytes: `SO_RCVBUF` of
+    /// [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). The kernel takes no more than
+    /// `/proc/sys/net/core/rmem_max`, reserves twice as much, and does not adapt it to the connection any more.
+    ///
+    /// How much the peer may send before it is read is agreed upon when connecting, in part: to have more than 64 KiB,
+    /// use [`ConnectOptions`](crate::ConnectOptions) or [`ListenOptions`](crate::ListenOptions).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_recv_buffer(&self, bytes: usize) -> io::Result<()> {
+        set_buffers(&self.options(), Some(bytes), None)
+    }
+
+    /// The size of the send buffer in bytes, as the kernel counts it: `SO_SNDBUF`, twice of what was set.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn send_buffer(&self) -> io::Result<usize> {
+        self.options().send_buffer_size()
+    }
+
+    /// Sets the size of the send buffer, in bytes: `SO_SNDBUF`, otherwise as [`set_recv_buffer`](Self::set_recv_buffer),
+    /// with `wmem_max`. A small one limits what a slow peer can make this side hold.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_send_buffer(&self, bytes: usize) -> io::Result<()> {
+        set_buffers(&self.options(), None, Some(bytes))
+    }
+
+    /// The error that the kernel holds for the next operation, `SO_ERROR`, which is cleared by this; `None` if there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.options().take_error()
+    }
+}

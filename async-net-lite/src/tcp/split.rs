@@ -1,0 +1,285 @@
+//! A stream in two halves, for two tasks.
+//!
+//! A shared reference or a clone serves two tasks as well. What the halves add is an *end*: when the task that writes is
+//! done, its half is dropped, and the peer reads an end of file, though the connection is still there for the half that
+//! reads. There is no lock between them: reading and writing never meet, from the kernel up to the lists of waiters.
+
+use super::TcpStream;
+use futures::io::{AsyncRead, AsyncWrite};
+use std::error::Error;
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+impl TcpStream {
+    /// Splits the stream into a half that reads and one that writes, which may go to different tasks, or threads.
+    ///
+    /// Dropping the half that writes sends an end of file, as `close` does. The connection is closed when both halves
+    /// and all clones are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::{TcpListener, TcpStream};
+    /// use futures::future::try_join;
+    /// use futures::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// async_epoll::block_on(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _) = listener.accept().await?;
+    ///
+    ///     let (mut reader, mut writer) = client.into_split();
+    ///     let write = async move { writer.write_all(b"the whole request").await }; // And drops the writer.
+    ///     let read = async {
+    ///         let mut answer = String::new();
+    ///         reader.read_to_string(&mut answer).await.map(|_| answer)
+    ///     };
+    ///     let serve = async {
+    ///         let mut request = String::new();
+    ///         (&server).read_to_string(&mut request).await?; // Ends with the writer.
+    ///         (&server).write_all(request.to_uppercase().as_bytes()).await?;
+    ///         (&server).close().await
+    ///     };
+    ///     let ((_, answer), ()) = try_join(try_join(write, read), serve).await?;
+    ///     assert_eq!(answer, "THE WHOLE REQUEST");
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        let reader = OwnedReadHalf { stream: self.clone() };
+        (reader, OwnedWriteHalf { stream: self, closes: true })
+    }
+}
+
+/// The half of a [`TcpStream`] that reads; from [`TcpStream::into_split`].
+///
+/// Dropping it alone does nothing: the peer may go on sending, until the kernel's buffer is full.
+pub struct OwnedReadHalf {
+    stream: TcpStream,
+}
+
+/// The half of a [`TcpStream`] that writes; from [`TcpStream::into_split`].
+///
+/// Dropping it sends an end of file to the peer, by `shutdown(2)`, unless it is [forgotten](Self::forget) or
+/// [reunited](Self::reunite). Clones of the stream cannot write any more then, either.
+pub struct OwnedWriteHalf {
+    stream: TcpStream,
+    /// Whether to shut down when dropped.
+    closes: bool,
+}
+
+/// One stream of two halves.
+fn reunite(reader: OwnedReadHalf, mut writer: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+    if !reader.stream.is_same(&writer.stream) {
+        return Err(ReuniteError(reader, writer));
+    }
+    // Who was closed stays closed; nothing else is.
+    writer.closes = false;
+    Ok(reader.stream)
+}
+
+impl OwnedReadHalf {
+    /// Makes one stream of two halves again.
+    ///
+    /// # Errors
+    ///
+    /// If they are not of the same stream: gives both back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # use async_net_lite::{TcpListener, TcpStream};
+    /// # async_epoll::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let other = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (reader, writer) = stream.into_split();
+    /// let (other_reader, other_writer) = other.into_split();
+    /// let error = reader.reunite(other_writer).unwrap_err();
+    /// let (reader, other_writer) = (error.0, error.1);
+    /// let stream = reader.reunite(writer).unwrap();
+    /// let other = other_writer.reunite(other_reader).unwrap();
+    /// # drop((stream, other));
+    /// # Ok(())
+    /// # })?
+    /// # }
+    /// ```
+    pub fn reunite(self, writer: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+        reunite(self, writer)
+    }
+
+    /// As [`TcpStream::peek`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpStream::peek`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`TcpStream::peek`].
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.peek(buffer).await
+    }
+
+    /// This side's address.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// The other side's address.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getpeername(2)`.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+}
+
+impl OwnedWriteHalf {
+    /// Makes one stream of two halves again.
+    ///
+    /// # Errors
+    ///
+    /// If they are not of the same stream: gives both back.
+    pub fn reunite(self, reader: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
+        reunite(reader, self)
+    }
+
+    /// Drops the half without an end of file for the peer. The connection is there as long as the other half is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # use async_net_lite::{TcpListener, TcpStream};
+    /// # async_epoll::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// let (_reader, writer) = stream.into_split();
+    /// writer.forget();
+    /// let nothing = server.try_read(&mut [0]).unwrap_err();
+    /// assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock, "not at its end");
+    /// # Ok(())
+    /// # })?
+    /// # }
+    /// ```
+    pub fn forget(mut self) {
+        self.closes = false;
+    }
+
+    /// This side's address.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// The other side's address.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getpeername(2)`.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+}
+
+impl Drop for OwnedWriteHalf {
+    fn drop(&mut self) {
+        if self.closes {
+            // It fails if the peer has reset the connection, and then there is nothing left to be told to anybody.
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+impl AsyncRead for OwnedReadHalf {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &self.stream).poll_read(cx, buffer)
+    }
+
+    fn poll_read_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &self.stream).poll_read_vectored(cx, buffers)
+    }
+}
+
+impl AsyncWrite for OwnedWriteHalf {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &self.stream).poll_flush(cx)
+    }
+
+    /// As for a [`TcpStream`]; dropping the half then does nothing more.
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let closed = Pin::new(&mut &self.stream).poll_close(cx);
+        self.closes &= !matches!(closed, Poll::Ready(Ok(())));
+        closed
+    }
+}
+
+/// The stream: its options, its descriptor.
+impl AsRef<TcpStream> for OwnedReadHalf {
+    fn as_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+/// The stream: its options, its descriptor.
+impl AsRef<TcpStream> for OwnedWriteHalf {
+    fn as_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl fmt::Debug for OwnedReadHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnedReadHalf").field(&self.stream).finish()
+    }
+}
+
+impl fmt::Debug for OwnedWriteHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnedWriteHalf").field(&self.stream).finish()
+    }
+}
+
+/// The halves were of two streams. Gives both back; from [`OwnedReadHalf::reunite`].
+#[derive(Debug)]
+pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
+
+impl fmt::Display for ReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the two halves are not of the same stream")
+    }
+}
+
+impl Error for ReuniteError {}

@@ -1,0 +1,317 @@
+//! Connecting: one address, the race of several, timeouts, and what is left of it when it is given up.
+
+use async_epoll::{Handle, LocalRuntime, Reactor};
+use async_net_lite::{ConnectOptions, ListenOptions, TcpListener, TcpStream};
+use futures::executor::LocalPool;
+use futures::future::FutureExt;
+use futures::io::AsyncReadExt;
+use socket2::{Domain, SockRef, Socket, Type};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tests::{Watchdog, full_listener, open_fds, thread_cpu, watchdog};
+
+const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+/// Until the next address gets its chance.
+const HEAD_START: Duration = Duration::from_millis(250);
+/// What happens at once has happened by then.
+const AT_ONCE: Duration = Duration::from_millis(200);
+
+/// Descriptors are counted, so one test at a time.
+fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    (ALONE.lock().unwrap_or_else(PoisonError::into_inner), watchdog(Duration::from_secs(60)))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    async_epoll::block_on(future).unwrap()
+}
+
+/// An address on which nobody listens.
+fn refused() -> SocketAddr {
+    std::net::TcpListener::bind(LOCALHOST).unwrap().local_addr().unwrap()
+}
+
+/// Silence over IPv6, for as long as the sockets live; `None` without IPv6.
+fn silence_of_ipv6() -> Option<(SocketAddr, impl Sized)> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, None).ok()?;
+    socket.bind(&SocketAddr::from((Ipv6Addr::LOCALHOST, 0)).into()).ok()?;
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let queued = std::net::TcpStream::connect(address).unwrap();
+    Some((address, (socket, queued)))
+}
+
+/// Connects, and checks that it takes as many head starts as it should. The machine may be slow now and then, so one of
+/// a few tries has to be fast enough; none may be too fast.
+async fn timed(addresses: &[SocketAddr], head_starts: u32) -> std::io::Result<SocketAddr> {
+    let soonest = HEAD_START * head_starts;
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begin = Instant::now();
+        let result = TcpStream::connect(addresses).await.and_then(|stream| stream.peer_addr());
+        let time = begin.elapsed();
+        assert!(time >= soonest, "{addresses:?} took only {time:?}");
+        if time < soonest + AT_ONCE {
+            return result;
+        }
+        times.push(time);
+    }
+    panic!("{addresses:?} should take {head_starts} head starts, and took {times:?}");
+}
+
+/// Behaviour 6: who does not answer costs a quarter of a second, who refuses costs nothing, and the first who answers
+/// wins. Nothing is left of the others.
+#[test]
+fn the_first_to_answer_wins() {
+    let _alone = alone();
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    runtime
+        .run_until(async {
+            let silent = full_listener();
+            let refused = refused();
+            let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+            let good = listener.local_addr().unwrap();
+            let before = (open_fds(), handle.stats().sources, handle.stats().timers);
+            let rows: [(&[SocketAddr], u32); 8] = [
+                (&[good], 0),
+                (&[good, silent.address], 0),
+                (&[refused, good], 0),
+                (&[refused, refused, refused, good, silent.address], 0),
+                (&[silent.address, good], 1),
+                (&[silent.address, refused, good], 1),
+                (&[refused, silent.address, good], 1),
+                (&[silent.address, silent.address, refused, good], 2),
+            ];
+            for (addresses, head_starts) in rows {
+                assert_eq!(timed(addresses, head_starts).await.unwrap(), good, "{addresses:?}");
+                let after = (open_fds(), handle.stats().sources, handle.stats().timers);
+                assert_eq!(after, before, "{addresses:?} left something behind");
+            }
+        })
+        .unwrap();
+}
+
+/// Families take turns, beginning with IPv6, however many addresses of the other come before it.
+#[test]
+fn ipv6_goes_first() {
+    let _alone = alone();
+    let Some((silent, _held)) = silence_of_ipv6() else {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    };
+    block_on(async {
+        let listeners = (TcpListener::bind("[::1]:0").await.unwrap(), TcpListener::bind(LOCALHOST).await.unwrap());
+        let (six, four) = (listeners.0.local_addr().unwrap(), listeners.1.local_addr().unwrap());
+        let refused: SocketAddr = std::net::TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
+        let silent_four = full_listener();
+        let rows: [(&[SocketAddr], SocketAddr, u32); 5] = [
+            (&[four, four, six], six, 0),
+            (&[six, four], six, 0),
+            (&[four, refused], four, 0),
+            (&[four, silent], four, 1),
+            // The IPv4 address comes between the two of IPv6.
+            (&[silent, six, silent_four.address], six, 2),
+        ];
+        for (addresses, winner, head_starts) in rows {
+            assert_eq!(timed(addresses, head_starts).await.unwrap(), winner, "{addresses:?}");
+        }
+    });
+}
+
+/// A late answer of the first is as good as any: its attempt goes on beside the others.
+#[test]
+fn a_late_answer_counts() {
+    let _alone = alone();
+    block_on(async {
+        let slow = ListenOptions::new().backlog(0).bind(LOCALHOST).await.unwrap();
+        let address = slow.local_addr().unwrap();
+        let _queued = TcpStream::connect(address).await.unwrap();
+        let silent = full_listener();
+        let mut connect = Box::pin(TcpStream::connect([address, silent.address, silent.address]));
+        let early = async_timeout::Timeout::new(connect.as_mut(), Duration::from_millis(600)).await;
+        assert!(early.is_err(), "all three are silent");
+        slow.accept().await.unwrap();
+        // The kernel asks again a second after it has first asked, or three.
+        let stream = connect.await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), address);
+        slow.accept().await.unwrap();
+    });
+}
+
+/// If all fail, the error is that of the last that has answered; that there is no way to an address says less.
+#[test]
+fn the_most_telling_error() {
+    let _alone = alone();
+    block_on(async {
+        let refused = refused();
+        let nowhere: SocketAddr = "255.255.255.255:9".parse().unwrap();
+        let lonely = TcpStream::connect(nowhere).await.unwrap_err();
+        assert_ne!(lonely.kind(), ErrorKind::ConnectionRefused);
+        for addresses in [&[refused][..], &[refused, nowhere], &[nowhere, refused], &[refused, refused]] {
+            assert_eq!(timed(addresses, 0).await.unwrap_err().kind(), ErrorKind::ConnectionRefused, "{addresses:?}");
+        }
+        let error = timed(&[nowhere, nowhere], 0).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), lonely.raw_os_error());
+        assert_eq!(timed(&[], 0).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
+
+/// Bad input: addresses to which nobody can get connected fail at once, with an error.
+#[test]
+fn addresses_that_lead_nowhere() {
+    let _alone = alone();
+    block_on(async {
+        let before = open_fds();
+        let nonsense =
+            ["0.0.0.0:0", "127.0.0.1:0", "255.255.255.255:1", "224.0.0.1:1", "[::]:0", "[fe80::1]:1", "[ff02::1]:1"];
+        for address in nonsense {
+            let connect = async_timeout::Timeout::new(TcpStream::connect(address), Duration::from_secs(10));
+            connect.await.expect("at once").expect_err(address);
+        }
+        assert_eq!(open_fds(), before);
+    });
+}
+
+/// Cancel safety; behaviour 10: a race that is dropped leaves no descriptor, no source and no timer, at whatever point.
+#[test]
+fn a_race_that_is_dropped_leaves_nothing() {
+    let _alone = alone();
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    runtime
+        .run_until(async {
+            let silent = full_listener();
+            let before = (open_fds(), handle.stats().sources, handle.stats().timers);
+            for millis in [0, 1, 100, 300, 600] {
+                let mut race = Box::pin(TcpStream::connect([silent.address; 4]));
+                let limited = async_timeout::Timeout::new(race.as_mut(), Duration::from_millis(millis));
+                assert!(limited.await.is_err());
+                let under_way = 1 + millis as usize / 250;
+                assert!((open_fds() - before.0) >= under_way.min(2), "so there was something to leave");
+                drop(race);
+                assert_eq!((open_fds(), handle.stats().sources, handle.stats().timers), before, "after {millis} ms");
+            }
+        })
+        .unwrap();
+}
+
+/// However many addresses there are, eight attempts are under way at most; the next begins when one of them has failed.
+#[test]
+fn attempts_are_bounded() {
+    let _alone = alone();
+    block_on(async {
+        let silent = full_listener();
+        let address = silent.address;
+        let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let mut addresses = vec![address; 12];
+        addresses.push(good);
+        let before = open_fds();
+        let mut race = Box::pin(TcpStream::connect(addresses));
+        let limited = async_timeout::Timeout::new(race.as_mut(), HEAD_START * 9);
+        assert!(limited.await.is_err());
+        assert_eq!(open_fds() - before, 8);
+        let cpu = thread_cpu();
+        assert!(async_timeout::Timeout::new(race.as_mut(), HEAD_START).await.is_err());
+        assert!(thread_cpu() - cpu < Duration::from_millis(25), "who waits does not spin");
+        // From now on it refuses: each attempt hears of it when the kernel asks again.
+        drop(silent);
+        assert_eq!(race.await.unwrap().peer_addr().unwrap(), good);
+    });
+}
+
+/// A timeout is one for all addresses, comes when it should, and leaves nothing.
+#[test]
+fn timeouts() {
+    let _alone = alone();
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    runtime
+        .run_until(async {
+            let silent = full_listener();
+            let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+            let good = listener.local_addr().unwrap();
+            let before = (open_fds(), handle.stats().sources, handle.stats().timers);
+            for millis in [0, 1, 50, 400] {
+                let (time, begin) = (Duration::from_millis(millis), Instant::now());
+                let error = TcpStream::connect_timeout(&[silent.address; 3][..], time).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+                assert!(error.to_string().contains("not connected within"), "{error}");
+                let took = begin.elapsed();
+                assert!(took >= time && took < time + Duration::from_secs(2), "{took:?}");
+                assert_eq!((open_fds(), handle.stats().sources, handle.stats().timers), before);
+            }
+            for long in [Duration::from_secs(5), Duration::MAX] {
+                TcpStream::connect_timeout(good, long).await.unwrap();
+                TcpStream::connect_timeout(("localhost", good.port()), long).await.unwrap();
+                let error = TcpStream::connect_timeout(refused(), long).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            }
+            // Between the first and the second.
+            let options = ConnectOptions::new().timeout(HEAD_START * 2);
+            assert_eq!(options.connect([silent.address, good]).await.unwrap().peer_addr().unwrap(), good);
+        })
+        .unwrap();
+}
+
+/// A reactor that has been dropped is noticed before anything is sent; one that is dropped during the race ends it.
+#[test]
+fn a_reactor_that_is_gone() {
+    let _alone = alone();
+    let silent = full_listener();
+    let good = std::net::TcpListener::bind(LOCALHOST).unwrap();
+    let (reactor, mut pool) = (Reactor::new().unwrap(), LocalPool::new());
+    let (handle, spawner) = (reactor.handle(), reactor.spawner(&pool));
+    let (sender, mut receiver) = futures::channel::oneshot::channel();
+    let race = async move {
+        let connect = ConnectOptions::new().timeout(Duration::from_secs(9)).connect([silent.address; 3]).await;
+        let _ = sender.send(connect.unwrap_err());
+        drop(silent);
+    };
+    spawner.spawn_local(race).unwrap();
+    pool.run_until_stalled();
+    assert_eq!(handle.stats().sources, 1);
+    drop(reactor);
+    pool.run_until_stalled();
+    let late = TcpStream::connect_with(good.local_addr().unwrap(), &handle).now_or_never().unwrap();
+    good.set_nonblocking(true).unwrap();
+    assert_eq!(good.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody has connected");
+    for error in [receiver.try_recv().unwrap().unwrap(), late.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        assert!(error.to_string().contains("dropped"), "{error}");
+    }
+}
+
+/// Behaviour 11: a peer that hangs up at once, in whatever way, makes nobody hang.
+#[test]
+fn a_peer_that_hangs_up_at_once() {
+    let _alone = alone();
+    let listener = std::net::TcpListener::bind(LOCALHOST).unwrap();
+    let address = listener.local_addr().unwrap();
+    let rounds = 200;
+    let peer = std::thread::spawn(move || {
+        for round in 0..rounds {
+            let (stream, _) = listener.accept().unwrap();
+            if round % 2 == 0 {
+                SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+        }
+    });
+    block_on(async {
+        for round in 0..rounds {
+            match TcpStream::connect(address).await {
+                // An end of file, or a reset.
+                Ok(mut stream) => match stream.read(&mut [0]).await {
+                    Ok(read) => assert_eq!(read, 0, "round {round}"),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+                },
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+            }
+        }
+        assert_eq!(Handle::current().unwrap().stats().sources, 0);
+    });
+    peer.join().unwrap();
+}

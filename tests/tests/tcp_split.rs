@@ -1,0 +1,225 @@
+//! A stream in two halves: who closes what, and whose is whose.
+
+use async_epoll::LocalRuntime;
+use async_net_lite::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
+use futures::future::{FutureExt, try_join};
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use socket2::SockRef;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Shutdown};
+use std::time::Duration;
+use tests::watchdog;
+
+const TIME: Duration = Duration::from_secs(60);
+const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    async_epoll::block_on(future).unwrap()
+}
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (client, listener.accept().await.unwrap().0)
+}
+
+/// Whether the stream is at its end; `false` if it is open and nothing is there.
+async fn is_at_its_end(stream: &TcpStream) -> bool {
+    let read = async_timeout::Timeout::new(stream.peek(&mut [0]), Duration::from_millis(50)).await;
+    read.is_ok_and(|read| read.unwrap() == 0)
+}
+
+/// Behaviour 53: two tasks, one that reads and one that writes, a megabyte there and back.
+#[test]
+fn a_megabyte_through_two_halves() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    let data: Vec<u8> = (0..1 << 20).map(|i: u32| (i * 13 + (i >> 9)) as u8).collect();
+    let sent = data.clone();
+    let received = runtime.run_until(async move {
+        let (client, server) = pair().await;
+        let (server_reader, mut server_writer) = server.into_split();
+        // Neither of the tasks closes anything by hand.
+        let echo = async move { futures::io::copy(server_reader, &mut server_writer).await.map(drop).unwrap() };
+        spawner.spawn_local(echo).unwrap();
+        let (mut reader, mut writer) = client.into_split();
+        spawner.spawn_local(async move { writer.write_all(&sent).await.unwrap() }).unwrap();
+        let mut received = Vec::new();
+        reader.read_to_end(&mut received).await.unwrap();
+        received
+    });
+    assert!(received.unwrap() == data);
+    runtime.run().unwrap();
+    let stats = runtime.handle().stats();
+    assert_eq!((stats.task_panics, stats.sources), (0, 0));
+}
+
+/// Behaviour 54; bug G11: dropping the half that writes is an end of file, at once and not before, and the other half
+/// goes on. Dropping the half that reads is nothing.
+#[test]
+fn dropping_halves() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (client, mut server) = pair().await;
+        let (mut reader, writer) = client.into_split();
+        assert!(!is_at_its_end(&server).await);
+        drop(writer);
+        assert!(is_at_its_end(&server).await);
+        server.write_all(b"still here").await.unwrap();
+        let mut buffer = [0; 10];
+        reader.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"still here");
+        drop(server);
+        assert_eq!(reader.read(&mut buffer).await.unwrap(), 0);
+
+        let (client, mut server) = pair().await;
+        let (reader, mut writer) = client.into_split();
+        drop(reader);
+        server.write_all(b"nobody reads it").await.unwrap();
+        writer.write_all(b"x").await.unwrap();
+        server.read_exact(&mut [0]).await.unwrap();
+        assert!(!is_at_its_end(&server).await);
+        drop(writer);
+        assert_ne!(server.read(&mut [0]).await.ok(), Some(1), "the end, or a reset for what nobody has read");
+    });
+}
+
+/// A half that writes, forgotten, closed, or of a connection that is gone.
+#[test]
+fn ends_of_the_half_that_writes() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (client, server) = pair().await;
+        let (reader, writer) = client.into_split();
+        writer.forget();
+        assert!(!is_at_its_end(&server).await, "forgotten, not closed");
+        drop(reader);
+        assert!(is_at_its_end(&server).await, "nobody has it any more");
+
+        let (client, server) = pair().await;
+        let (_reader, mut writer) = client.into_split();
+        for _ in 0..3 {
+            writer.close().await.unwrap();
+            assert!(is_at_its_end(&server).await);
+        }
+        assert_eq!(writer.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        drop(writer);
+
+        let (client, server) = pair().await;
+        let (mut reader, mut writer) = client.into_split();
+        server.set_linger(Some(Duration::ZERO)).unwrap();
+        drop(server);
+        assert_eq!(reader.read(&mut [0]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        writer.close().await.unwrap();
+        drop(writer);
+    });
+}
+
+/// Behaviour 55; bug G11: halves of one stream make it again, without an end of file; others are given back, and work.
+#[test]
+fn reuniting() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (client, server) = pair().await;
+        let (other, other_server) = pair().await;
+        let (reader, writer) = client.into_split();
+        let (other_reader, other_writer) = other.into_split();
+        let error = reader.reunite(other_writer).unwrap_err();
+        assert!(error.to_string().contains("not of the same stream"), "{error}");
+        let (reader, other_writer) = (error.0, error.1);
+        let error = writer.reunite(other_reader).unwrap_err();
+        let (other_reader, writer) = (error.0, error.1);
+        assert!(!is_at_its_end(&server).await && !is_at_its_end(&other_server).await);
+        for (reader, writer, server, by_writer) in
+            [(reader, writer, server, false), (other_reader, other_writer, other_server, true)]
+        {
+            let address = reader.local_addr().unwrap();
+            let mut whole = if by_writer { writer.reunite(reader) } else { reader.reunite(writer) }.unwrap();
+            assert_eq!(whole.local_addr().unwrap(), address);
+            assert!(!is_at_its_end(&server).await, "reunited, not closed");
+            whole.write_all(b"x").await.unwrap();
+            (&server).write_all(b"y").await.unwrap();
+            (&server).read_exact(&mut [0]).await.unwrap();
+            whole.read_exact(&mut [0]).await.unwrap();
+            // It is the only one again, so it can be taken out without a duplicate.
+            drop(whole.into_std().unwrap());
+            assert!(is_at_its_end(&server).await);
+        }
+    });
+}
+
+/// The halves know their stream, its addresses and its options, and clones of it are no strangers.
+#[test]
+fn what_halves_know() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (client, server) = pair().await;
+        let clone = client.clone();
+        let (reader, writer): (OwnedReadHalf, OwnedWriteHalf) = client.into_split();
+        let addresses = (server.peer_addr().unwrap(), server.local_addr().unwrap());
+        assert_eq!((reader.local_addr().unwrap(), reader.peer_addr().unwrap()), addresses);
+        assert_eq!((writer.local_addr().unwrap(), writer.peer_addr().unwrap()), addresses);
+        writer.as_ref().set_nodelay(true).unwrap();
+        assert!(reader.as_ref().nodelay().unwrap() && clone.nodelay().unwrap());
+        assert!(SockRef::from(reader.as_ref()).nonblocking().unwrap());
+        server.try_write(b"peeked").unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(reader.peek(&mut buffer).await.unwrap(), 6);
+        assert!(format!("{reader:?} {writer:?}").contains("127.0.0.1"));
+        // Halves of a clone and of the stream belong together: it is one connection.
+        let (clones_reader, clones_writer) = clone.into_split();
+        let whole = clones_reader.reunite(writer).unwrap();
+        clones_writer.forget();
+        whole.shutdown(Shutdown::Write).unwrap();
+        assert!(is_at_its_end(&server).await);
+        drop(reader);
+    });
+}
+
+/// A half on another thread, whose executor knows nothing of the reactor.
+#[test]
+fn halves_on_two_threads() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (client, server) = pair().await;
+        let (mut reader, mut writer) = client.into_split();
+        let writing = std::thread::spawn(move || {
+            futures::executor::block_on(async move {
+                for round in 0..2000_u32 {
+                    writer.write_all(&round.to_le_bytes()).await.unwrap();
+                }
+            });
+        });
+        let echo = async {
+            futures::io::copy(&server, &mut &server).await?;
+            (&server).close().await
+        };
+        let read = async {
+            let mut received = Vec::new();
+            reader.read_to_end(&mut received).await.map(|_| received)
+        };
+        let ((), received) = try_join(echo, read).await.unwrap();
+        let expected: Vec<u8> = (0..2000_u32).flat_map(u32::to_le_bytes).collect();
+        assert!(received == expected);
+        writing.join().unwrap();
+    });
+}
+
+/// Cancel safety of the halves: a read that is dropped has taken nothing.
+#[test]
+fn a_dropped_read_takes_nothing() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (client, server) = pair().await;
+        let (mut reader, _writer) = client.into_split();
+        for round in 0..100_u8 {
+            assert!(reader.read(&mut [0]).now_or_never().is_none());
+            server.try_write(&[round]).unwrap();
+            let mut byte = [0];
+            assert_eq!(reader.peek(&mut byte).await.unwrap(), 1);
+            reader.read_exact(&mut byte).await.unwrap();
+            assert_eq!(byte, [round]);
+        }
+    });
+}
