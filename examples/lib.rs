@@ -3,7 +3,10 @@
 //! In reading order:
 
 mod args;
-pub use args::Args;
+pub use args::{Args, address};
+
+mod usage;
+pub use usage::Usage;
 
 mod exit;
 pub use exit::{because, exit_code, report, say};
