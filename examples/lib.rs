@@ -16,6 +16,9 @@ pub mod trace;
 mod interrupt;
 pub use interrupt::Interrupt;
 
+mod stdin;
+pub use stdin::Stdin;
+
 pub mod http;
 
 pub mod echo;
