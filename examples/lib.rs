@@ -16,6 +16,9 @@ pub mod trace;
 mod interrupt;
 pub use interrupt::Interrupt;
 
+mod file;
+pub use file::open_regular;
+
 mod stdin;
 pub use stdin::Stdin;
 
