@@ -73,7 +73,7 @@ impl Args {
                 },
             }
         }
-        let addr = lookup(addr.as_deref().unwrap_or(default_addr))?;
+        let addr = address(addr.as_deref().unwrap_or(default_addr))?;
         Ok(Some(Self { addr, trace }))
     }
 }
@@ -90,7 +90,11 @@ fn help(about: &str, default_addr: &str) -> String {
 }
 
 /// The first address of `text`. A name is looked up here and now: nothing is running yet that this could hold up.
-fn lookup(text: &str) -> io::Result<SocketAddr> {
+///
+/// # Errors
+///
+/// One line that says what is wrong with the address.
+pub fn address(text: &str) -> io::Result<SocketAddr> {
     let explain = |what: &dyn std::fmt::Display| invalid(&format!("cannot use the address {text:?}: {what}"));
     if !text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
         return Err(explain(&"expected HOST:PORT, such as 127.0.0.1:7878"));
@@ -100,7 +104,7 @@ fn lookup(text: &str) -> io::Result<SocketAddr> {
 }
 
 /// An error of the user's.
-fn invalid(message: &str) -> io::Error {
+pub(crate) fn invalid(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 

@@ -3,7 +3,10 @@
 //! In reading order:
 
 mod args;
-pub use args::Args;
+pub use args::{Args, address};
+
+mod usage;
+pub use usage::Usage;
 
 mod exit;
 pub use exit::{because, exit_code, report, say};
@@ -12,6 +15,12 @@ pub mod trace;
 
 mod interrupt;
 pub use interrupt::Interrupt;
+
+mod file;
+pub use file::open_regular;
+
+mod stdin;
+pub use stdin::Stdin;
 
 pub mod http;
 

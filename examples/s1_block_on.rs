@@ -1,4 +1,4 @@
-//! Lesson 1: an executor for one future, without any crate of ours.
+//! Lesson 1: an executor for one future, without any crate of ours (but for the words on the command line).
 //!
 //! ```sh
 //! cargo run --example s1_block_on
@@ -7,11 +7,14 @@
 //! The idea: a future that cannot go on says `Pending` and keeps a *waker*. Whoever brings what it waits for calls the
 //! waker, and then the executor polls again. That is the whole contract.
 //!
-//! What is missing is at the end of `main`: the one who calls the waker. Here it is another thread. For a socket it
+//! What is missing is at the end of `run`: the one who calls the waker. Here it is another thread. For a socket it
 //! would have to be the kernel, and the kernel calls no wakers. Lesson 2 adds who does: a reactor.
 
+use examples::{Usage, exit_code};
 use futures::channel::oneshot;
+use std::io;
 use std::pin::pin;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
@@ -40,7 +43,14 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
+    exit_code(run())
+}
+
+fn run() -> io::Result<()> {
+    let Some([]) = (Usage { about: "A waker, and who calls it.", words: [], trace: false }).from_env()? else {
+        return Ok(());
+    };
     let (sender, receiver) = oneshot::channel();
     let helper = thread::spawn(move || {
         thread::sleep(Duration::from_millis(20));
@@ -52,4 +62,5 @@ fn main() {
     println!("main: woken, {answer:?}");
     assert_eq!(answer, Ok(42));
     helper.join().expect("the helper does not panic");
+    Ok(())
 }

@@ -10,7 +10,7 @@
 //! and one sleep serves all.
 
 use async_epoll::{Handle, Reactor, Source, Timer};
-use examples::{exit_code, say, trace};
+use examples::{Usage, exit_code, say};
 use futures::AsyncReadExt;
 use futures::channel::oneshot;
 use futures::executor::LocalPool;
@@ -25,9 +25,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    if std::env::args().any(|arg| arg == "--trace") {
-        trace::print();
-    }
+    let Some([]) = (Usage { about: "The loop, written by hand.", words: [], trace: true }).from_env()? else {
+        return Ok(());
+    };
     let mut reactor = Reactor::new()?;
     let mut pool = LocalPool::new();
     let spawner = reactor.spawner(&pool);

@@ -1,0 +1,80 @@
+//! Serves one file to everybody who connects.
+//!
+//! ```sh
+//! cargo run --example serve_file -- README.md 127.0.0.1:7880  # until Ctrl-C
+//! cargo run --example tcp -- client 127.0.0.1:7880 </dev/null # in another terminal: gets it
+//! ```
+//!
+//! The idea: a file and a socket in one task. The socket is waited for by epoll, the file is read ahead by a thread (see
+//! `copy_file`), and to the loop in between both are `AsyncRead` and `AsyncWrite`. A slow client holds up its own task
+//! only, and takes no more memory than two buffers, since nobody reads further ahead than that.
+
+use async_epoll::{Handle, LocalRuntime, Spawner};
+use async_net_lite::{TcpListener, TcpStream};
+use async_timeout::TimeoutExt;
+use blocking::{Unblock, unblock};
+use examples::{Interrupt, Usage, address, because, exit_code, open_regular, report, say};
+use futures::io::{copy, sink};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Bytes that are read at once, and bytes that the thread reads ahead.
+const BUFFER: usize = 64 * 1024;
+/// How long a client may refuse to take anything.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long, and for how many bytes, the server listens to a client that it has nothing more to say to.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 64 * 1024;
+
+fn main() -> ExitCode {
+    exit_code(run())
+}
+
+fn run() -> io::Result<()> {
+    let about = "Serves a file to everybody who connects.";
+    let Some([file, at]) = (Usage { about, words: ["FILE", "HOST:PORT"], trace: true }).from_env()? else {
+        return Ok(());
+    };
+    let (path, address) = (PathBuf::from(file), address(&at.to_string_lossy())?);
+    // Each connection will open it anew. Here it is only to complain now rather than then.
+    open_regular(&path)?;
+    let mut runtime = LocalRuntime::new()?;
+    let spawner = runtime.spawner();
+    runtime.run_until(serve(&path, address, &spawner))?
+}
+
+/// Accepts connections until Ctrl-C.
+async fn serve(path: &Path, address: SocketAddr, spawner: &Spawner) -> io::Result<()> {
+    let listener = TcpListener::bind(address).await.map_err(because(format!("cannot listen on {address}")))?;
+    let interrupt = Interrupt::new(&Handle::current()?)?;
+    say(&format!("serving {path:?} on {}", listener.local_addr()?));
+    let stop = pin!(interrupt.received());
+    let mut incoming = listener.incoming().take_until(stop);
+    while let Some(stream) = incoming.next().await {
+        spawner.spawn_local(send(path.to_owned(), stream?).map(report)).map_err(io::Error::other)?;
+    }
+    say("stopped");
+    Ok(())
+}
+
+/// Sends the file to one client.
+async fn send(path: PathBuf, mut stream: TcpStream) -> io::Result<()> {
+    let mut file = Unblock::with_capacity(BUFFER, unblock(move || open_regular(&path)).await?);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer).await? {
+            0 => break,
+            length => stream.write_all(&buffer[..length]).io_timeout(PATIENCE).await?,
+        }
+    }
+    // Says that this was all, and waits for the client to close. Closing while there is something of the client's to
+    // read would reset the connection, and a reset overtakes what we have sent.
+    stream.close().await?;
+    let _ = copy(stream.take(LINGER_BYTES), &mut sink()).io_timeout(LINGER).await;
+    Ok(())
+}
