@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tests::{full_listener, open_fds, watchdog};
+use tests::{full_listener, in_child, open_fds, watchdog};
 
 const TIME: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(10);
@@ -234,6 +234,10 @@ fn dropped_at_once() {
 /// Behaviour 146: what was dropped has left nothing: no descriptor, no registration, no timer.
 #[test]
 fn a_connect_inside_is_dropped() {
+    // Descriptors are those of the whole process.
+    if !in_child("a_connect_inside_is_dropped") {
+        return;
+    }
     let _watchdog = watchdog(TIME);
     let listener = full_listener();
     let mut runtime = LocalRuntime::new().unwrap();
@@ -251,5 +255,9 @@ fn a_connect_inside_is_dropped() {
             }
         })
         .unwrap();
-    assert_eq!((open_fds(), handle.stats().sources, handle.stats().timers), (before, 0, 0));
+    assert_eq!((handle.stats().sources, handle.stats().timers), (0, 0));
+    // The thread that looks up names may still be reading its files; the watchdog ends this if it never gets done.
+    while open_fds() != before {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
