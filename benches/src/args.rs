@@ -241,9 +241,9 @@ mod tests {
 
     #[test]
     fn a_service_survives_its_own_command_line() {
-        let service =
-            Service { protocol: Protocol::Http, connections: Some(7), close_first: true, ..Service::new(Peer::Raw) };
-        Service { connections: Some(7), close_first: true, datagrams: Some(9), ..Service::new(Peer::Raw) };
+        let plain = Service::new(Peer::Raw);
+        let protocol = Protocol::Http;
+        let service = Service { protocol, connections: Some(7), close_first: true, datagrams: Some(9), ..plain };
         let Ok(Command::Serve(parsed)) = parse(service.to_args().into_iter()) else { panic!("no service") };
         assert_eq!(format!("{parsed:?}"), format!("{service:?}"));
     }
