@@ -46,8 +46,9 @@
 //!
 //! # Where to read next
 //!
-//! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream`.
-#![forbid(unsafe_code)]
+//! `addr` (what counts as an address) → `resolve` (host names) → `tcp::listener` → `tcp::stream` → `copy` (what a proxy
+//! does). `sys` has the system calls.
+#![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod addr;
@@ -60,3 +61,8 @@ pub use resolve::resolve;
 
 mod tcp;
 pub use tcp::{Incoming, TcpListener, TcpStream};
+
+mod copy;
+pub use copy::{CopyError, copy_bidirectional};
+
+mod sys;

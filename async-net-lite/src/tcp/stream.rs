@@ -10,6 +10,7 @@
 //! ```
 
 use crate::addr::{AsyncToSocketAddrs, no_addresses};
+use crate::copy::{Operation, Socket};
 use crate::tcp::new_socket;
 use async_epoll::{Handle, Source};
 use futures::io::{AsyncRead, AsyncWrite};
@@ -375,5 +376,19 @@ impl AsRawFd for TcpStream {
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.source.get_ref().fmt(f)
+    }
+}
+
+impl Socket for TcpStream {
+    fn poll_read_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>> {
+        self.source.poll_read_with(cx, |stream| op(stream.as_fd()))
+    }
+
+    fn poll_write_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>> {
+        self.source.poll_write_with(cx, |stream| op(stream.as_fd()))
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.source.readiness().is_priority()
     }
 }
