@@ -24,6 +24,13 @@ pub(crate) fn pipe() -> io::Result<[OwnedFd; 2]> {
     Ok(ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
+/// `fcntl(F_SETPIPE_SZ)`: makes room in a pipe for so many bytes in pages of their own, and that means so many pieces.
+pub(crate) fn set_pipe_size(pipe: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: `F_SETPIPE_SZ` takes an integer and touches no memory of ours.
+    cvt(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) }).map(drop)
+}
+
 /// `splice(2)` without waiting: moves up to `length` bytes between a pipe and something else, within the kernel.
 pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
     let flags = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
