@@ -600,6 +600,36 @@ fn urgent_data_does_not_hide_what_follows() {
     });
 }
 
+/// The same when all of it is there before the copy begins: then the mark is reached by way of the pipe for certain. With
+/// the end of file right behind, which `splice(2)` reports at the mark already, and with a sender that waits.
+#[test]
+fn urgent_data_reached_by_splicing() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        for ended in [false, true] {
+            let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
+            let (before, behind) = (noise(12, 3 * BUFFER), noise(13, 1000));
+            left.write_all(&before).await.unwrap();
+            assert_eq!(SockRef::from(&left).send_out_of_band(b"!").unwrap(), 1);
+            left.write_all(&behind).await.unwrap();
+            if ended {
+                left.close().await.unwrap();
+            }
+            sleep(Duration::from_millis(20)).await;
+            let receiver = async {
+                let mut received = vec![0; before.len() + behind.len()];
+                right.read_exact(&mut received).await.unwrap();
+                assert!(received == [&before[..], &behind[..]].concat());
+                left.close().await.unwrap();
+                assert_eq!(right.read(&mut [0]).await.unwrap(), 0);
+                right.close().await.unwrap();
+            };
+            let (copied, ()) = join(copy_bidirectional(a, b), receiver).await;
+            assert_eq!(copied.unwrap(), (3 * BUFFER as u64 + 1000, 0));
+        }
+    });
+}
+
 /// Always ready: reads without an end, and takes everything.
 struct Endless(Rc<Cell<u64>>);
 
@@ -657,16 +687,22 @@ fn streams_that_never_wait_starve_nobody() {
     });
 }
 
-/// Bug B14: bulk data through pipes lets small exchanges beside it have their turn, and so does one direction the other.
+/// Bug B14: bulk data, through pipes or buffers, lets small exchanges beside it have their turn, and so does one direction the other.
 #[test]
 fn bulk_data_starves_nobody() {
     let _watchdog = watchdog(TIME);
-    let mut runtime = LocalRuntime::new().unwrap();
-    let spawner = runtime.spawner();
-    runtime
-        .run_until(async move {
+    for strangers in [false, true] {
+        let mut runtime = LocalRuntime::new().unwrap();
+        let spawner = runtime.spawner();
+        let beside = async move {
             let ((left, a), (b, right)) = (pair().await, pair().await);
-            spawner.spawn_local(async move { drop(copy_bidirectional(a, b).await) }).unwrap();
+            let copy = async move {
+                match strangers {
+                    false => drop(copy_bidirectional(a, b).await),
+                    true => drop(copy_bidirectional(Stranger(a), Stranger(b)).await),
+                }
+            };
+            spawner.spawn_local(copy).unwrap();
             let moved = Rc::new([Cell::new(0_u64), Cell::new(0_u64)]);
             for (number, (from, to)) in [(left.clone(), right.clone()), (right, left)].into_iter().enumerate() {
                 let moved = Rc::clone(&moved);
@@ -706,8 +742,9 @@ fn bulk_data_starves_nobody() {
             println!("{rounds} round trips beside {moved:?} bytes");
             assert!(rounds >= 20, "{rounds}");
             assert!(moved.iter().all(|&bytes| bytes > moved.iter().sum::<u64>() / 10), "{moved:?}");
-        })
-        .unwrap();
+        };
+        runtime.run_until(beside).unwrap();
+    }
 }
 
 /// A sink that keeps what it is given until it is flushed, such as a `BufWriter`, is flushed whenever there is no more to
