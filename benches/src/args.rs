@@ -5,6 +5,7 @@
 
 use crate::cases::{self, Case, Effort};
 use crate::load::Traffic;
+use crate::proxies::Haul;
 use crate::servers::Peer;
 use crate::timers;
 use crate::wakes::Bout;
@@ -16,7 +17,7 @@ usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table 
        benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
 
   CASE       E1 throughput  E2 system calls  E3 instructions  C1 connections  M1 memory  M2 memory given back
-             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  W1 wakes  F1 fairness, or `all`
+             T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  W1 wakes  F1 fairness  P1 proxy, or `all`
   --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
   --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 needs 25 for a claim)
 
@@ -24,7 +25,8 @@ The parts, which `run` starts by itself:
        benches serve ours|raw|tokio [--port P] [--connections N] [--defer-accept] [--close-first] [--count-heap]
        benches load echo|connect|firehose --port P --connections N --size BYTES [--close-first]
        benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N
-       benches wakes ours|tokio --connections TASKS --count ROUNDS";
+       benches wakes ours|tokio --connections TASKS --count ROUNDS
+       benches proxy ours|tokio --connections N --count MIB";
 
 /// What to do.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(crate) enum Command {
     Load(Target),
     Timers(timers::Order),
     Wakes(Bout),
+    Proxy(Haul),
 }
 
 /// Cases to measure.
@@ -175,6 +178,10 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             let rounds = flags.count.ok_or("wakes needs --count")?;
             Ok(Command::Wakes(Bout { peer: peer.parse()?, tasks: flags.connections()?, rounds }))
         }
+        ["proxy", peer] => {
+            let mib = flags.count.ok_or("proxy needs --count")?;
+            Ok(Command::Proxy(Haul { peer: peer.parse()?, connections: flags.connections()?, mib }))
+        }
         _ => Err("say what to run".into()),
     }
 }
@@ -213,13 +220,16 @@ mod tests {
     }
 
     #[test]
-    fn timers_and_wakes_survive_their_own_command_lines() {
+    fn timers_wakes_and_proxies_survive_their_own_command_lines() {
         let order = timers::Order::new("tokio", timers::Exercise::Storm, 7).unwrap();
         let Ok(Command::Timers(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
         assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
         let bout = Bout { peer: Peer::Tokio, tasks: 3, rounds: 7 };
         let Ok(Command::Wakes(parsed)) = parse(bout.to_args().into_iter()) else { panic!("no bout") };
         assert_eq!(format!("{parsed:?}"), format!("{bout:?}"));
+        let haul = Haul { peer: Peer::Tokio, connections: 3, mib: 7 };
+        let Ok(Command::Proxy(parsed)) = parse(haul.to_args().into_iter()) else { panic!("no haul") };
+        assert_eq!(format!("{parsed:?}"), format!("{haul:?}"));
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! generator (`load`) as child processes, each kept on a core of its own, and compares what they report. `README.md`
 //! says what is measured and how to read the tables.
 //!
-//! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`] and [`wakes`] what is measured, [`load`]
-//! and [`firehose`] what servers are measured with, [`child`] starts and ends the processes, [`strace`], [`callgrind`],
-//! [`process`] and [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn figures into text.
+//! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`], [`wakes`] and [`proxies`] what is
+//! measured, [`load`] and [`firehose`] what servers are measured with, [`child`] starts and ends the processes,
+//! [`strace`], [`callgrind`], [`process`] and [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn
+//! figures into text.
 
 mod args;
 mod callgrind;
@@ -18,6 +19,7 @@ mod histogram;
 mod load;
 mod plot;
 mod process;
+mod proxies;
 mod results;
 mod scratch;
 mod servers;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Load(target) => load::generate(&target),
         Command::Timers(order) => timers::exercise(&order),
         Command::Wakes(bout) => wakes::fight(&bout),
+        Command::Proxy(haul) => proxies::carry(&haul),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

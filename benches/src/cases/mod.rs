@@ -7,6 +7,7 @@ mod e3;
 mod f1;
 mod m1;
 mod m2;
+mod p1;
 mod t1_t4;
 mod t5_t6;
 mod t7;
@@ -29,7 +30,7 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order of the results.
-pub(crate) const ALL: [Case; 15] = [
+pub(crate) const ALL: [Case; 16] = [
     Case { name: "E1", title: "echo throughput, latency and CPU", measure: e1::measure },
     Case { name: "E2", title: "system calls per request", measure: e2::measure },
     Case { name: "E3", title: "user instructions per request", measure: e3::measure },
@@ -45,6 +46,7 @@ pub(crate) const ALL: [Case; 15] = [
     Case { name: "T7", title: "overshoot of a lone sleep", measure: t7::measure },
     Case { name: "W1", title: "wakes from another thread", measure: w1::measure },
     Case { name: "F1", title: "a firehose beside others", measure: f1::measure },
+    Case { name: "P1", title: "bulk data through a proxy", measure: p1::measure },
 ];
 
 /// The case of this name.
