@@ -182,13 +182,9 @@ async fn expect(mut stream: impl AsyncRead + Unpin, bytes: &[u8]) {
 }
 
 /// Both outer ends send and receive at the same time, while `copy` is at work between them.
-async fn exchange<S: Copy>(
-    left: S,
-    right: S,
-    lengths: (usize, usize),
-    copy: impl Future<Output = io::Result<(u64, u64)>>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
+async fn exchange<S>(left: S, right: S, lengths: (usize, usize), copy: impl Future<Output = io::Result<(u64, u64)>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Copy,
 {
     let (there, back) = (noise(1, lengths.0), noise(2, lengths.1));
     let ends =

@@ -3,7 +3,7 @@
 use async_epoll::{
     Builder, Enter, Handle, Interest, LocalRuntime, Reactor, Readiness, Source, SourceError, Spawner, Stats, Timer,
 };
-use async_net_lite::{Incoming, TcpListener, TcpStream};
+use async_net_lite::{CopyError, Incoming, TcpListener, TcpStream, copy_bidirectional};
 use async_timeout::{Elapsed, IoTimeout, Sleep, Timeout, TimeoutExt, sleep};
 use futures::task::{LocalSpawn, Spawn};
 use futures::{AsyncRead, AsyncWrite, Stream};
@@ -41,6 +41,7 @@ assert_impl_all!(&'static TcpStream: AsyncRead, AsyncWrite);
 assert_impl_all!(TcpStream: TryFrom<std::net::TcpStream>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
 assert_impl_all!(TcpListener: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
 assert_impl_all!(TcpListener: TryFrom<std::net::TcpListener>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
+assert_impl_all!(CopyError: Error, Send, Sync, Unpin, Debug, Display, Into<std::io::Error>);
 assert_impl_all!(Incoming: Stream, futures::stream::FusedStream, Send, Sync, Unpin, Debug);
 
 assert_impl_all!(Elapsed: Copy, Eq, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
@@ -89,5 +90,9 @@ fn futures_are_send() {
     drop(send(TcpStream::connect("127.0.0.1:1")));
     drop(send(TcpStream::connect_with(("localhost", 1), &handle)));
     drop(send(TcpListener::bind("127.0.0.1:0")));
+    let stream = || futures::io::Cursor::new(Vec::new());
+    drop(send(copy_bidirectional(stream(), stream())));
+    let copy = |left: TcpStream, mut right: TcpStream| drop(send(copy_bidirectional(&left, &mut right)));
+    let _: fn(TcpStream, TcpStream) = copy;
     drop(send(sleep(std::time::Duration::ZERO).timeout(std::time::Duration::ZERO)));
 }

@@ -15,43 +15,24 @@ use std::io;
 /// ```
 /// # fn main() -> std::io::Result<()> {
 /// use async_net_lite::{CopyError, TcpListener, TcpStream, copy_bidirectional};
-/// use futures::{AsyncReadExt, AsyncWriteExt, future::join};
+/// use futures::AsyncWriteExt;
 /// use std::io::ErrorKind;
+/// use std::net::Shutdown;
 ///
 /// async_epoll::block_on(async {
 ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
 ///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
-///     let (server, _) = listener.accept().await?;
-///     let broken = futures::io::empty(); // Reads as ended, and …
-///     let mut full = [0_u8; 3];
-///     let sink = futures::io::Cursor::new(&mut full[..]); // … takes three bytes.
+///     let (a, _) = listener.accept().await?;
+///     let b = TcpStream::connect(listener.local_addr()?).await?;
 ///     client.write_all(b"hello").await?;
-///     client.close().await?;
+///     b.shutdown(Shutdown::Write)?; // So nothing can be written to it.
 ///
-///     let error = copy_bidirectional(server, Both(broken, sink)).await.unwrap_err();
-///     assert_eq!(error.kind(), ErrorKind::WriteZero);
+///     let error = copy_bidirectional(a, b).await.unwrap_err();
+///     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
 ///     let copied = error.downcast::<CopyError>()?;
-///     assert_eq!((copied.a_to_b, copied.b_to_a), (3, 0));
+///     assert_eq!((copied.a_to_b, copied.b_to_a), (0, 0));
 ///     Ok(())
 /// })?
-/// # }
-/// # use std::{io, pin::Pin, task::{Context, Poll}};
-/// # struct Both<R, W>(R, W);
-/// # impl<R: futures::AsyncRead + Unpin, W: Unpin> futures::AsyncRead for Both<R, W> {
-/// #     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, b: &mut [u8]) -> Poll<io::Result<usize>> {
-/// #         Pin::new(&mut self.0).poll_read(cx, b)
-/// #     }
-/// # }
-/// # impl<R: Unpin, W: futures::AsyncWrite + Unpin> futures::AsyncWrite for Both<R, W> {
-/// #     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
-/// #         Pin::new(&mut self.1).poll_write(cx, b)
-/// #     }
-/// #     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-/// #         Pin::new(&mut self.1).poll_flush(cx)
-/// #     }
-/// #     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-/// #         Pin::new(&mut self.1).poll_close(cx)
-/// #     }
 /// # }
 /// ```
 #[derive(Debug)]
