@@ -662,7 +662,7 @@ fn streams_that_never_wait_starve_nobody() {
     for polls in 1..=10 {
         assert!(by_hand.poll_unpin(&mut cx).is_pending());
         assert_eq!(one.get(), other.get());
-        assert_eq!(one.get(), (polls * 16 * BUFFER) as u64);
+        assert!(one.get() <= (polls * 16 * BUFFER) as u64 && one.get() > ((polls * 16 - 1) * BUFFER) as u64);
         assert!(counter.count() >= polls, "woken");
     }
     // Beside others: a timer fires in time.

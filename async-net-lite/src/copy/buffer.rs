@@ -8,21 +8,26 @@ use std::task::{Context, Poll, ready};
 
 /// Bytes of a buffer: as many as the largest record of TLS.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
+/// Bytes of the buffer of one who reads little at a time.
+const SMALL_BYTES: usize = 1024;
 
 /// Bytes on their way from a reader to a writer.
 ///
-/// The memory is there only while there is something to hold, or a reader to be asked.
+/// The memory is there only while there is something to hold, or a reader to be asked. That is every time anew, so it
+/// had better not be much: as long as reads are small, the buffer is, too.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     /// What of them has been read and not been written.
     unsent: Range<usize>,
+    /// Whether the last read has got as much as would fill the small one.
+    is_large: bool,
 }
 
 impl Buffer {
     /// With `bytes` to be written.
     pub(super) fn holding(bytes: Vec<u8>) -> Self {
-        Self { unsent: 0..bytes.len(), bytes }
+        Self { unsent: 0..bytes.len(), bytes, is_large: true }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -37,17 +42,24 @@ impl Buffer {
     ) -> Poll<io::Result<usize>> {
         debug_assert!(self.is_empty());
         // Zeroes: a reader may look at what it is given.
-        self.bytes.resize(BUFFER_BYTES, 0);
+        self.bytes.resize(if self.is_large { BUFFER_BYTES } else { SMALL_BYTES }, 0);
         let polled = Pin::new(reader).poll_read(cx, &mut self.bytes);
         if !matches!(polled, Poll::Ready(Ok(1..))) {
-            *self = Self::default();
+            self.release();
         }
         let length = ready!(polled)?;
         if length > self.bytes.len() {
             return Poll::Ready(Err(impossible("read")));
         }
         self.unsent = 0..length;
+        self.is_large = length >= SMALL_BYTES;
         Poll::Ready(Ok(length))
+    }
+
+    /// Gives the memory of the empty buffer back.
+    pub(super) fn release(&mut self) {
+        debug_assert!(self.is_empty());
+        self.bytes = Vec::new();
     }
 
     /// Writes once from the buffer, which holds something. Returns how much.

@@ -12,7 +12,8 @@
 //!
 //! There are two ways to read and write. [`Buffer`] works for everything. [`Splice`] moves data between two of our own
 //! sockets without it ever being copied to this process, but costs more system calls a turn. So a direction begins with
-//! the buffer, changes to splicing when a read has filled all of it, and changes back when the kernel had less than that.
+//! the buffer, changes to splicing when a read has filled all of its 16 KiB, and changes back when the kernel had less
+//! than that.
 //! It changes only while it holds nothing, so the bytes stay in order. Requests and responses never pay for a pipe, and
 //! an end of file is always what a read has said: see [`splice`] for why `splice(2)` is not believed.
 //!
@@ -53,7 +54,7 @@ const BYTES_PER_POLL: usize = 16 * BUFFER_BYTES;
 /// If `a` and `b` are both [`TcpStream`](crate::TcpStream)s, or references to such, bulk data is moved inside the kernel
 /// by [`splice(2)`](https://man7.org/linux/man-pages/man2/splice.2.html), through a pipe, without being copied to this
 /// process. Small messages, and everything else (a stream behind TLS, a `BufReader`, a `Box<dyn …>`), go through one
-/// buffer of 16 KiB a direction. Where pipes cannot be had or `splice(2)` is forbidden, all goes through the buffers; nobody
+/// buffer a direction, of 16 KiB at most. Where pipes cannot be had or `splice(2)` is forbidden, all goes through the buffers; nobody
 /// has to choose. A direction that waits for data holds neither a buffer nor a pipe, and one whose writer is slow holds
 /// one of them and reads no further: memory stays bounded, and the kernel's flow control reaches the sender. A writer
 /// that has a buffer of its own is flushed whenever its direction runs out of data.
@@ -245,7 +246,7 @@ impl Direction {
                     // Nothing, which may be the end or may not: a read will tell.
                     Ok(0) => self.is_bulk = false,
                     Ok(length) => {
-                        self.buffer = Buffer::default();
+                        self.buffer.release();
                         self.is_bulk = length >= BUFFER_BYTES;
                         return Poll::Ready(Ok(Some(length)));
                     }
