@@ -7,8 +7,9 @@
 //! ```
 //!
 //! One task for each connection, and in it one call: `copy_bidirectional` carries the bytes both ways, passes on each
-//! side's end, and says how many there were. Both sides are sockets of ours, so bulk data is moved inside the kernel and
-//! never gets here. It knows no time limit, on purpose: only the user knows how long the silence of a connection may last.
+//! side's end, and says how many there were. Both sides are sockets of ours, so bulk data is moved inside the kernel
+//! and never gets here. It knows no time limit, on purpose: only the user knows how long the silence of a connection
+//! may last.
 
 use async_epoll::LocalRuntime;
 use async_net_lite::{CopyError, TcpListener, TcpStream, copy_bidirectional};

@@ -1,5 +1,5 @@
-//! The system calls that neither std nor socket2 offers, behind safe functions: the only file of this crate that may say
-//! `unsafe`.
+//! The system calls that neither std nor socket2 offers, behind safe functions: the only file of this crate that may
+//! say `unsafe`.
 #![allow(unsafe_code)]
 
 // ---- Copying: pipes and splice, SIGPIPE, and finding a socket behind a type parameter ----
@@ -42,9 +42,9 @@ pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) ->
 
 /// Runs `call` so that a `SIGPIPE` which it raises reaches nobody, whatever this process does about that signal.
 ///
-/// `send(2)` has `MSG_NOSIGNAL` for that; `splice(2)` has nothing. But the signal goes to the thread that made the call.
-/// So it is held back there, and taken away after an `EPIPE`, before it is let through again. If the thread has held it
-/// back before, one that was pending already stays.
+/// `send(2)` has `MSG_NOSIGNAL` for that; `splice(2)` has nothing. But the signal goes to the thread that made the
+/// call. So it is held back there, and taken away after an `EPIPE`, before it is let through again. If the thread has
+/// held it back before, one that was pending already stays.
 pub(crate) fn without_sigpipe<R>(call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
     let sigpipe = sigpipe();
     let mut before = sigpipe;
@@ -128,8 +128,8 @@ fn type_id<T>() -> TypeId {
         }
     }
     let phantom = &PhantomData::<T> as &dyn Identify;
-    // SAFETY: Only the bound on what the object may borrow changes. Its one method looks at no value: it returns a number
-    // that was fixed when lifetimes had long been erased.
+    // SAFETY: Only the bound on what the object may borrow changes. Its one method looks at no value: it returns a
+    // number that was fixed when lifetimes had long been erased.
     let phantom = unsafe { std::mem::transmute::<&dyn Identify, &(dyn Identify + 'static)>(phantom) };
     phantom.id()
 }

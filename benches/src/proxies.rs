@@ -1,8 +1,8 @@
 //! Proxies: connections whose bytes all go to another address.
 //!
 //! Three threads of one process. The proxy is the main thread, on the core of the servers, and its CPU time is what is
-//! measured. On the core of the load generator, one thread sends through each connection and closes it, and another takes
-//! what arrives. Both block, so they run only when there is something to do.
+//! measured. On the core of the load generator, one thread sends through each connection and closes it, and another
+//! takes what arrives. Both block, so they run only when there is something to do.
 
 use crate::servers::Peer;
 use crate::{child, process, sys};

@@ -193,8 +193,8 @@ where
     assert_eq!(copied.unwrap(), (lengths.0 as u64, lengths.1 as u64));
 }
 
-/// Megabytes both ways, through sockets of ours (pipes), through strangers (buffers), and through one of each; passed by
-/// value, by shared reference and by exclusive one.
+/// Megabytes both ways, through sockets of ours (pipes), through strangers (buffers), and through one of each; passed
+/// by value, by shared reference and by exclusive one.
 #[test]
 fn megabytes_both_ways() {
     let _watchdog = watchdog(TIME);
@@ -408,7 +408,8 @@ fn no_sigpipe() {
     });
 }
 
-/// A side that does not read stalls its sender, whose bytes stay in the kernel; nobody spins. When it reads, all is there.
+/// A side that does not read stalls its sender, whose bytes stay in the kernel; nobody spins. When it reads, all is
+/// there.
 #[test]
 fn a_slow_reader_stalls_the_sender_and_nobody_spins() {
     let _watchdog = watchdog(TIME);
@@ -564,8 +565,8 @@ fn a_copy_that_is_dropped_leaves_no_descriptor() {
     });
 }
 
-/// Bug B2: a byte of urgent data is left out, as by `recv`; the data behind it arrives, though `splice(2)` would take the
-/// mark for the end of file, or for a reader that has nothing.
+/// Bug B2: a byte of urgent data is left out, as by `recv`; the data behind it arrives, though `splice(2)` would take
+/// the mark for the end of file, or for a reader that has nothing.
 #[test]
 fn urgent_data_does_not_hide_what_follows() {
     let _watchdog = watchdog(TIME);
@@ -596,8 +597,8 @@ fn urgent_data_does_not_hide_what_follows() {
     });
 }
 
-/// The same when all of it is there before the copy begins: then the mark is reached by way of the pipe for certain. With
-/// the end of file right behind, which `splice(2)` reports at the mark already, and with a sender that waits.
+/// The same when all of it is there before the copy begins: then the mark is reached by way of the pipe for certain.
+/// With the end of file right behind, which `splice(2)` reports at the mark already, and with a sender that waits.
 #[test]
 fn urgent_data_reached_by_splicing() {
     let _watchdog = watchdog(TIME);
@@ -683,7 +684,8 @@ fn streams_that_never_wait_starve_nobody() {
     });
 }
 
-/// Bug B14: bulk data, through pipes or buffers, lets small exchanges beside it have their turn, and so does one direction the other.
+/// Bug B14: bulk data, through pipes or buffers, lets small exchanges beside it have their turn, and so does one
+/// direction the other.
 #[test]
 fn bulk_data_starves_nobody() {
     let _watchdog = watchdog(TIME);
@@ -743,8 +745,8 @@ fn bulk_data_starves_nobody() {
     }
 }
 
-/// A sink that keeps what it is given until it is flushed, such as a `BufWriter`, is flushed whenever there is no more to
-/// write; and not after each write.
+/// A sink that keeps what it is given until it is flushed, such as a `BufWriter`, is flushed whenever there is no more
+/// to write; and not after each write.
 #[test]
 fn sinks_are_flushed_when_the_reader_waits() {
     let _watchdog = watchdog(TIME);

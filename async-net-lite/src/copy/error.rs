@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// The payload of an error of [`copy_bidirectional`](crate::copy_bidirectional): why it has ended, and what it had copied
-/// until then.
+/// The payload of an error of [`copy_bidirectional`](crate::copy_bidirectional): why it has ended, and what it had
+/// copied until then.
 ///
 /// A payload inside an [`io::Error`], so that `?` works in functions that return [`io::Result`] and nobody who does not
 /// care has to know. The outer error has the same kind and the same words.

@@ -39,25 +39,25 @@ use std::task::{Context, Poll, ready};
 /// is the calls that take time.
 const BYTES_PER_POLL: usize = 16 * BUFFER_BYTES;
 
-/// Copies from `a` to `b` and from `b` to `a`, at the same time, until both have ended. Returns the bytes that went from
-/// `a` to `b`, and those that went from `b` to `a`.
+/// Copies from `a` to `b` and from `b` to `a`, at the same time, until both have ended. Returns the bytes that went
+/// from `a` to `b`, and those that went from `b` to `a`.
 ///
 /// When one side has said all it has to say (its end of file is read), the other side is closed for writing as soon as
-/// everything has been written to it; the opposite direction goes on. So a client that closes its writing side after its
-/// request still gets the response.
+/// everything has been written to it; the opposite direction goes on. So a client that closes its writing side after
+/// its request still gets the response.
 ///
-/// The arguments are anything that reads and writes, by value or by reference. What is passed by value is dropped at the
-/// end, which closes a socket; to go on using it, pass a reference.
+/// The arguments are anything that reads and writes, by value or by reference. What is passed by value is dropped at
+/// the end, which closes a socket; to go on using it, pass a reference.
 ///
 /// # How it works
 ///
-/// If `a` and `b` are both [`TcpStream`](crate::TcpStream)s, or references to such, bulk data is moved inside the kernel
-/// by [`splice(2)`](https://man7.org/linux/man-pages/man2/splice.2.html), through a pipe, without being copied to this
-/// process. Small messages, and everything else (a stream behind TLS, a `BufReader`, a `Box<dyn …>`), go through one
-/// buffer a direction, of 16 KiB at most. Where pipes cannot be had or `splice(2)` is forbidden, all goes through the buffers; nobody
-/// has to choose. A direction that waits for data holds neither a buffer nor a pipe, and one whose writer is slow holds
-/// one of them and reads no further: memory stays bounded, and the kernel's flow control reaches the sender. A writer
-/// that has a buffer of its own is flushed whenever its direction runs out of data.
+/// If `a` and `b` are both [`TcpStream`](crate::TcpStream)s, or references to such, bulk data is moved inside the
+/// kernel by [`splice(2)`](https://man7.org/linux/man-pages/man2/splice.2.html), through a pipe, without being copied
+/// to this process. Small messages, and everything else (a stream behind TLS, a `BufReader`, a `Box<dyn …>`), go
+/// through one buffer a direction, of 16 KiB at most. Where pipes cannot be had or `splice(2)` is forbidden, all goes
+/// through the buffers; nobody has to choose. A direction that waits for data holds neither a buffer nor a pipe, and
+/// one whose writer is slow holds one of them and reads no further: memory stays bounded, and the kernel's flow control
+/// reaches the sender. A writer that has a buffer of its own is flushed whenever its direction runs out of data.
 ///
 /// A direction with very much to do lets the other direction, and other tasks, go first every now and then.
 ///

@@ -7,16 +7,16 @@
 //! ```
 //!
 //! `EAGAIN` of `splice(2)` does not say which of the two descriptors it is about. Here it is always about the socket:
-//! an empty pipe has room, and one that is known to hold something has something to give. So each half is an operation on
-//! a source like any other, which waits for that source alone, and no pipe has to be registered with epoll.
+//! an empty pipe has room, and one that is known to hold something has something to give. So each half is an operation
+//! on a source like any other, which waits for that source alone, and no pipe has to be registered with epoll.
 //!
 //! Three things about `splice(2)` that its manual page does not say:
 //!
 //! - It never gets past the mark of urgent data (a `recv(2)` does), and reports it as "would block" or, after a FIN, as
 //!   an end of file. So it is given up once the kernel has reported urgent data, and its 0 is not taken for an end.
 //! - Into a socket that is closed for writing, it raises `SIGPIPE`, and there is no flag against that.
-//! - How much fits into a pipe is a matter of pieces, not of bytes: one for each page of its size, from 1 byte to 32 KiB
-//!   each. With 64 pieces instead of the usual 16, a proxy took a sixth less CPU time for its bulk data.
+//! - How much fits into a pipe is a matter of pieces, not of bytes: one for each page of its size, from 1 byte to 32
+//!   KiB each. With 64 pieces instead of the usual 16, a proxy took a sixth less CPU time for its bulk data.
 //!
 //! A pipe is taken when there is bulk data, and given up when the reader has no more. A few empty ones are kept
 //! per thread, since making and closing one costs as much as moving some data: see [`KEPT_PIPES`].
@@ -70,8 +70,8 @@ pub(super) struct Splice {
 }
 
 impl Splice {
-    /// Moves what is there from a socket into the empty pipe. Returns how much, at most [`MOST_BYTES`]. 0 means the end of
-    /// file or urgent data.
+    /// Moves what is there from a socket into the empty pipe. Returns how much, at most [`MOST_BYTES`]. 0 means the end
+    /// of file or urgent data.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, reader: &dyn Socket) -> Poll<io::Result<usize>> {
         debug_assert_eq!(self.held, 0);
         let pipe = match &self.pipe {
