@@ -78,6 +78,9 @@ pub use udp::{Datagram, Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch, UdpSock
 
 pub mod unix;
 
+mod copy;
+pub use copy::{CopyError, copy_bidirectional};
+
 #[cfg(feature = "hyper")]
 pub mod hyper;
 #[cfg(feature = "hyper")]

@@ -5,6 +5,7 @@
 
 use crate::cases::{self, Case, Effort};
 use crate::load::Traffic;
+use crate::proxies::Haul;
 use crate::reads;
 use crate::servers::{Peer, Protocol};
 use crate::timers;
@@ -19,7 +20,7 @@ usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table 
   CASE       E1 throughput  E2 system calls  E3 instructions  E4 large requests  C1 C2 connections
              M1 memory  M2 memory given back
              T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  T8 reads with a limit
-             W1 wakes  F1 fairness  H1 hyper  U1 datagrams, or `all`
+             W1 wakes  F1 fairness  H1 hyper  U1 datagrams  P1 proxy, or `all`
   --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
   --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 and H1 need 25 for a claim)
 
@@ -30,7 +31,8 @@ The parts, which `run` starts by itself:
        benches load echo|bulk|http|connect|firehose|datagrams --port P --connections N --size BYTES [--close-first]
        benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N
        benches reads bare|ours|tokio-timeout|tokio-reset --count N
-       benches wakes ours|tokio --connections TASKS --count ROUNDS";
+       benches wakes ours|tokio --connections TASKS --count ROUNDS
+       benches proxy ours|tokio --connections N --count MIB";
 
 /// What to do.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ pub(crate) enum Command {
     Timers(timers::Order),
     Reads(reads::Order),
     Wakes(Bout),
+    Proxy(Haul),
 }
 
 /// Cases to measure.
@@ -209,6 +212,10 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             let rounds = flags.count.ok_or("wakes needs --count")?;
             Ok(Command::Wakes(Bout { peer: peer.parse()?, tasks: flags.connections()?, rounds }))
         }
+        ["proxy", peer] => {
+            let mib = flags.count.ok_or("proxy needs --count")?;
+            Ok(Command::Proxy(Haul { peer: peer.parse()?, connections: flags.connections()?, mib }))
+        }
         _ => Err("say what to run".into()),
     }
 }
@@ -249,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn timers_reads_and_wakes_survive_their_own_command_lines() {
+    fn the_others_survive_their_own_command_lines() {
         let order = timers::Order::new("tokio", timers::Exercise::Storm, 7).unwrap();
         let Ok(Command::Timers(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
         assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
@@ -259,6 +266,9 @@ mod tests {
         let bout = Bout { peer: Peer::Tokio, tasks: 3, rounds: 7 };
         let Ok(Command::Wakes(parsed)) = parse(bout.to_args().into_iter()) else { panic!("no bout") };
         assert_eq!(format!("{parsed:?}"), format!("{bout:?}"));
+        let haul = Haul { peer: Peer::Tokio, connections: 3, mib: 7 };
+        let Ok(Command::Proxy(parsed)) = parse(haul.to_args().into_iter()) else { panic!("no haul") };
+        assert_eq!(format!("{parsed:?}"), format!("{haul:?}"));
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! generator (`load`) as child processes, each kept on a core of its own, and compares what they report. `README.md`
 //! says what is measured and how to read the tables.
 //!
-//! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`], [`reads`] and [`wakes`] what is
-//! measured, [`load`], [`bulk`], [`firehose`] and [`datagrams`] what servers are measured with, [`child`] starts and ends
-//! the processes, [`strace`], [`callgrind`], [`process`] and [`heap`] count, and [`spread`], [`table`], [`plot`] and [`results`] turn
-//! figures into text.
+//! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`], [`reads`], [`wakes`] and [`proxies`] what
+//! is measured, [`load`], [`bulk`], [`firehose`] and [`datagrams`] what servers are measured with, [`child`] starts and
+//! ends the processes, [`strace`], [`callgrind`], [`process`] and [`heap`] count, and [`spread`], [`table`], [`plot`] and
+//! [`results`] turn figures into text.
 
 mod args;
 mod bulk;
@@ -22,6 +22,7 @@ mod load;
 mod plot;
 mod process;
 mod reads;
+mod proxies;
 mod results;
 mod scratch;
 mod servers;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Timers(order) => timers::exercise(&order),
         Command::Reads(order) => reads::read(&order),
         Command::Wakes(bout) => wakes::fight(&bout),
+        Command::Proxy(haul) => proxies::carry(&haul),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

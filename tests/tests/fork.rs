@@ -3,11 +3,12 @@
 //! Without the test harness: a child may only be forked while the process has one thread.
 
 use async_epoll::{Builder, LocalRuntime, Reactor, Source, Timer};
-use async_net_lite::{TcpListener, TcpStream, UdpSocket};
+use async_net_lite::{TcpListener, TcpStream, UdpSocket, copy_bidirectional};
 use futures::channel::oneshot;
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -20,6 +21,54 @@ fn main() {
     // These two have a timerfd, which the child shares as well.
     a_child_of(Reactor::builder().precise_timers(), "nor_its_precise_timers");
     a_child_of(Reactor::builder().embedded(), "nor_its_host");
+    a_child_has_pipes_of_its_own();
+}
+
+/// Copies bulk data between sockets, so that the thread keeps a pipe for the next time.
+fn copy() {
+    async_epoll::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connect = || async {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            (client, listener.accept().await.unwrap().0)
+        };
+        let ((mut left, a), (b, mut right)) = (connect().await, connect().await);
+        let talk = async {
+            let mut received = vec![0; 300_000];
+            let (sent, read) = futures::join!(left.write_all(&[7; 300_000]), right.read_exact(&mut received));
+            sent.and(read).unwrap();
+            left.close().await.unwrap();
+            right.close().await.unwrap();
+            assert!(received.iter().all(|&byte| byte == 7));
+        };
+        let (copied, ()) = futures::join!(copy_bidirectional(a, b), talk);
+        assert_eq!(copied.unwrap(), (300_000, 0));
+    })
+    .unwrap();
+}
+
+/// The numbers of the pipes that this process has open.
+fn pipes() -> HashSet<String> {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| entry.unwrap().path().read_link().ok());
+    links.filter_map(|link| link.to_str().filter(|link| link.starts_with("pipe:")).map(String::from)).collect()
+}
+
+/// A pipe that the parent keeps for its copies is open in the child as well. Were it used there, too, the bytes of both
+/// would mix.
+fn a_child_has_pipes_of_its_own() {
+    let before = pipes();
+    copy();
+    let kept: HashSet<_> = pipes().difference(&before).cloned().collect();
+    assert!(!kept.is_empty(), "a pipe is kept");
+    let well = tests::fork_and_run(|| {
+        copy();
+        let own: HashSet<_> = pipes().difference(&before).cloned().collect();
+        assert!(!own.is_empty() && own.is_disjoint(&kept), "{own:?} and {kept:?}");
+    });
+    assert!(well, "the child failed");
+    copy();
+    assert_eq!(pipes().difference(&before).cloned().collect::<HashSet<_>>(), kept);
+    println!("test a_child_has_pipes_of_its_own ... ok");
 }
 
 fn a_child_of(reactor: Builder, name: &str) {

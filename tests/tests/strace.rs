@@ -5,7 +5,7 @@
 //! under strace; the scenario checks itself and prints its last line only if all is well.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
-use async_net_lite::{ConnectOptions, RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
+use async_net_lite::{ConnectOptions, RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket, copy_bidirectional};
 use async_timeout::{Timeout, sleep};
 use futures::StreamExt;
 use futures::future::FutureExt;
@@ -93,6 +93,7 @@ fn scenario() {
         "closing" => closing(),
         "counting" => counting(),
         "no helper thread" => no_helper_thread(),
+        "copying" => copying(),
         other => panic!("no scenario {other}"),
     }
     println!("{WELL}");
@@ -901,4 +902,62 @@ fn timers_without_a_helper_thread() {
     for when in ["2+", "2..5", "3"] {
         inject(&format!("clone3:error=EAGAIN:when={when}"), "no helper thread");
     }
+}
+
+/// Bulk data both ways through a proxy, several times, with a pause in between. It must come out the same whatever is
+/// injected.
+fn copying() {
+    let before = open_fds();
+    std::thread::spawn(|| {
+        async_epoll::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let connect = || async {
+                let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+                (client, listener.accept().await.unwrap().0)
+            };
+            let ((left, a), (b, right)) = (connect().await, connect().await);
+            let bytes: Vec<u8> = (0..1_000_003_u32).map(|number| (number.wrapping_mul(number) >> 7) as u8).collect();
+            let carry = async |mut from: &TcpStream, mut to: &TcpStream| {
+                let mut received = vec![0; bytes.len()];
+                let (sent, read) = futures::join!(from.write_all(&bytes), to.read_exact(&mut received));
+                sent.and(read).unwrap();
+                assert!(received == bytes);
+            };
+            let ends = async {
+                for _ in 0..3 {
+                    futures::join!(carry(&left, &right), carry(&right, &left));
+                    sleep(Duration::from_millis(2)).await;
+                }
+                (&left).close().await.unwrap();
+                (&right).close().await.unwrap();
+            };
+            let (copied, ()) = futures::join!(copy_bidirectional(a, b), ends);
+            assert_eq!(copied.unwrap(), (3 * bytes.len() as u64, 3 * bytes.len() as u64));
+        })
+        .unwrap();
+    })
+    .join()
+    .unwrap();
+    // The thread has taken the pipes that it kept along.
+    assert_eq!(open_fds(), before);
+}
+
+/// Where `splice` is refused, from the beginning or in the middle (with bytes in a pipe or without), or interrupted, or no
+/// pipe can be had, or none of more than the usual size: nothing is lost.
+#[test]
+#[ignore = "needs strace"]
+fn copying_where_splicing_is_refused() {
+    for error in ["EINVAL", "ENOSYS", "EPERM"] {
+        inject(&format!("splice:error={error}"), "copying");
+    }
+    // Filling, draining, and so on.
+    for k in 1..=8 {
+        inject(&format!("splice:error=EINVAL:when={k}"), "copying");
+        inject(&format!("splice:error=ENOSYS:when={k}+"), "copying");
+    }
+    inject("splice:error=EINTR:when=1+2", "copying");
+    inject("splice:error=EINTR:when=2+2", "copying");
+    inject("pipe2:error=EMFILE", "copying");
+    inject("pipe2:error=ENFILE:when=2+", "copying");
+    inject("fcntl:error=EPERM", "copying");
 }

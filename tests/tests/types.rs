@@ -7,8 +7,8 @@ use async_net_lite::unix::{
     self, FdsLost, Message, UCred, UnixDatagram, UnixListenOptions, UnixListener, UnixStream as AsyncUnixStream,
 };
 use async_net_lite::{
-    ConnectOptions, Datagram, Datagrams, Incoming, Keepalive, ListenOptions, OwnedReadHalf, OwnedWriteHalf, RecvBatch,
-    ReuniteError, SendBatch, TcpListener, TcpStream, UdpSocket,
+    ConnectOptions, CopyError, Datagram, Datagrams, Incoming, Keepalive, ListenOptions, OwnedReadHalf, OwnedWriteHalf,
+    RecvBatch, ReuniteError, SendBatch, TcpListener, TcpStream, UdpSocket, copy_bidirectional,
 };
 use async_timeout::{
     Debounce, Elapsed, Interval, IoGuard, IoTimeout, ItemTimeout, Limit, LimitExceeded, MissedTickBehavior, Sleep,
@@ -80,6 +80,7 @@ assert_impl_all!(OwnedWriteHalf: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwind
 assert_not_impl_any!(OwnedReadHalf: Clone, AsyncWrite);
 assert_not_impl_any!(OwnedWriteHalf: Clone, AsyncRead);
 assert_impl_all!(ReuniteError: Error, Send, Sync);
+assert_impl_all!(CopyError: Error, Send, Sync, Unpin, Debug, Display, Into<std::io::Error>);
 assert_impl_all!(Incoming: Stream, futures::stream::FusedStream, Send, Sync, Unpin, Debug);
 
 assert_impl_all!(Elapsed: Copy, Eq, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
@@ -195,6 +196,10 @@ fn futures_are_send() {
     drop(send(socket.recv_batch(&mut incoming)));
     drop(send(socket.send_batch(&mut outgoing)));
     drop(send(ListenOptions::new().bind_with("127.0.0.1:0", &handle)));
+    let stream = || futures::io::Cursor::new(Vec::new());
+    drop(send(copy_bidirectional(stream(), stream())));
+    let copy = |left: TcpStream, mut right: TcpStream| drop(send(copy_bidirectional(&left, &mut right)));
+    let _: fn(TcpStream, TcpStream) = copy;
     drop(send(sleep(std::time::Duration::ZERO).timeout(std::time::Duration::ZERO)));
     let mut ticks = async_timeout::interval(std::time::Duration::MAX);
     drop(send(ticks.tick()));

@@ -2,6 +2,7 @@
 //! options in `settings.rs`.
 
 use crate::addr::AsyncToSocketAddrs;
+use crate::copy::{self, Operation};
 use crate::socket::Socket;
 use crate::tcp::ConnectOptions;
 use async_epoll::{Handle, Source};
@@ -10,6 +11,7 @@ use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// A TCP connection: the async [`std::net::TcpStream`].
@@ -253,5 +255,19 @@ impl AsRawFd for TcpStream {
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.socket.get_ref().fmt(f)
+    }
+}
+
+impl copy::Socket for TcpStream {
+    fn poll_read_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>> {
+        self.socket.poll_read_with(cx, |stream| op(stream.as_fd()))
+    }
+
+    fn poll_write_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>> {
+        self.socket.poll_write_with(cx, |stream| op(stream.as_fd()))
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.socket.readiness().is_priority()
     }
 }

@@ -10,6 +10,7 @@ mod f1;
 mod h1;
 mod m1;
 mod m2;
+mod p1;
 mod t1_t4;
 mod t5_t6;
 mod t7;
@@ -34,7 +35,7 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order of the results.
-pub(crate) const ALL: [Case; 20] = [
+pub(crate) const ALL: [Case; 21] = [
     Case { name: "E1", title: "echo throughput, latency and CPU", measure: e1::measure },
     Case { name: "E2", title: "system calls per request", measure: e2::measure },
     Case { name: "E3", title: "user instructions per request", measure: e3::measure },
@@ -55,6 +56,7 @@ pub(crate) const ALL: [Case; 20] = [
     Case { name: "F1", title: "a firehose beside others", measure: f1::measure },
     Case { name: "H1", title: "hyper", measure: h1::measure },
     Case { name: "U1", title: "echo of datagrams", measure: u1::measure },
+    Case { name: "P1", title: "bulk data through a proxy", measure: p1::measure },
 ];
 
 /// The case of this name.

@@ -1,0 +1,98 @@
+//! A TCP proxy: whoever connects to one address gets to talk to another.
+//!
+//! ```sh
+//! cargo run --release --example http_hello &
+//! cargo run --release --example proxy -- 127.0.0.1:8080 127.0.0.1:7878
+//! curl http://127.0.0.1:8080/
+//! ```
+//!
+//! One task for each connection, and in it one call: `copy_bidirectional` carries the bytes both ways, passes on each
+//! side's end, and says how many there were. Both sides are sockets of ours, so bulk data is moved inside the kernel
+//! and never gets here. It knows no time limit, on purpose: only the user knows how long the silence of a connection
+//! may last.
+
+use async_epoll::LocalRuntime;
+use async_net_lite::{CopyError, TcpListener, TcpStream, copy_bidirectional};
+use async_timeout::TimeoutExt;
+use examples::{Interrupt, because, exit_code, say};
+use futures::StreamExt;
+use std::env;
+use std::io;
+use std::net::{self, SocketAddr, ToSocketAddrs};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the target may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const HELP: &str = "Carries TCP connections to another address.
+
+Usage: proxy LISTEN TARGET
+
+Each is HOST:PORT, such as 127.0.0.1:8080. Port 0 of LISTEN means any free one.";
+
+fn main() -> ExitCode {
+    exit_code(run())
+}
+
+fn run() -> io::Result<()> {
+    let args: Vec<_> = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let (listen, target) = match args[..] {
+        ["--help" | "-h"] => {
+            say(HELP);
+            return Ok(());
+        }
+        [listen, target] => (lookup(listen)?, lookup(target)?),
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "expected two addresses; --help says more")),
+    };
+    let listener = net::TcpListener::bind(listen).map_err(because(format!("cannot listen on {listen}")))?;
+
+    let mut runtime = LocalRuntime::new()?;
+    let listener = TcpListener::from_std(listener, &runtime.handle())?;
+    let interrupt = Interrupt::new(&runtime.handle())?;
+    let spawner = runtime.spawner();
+    say(&format!("from {} to {target}", listener.local_addr()?));
+
+    runtime.run_until(async {
+        let stop = pin!(interrupt.received());
+        let mut incoming = listener.incoming().take_until(stop);
+        while let Some(client) = incoming.next().await {
+            spawner.spawn_local(carry(client?, target)).map_err(io::Error::other)?;
+        }
+        io::Result::Ok(())
+    })??;
+
+    // The tasks that are left go with the pool, and their connections with them.
+    say("stopped");
+    Ok(())
+}
+
+/// The life of a connection, and one line about it.
+async fn carry(client: TcpStream, target: SocketAddr) {
+    let name = client.peer_addr().map_or_else(|_| String::from("somebody"), |peer| peer.to_string());
+    let copied = async {
+        let server = TcpStream::connect(target).io_timeout(PATIENCE).await.map_err(because(format!("to {target}")))?;
+        // Small messages go at once, as they came.
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        copy_bidirectional(client, server).await
+    };
+    say(&match copied.await {
+        Ok((there, back)) => format!("{name}: {there} bytes there, {back} back"),
+        Err(error) => match error.get_ref().and_then(|payload| payload.downcast_ref::<CopyError>()) {
+            Some(copied) => format!("{name}: {} bytes there, {} back, then: {error}", copied.a_to_b, copied.b_to_a),
+            None => format!("{name}: {error}"),
+        },
+    });
+}
+
+/// The first address of `text`.
+fn lookup(text: &str) -> io::Result<SocketAddr> {
+    let explain = because(format!("cannot use the address {text:?}"));
+    let first = text.to_socket_addrs().and_then(|mut addresses| {
+        addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address"))
+    });
+    first.map_err(explain)
+}

@@ -1,0 +1,859 @@
+//! Copying in both directions: nothing is lost, added or reordered; ends and errors are passed on; nothing is held for
+//! longer than needed.
+
+use async_epoll::LocalRuntime;
+use async_net_lite::{CopyError, TcpListener, TcpStream, copy_bidirectional};
+use async_timeout::{Timeout, sleep};
+use futures::future::{FutureExt, join, join_all, join3};
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use futures::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Shutdown};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tests::{CountingAllocator, limit_open_files, live_heap, open_fds, thread_cpu, watchdog, yield_now};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+const TIME: Duration = Duration::from_secs(60);
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+/// Bytes of a direction's buffer.
+const BUFFER: usize = 16 * KIB;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    async_epoll::block_on(future).unwrap()
+}
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (client, listener.accept().await.unwrap().0)
+}
+
+/// Runs a test of this file once more, in a process of its own. Returns whether this is that process.
+fn is_child(test: &str) -> bool {
+    const CHILD: &str = "TEST_COPY_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
+        .env(CHILD, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    false
+}
+
+/// Bytes that look random and are the same for the same seed.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// Hides what a stream is, so that it is copied like a stranger's.
+struct Stranger<T>(T);
+
+impl<T: AsyncRead + Unpin> AsyncRead for Stranger<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Stranger<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+/// One way of a connection in memory, which holds a few bytes.
+#[derive(Default)]
+struct Lane {
+    bytes: VecDeque<u8>,
+    closed: bool,
+    flushes: usize,
+    waiting: Vec<Waker>,
+}
+
+impl Lane {
+    fn changed(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// One end of a connection in memory.
+struct Memory {
+    incoming: Rc<RefCell<Lane>>,
+    outgoing: Rc<RefCell<Lane>>,
+}
+
+/// Bytes that one way holds.
+const ROOM: usize = 1000;
+
+fn memory() -> (Memory, Memory) {
+    let (one, other) = (Rc::<RefCell<Lane>>::default(), Rc::<RefCell<Lane>>::default());
+    (Memory { incoming: Rc::clone(&one), outgoing: Rc::clone(&other) }, Memory { incoming: other, outgoing: one })
+}
+
+impl AsyncRead for Memory {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut lane = self.incoming.borrow_mut();
+        let length = lane.bytes.len().min(buffer.len());
+        if length == 0 && !lane.closed {
+            lane.waiting.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        buffer[..length].iter_mut().zip(lane.bytes.drain(..length)).for_each(|(to, from)| *to = from);
+        lane.changed();
+        Poll::Ready(Ok(length))
+    }
+}
+
+impl AsyncWrite for Memory {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut lane = self.outgoing.borrow_mut();
+        assert!(!lane.closed, "written to after the close");
+        let length = (ROOM - lane.bytes.len()).min(bytes.len());
+        if length == 0 {
+            lane.waiting.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        lane.bytes.extend(&bytes[..length]);
+        lane.changed();
+        Poll::Ready(Ok(length))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outgoing.borrow_mut().flushes += 1;
+        Poll::Ready(Ok(()))
+    }
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut lane = self.outgoing.borrow_mut();
+        assert!(!lane.closed, "closed twice");
+        lane.closed = true;
+        lane.changed();
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Sends `bytes` in pieces of many sizes, with pauses, and closes.
+async fn send(mut stream: impl AsyncWrite + Unpin, bytes: &[u8], seed: u64) {
+    let sizes = noise(seed, 64);
+    let (mut sent, mut number) = (0, 0);
+    while sent < bytes.len() {
+        let size = match sizes[number % sizes.len()] {
+            small @ 0..100 => usize::from(small) + 1,
+            middle @ 100..180 => usize::from(middle) * 100,
+            large => usize::from(large) * KIB,
+        };
+        let piece = &bytes[sent..bytes.len().min(sent + size)];
+        stream.write_all(piece).await.unwrap();
+        sent += piece.len();
+        number += 1;
+        if number % 3 == 0 {
+            yield_now().await;
+        }
+    }
+    stream.close().await.unwrap();
+}
+
+/// Reads to the end, and compares.
+async fn expect(mut stream: impl AsyncRead + Unpin, bytes: &[u8]) {
+    let mut received = Vec::with_capacity(bytes.len());
+    stream.read_to_end(&mut received).await.unwrap();
+    assert_eq!(received.len(), bytes.len());
+    assert!(received == bytes, "altered on the way");
+}
+
+/// Both outer ends send and receive at the same time, while `copy` is at work between them.
+async fn exchange<S>(left: S, right: S, lengths: (usize, usize), copy: impl Future<Output = io::Result<(u64, u64)>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Copy,
+{
+    let (there, back) = (noise(1, lengths.0), noise(2, lengths.1));
+    let ends =
+        join(join(send(left, &there, 3), expect(right, &there)), join(send(right, &back, 4), expect(left, &back)));
+    let (copied, _) = join(copy, ends).await;
+    assert_eq!(copied.unwrap(), (lengths.0 as u64, lengths.1 as u64));
+}
+
+/// Megabytes both ways, through sockets of ours (pipes), through strangers (buffers), and through one of each; passed
+/// by value, by shared reference and by exclusive one.
+#[test]
+fn megabytes_both_ways() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        for way in 0..7 {
+            let ((left, mut a), (mut b, right)) = (pair().await, pair().await);
+            let copy = async {
+                match way {
+                    0 => copy_bidirectional(a, b).await,
+                    1 => copy_bidirectional(&mut a, &mut b).await,
+                    2 => copy_bidirectional(&a, &b).await,
+                    3 => copy_bidirectional(&mut a, b).await,
+                    4 => copy_bidirectional(Stranger(a), b).await,
+                    5 => copy_bidirectional(a, &mut Stranger(b)).await,
+                    _ => copy_bidirectional(Stranger(a), Stranger(&b)).await,
+                }
+            };
+            exchange(&left, &right, (5 * MIB + 1, 3 * MIB + 17), copy).await;
+        }
+    });
+}
+
+/// The same in memory, where nothing of ours is involved but the copying; and with any executor.
+#[test]
+fn in_memory_with_any_executor() {
+    let _watchdog = watchdog(TIME);
+    let ((mut left, a), (b, mut right)) = (memory(), memory());
+    let (there, back) = (noise(1, 100_000), noise(2, 50_000));
+    let client = async {
+        left.write_all(&there[..500]).await.unwrap();
+        expect(&mut left, &back).await;
+        send(&mut left, &there[500..], 5).await;
+    };
+    let server = async {
+        send(&mut right, &back, 6).await;
+        expect(&mut right, &there).await;
+    };
+    let (copied, (), ()) = futures::executor::block_on(join3(copy_bidirectional(a, b), client, server));
+    assert_eq!(copied.unwrap(), (100_000, 50_000));
+}
+
+/// Each side may end first, with much or with nothing. The other direction goes on, and the copy ends with the second.
+#[test]
+fn half_closes_in_each_order() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        for strangers in [false, true] {
+            for left_first in [false, true] {
+                for length in [0, 1, BUFFER, BUFFER + 1, MIB] {
+                    let ((left, a), (b, right)) = (pair().await, pair().await);
+                    let (mut first, mut second) = if left_first { (&left, &right) } else { (&right, &left) };
+                    let bytes = noise(7, length);
+                    let copy = async {
+                        match strangers {
+                            false => copy_bidirectional(a, b).await,
+                            true => copy_bidirectional(Stranger(a), Stranger(b)).await,
+                        }
+                    };
+                    let ends = async {
+                        first.write_all(b"request").await.unwrap();
+                        first.close().await.unwrap();
+                        expect(second, b"request").await;
+                        sleep(Duration::from_millis(1)).await;
+                        let write = async {
+                            second.write_all(&bytes).await.unwrap();
+                            second.close().await.unwrap();
+                        };
+                        join(write, expect(first, &bytes)).await;
+                    };
+                    let (copied, ()) = join(copy, ends).await;
+                    let (request, response) = (7, length as u64);
+                    assert_eq!(copied.unwrap(), if left_first { (request, response) } else { (response, request) });
+                }
+            }
+        }
+    });
+}
+
+/// One byte at a time, and now and then so much that the way changes.
+#[test]
+fn drips_and_bursts() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
+        left.set_nodelay(true).unwrap();
+        let drips = async {
+            for round in 0..30 {
+                let mut echo = [0];
+                for byte in 0..20 {
+                    left.write_all(&[byte]).await.unwrap();
+                    right.read_exact(&mut echo).await.unwrap();
+                    assert_eq!(echo, [byte]);
+                    right.write_all(&echo).await.unwrap();
+                    left.read_exact(&mut echo).await.unwrap();
+                    assert_eq!(echo, [byte]);
+                }
+                // Around the size at which the way changes.
+                for length in [BUFFER - 1, BUFFER, BUFFER + 1, 40 * BUFFER + round] {
+                    let (burst, mut received) = (noise(length as u64, length), vec![0; length]);
+                    join(left.write_all(&burst), right.read_exact(&mut received)).map(|(sent, _)| sent.unwrap()).await;
+                    assert!(burst == received);
+                }
+            }
+            left.close().await.unwrap();
+            right.close().await.unwrap();
+        };
+        let (copied, ()) = join(copy_bidirectional(&a, &b), drips).await;
+        let bursts = (0..30).map(|round| 43 * BUFFER + round).sum::<usize>();
+        assert_eq!(copied.unwrap(), (600 + bursts as u64, 600));
+    });
+}
+
+/// A reset of one side is an error that keeps its kind and says how much had been copied; the other side is let go.
+#[test]
+fn a_reset_says_how_much_had_been_copied() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        for strangers in [false, true] {
+            for length in [5, MIB] {
+                let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
+                let copy = async {
+                    match strangers {
+                        false => copy_bidirectional(a, b).await,
+                        true => copy_bidirectional(Stranger(a), Stranger(b)).await,
+                    }
+                };
+                let ends = async {
+                    let (bytes, mut received) = (noise(8, length), vec![0; length]);
+                    let (sent, read) = join(left.write_all(&bytes), right.read_exact(&mut received)).await;
+                    sent.and(read).unwrap();
+                    right.write_all(b"abc").await.unwrap();
+                    left.read_exact(&mut received[..3]).await.unwrap();
+                    SockRef::from(&left).set_linger(Some(Duration::ZERO)).unwrap();
+                    drop(left);
+                    assert_eq!(right.read(&mut [0]).await.unwrap(), 0, "let go");
+                };
+                let (copied, ()) = join(copy, ends).await;
+                let error = copied.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+                let text = error.to_string();
+                let copied = error.get_ref().and_then(|payload| payload.downcast_ref::<CopyError>()).unwrap();
+                assert_eq!((copied.a_to_b, copied.b_to_a), (length as u64, 3));
+                assert_eq!(copied.error.raw_os_error(), Some(libc::ECONNRESET));
+                assert_eq!(text, copied.error.to_string());
+                // By value, too.
+                assert_eq!(error.downcast::<CopyError>().unwrap().b_to_a, 3);
+            }
+        }
+    });
+}
+
+/// Writing to a side that is gone is an error as well, in the middle of bulk data.
+#[test]
+fn a_writer_that_is_gone_ends_the_copy() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        for strangers in [false, true] {
+            let ((left, a), (b, mut right)) = (pair().await, pair().await);
+            let copy = async {
+                match strangers {
+                    false => copy_bidirectional(a, b).await,
+                    true => copy_bidirectional(Stranger(a), Stranger(b)).await,
+                }
+            };
+            let flood = async {
+                let gulp = noise(9, 64 * KIB);
+                while (&left).write_all(&gulp).await.is_ok() {}
+            };
+            let leave = async {
+                right.read_exact(&mut vec![0; MIB]).await.unwrap();
+                drop(right); // With unread bytes, so it is a reset.
+            };
+            let (copied, (), ()) = join3(copy, flood, leave).await;
+            let error = copied.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+            assert!(error.downcast::<CopyError>().unwrap().a_to_b >= MIB as u64);
+        }
+    });
+}
+
+/// Bug G4: `splice(2)` raises SIGPIPE when it writes to a connection that is closed for writing, and there is no flag
+/// against it. With the signal's default action it must not kill the process all the same.
+#[test]
+fn no_sigpipe() {
+    let _watchdog = watchdog(TIME);
+    if !is_child("no_sigpipe") {
+        return;
+    }
+    tests::restore_default_sigpipe();
+    block_on(async {
+        for round in 0..20 {
+            let ((left, a), (b, mut right)) = (pair().await, pair().await);
+            let closing = b.clone();
+            let flood = async {
+                let gulp = noise(9, 64 * KIB);
+                while (&left).write_all(&gulp).await.is_ok() {}
+            };
+            let leave = async {
+                right.read_exact(&mut vec![0; MIB]).await.unwrap();
+                // Every write from now on is an EPIPE; or the peer goes, with a reset.
+                if round % 2 == 0 {
+                    closing.shutdown(Shutdown::Write).unwrap();
+                    return Some(right);
+                }
+                None
+            };
+            let (copied, (), _right) = join3(copy_bidirectional(a, b), flood, leave).await;
+            let kind = copied.unwrap_err().kind();
+            assert!(kind == ErrorKind::BrokenPipe || round % 2 == 1 && kind == ErrorKind::ConnectionReset, "{kind}");
+        }
+    });
+}
+
+/// A side that does not read stalls its sender, whose bytes stay in the kernel; nobody spins. When it reads, all is
+/// there.
+#[test]
+fn a_slow_reader_stalls_the_sender_and_nobody_spins() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        for strangers in [false, true] {
+            let ((left, a), (b, right)) = (pair().await, pair().await);
+            let copy = async {
+                match strangers {
+                    false => copy_bidirectional(a, b).await,
+                    true => copy_bidirectional(Stranger(a), Stranger(b)).await,
+                }
+            };
+            let (sent, stop) = (Cell::new(0), Cell::new(false));
+            let flood = async {
+                let gulp = [7; 64 * KIB];
+                while !stop.get() {
+                    sent.set(sent.get() + (&left).write(&gulp).await.unwrap());
+                }
+                (&left).close().await.unwrap();
+            };
+            let reader = async {
+                // Until nothing has moved for a while.
+                let mut before = usize::MAX;
+                while before != sent.get() {
+                    before = sent.get();
+                    sleep(Duration::from_millis(100)).await;
+                }
+                let (heap, cpu) = (live_heap(), thread_cpu());
+                sleep(Duration::from_millis(300)).await;
+                assert!(thread_cpu() - cpu < Duration::from_millis(25), "it spins: {:?}", thread_cpu() - cpu);
+                assert_eq!(sent.get(), before, "stalled");
+                println!("{before} bytes fit in between; {heap} bytes of heap");
+                assert!(before < 64 * MIB, "{before}");
+                // The other direction is not held up.
+                (&right).write_all(b"still here").await.unwrap();
+                let mut text = [0; 10];
+                (&left).read_exact(&mut text).await.unwrap();
+                (&right).close().await.unwrap();
+                stop.set(true);
+                let mut received = 0;
+                let mut gulp = vec![0; 64 * KIB];
+                loop {
+                    match (&right).read(&mut gulp).await.unwrap() {
+                        0 => break received,
+                        length => received += length,
+                    }
+                }
+            };
+            let (copied, (), received) = join3(copy, flood, reader).await;
+            assert_eq!((received, copied.unwrap()), (sent.get(), (sent.get() as u64, 10)));
+        }
+    });
+}
+
+/// Copies that wait hold neither buffers nor pipes: a thousand connections, of which each has had bulk data before.
+#[test]
+fn idle_copies_hold_nothing() {
+    let _watchdog = watchdog(TIME);
+    if !is_child("idle_copies_hold_nothing") {
+        return;
+    }
+    // Four descriptors each.
+    let count = 1000.min((limit_open_files(8000) - 100) / 4);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    let mut ends = Vec::new();
+    for strangers in [false, true] {
+        let (heap, fds) = (live_heap(), open_fds());
+        let spawner = spawner.clone();
+        let ends = &mut ends;
+        runtime
+            .run_until(async move {
+                let bytes = noise(10, 300 * KIB);
+                for _ in 0..count / 2 {
+                    let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
+                    let copy = async move {
+                        match strangers {
+                            false => drop(copy_bidirectional(a, b).await),
+                            true => drop(copy_bidirectional(Stranger(a), Stranger(b)).await),
+                        }
+                    };
+                    spawner.spawn_local(copy).unwrap();
+                    let mut received = vec![0; bytes.len()];
+                    join(left.write_all(&bytes), right.read_exact(&mut received)).map(|(sent, _)| sent.unwrap()).await;
+                    join(right.write_all(&bytes), left.read_exact(&mut received)).map(|(sent, _)| sent.unwrap()).await;
+                    ends.push((left, right));
+                }
+                sleep(Duration::from_millis(50)).await;
+            })
+            .unwrap();
+        let (heap, pipes) = (live_heap() - heap, open_fds() - fds - count / 2 * 4);
+        println!("{} bytes for a connection and its copy, {pipes} descriptors of pipes in all", heap / (count / 2));
+        // Four sources, the task with both sockets and both directions, and nothing of 16 KiB.
+        assert!(heap / (count / 2) < 4 * KIB, "{heap} bytes for {} copies", count / 2);
+        // The few that the thread keeps.
+        assert!(pipes <= 16, "{pipes}");
+    }
+    // Nothing to do costs nothing.
+    let cpu = thread_cpu();
+    runtime.run_until(sleep(Duration::from_millis(300))).unwrap();
+    assert!(thread_cpu() - cpu < Duration::from_millis(25), "{:?}", thread_cpu() - cpu);
+}
+
+/// Bug F1: when there are no descriptors left for a pipe, the data goes through buffers.
+#[test]
+fn without_descriptors_for_pipes() {
+    let _watchdog = watchdog(TIME);
+    if !is_child("without_descriptors_for_pipes") {
+        return;
+    }
+    block_on(async {
+        let ((left, a), (b, right)) = (pair().await, pair().await);
+        limit_open_files(open_fds() + 1);
+        let mut hoard = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            hoard.push(file);
+        }
+        exchange(&left, &right, (2 * MIB, MIB), copy_bidirectional(&a, &b)).await;
+    });
+}
+
+/// A copy may be dropped at any time. What is lost is what was under way; no descriptor stays, and the sockets live on.
+#[test]
+fn a_copy_that_is_dropped_leaves_no_descriptor() {
+    let _watchdog = watchdog(TIME);
+    if !is_child("a_copy_that_is_dropped_leaves_no_descriptor") {
+        return;
+    }
+    block_on(async {
+        let mut before = 0;
+        for round in 0..60 {
+            let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
+            let flood = async {
+                let gulp = noise(11, 64 * KIB);
+                while (&left).write_all(&gulp).await.is_ok() {}
+            };
+            // Nobody reads, so a pipe is full of bytes when it is dropped.
+            let time = Duration::from_millis(round % 20);
+            assert!(Timeout::new(join(copy_bidirectional(&a, &b), flood), time).await.is_err());
+            // The way back has been idle.
+            right.write_all(b"!").await.unwrap();
+            (&b).read_exact(&mut [0]).await.unwrap();
+            (&a).write_all(b"!").await.unwrap();
+            left.read_exact(&mut [0]).await.unwrap();
+            drop((left, a, b, right));
+            if round == 20 {
+                before = open_fds();
+            }
+        }
+        let after = open_fds();
+        // The pipes that the thread keeps.
+        assert!(after <= before + 16, "{before} before, {after} after");
+    });
+}
+
+/// Bug B2: a byte of urgent data is left out, as by `recv`; the data behind it arrives, though `splice(2)` would take
+/// the mark for the end of file, or for a reader that has nothing.
+#[test]
+fn urgent_data_does_not_hide_what_follows() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        for length in [10, MIB] {
+            for pause in [0, 20] {
+                let ((mut left, a), (b, right)) = (pair().await, pair().await);
+                let (before, behind) = (noise(12, length), noise(13, length));
+                let sender = async {
+                    left.write_all(&before).await.unwrap();
+                    sleep(Duration::from_millis(pause)).await;
+                    let urgent = left.write_all(b"").await.and_then(|()| SockRef::from(&left).send_out_of_band(b"!"));
+                    assert_eq!(urgent.unwrap(), 1);
+                    sleep(Duration::from_millis(pause)).await;
+                    left.write_all(&behind).await.unwrap();
+                    left.close().await.unwrap();
+                    assert_eq!(left.read(&mut [0]).await.unwrap(), 0);
+                };
+                let receiver = async {
+                    let all = [&before[..], &behind[..]].concat();
+                    expect(&right, &all).await;
+                    (&right).close().await.unwrap();
+                };
+                let (copied, (), ()) = join3(copy_bidirectional(a, b), sender, receiver).await;
+                assert_eq!(copied.unwrap(), (2 * length as u64, 0));
+            }
+        }
+    });
+}
+
+/// The same when all of it is there before the copy begins: then the mark is reached by way of the pipe for certain.
+/// With the end of file right behind, which `splice(2)` reports at the mark already, and with a sender that waits.
+#[test]
+fn urgent_data_reached_by_splicing() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        for ended in [false, true] {
+            let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
+            let (before, behind) = (noise(12, 3 * BUFFER), noise(13, 1000));
+            left.write_all(&before).await.unwrap();
+            assert_eq!(SockRef::from(&left).send_out_of_band(b"!").unwrap(), 1);
+            left.write_all(&behind).await.unwrap();
+            if ended {
+                left.close().await.unwrap();
+            }
+            sleep(Duration::from_millis(20)).await;
+            let receiver = async {
+                let mut received = vec![0; before.len() + behind.len()];
+                right.read_exact(&mut received).await.unwrap();
+                assert!(received == [&before[..], &behind[..]].concat());
+                left.close().await.unwrap();
+                assert_eq!(right.read(&mut [0]).await.unwrap(), 0);
+                right.close().await.unwrap();
+            };
+            let (copied, ()) = join(copy_bidirectional(a, b), receiver).await;
+            assert_eq!(copied.unwrap(), (3 * BUFFER as u64 + 1000, 0));
+        }
+    });
+}
+
+/// Always ready: reads without an end, and takes everything.
+struct Endless(Rc<Cell<u64>>);
+
+impl AsyncRead for Endless {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buffer.len()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.set(self.0.get() + bytes.len() as u64);
+        Poll::Ready(Ok(bytes.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Bug B14: a copy between streams that never wait returns from each poll, with any executor, and both its directions
+/// have their share.
+#[test]
+fn streams_that_never_wait_starve_nobody() {
+    let _watchdog = watchdog(TIME);
+    let (one, other) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let copy = || copy_bidirectional(Endless(Rc::clone(&one)), Endless(Rc::clone(&other)));
+    // By hand: each poll ends, after as many bytes as it may move.
+    let (counter, waker) = tests::CountingWaker::new();
+    let mut cx = Context::from_waker(&waker);
+    let mut by_hand = Box::pin(copy());
+    for polls in 1..=10 {
+        assert!(by_hand.poll_unpin(&mut cx).is_pending());
+        assert_eq!(one.get(), other.get());
+        assert!(one.get() <= (polls * 16 * BUFFER) as u64 && one.get() > ((polls * 16 - 1) * BUFFER) as u64);
+        assert!(counter.count() >= polls, "woken");
+    }
+    // Beside others: a timer fires in time.
+    block_on(async {
+        let copying = Timeout::new(copy(), Duration::from_millis(500));
+        let timers = async {
+            let begin = Instant::now();
+            let mut number = 0;
+            while begin.elapsed() < Duration::from_millis(300) {
+                sleep(Duration::from_millis(1)).await;
+                number += 1;
+            }
+            number
+        };
+        let (copied, number) = join(copying, timers).await;
+        assert!(copied.is_err());
+        assert!(number > 20, "{number} of 300 timers");
+    });
+}
+
+/// Bug B14: bulk data, through pipes or buffers, lets small exchanges beside it have their turn, and so does one
+/// direction the other.
+#[test]
+fn bulk_data_starves_nobody() {
+    let _watchdog = watchdog(TIME);
+    for strangers in [false, true] {
+        let mut runtime = LocalRuntime::new().unwrap();
+        let spawner = runtime.spawner();
+        let beside = async move {
+            let ((left, a), (b, right)) = (pair().await, pair().await);
+            let copy = async move {
+                match strangers {
+                    false => drop(copy_bidirectional(a, b).await),
+                    true => drop(copy_bidirectional(Stranger(a), Stranger(b)).await),
+                }
+            };
+            spawner.spawn_local(copy).unwrap();
+            let moved = Rc::new([Cell::new(0_u64), Cell::new(0_u64)]);
+            for (number, (from, to)) in [(left.clone(), right.clone()), (right, left)].into_iter().enumerate() {
+                let moved = Rc::clone(&moved);
+                spawner
+                    .spawn_local(async move {
+                        let gulp = vec![1; 64 * KIB];
+                        while (&from).write_all(&gulp).await.is_ok() {}
+                    })
+                    .unwrap();
+                spawner
+                    .spawn_local(async move {
+                        let mut gulp = vec![0; 64 * KIB];
+                        while let Ok(length @ 1..) = (&to).read(&mut gulp).await {
+                            moved[number].set(moved[number].get() + length as u64);
+                        }
+                    })
+                    .unwrap();
+            }
+            let ((mut client, c), (d, mut server)) = (pair().await, pair().await);
+            spawner.spawn_local(async move { drop(copy_bidirectional(c, d).await) }).unwrap();
+            spawner
+                .spawn_local(async move {
+                    let mut byte = [0];
+                    while let Ok(()) = server.read_exact(&mut byte).await {
+                        server.write_all(&byte).await.unwrap();
+                    }
+                })
+                .unwrap();
+            let begin = Instant::now();
+            let mut rounds = 0;
+            while begin.elapsed() < Duration::from_secs(1) {
+                client.write_all(b"x").await.unwrap();
+                client.read_exact(&mut [0]).await.unwrap();
+                rounds += 1;
+            }
+            let moved = [moved[0].get(), moved[1].get()];
+            println!("{rounds} round trips beside {moved:?} bytes");
+            assert!(rounds >= 20, "{rounds}");
+            assert!(moved.iter().all(|&bytes| bytes > moved.iter().sum::<u64>() / 10), "{moved:?}");
+        };
+        runtime.run_until(beside).unwrap();
+    }
+}
+
+/// A sink that keeps what it is given until it is flushed, such as a `BufWriter`, is flushed whenever there is no more
+/// to write; and not after each write.
+#[test]
+fn sinks_are_flushed_when_the_reader_waits() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
+        struct Buffered(futures::io::BufWriter<TcpStream>);
+        impl AsyncRead for Buffered {
+            fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+                Pin::new(self.0.get_mut()).poll_read(cx, buffer)
+            }
+        }
+        impl AsyncWrite for Buffered {
+            fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.0).poll_write(cx, bytes)
+            }
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.0).poll_flush(cx)
+            }
+            fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.0).poll_close(cx)
+            }
+        }
+        let buffered = Buffered(futures::io::BufWriter::with_capacity(MIB, b));
+        let talk = async {
+            for _ in 0..100 {
+                left.write_all(b"ping").await.unwrap();
+                let mut text = [0; 4];
+                right.read_exact(&mut text).await.unwrap();
+                right.write_all(b"pong").await.unwrap();
+                left.read_exact(&mut text).await.unwrap();
+                assert_eq!(&text, b"pong");
+            }
+            left.close().await.unwrap();
+            right.close().await.unwrap();
+        };
+        let (copied, ()) = join(copy_bidirectional(a, buffered), talk).await;
+        assert_eq!(copied.unwrap(), (400, 400));
+
+        // Many reads, one after the other: one flush.
+        let ((mut left, a), (b, right)) = (memory(), memory());
+        left.write_all(&[1; ROOM]).await.unwrap();
+        assert!(copy_bidirectional(a, b).now_or_never().is_none());
+        assert_eq!(right.incoming.borrow().flushes, 1);
+        assert_eq!(right.incoming.borrow().bytes.len(), ROOM);
+    });
+}
+
+/// Streams that break their contract get an error, no panic and no endless loop.
+#[test]
+fn liars_are_found_out() {
+    let _watchdog = watchdog(TIME);
+    struct Liar {
+        reads: usize,
+        writes: usize,
+    }
+    impl AsyncRead for Liar {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(self.reads))
+        }
+    }
+    impl AsyncWrite for Liar {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(self.writes))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    let kind = |reads, writes| {
+        let (a, b) = (Liar { reads, writes: 1 }, Liar { reads: 0, writes });
+        futures::executor::block_on(copy_bidirectional(a, b)).unwrap_err().kind()
+    };
+    assert_eq!(kind(usize::MAX, 1), ErrorKind::Other);
+    assert_eq!(kind(10, usize::MAX), ErrorKind::Other);
+    assert_eq!(kind(10, 0), ErrorKind::WriteZero);
+}
+
+/// Many copies at a time, more than pipes are kept for, on one thread.
+#[test]
+fn many_at_a_time() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        join_all((0..40).map(|_| async {
+            let ((left, a), (b, right)) = (pair().await, pair().await);
+            exchange(&left, &right, (400 * KIB, 300 * KIB), copy_bidirectional(a, b)).await;
+        }))
+        .await;
+    });
+}
+
+/// Bug A12: without its reactor a copy ends with an error that says so.
+#[test]
+fn a_reactor_that_is_dropped_first() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let mut copy = runtime
+        .run_until(async {
+            let ((_left, a), (b, _right)) = (pair().await, pair().await);
+            let mut copy = Box::pin(copy_bidirectional(a, b));
+            assert!(futures::poll!(&mut copy).is_pending());
+            (copy, _left, _right)
+        })
+        .unwrap();
+    drop(runtime);
+    let error = copy.0.as_mut().now_or_never().expect("no hang").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotConnected);
+}
