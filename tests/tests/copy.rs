@@ -34,7 +34,11 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, listener.accept().await.unwrap().0)
+    let (server, _) = listener.accept().await.unwrap();
+    // Pieces of many sizes would wait for each other's acknowledgements.
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
+    (client, server)
 }
 
 /// Runs a test of this file once more, in a process of its own. Returns whether this is that process.
@@ -55,11 +59,13 @@ fn is_child(test: &str) -> bool {
 /// Bytes that look random and are the same for the same seed.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
-    let mut next = || {
+    let mut bytes = Vec::with_capacity(length + 4);
+    while bytes.len() < length {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..length).map(|_| next()).collect()
+        bytes.extend_from_slice(&((state >> 32) as u32).to_ne_bytes());
+    }
+    bytes.truncate(length);
+    bytes
 }
 
 /// Hides what a stream is, so that it is copied like a stranger's.
@@ -175,10 +181,16 @@ async fn send(mut stream: impl AsyncWrite + Unpin, bytes: &[u8], seed: u64) {
 
 /// Reads to the end, and compares.
 async fn expect(mut stream: impl AsyncRead + Unpin, bytes: &[u8]) {
-    let mut received = Vec::with_capacity(bytes.len());
-    stream.read_to_end(&mut received).await.unwrap();
-    assert_eq!(received.len(), bytes.len());
-    assert!(received == bytes, "altered on the way");
+    let (mut gulp, mut received) = (vec![0; 64 * KIB], 0);
+    loop {
+        let length = stream.read(&mut gulp).await.unwrap();
+        let expected = &bytes[received..];
+        assert!(expected.starts_with(&gulp[..length]), "altered on the way, after {received} bytes");
+        received += length;
+        if length == 0 {
+            break assert_eq!(received, bytes.len(), "cut off");
+        }
+    }
 }
 
 /// Both outer ends send and receive at the same time, while `copy` is at work between them.
