@@ -14,7 +14,7 @@ use std::pin::Pin;
 ///
 /// Implemented for [`SocketAddr`], `(IpAddr, u16)` and the like, slices of [`SocketAddr`], strings such as
 /// `"127.0.0.1:80"` and pairs such as `("127.0.0.1", 80)`. Host names (`"localhost:80"`) need the feature `resolve`,
-/// which is on by default. Sealed: it cannot be implemented elsewhere.
+/// which is on by default, or a [`Resolver`](crate::Resolver). Sealed: it cannot be implemented elsewhere.
 pub trait AsyncToSocketAddrs: sealed::Lookup {}
 
 impl<T: sealed::Lookup> AsyncToSocketAddrs for T {}
@@ -146,14 +146,8 @@ impl<T: sealed::Lookup + ?Sized> sealed::Lookup for &T {
     }
 }
 
-#[cfg(feature = "resolve")]
+/// A host name, to be looked up when this is awaited.
 fn by_name(host: &str, port: u16) -> io::Result<Addresses> {
     let host = host.to_owned();
     Ok(Addresses::Lookup(Box::pin(async move { crate::resolve(&host, port).await })))
-}
-
-#[cfg(not(feature = "resolve"))]
-fn by_name(host: &str, _: u16) -> io::Result<Addresses> {
-    let message = format!("{host:?} is no numeric address; host names need the feature `resolve` of async-net-lite");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }

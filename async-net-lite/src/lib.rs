@@ -59,10 +59,10 @@
 mod addr;
 pub use addr::AsyncToSocketAddrs;
 
-#[cfg(feature = "resolve")]
 mod resolve;
 #[cfg(feature = "resolve")]
-pub use resolve::resolve;
+pub use resolve::SystemResolver;
+pub use resolve::{Resolver, resolve, with_resolver};
 
 mod accept;
 mod socket;

@@ -5,6 +5,7 @@
 
 use super::{Keepalive, TcpListener, TcpStream, connect, new_socket};
 use crate::addr::{AsyncToSocketAddrs, no_addresses};
+use crate::resolve::{Resolver, with_resolver};
 use crate::socket::Socket;
 use crate::sys;
 use async_epoll::Handle;
@@ -12,6 +13,8 @@ use socket2::SockRef;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::AsFd;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Connections that the kernel queues for us, if nothing else is said.
@@ -279,7 +282,12 @@ pub struct ConnectOptions {
     send_buffer: Option<usize>,
     fastopen: bool,
     timeout: Option<Duration>,
+    resolver: Option<Arc<dyn Resolver>>,
 }
+
+// A resolver is only called, through a shared reference; its own state is its own business.
+impl UnwindSafe for ConnectOptions {}
+impl RefUnwindSafe for ConnectOptions {}
 
 impl ConnectOptions {
     /// The defaults: everything as the kernel has it, and no timeout but its own.
@@ -305,6 +313,13 @@ impl ConnectOptions {
     /// Probes for when nothing happens: [`TcpStream::set_keepalive`]. The default is none.
     pub fn keepalive(mut self, keepalive: Keepalive) -> Self {
         self.keepalive = Some(keepalive);
+        self
+    }
+
+    /// How host names are looked up. The default is the resolver in whose [scope](crate::with_resolver) this is, or that of
+    /// the system.
+    pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = Some(resolver);
         self
     }
 
@@ -364,7 +379,13 @@ impl ConnectOptions {
     /// As [`connect`](Self::connect).
     pub async fn connect_with(&self, address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<TcpStream> {
         let lookup = address.lookup()?;
-        let work = async { connect::race(lookup.get().await?, self, handle).await };
+        let work = async {
+            let addresses = match &self.resolver {
+                Some(resolver) => with_resolver(Arc::clone(resolver), lookup.get()).await?,
+                None => lookup.get().await?,
+            };
+            connect::race(addresses, self, handle).await
+        };
         match self.timeout {
             Some(timeout) => connect::limit(work, timeout, handle).await,
             None => work.await,
