@@ -85,11 +85,27 @@ impl Delay {
     /// would never let others go first, so it is made to, now and then. Not for timeouts: another loop, inside, must not be
     /// able to put them off.
     pub(crate) fn poll_fair(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        #[cfg(all(feature = "reactor", target_os = "linux"))]
+        let was_elapsed = self.is_elapsed();
         ready!(self.poll_elapsed(cx));
         #[cfg(all(feature = "reactor", target_os = "linux"))]
-        return async_epoll::poll_cooperate(cx);
-        #[cfg(not(all(feature = "reactor", target_os = "linux")))]
+        if async_epoll::poll_cooperate(cx).is_pending() {
+            if !was_elapsed {
+                // Nobody has heard of it. Were it over already, `select!` would not ask again.
+                self.wait_again();
+            }
+            return Poll::Pending;
+        }
         Poll::Ready(())
+    }
+
+    /// To be found out once more by the next poll: that the time has come.
+    #[cfg(all(feature = "reactor", target_os = "linux"))]
+    #[cold]
+    fn wait_again(&mut self) {
+        if let Some(deadline) = self.own_deadline() {
+            self.reset(deadline);
+        }
     }
 
     /// Whether a poll has returned `Ready` since the last reset.
@@ -147,14 +163,19 @@ impl Delay {
     /// The instant, if it is known: not for a duration that has not begun, nor for "never". None is later than the end of
     /// the scope in which this is asked.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let own = match self {
+        let own = self.own_deadline()?;
+        Some(deadline::current().map_or(own, |end| end.min(own)))
+    }
+
+    /// The same, wherever it is asked.
+    fn own_deadline(&self) -> Option<Instant> {
+        match self {
             Self::At(deadline) | Self::Passed(deadline) => Some(*deadline),
             Self::Thread(timer) => timer.deadline(),
             #[cfg(all(feature = "reactor", target_os = "linux"))]
             Self::Reactor(timer) => timer.deadline(),
             Self::After(_) | Self::Over => None,
-        }?;
-        Some(deadline::current().map_or(own, |end| end.min(own)))
+        }
     }
 }
 

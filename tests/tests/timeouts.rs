@@ -1,6 +1,6 @@
 //! Timeouts and sleeps: in a plain pool, in a plain `block_on`, and on a reactor.
 
-use async_epoll::{LocalRuntime, Reactor, Timer};
+use async_epoll::{Handle, LocalRuntime, Reactor, Timer};
 use async_timeout::{Elapsed, Sleep, Timeout, TimeoutExt, sleep, sleep_until};
 use futures::StreamExt;
 use futures::channel::oneshot;
@@ -572,6 +572,38 @@ fn sleeps_of_no_time_do_not_hold_the_loop_up() {
         })
         .unwrap();
     runtime.run().unwrap();
+}
+
+/// A sleep that lets others go first is not over: `select!`, which asks, polls it again.
+#[test]
+fn a_sleep_that_lets_others_go_first_is_not_over() {
+    let _watchdog = watchdog(TIME);
+    async_epoll::block_on(async {
+        for _ in 0..1000 {
+            let mut timer = sleep(Duration::ZERO);
+            futures::select! { () = timer => {}, complete => panic!("over, and nobody has heard of it") }
+        }
+        let handle = Handle::current().unwrap();
+        let refused = poll_fn(|cx| {
+            let mut refused = 0;
+            for deadline in [Instant::now(), Instant::now() - SHORT].into_iter().cycle().take(1000) {
+                for mut timer in [sleep_until(deadline), sleep(Duration::ZERO), Sleep::with_handle(SHORT, &handle)] {
+                    timer.reset(deadline);
+                    let ready = Pin::new(&mut timer).poll(cx).is_ready();
+                    assert_eq!((timer.is_elapsed(), timer.is_terminated()), (ready, ready));
+                    refused += usize::from(!ready);
+                    // Once it is over, it stays so.
+                    while Pin::new(&mut timer).poll(cx).is_pending() {
+                        assert!(!ready || timer.is_elapsed());
+                    }
+                    assert!(timer.is_elapsed());
+                }
+            }
+            Poll::Ready(refused)
+        });
+        assert!(refused.await > 0);
+    })
+    .unwrap();
 }
 
 /// Bug E1, E2, E3, trial 14: no extreme panics, fires early, or keeps the loop busy.
