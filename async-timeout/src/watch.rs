@@ -73,7 +73,14 @@ impl Watch {
                     continue;
                 }
             }
-            if self.alarm.as_ref()?.register(side, cx.waker()) {
+            let alarm = self.alarm.as_ref()?;
+            if alarm.register(side, cx.waker()) {
+                return None;
+            }
+            if has_rung {
+                // It has rung again while it was set, as it always does without a helper thread. To look once more is for
+                // the next poll: before that, the connection is to be asked.
+                alarm.ring(side);
                 return None;
             }
             look = Some(now());

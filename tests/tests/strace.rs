@@ -6,10 +6,10 @@
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{ConnectOptions, RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket, copy_bidirectional};
-use async_timeout::{Timeout, sleep};
-use futures::StreamExt;
+use async_timeout::{Timeout, guard, sleep};
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
+use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -889,6 +889,20 @@ fn no_helper_thread() {
         futures::future::join_all((0..200).map(|_| sleep(time))).await;
         assert!(many.elapsed() >= time && many.elapsed() < 20 * time, "{:?}", many.elapsed());
         assert!(sleep(Duration::MAX).now_or_never().is_none());
+        // A guard, too, waits for its connection and not just for the time: two halves, and what comes from another task.
+        let (sender, receiver) = futures::channel::mpsc::unbounded::<std::io::Result<Vec<u8>>>();
+        let mut connection = guard(receiver.into_async_read()).idle(100 * time).total(200 * time);
+        let (mut buffer, late) = ([0; 4], Instant::now());
+        let send = async {
+            sleep(time).await;
+            sender.unbounded_send(Ok(b"late".to_vec())).unwrap();
+        };
+        let (read, ()) = futures::join!(connection.read(&mut buffer), send);
+        assert_eq!((read.unwrap(), late.elapsed() < 50 * time), (4, true), "{:?}", late.elapsed());
+        let mut connection = guard(connection.into_inner()).idle(time);
+        let late = Instant::now();
+        let error = connection.read(&mut buffer).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::TimedOut && late.elapsed() >= time, "{error:?}");
     });
     assert!(thread_cpu() - cpu < begin.elapsed() / 2, "it spins: {:?}", thread_cpu() - cpu);
 }
