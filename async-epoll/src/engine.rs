@@ -22,6 +22,9 @@ use std::time::Duration;
 /// Wakers for which memory is kept between turns.
 const SPARE_WAKERS: usize = 1024;
 
+/// Between two looks at whether the tasks have run, for which a clock waits that a test moves.
+const PACE: Duration = Duration::from_millis(1);
+
 /// What waits.
 pub(crate) struct Engine {
     /// What handles, sources and timers refer to.
@@ -58,7 +61,12 @@ impl Engine {
             let asleep = may_sleep && !notified && shared.notifier.try_sleep();
             // 2. Only now look at the timers: one that is set later finds us asleep and ends the sleep.
             let moving = shared.clock.is_moving();
-            let sleep = if asleep && !moving { shared.time_to_sleep(end) } else { Some(Duration::ZERO) };
+            let sleep = match (asleep, moving) {
+                (true, false) => shared.time_to_sleep(end),
+                // The clock moves once the tasks have run, which somebody else sees to: it is looked at now and then.
+                (true, true) if shared.notifier.has_work() => Some(PACE),
+                _ => Some(Duration::ZERO),
+            };
             if asleep {
                 if let (None, Some(watch)) = (sleep, watch) {
                     watch().inspect_err(|_| self.abandon_sleep())?;

@@ -290,6 +290,29 @@ fn resume_keeps_the_offset() {
     .unwrap();
 }
 
+/// An advance waits for tasks of a pool that nobody runs just now, and does not spin.
+#[test]
+fn waiting_for_a_pool_is_quiet() {
+    let _watchdog = watchdog(TIME);
+    let (reactor, mut pool) = (Reactor::new().unwrap(), LocalPool::new());
+    let spawner = reactor.spawner(&pool);
+    let reactor = reactor.into_background().unwrap();
+    let clock = reactor.handle().test_clock();
+    let begin = clock.now();
+    clock.pause();
+    spawner.spawn_local(async {}).unwrap();
+    let advance = std::thread::spawn(move || block_on(clock.advance(HOUR)));
+    let before = reactor.handle().stats().sleeps;
+    std::thread::sleep(300 * MS);
+    let sleeps = reactor.handle().stats().sleeps - before;
+    assert!(!advance.is_finished(), "the task has not run");
+    assert!(sleeps < 1000, "it spins: {sleeps} sleeps in 0.3 s");
+    pool.run();
+    advance.join().unwrap().unwrap();
+    assert!(reactor.handle().test_clock().now() - begin >= HOUR);
+    reactor.shutdown().unwrap();
+}
+
 /// Each misuse is an error that says what to do; so it is without a reactor.
 #[test]
 fn misuse() {
