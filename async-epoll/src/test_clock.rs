@@ -231,6 +231,8 @@ impl TestClock {
 
     /// The reactor may have to sleep for another time than it does.
     fn moved(&self) {
+        // An alarm is set anew only if the time of the first timer changes. Here it is the clock that does.
+        self.shared.sleep_until();
         self.shared.first_timer_changed();
     }
 }

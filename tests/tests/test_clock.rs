@@ -290,6 +290,29 @@ fn resume_keeps_the_offset() {
     .unwrap();
 }
 
+/// A reactor whose sleeps are ended by a timerfd, which was set by the clock as it was: the clock is moved, and the timer
+/// comes when it should.
+#[test]
+fn alarms_follow_the_clock() {
+    let _watchdog = watchdog(TIME);
+    for builder in [Reactor::builder().precise_timers(), Reactor::builder().embedded()] {
+        let (mut reactor, mut pool) = (builder.build().unwrap(), LocalPool::new());
+        let clock = reactor.handle().test_clock();
+        let mut timer = Timer::after(HOUR, &reactor.handle());
+        reactor
+            .run_until(&mut pool, async {
+                assert!(futures::poll!(&mut timer).is_pending());
+                // The reactor sleeps meanwhile.
+                futures_timer::Delay::new(20 * MS).await;
+                clock.pause();
+                clock.advance(HOUR - 50 * MS).await.unwrap();
+                clock.resume();
+                timer.await.unwrap();
+            })
+            .unwrap();
+    }
+}
+
 /// An advance waits for tasks of a pool that nobody runs just now, and does not spin.
 #[test]
 fn waiting_for_a_pool_is_quiet() {
