@@ -20,11 +20,13 @@
 //! [`wait`](crate::Reactor::wait), other threads, `Instant::now()`.
 
 use crate::clock::{NEVER, nanos};
+use crate::engine::wake_all;
 use crate::handle::Handle;
 use crate::shared::{Shared, gone};
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -193,10 +195,15 @@ impl TestClock {
             clock.hands.ahead.store(clock.now().wrapping_sub(clock.real()), Ordering::Relaxed);
             clock.hands.stands_at.store(NEVER, Ordering::Release);
         }
-        let wakers = clock.hands.end(&mut advances, |_| true);
+        let mut wakers = clock.hands.end(&mut advances, |_| true);
         drop(advances);
         self.moved();
-        wakers.into_iter().for_each(Waker::wake);
+        let mut panicked = None;
+        wake_all(&mut wakers, |panic| panicked = Some(panic));
+        if let Some(panic) = panicked {
+            // It is the caller's, as that of any waker is; but nobody else is to miss his wake for it.
+            resume_unwind(panic);
+        }
     }
 
     /// Whether the clock stands.

@@ -13,11 +13,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
-use tests::{CountingWaker, thread_cpu, watchdog, yield_now};
+use tests::{CountingWaker, thread_cpu, waker_fn, watchdog, yield_now};
 
 const TIME: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -311,6 +312,24 @@ fn alarms_follow_the_clock() {
             })
             .unwrap();
     }
+}
+
+/// A waker that panics when the clock is resumed does not keep the others from being woken.
+#[test]
+fn wakers_that_panic() {
+    let reactor = Reactor::new().unwrap();
+    let clock = reactor.handle().test_clock();
+    clock.pause();
+    let (woken, counts) = CountingWaker::new();
+    let mut advances = [clock.advance(MS), clock.advance(MS)];
+    let [bad, good] = &mut advances;
+    let panics = waker_fn(|| panic!("on purpose"));
+    assert!(bad.poll_unpin(&mut Context::from_waker(&panics)).is_pending());
+    assert!(good.poll_unpin(&mut Context::from_waker(&counts)).is_pending());
+    assert!(catch_unwind(AssertUnwindSafe(|| clock.resume())).is_err(), "it is not hidden");
+    assert_eq!(woken.count(), 1);
+    assert!(!clock.is_paused());
+    assert!(advances.iter_mut().all(|advance| advance.now_or_never().unwrap().is_err()));
 }
 
 /// An advance waits for tasks of a pool that nobody runs just now, and does not spin.
