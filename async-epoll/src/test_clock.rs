@@ -40,6 +40,10 @@ pub(crate) struct Hands {
     stands_at: AtomicU64,
     /// How far it is ahead of the real time while it runs. Wraps, for it may be behind as well.
     ahead: AtomicU64,
+    /// When it went on last, in real time.
+    went_on_at: AtomicU64,
+    /// Where it stood before that.
+    stood_at: AtomicU64,
     /// The advances that are under way. Whoever changes anything here holds this lock.
     advances: Mutex<Vec<Step>>,
     /// How many they are.
@@ -65,6 +69,8 @@ impl Hands {
         Self {
             stands_at: AtomicU64::new(NEVER),
             ahead: AtomicU64::new(0),
+            went_on_at: AtomicU64::new(0),
+            stood_at: AtomicU64::new(0),
             advances: Mutex::default(),
             pending: AtomicUsize::new(0),
             next: AtomicU64::new(0),
@@ -74,8 +80,15 @@ impl Hands {
     /// What the clock shows when it is `real` in fact.
     pub(crate) fn shown(&self, real: u64) -> u64 {
         match self.stands_at.load(Ordering::Acquire) {
-            // Never `NEVER`, even if it is far ahead.
-            NEVER => real.wrapping_add(self.ahead.load(Ordering::Relaxed)).min(NEVER - 1),
+            NEVER => {
+                let ahead = self.ahead.load(Ordering::Acquire);
+                if real < self.went_on_at.load(Ordering::Relaxed) {
+                    // Read while the clock stood, by another thread: it must not go back, still less below zero.
+                    return self.stood_at.load(Ordering::Relaxed);
+                }
+                // Never `NEVER`, even if it is far ahead.
+                real.wrapping_add(ahead).min(NEVER - 1)
+            }
             stands_at => stands_at,
         }
     }
@@ -83,6 +96,16 @@ impl Hands {
     /// Whether the clock stands.
     pub(crate) fn stand_still(&self) -> bool {
         self.stands_at.load(Ordering::Acquire) != NEVER
+    }
+
+    /// Lets a clock that stands run, when it is `real` in fact.
+    fn go_on(&self, real: u64) {
+        let stood_at = self.stands_at.load(Ordering::Relaxed);
+        self.stood_at.store(stood_at, Ordering::Relaxed);
+        self.went_on_at.store(real, Ordering::Relaxed);
+        // In this order: who finds that it runs has to see how far it is ahead, and who sees that, since when.
+        self.ahead.store(stood_at.wrapping_sub(real), Ordering::Release);
+        self.stands_at.store(NEVER, Ordering::Release);
     }
 
     /// Whether somebody waits for the clock to move.
@@ -191,9 +214,7 @@ impl TestClock {
         let clock = &self.shared.clock;
         let mut advances = clock.hands.advances();
         if clock.hands.stand_still() {
-            // In this order: who finds that it runs has to see how far it is ahead.
-            clock.hands.ahead.store(clock.now().wrapping_sub(clock.real()), Ordering::Relaxed);
-            clock.hands.stands_at.store(NEVER, Ordering::Release);
+            clock.hands.go_on(clock.real());
         }
         let mut wakers = clock.hands.end(&mut advances, |_| true);
         drop(advances);
@@ -335,5 +356,30 @@ impl fmt::Debug for TestClock {
 impl fmt::Debug for Advance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Advance").field("begun", &self.step.is_some()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug E8: another thread has read the real time, and only then the clock goes on. What that shows does not go back, and
+    /// is not the end of time either, at which all timers would fire.
+    #[test]
+    fn a_time_read_before_the_clock_went_on() {
+        let hands = Hands::new();
+        assert_eq!(hands.shown(7), 7);
+        hands.stands_at.store(10, Ordering::Release);
+        assert_eq!(hands.shown(1000), 10);
+        hands.go_on(2000);
+        for (real, shown) in [(1000, 10), (1999, 10), (2000, 10), (2001, 11), (NEVER, NEVER - 1990)] {
+            assert_eq!(hands.shown(real), shown, "at {real}");
+        }
+        // Ahead of the real time as well.
+        hands.stands_at.store(9000, Ordering::Release);
+        hands.go_on(3000);
+        for (real, shown) in [(2999, 9000), (3000, 9000), (3001, 9001)] {
+            assert_eq!(hands.shown(real), shown, "at {real}");
+        }
     }
 }
