@@ -101,6 +101,11 @@ impl<E: Signal> Notifier<E> {
         self.word.fetch_or(DETACHED, Ordering::AcqRel);
     }
 
+    /// Whether it has a thread of its own.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & DETACHED != 0
+    }
+
     /// Somebody has work now, and had none before. To be called *before* the pool is told of it.
     ///
     /// Returns whether [`end_sleep`](Self::end_sleep) has to be called once the pool knows.

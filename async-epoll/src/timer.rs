@@ -16,7 +16,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// A deadline this much after the turn's clock, in nanoseconds, is not checked against the real one when armed. Closer
-/// ones may have passed during the turn, and are to be ready at once.
+/// ones may have passed during the turn, and are to be ready at once. On a thread of its own, the reactor may sleep for
+/// hours in one turn, so there all are checked.
 const SURELY_AHEAD: u64 = 100_000_000;
 
 /// Completes at an instant, never before it.
@@ -198,7 +199,9 @@ impl Timer {
                 (now.saturating_add(self.time), now)
             }
             // The turn's clock is behind: good enough to see that a deadline has passed, or that it is far away.
-            _ if self.time <= turn || self.time - turn > SURELY_AHEAD => (self.time, turn),
+            _ if self.time <= turn || (self.time - turn > SURELY_AHEAD && !self.shared.notifier.is_detached()) => {
+                (self.time, turn)
+            }
             _ => (self.time, clock.now()),
         };
         (self.time, self.state) = (deadline, State::Idle);

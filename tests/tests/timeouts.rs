@@ -374,6 +374,11 @@ fn what_is_due_is_ready_at_once() {
     std::thread::sleep(SHORT);
     assert!(Timer::at(deadline, &handle).now_or_never().unwrap().is_ok());
     assert_eq!((reactor.next_deadline(), handle.stats().timers), (None, 0));
+    // Still less does it in the background, where a turn lasts as long as nothing happens.
+    let background = reactor.into_background().unwrap();
+    std::thread::sleep(20 * SHORT);
+    assert!(Timer::at(Instant::now(), &handle).now_or_never().unwrap().is_ok());
+    background.shutdown().unwrap();
 }
 
 /// A timer of the current reactor needs no handle; and every timer knows whether it is over, until it is reset.
