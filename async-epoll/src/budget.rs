@@ -132,10 +132,11 @@ pub(crate) fn spend_several(operations: u32) {
 
 /// Lets a loop that never waits let others go first, now and then.
 ///
-/// In the poll of a task spawned through [`Spawner`](crate::Spawner), or of the future of a `run` method, every 128th call
-/// returns `Pending` and has woken the task; all others, and those made anywhere else, return `Ready`. For a future
-/// that may be ready at once again and again, such as one that takes from a queue, or waits for a time that has passed:
-/// it calls this when it is ready, and if it gets `Pending` is ready the next time. Operations on sources
+/// In the poll of a task spawned through [`Spawner`](crate::Spawner), or of the future of a `run` method, 128 calls
+/// return `Ready`; the next one returns `Pending` and has woken the task, and then it begins anew. All calls made
+/// anywhere else return `Ready`. For a future that may be ready at once again and again, such as one that takes from a
+/// queue, or waits for a time that has passed: it calls this when it is ready, and if it gets `Pending` is ready the next
+/// time, and until then not terminated in the sense of `FusedFuture`. Operations on sources
 /// [count for themselves](OPERATIONS_PER_POLL).
 ///
 /// # Examples

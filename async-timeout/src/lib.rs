@@ -1,7 +1,7 @@
 //! Timeouts for futures-rs: any future, limited in time.
 //!
 //! futures-rs has no timeout, since a timeout needs a clock that wakes somebody, and futures-rs has none. This crate
-//! adds it, for any executor on any platform:
+//! adds it, for any executor on any platform where `std` can tell the time:
 //!
 //! ```
 //! use async_timeout::{Elapsed, Timeout, TimeoutExt};
@@ -43,8 +43,9 @@
 //! Which timer is used is decided at that first pending poll. On a thread where a reactor of `async-epoll` runs, it is
 //! one of the reactor's: no helper thread, no system call. (So somebody has to turn that reactor: a timeout awaited under
 //! a guard of `Handle::enter` in an executor that does not, waits for ever.) Everywhere else it is one of
-//! `futures-timer`'s, whose helper thread starts when first needed. If it cannot start, because the process may have no more threads, timers go on without
-//! it: whoever waits is polled about once per millisecond until the time has come, or a thread can be had.
+//! `futures-timer`'s, whose helper thread starts when first needed. If it cannot start, because the process may have no
+//! more threads, timers go on without it: whoever waits is polled about once per millisecond until the time has come, or
+//! a thread can be had.
 //!
 //! # In tests
 //!
