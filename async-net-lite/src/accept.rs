@@ -7,7 +7,7 @@
 //!
 //! So a [`Backoff`] pauses: 5 ms, and twice as long each time, up to a second. Nobody tells when a descriptor becomes
 //! free, except for those that we close ourselves, and in a server these are most of them. So each
-//! [`Socket`](crate::socket::Socket) tells when it has been closed, and whoever has paused tries at once.
+//! [`Socket`] tells when it has been closed, and whoever has paused tries at once.
 //!
 //! ```text
 //!   accept ──EMFILE──► enrol, and accept once more ──EMFILE──► pause

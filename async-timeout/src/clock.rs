@@ -5,6 +5,11 @@
 //! run in between. Sockets work on. See [`TestClock`], which is what these functions use;
 //! [`Handle::test_clock`](async_epoll::Handle::test_clock) gives that of a reactor which is not the current one.
 //!
+//! Nothing else moves it: while it is paused and nobody advances it, whoever waits for the time waits for ever. And it does
+//! not wait for what it cannot see: while another thread, or a helper thread that looks up a name, takes its time to
+//! answer, an advance goes on. What happens on the reactor's own thread, sockets included, is seen. A sleep begins when
+//! it is first polled, so to advance past it, let it be polled first or `join!` the two:
+//!
 //! ```
 //! # fn main() -> std::io::Result<()> {
 //! use async_timeout::{Timeout, clock, sleep};

@@ -28,8 +28,19 @@ pub(crate) fn saturating_add(instant: Instant, duration: Duration) -> Instant {
     instant.checked_add(duration).or_else(|| instant.checked_add(FOREVER)).unwrap_or(instant)
 }
 
-/// The time, for deadlines that are worked out here. Everything in this crate asks for it here.
-pub(crate) fn now() -> Instant {
+/// The time by which the timers of this crate go: `Instant::now()`, unless a test has moved the clock of the current
+/// reactor (feature `test-util`). Deadlines that are made from it can be tested.
+///
+/// # Examples
+///
+/// ```
+/// use async_timeout::{now, with_deadline};
+/// use std::{future::pending, time::Duration};
+///
+/// let soon = now() + Duration::from_millis(1);
+/// assert!(futures::executor::block_on(with_deadline(soon, pending::<()>())).is_err());
+/// ```
+pub fn now() -> Instant {
     #[cfg(all(feature = "test-util", target_os = "linux"))]
     return crate::clock::now();
     #[cfg(not(all(feature = "test-util", target_os = "linux")))]

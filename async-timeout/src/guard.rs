@@ -54,7 +54,8 @@ pub fn guard<T>(io: T) -> IoGuard<T> {
 }
 
 pin_project! {
-    /// Limits in time on a connection, or on anything else that is [`AsyncRead`], [`AsyncWrite`] or both; from [`guard`].
+    /// Limits in time on a connection, or on anything else that is [`AsyncRead`], [`AsyncWrite`] or both (those of
+    /// futures-io); from [`guard`].
     ///
     /// | limit | exceeded when |
     /// |---|---|
@@ -76,6 +77,9 @@ pin_project! {
     ///
     /// After an end of file, which is no progress, only writing counts as waiting. After a `poll_close` that has
     /// succeeded, only reading does. After both, no limit counts any more, and the timer is gone.
+    ///
+    /// A connection that was cut is closed when it is dropped, but the kernel keeps what the peer has not taken and goes on
+    /// to offer it for a while. A linger of zero, where the socket has one, throws that away.
     ///
     /// # Cancel safety
     ///
@@ -109,6 +113,7 @@ pin_project! {
     /// let error = futures::executor::block_on(connection.read_to_end(&mut Vec::new())).unwrap_err();
     /// assert_eq!(LimitExceeded::of(&error).unwrap().limit, Limit::Total);
     /// ```
+    #[must_use = "a guard guards what is done through it"]
     pub struct IoGuard<T> {
         #[pin]
         io: T,
@@ -145,6 +150,12 @@ impl<T> IoGuard<T> {
     }
 
     /// At most so long without a byte that the peer takes, from the first write, flush or close that has to wait for it.
+    ///
+    /// Bytes go into the buffer of the kernel first, which makes room by and by: on loopback, a peer that takes 500 kB a
+    /// second was seen to let none move for three seconds. So the limit has to be much longer than the send buffer takes
+    /// at the slowest rate that is to be served; or the buffer made smaller, as by `set_send_buffer`. The same goes for
+    /// [`idle`](Self::idle), as which a blocked writer counts, too: a limit that is not the smaller of the two never acts
+    /// while nobody reads.
     ///
     /// It stops a peer that sends but does not read. Writers find it out, for they are the ones who try; others are told.
     ///

@@ -216,6 +216,9 @@ impl Interval {
 
     /// Waits for the next tick, and returns the instant for which it was meant.
     ///
+    /// On a reactor, very many overdue ticks in a row let other tasks go first now and then, so even a tick that is due may
+    /// be pending for a moment.
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe: a tick is taken only by the poll that returns it.

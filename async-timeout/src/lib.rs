@@ -42,14 +42,22 @@
 //!
 //! Which timer is used is decided at that first pending poll. On a thread where a reactor of `async-epoll` runs, it is
 //! one of the reactor's: no helper thread, no system call. (So somebody has to turn that reactor: a timeout awaited under
-//! a guard of `Handle::enter` in an executor that does not, waits for ever.) Everywhere else it is one of
+//! a guard of `Handle::enter` in an executor that does not, waits for ever; and so does one that was armed there and moved
+//! to another thread, while nobody runs the reactor.) Everywhere else it is one of
 //! `futures-timer`'s, whose helper thread starts when first needed. If it cannot start, because the process may have no
 //! more threads, timers go on without it: whoever waits is polled about once per millisecond until the time has come, or
 //! a thread can be had.
 //!
 //! # In tests
 //!
-//! With the feature `test-util`, a test stops the time of its reactor and moves it as it likes: see `clock`.
+//! With the feature `test-util`, a test stops the time of its reactor and moves it as it likes: see `clock`. For that,
+//! make deadlines from [`now`], not from `Instant::now()`.
+//!
+//! # Features
+//!
+//! - `reactor`, on by default, for Linux: the timers of async-epoll where one of its reactors runs. Without it, or on other
+//!   systems, all timers are those of futures-timer.
+//! - `test-util`: the module `clock`.
 //!
 //! # Where to read next
 //!
@@ -62,6 +70,7 @@ pub use elapsed::Elapsed;
 
 mod thread_timer;
 mod delay;
+pub use delay::now;
 
 mod timeout;
 pub use timeout::{IoTimeout, Timeout};
@@ -89,6 +98,7 @@ pub use limits::{Limit, LimitExceeded};
 mod alarm;
 
 pub mod deadline;
+#[doc(inline)]
 pub use deadline::{WithDeadline, with_deadline};
 
 #[cfg(all(feature = "test-util", target_os = "linux"))]

@@ -1,6 +1,6 @@
 //! Waiting for nothing but the time.
 
-use crate::delay::Delay;
+use crate::delay::{Delay, now, saturating_add};
 use futures::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
@@ -39,7 +39,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// Completes at an instant, never before; from [`sleep`] or [`sleep_until`].
 ///
 /// It may move between threads and executors: the task that polled last is woken. If the reactor whose timer it uses
-/// is dropped, it goes on with futures-timer.
+/// is dropped, it goes on with futures-timer; while that lives and nobody runs it, it waits.
 ///
 /// On a reactor, a loop of sleeps for which no time has to pass lets other tasks go first now and then. Elsewhere nobody
 /// knows where a poll begins, so there it does not.
@@ -63,6 +63,23 @@ impl Sleep {
     /// to be polled again first.
     pub fn reset(&mut self, deadline: Instant) {
         self.delay.reset(deadline);
+    }
+
+    /// [`reset`](Self::reset) to `duration` from now. What an `Instant` cannot express is a century from now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let begin = Instant::now();
+    /// let mut sleep = async_timeout::sleep(Duration::from_secs(3600));
+    /// sleep.reset_after(Duration::from_millis(2));
+    /// futures::executor::block_on(sleep);
+    /// assert!(begin.elapsed() >= Duration::from_millis(2));
+    /// ```
+    pub fn reset_after(&mut self, duration: Duration) {
+        self.reset(saturating_add(now(), duration));
     }
 
     /// When it completes: `None` for a duration that has not begun, and for one that never ends. Inside

@@ -1,6 +1,6 @@
 //! A future with a limit in time.
 
-use crate::delay::Delay;
+use crate::delay::{Delay, now, saturating_add};
 use crate::elapsed::Elapsed;
 use futures::future::FusedFuture;
 use pin_project_lite::pin_project;
@@ -22,9 +22,8 @@ pin_project! {
     /// Dropping a timeout drops the inner future. After `Elapsed`, the inner future still exists until the timeout is
     /// dropped; [`into_inner`](Self::into_inner) gives it back.
     ///
-    /// # How it works
-    ///
-    /// See the [crate's page](crate).
+    /// A timeout may move between threads and executors; the task that polled last is woken. Armed on a reactor, it needs
+    /// that to be run, as long as it lives.
     ///
     /// # Examples
     ///
@@ -74,6 +73,11 @@ impl<F> Timeout<F> {
     /// inner future has been ready, nothing happens.
     pub fn reset(&mut self, deadline: Instant) {
         self.delay.reset(deadline);
+    }
+
+    /// [`reset`](Self::reset) to `duration` from now. What an `Instant` cannot express is a century from now.
+    pub fn reset_after(&mut self, duration: Duration) {
+        self.reset(saturating_add(now(), duration));
     }
 
     /// [`reset`](Self::reset) of a pinned timeout.

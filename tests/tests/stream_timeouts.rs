@@ -262,8 +262,9 @@ fn throttle_is_cancel_safe() {
 #[test]
 fn throttle_extremes() {
     everywhere(async || {
-        let all = stream::iter(0..1_000).throttle(Duration::ZERO).collect::<Vec<_>>().now_or_never();
-        assert_eq!(all.map(|items| items.len()), Some(1_000), "all at once");
+        // At once, but for the turns that others get.
+        let all = stream::iter(0..1_000).throttle(Duration::ZERO).count().timeout(TIME);
+        assert_eq!(all.await, Ok(1_000));
         for long in [Duration::MAX, Duration::MAX - Duration::from_nanos(1)] {
             let mut items = stream::iter(0..2).throttle(long);
             assert_eq!(items.next().now_or_never(), Some(Some(0)), "the first");
@@ -501,4 +502,38 @@ fn debounce_as_a_stream() {
         assert_eq!(Pin::new(&mut items).get_pin_mut().next().await, Some(2));
         assert_eq!((items.next().await, items.size_hint()), (Some(3), (0, Some(0))));
     });
+}
+
+/// An endless stream that is throttled or debounced by no time at all lets others go first.
+#[test]
+fn no_time_at_all_is_fair() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let stop = std::rc::Rc::new(std::cell::Cell::new(false));
+    let spawner = runtime.spawner();
+    for throttled in [true, false] {
+        let stop = std::rc::Rc::clone(&stop);
+        let task = async move {
+            let endless = futures::stream::repeat(1);
+            let mut endless = match throttled {
+                true => endless.throttle(Duration::ZERO).boxed_local(),
+                false => endless.debounce(Duration::ZERO).boxed_local(),
+            };
+            while !stop.get() {
+                endless.next().await.unwrap();
+            }
+        };
+        spawner.spawn_local(task).unwrap();
+    }
+    let polls = runtime.handle().stats().polls;
+    runtime
+        .run_until(async {
+            for _ in 0..100 {
+                tests::yield_now().await;
+            }
+        })
+        .unwrap();
+    stop.set(true);
+    runtime.run().unwrap();
+    assert!(runtime.handle().stats().polls - polls > 100);
 }

@@ -705,3 +705,19 @@ fn stopped_and_continued() {
     assert_eq!((fired.get(), stats.task_panics, stats.timers), (TIMERS, 0, 0));
     assert!(begin.elapsed() >= Duration::from_micros(1500 * u64::from(TIMERS - 1)));
 }
+
+/// A timer that is armed is looked at even by a task that never returns to the loop.
+#[test]
+fn within_one_poll() {
+    let _watchdog = watchdog(TIME);
+    let endless = || futures::stream::repeat(1);
+    everywhere(async || {
+        let begin = Instant::now();
+        assert!(endless().take_until(sleep(SHORT)).count().await > 0);
+        let mut timer = sleep(SHORT);
+        while (&mut timer).now_or_never().is_none() {}
+        let mut timeout = Timeout::new(pending::<()>(), SHORT);
+        while (&mut timeout).now_or_never().is_none() {}
+        assert!(begin.elapsed() >= 3 * SHORT, "early");
+    });
+}

@@ -110,7 +110,7 @@ impl<S: Stream> Stream for Debounce<S> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let mut this = self.project();
-        if this.held.is_some() && this.delay.poll_elapsed(cx).is_ready() {
+        if this.held.is_some() && this.delay.poll_fair(cx).is_ready() {
             return Poll::Ready(this.held.take());
         }
         let mut taken = 0;
@@ -129,7 +129,7 @@ impl<S: Stream> Stream for Debounce<S> {
         if taken > 0 {
             // Once for all of them: the clock costs more than most items.
             this.delay.reset(saturating_add(now(), *this.duration));
-            if this.delay.poll_elapsed(cx).is_ready() {
+            if this.delay.poll_fair(cx).is_ready() {
                 return Poll::Ready(this.held.take());
             }
         }

@@ -90,7 +90,7 @@ impl<S: Stream> Stream for Throttle<S> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
         if let Some(delay) = this.delay {
-            ready!(delay.poll_elapsed(cx));
+            ready!(delay.poll_fair(cx));
             *this.delay = None;
         }
         let item = ready!(this.stream.poll_next(cx));
