@@ -98,8 +98,8 @@ impl ThreadTimer {
 
 /// A timer of futures-timer; `None` if its helper thread cannot start.
 fn start(duration: Duration) -> Option<futures_timer::Delay> {
-    // There are no threads, and none is needed, where JavaScript keeps the time.
-    if !cfg!(target_family = "wasm") && !HELPER_RUNS.load(Ordering::Acquire) {
+    // There are no threads, and none is needed, where JavaScript keeps the time. WASI has none either, and needs them.
+    if !cfg!(all(target_family = "wasm", target_os = "unknown")) && !HELPER_RUNS.load(Ordering::Acquire) {
         thread::Builder::new().spawn(|| {}).ok()?.join().ok()?;
         // Somebody else may have taken the place of that thread meanwhile.
         let mut probe = futures_timer::Delay::new(Duration::ZERO);
