@@ -198,6 +198,8 @@ impl Handle {
 
 impl TestClock {
     /// Stops the clock. A clock that stands already is left alone.
+    ///
+    /// Another thread that reads the clock at the same moment may see it a few nanoseconds past where it stops.
     pub fn pause(&self) {
         let hands = &self.shared.clock.hands;
         let advances = hands.advances();
