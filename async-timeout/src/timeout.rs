@@ -15,7 +15,8 @@ pin_project! {
     /// Limits a future in time: `Ok` with its output, or `Err(Elapsed)` if the time is up first.
     ///
     /// The inner future is polled first, always. If it is ready, the outcome is `Ok`, even if the deadline has passed.
-    /// The timer is looked at whenever the inner future is pending, even if that wakes itself for ever.
+    /// The timer is looked at whenever the inner future is pending, even if that wakes itself for ever. A socket
+    /// or a sleep that has to let others go first, after very many in one poll that were ready at once, is pending, too.
     ///
     /// # Cancel safety
     ///
