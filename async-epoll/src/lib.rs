@@ -1,4 +1,4 @@
-//! An epoll reactor for futures-rs: it lets a [`LocalPool`](futures::executor::LocalPool) wait for sockets, timers and
+//! An epoll reactor for futures-rs: it lets a [`LocalPool`] wait for sockets, timers and
 //! other threads, on the pool's own thread, on Linux.
 //!
 //! # In one paragraph
@@ -88,6 +88,8 @@
 //!
 //! The `mod` lines of this file are in reading order, each file begins with a text of its own, and
 //! `cargo doc --document-private-items --open` shows them all.
+//!
+//! [`LocalPool`]: https://docs.rs/futures/0.3/futures/executor/struct.LocalPool.html
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(target_os = "linux"))]

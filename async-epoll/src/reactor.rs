@@ -79,6 +79,8 @@ const POLL_BUDGET: u32 = 256;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// [`LocalPool`]: https://docs.rs/futures/0.3/futures/executor/struct.LocalPool.html
 pub struct Reactor {
     /// The half that waits. Before the other, so that everything that waits is told first when both are dropped.
     pub(crate) engine: Engine,

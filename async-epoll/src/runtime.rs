@@ -23,6 +23,8 @@ use std::io;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// [`LocalPool`]: https://docs.rs/futures/0.3/futures/executor/struct.LocalPool.html
 #[derive(Debug)]
 pub struct LocalRuntime {
     /// Before the reactor, so that tasks dropped with the pool find it alive.

@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 ///
 /// It gives `&T`, never `&mut T`, since replacing the descriptor under a registration would confuse both. Where `&T`
 /// implements [`Read`](io::Read) or [`Write`](io::Write), the source implements
-/// [`AsyncRead`](futures::io::AsyncRead) or [`AsyncWrite`](futures::io::AsyncWrite), for `Source<T>` and for
+/// [`AsyncRead`] or [`AsyncWrite`], for `Source<T>` and for
 /// `&Source<T>`; for others (a `ChildStdout`, an eventfd, a timerfd) wrap the descriptor in a
 /// [`File`](std::fs::File), as in `Source::new(File::from(OwnedFd::from(stdout)))`, or use
 /// [`read_with`](Self::read_with) and [`write_with`](Self::write_with).
@@ -55,6 +55,9 @@ use std::sync::atomic::Ordering;
 /// })?
 /// # }
 /// ```
+///
+/// [`AsyncRead`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncRead.html
+/// [`AsyncWrite`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncWrite.html
 pub struct Source<T: AsFd> {
     /// Before `io`, since it must be dropped before the descriptor is closed.
     pub(crate) link: Link,

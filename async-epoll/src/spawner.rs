@@ -56,6 +56,10 @@ use std::sync::Arc;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// [`LocalPool`]: https://docs.rs/futures/0.3/futures/executor/struct.LocalPool.html
+/// [`Spawn`]: https://docs.rs/futures/0.3/futures/task/trait.Spawn.html
+/// [`LocalSpawn`]: https://docs.rs/futures/0.3/futures/task/trait.LocalSpawn.html
 #[derive(Clone)]
 pub struct Spawner {
     /// The tasks of the pool.

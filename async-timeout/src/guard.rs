@@ -113,6 +113,9 @@ pin_project! {
     /// let error = futures::executor::block_on(connection.read_to_end(&mut Vec::new())).unwrap_err();
     /// assert_eq!(LimitExceeded::of(&error).unwrap().limit, Limit::Total);
     /// ```
+    ///
+    /// [`AsyncRead`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncRead.html
+    /// [`AsyncWrite`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncWrite.html
     #[must_use = "a guard guards what is done through it"]
     pub struct IoGuard<T> {
         #[pin]

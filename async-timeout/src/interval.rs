@@ -157,6 +157,8 @@ fn remainder(duration: Duration, period: Duration) -> Duration {
 /// # Cancel safety
 ///
 /// Dropping it cancels the timer. Dropping what [`tick`](Self::tick) or `next` returns loses no tick.
+///
+/// [`Stream`]: https://docs.rs/futures/0.3/futures/stream/trait.Stream.html
 #[must_use = "an interval does nothing unless it is polled, such as by `tick`"]
 pub struct Interval {
     /// When the next tick is due. `None`: when it is first polled.
