@@ -65,13 +65,16 @@ mod resolve;
 pub use resolve::resolve;
 
 mod accept;
+mod conversions;
+mod slices;
 mod socket;
+mod stream_io;
+
+mod split;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
 mod tcp;
-pub use tcp::{
-    ConnectOptions, Incoming, Keepalive, ListenOptions, OwnedReadHalf, OwnedWriteHalf, ReuniteError, TcpListener,
-    TcpStream,
-};
+pub use tcp::{ConnectOptions, Incoming, Keepalive, ListenOptions, TcpListener, TcpStream};
 
 mod udp;
 pub use udp::{Datagram, Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};

@@ -732,10 +732,32 @@ fn a_reactor_that_is_dropped_first() {
         }
     }
     drop((waiters, busy));
-    assert!(futures::executor::block_on(UnixStream::connect_addr_with(&abstract_name("gone"), &handle)).is_err());
-    let (left, _right) = UnixStream::pair_with(&handle).unwrap();
-    assert!(futures::executor::block_on((&left).read(&mut [0])).is_err());
     assert_eq!((handle.stats().sources, handle.stats().timers), (0, 0));
+    // Nothing is begun, and no file is left: neither by paths nor by names.
+    let _enter = handle.enter();
+    let folder = Folder::new();
+    let path = folder.join("socket");
+    let errors = [
+        futures::executor::block_on(UnixStream::connect_addr_with(&queue, &handle)).unwrap_err(),
+        UnixListener::bind(&path).unwrap_err(),
+        UnixListenOptions::new().mode(0o600).bind(&path).unwrap_err(),
+        UnixListener::bind_addr(&abstract_name("gone")).unwrap_err(),
+        UnixDatagram::bind(&path).unwrap_err(),
+        UnixDatagram::unbound().unwrap_err(),
+        UnixStream::pair_with(&handle).unwrap_err(),
+        UnixDatagram::pair().unwrap_err(),
+        UnixStream::try_from(net::UnixStream::pair().unwrap().0).unwrap_err(),
+        UnixDatagram::try_from(net::UnixDatagram::pair().unwrap().0).unwrap_err(),
+        // Nor is anything done by those that are there.
+        sender.try_send_to_addr(b"x", &full).unwrap_err(),
+        stuffed.try_read(&mut [0]).unwrap_err(),
+        quiet.try_recv(&mut [0]).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}");
+        assert!(error.to_string().contains("dropped"), "{error}");
+    }
+    assert!(!path.exists());
 }
 
 /// Outside a reactor there is an error that names the remedy, no panic.
