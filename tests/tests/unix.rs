@@ -853,3 +853,36 @@ fn pieces_of_every_size_arrive_whole() {
         assert_eq!(ours.read(&mut buffer).await.unwrap(), 0);
     });
 }
+
+/// Bug G11; behaviour 54: a Unix stream in halves. Dropping the half that writes is an end of file, and the other goes on;
+/// forgotten or reunited, it is none.
+#[test]
+fn halves_of_a_stream() {
+    let _watchdog = watchdog(TIME);
+    async_epoll::block_on(async {
+        let (stream, peer) = UnixStream::pair().unwrap();
+        let (other, _other_peer) = UnixStream::pair().unwrap();
+        // Whose is whose.
+        let (reader, writer) = stream.into_split();
+        let (other_reader, other_writer) = other.into_split();
+        let error = reader.reunite(other_writer).unwrap_err();
+        let stream = error.0.reunite(writer).unwrap();
+        drop(error.1.reunite(other_reader).unwrap());
+        let (reader, writer) = stream.into_split();
+        writer.forget();
+        assert!(reader.as_ref().peer_addr().unwrap().is_unnamed() && reader.local_addr().unwrap().is_unnamed());
+        assert_eq!(peer.try_read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "not at its end");
+
+        let (mut reader, mut writer) = reader.as_ref().clone().into_split();
+        writer.write_all(b"question").await.unwrap();
+        let mut bytes = [0; 16];
+        assert_eq!((&peer).read(&mut bytes).await.unwrap(), 8);
+        drop(writer);
+        assert_eq!((&peer).read(&mut bytes).await.unwrap(), 0);
+        (&peer).write_all(b"answer").await.unwrap();
+        assert_eq!(reader.read(&mut bytes).await.unwrap(), 6);
+        drop(peer);
+        assert_eq!(reader.read(&mut bytes).await.unwrap(), 0);
+    })
+    .unwrap();
+}
