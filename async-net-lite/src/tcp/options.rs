@@ -4,7 +4,7 @@
 //! its full effect, which is why it is here and not a method of the socket.
 
 use super::{Keepalive, TcpListener, TcpStream, connect};
-use crate::addr::{AsyncToSocketAddrs, no_addresses};
+use crate::addr::AsyncToSocketAddrs;
 use crate::socket::{BACKLOG, Socket, saturate};
 use crate::sys;
 use async_epoll::Handle;
@@ -199,14 +199,7 @@ impl ListenOptions {
     /// ```
     pub async fn bind_with(&self, address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<TcpListener> {
         let lookup = address.lookup()?;
-        let mut result = Err(no_addresses());
-        for address in lookup.get().await? {
-            result = self.bind_to(address, handle);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
+        lookup.try_each(|address| self.bind_to(address, handle)).await
     }
 
     /// Listens on one address.

@@ -27,7 +27,7 @@ mod send;
 pub use batch::{Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch};
 pub use receive::Datagram;
 
-use crate::addr::{AsyncToSocketAddrs, no_addresses};
+use crate::addr::AsyncToSocketAddrs;
 use crate::conversions::std_conversions;
 use crate::socket::Socket;
 use async_epoll::{Handle, Source};
@@ -139,14 +139,7 @@ impl UdpSocket {
     /// As [`bind`](Self::bind).
     pub async fn bind_with(address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<Self> {
         let lookup = address.lookup()?;
-        let mut result = Err(no_addresses());
-        for address in lookup.get().await? {
-            result = Self::bind_to(address, handle);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
+        lookup.try_each(|address| Self::bind_to(address, handle)).await
     }
 
     /// A socket at one address.
@@ -214,14 +207,7 @@ impl UdpSocket {
     /// Only a name lookup awaits anything; dropped then, the peer is as before.
     pub async fn connect(&self, address: impl AsyncToSocketAddrs) -> io::Result<()> {
         let lookup = address.lookup()?;
-        let mut result = Err(no_addresses());
-        for address in lookup.get().await? {
-            result = self.socket.get_ref().connect(address);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
+        lookup.try_each(|address| self.socket.get_ref().connect(address)).await
     }
 
     /// Waits until receiving is likely to succeed: a datagram is there, or an error to collect.
