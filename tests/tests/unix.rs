@@ -886,3 +886,44 @@ fn halves_of_a_stream() {
     })
     .unwrap();
 }
+
+/// Attempts with several buffers, and readiness in its poll forms: as with TCP.
+#[test]
+fn attempts_and_readiness_by_hand() {
+    let _watchdog = watchdog(TIME);
+    async_epoll::block_on(async {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (mut one, mut two) = ([0; 2], [0; 8]);
+        assert_eq!(left.try_write_vectored(&[]).unwrap(), 0);
+        assert_eq!(right.try_read_vectored(&mut [IoSliceMut::new(&mut [])]).unwrap(), 0);
+        let nothing = right.try_read_vectored(&mut [IoSliceMut::new(&mut one)]).unwrap_err();
+        assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+        let (counter, waker) = tests::CountingWaker::new();
+        assert!(right.poll_readable(&mut Context::from_waker(&waker)).is_pending());
+        let many = vec![IoSlice::new(b""); 3000];
+        assert_eq!(
+            left.try_write_vectored(&[&many[..], &[IoSlice::new(b"abc"), IoSlice::new(b"de")]].concat()).unwrap(),
+            5
+        );
+        right.readable().await.unwrap();
+        assert_eq!(counter.count(), 1);
+        let mut buffers = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
+        assert_eq!(right.try_read_vectored(&mut buffers).unwrap(), 5);
+        assert_eq!((&one, &two[..3]), (b"ab", &b"cde"[..]));
+
+        while left.try_write_vectored(&[IoSlice::new(&[0; 512]), IoSlice::new(&[0; 512])]).is_ok() {}
+        assert!(left.poll_writable(&mut Context::from_waker(&waker)).is_pending());
+        drop(right);
+        assert!(poll_fn(|cx| left.poll_writable(cx)).await.unwrap().is_write_closed());
+        let broken = left.try_write_vectored(&[IoSlice::new(b"x")]).unwrap_err();
+        assert_eq!((broken.kind(), counter.count()), (ErrorKind::BrokenPipe, 2));
+
+        let (left, right) = UnixDatagram::pair().unwrap();
+        assert!(right.poll_readable(&mut Context::from_waker(&waker)).is_pending());
+        poll_fn(|cx| left.poll_writable(cx)).await.unwrap();
+        left.send(b"x").await.unwrap();
+        assert!(poll_fn(|cx| right.poll_readable(cx)).await.unwrap().is_readable());
+        assert_eq!(counter.count(), 3);
+    })
+    .unwrap();
+}

@@ -599,6 +599,24 @@ impl UnixDatagram {
         self.inner().writable().await
     }
 
+    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.inner().poll_readable(cx)
+    }
+
+    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`writable`](Self::writable).
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.inner().poll_writable(cx)
+    }
+
     /// Closes one direction or both, by `shutdown(2)`.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::conversions::std_conversions;
 use crate::slices;
 use crate::socket::{Socket, none_if_blocked, uninterrupted};
 use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
-use crate::stream_io::{StreamSocket, send, stream_io};
+use crate::stream_io::{StreamSocket, send, send_vectored, stream_io};
 use crate::sys::Received;
 use crate::unix::address;
 use crate::unix::credentials::{self, UCred};
@@ -23,7 +23,7 @@ use crate::unix::retry::Retry;
 use async_epoll::{Handle, Interest, Readiness, Source};
 use socket2::{Domain, SockRef, Type};
 use std::future::poll_fn;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{self, SocketAddr};
@@ -415,6 +415,24 @@ impl UnixStream {
         self.socket.writable().await
     }
 
+    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.inner().poll_readable(cx)
+    }
+
+    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`writable`](Self::writable).
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.inner().poll_writable(cx)
+    }
+
     /// Reads what is there, without waiting.
     ///
     /// # Errors
@@ -456,6 +474,32 @@ impl UnixStream {
             return Ok(0);
         }
         self.socket.try_io(Interest::WRITABLE, |stream| send(stream, bytes))
+    }
+
+    /// Reads what is there into several buffers, one after the other, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_read`](Self::try_read).
+    pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let (buffers, wanted) = slices::fill(buffers);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        self.socket.try_io(Interest::READABLE, |mut stream| stream.read_vectored(buffers))
+    }
+
+    /// Writes of several slices, one after the other, as much as there is room for, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_write`](Self::try_write).
+    pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (slices, length) = slices::drain(slices);
+        if length == 0 {
+            return Ok(0);
+        }
+        self.socket.try_io(Interest::WRITABLE, |stream| send_vectored(stream, slices))
     }
 
     /// Splits the stream into a half that reads and one that writes, which may go to different tasks, or threads.
