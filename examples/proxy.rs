@@ -14,9 +14,8 @@
 use async_epoll::LocalRuntime;
 use async_net_lite::{CopyError, TcpListener, TcpStream, copy_bidirectional};
 use async_timeout::TimeoutExt;
-use examples::{Interrupt, because, exit_code, say};
+use examples::{Interrupt, Usage, because, exit_code, say};
 use futures::StreamExt;
-use std::env;
 use std::io;
 use std::net::{self, SocketAddr, ToSocketAddrs};
 use std::pin::pin;
@@ -26,27 +25,18 @@ use std::time::Duration;
 /// How long the target may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-const HELP: &str = "Carries TCP connections to another address.
-
-Usage: proxy LISTEN TARGET
-
-Each is HOST:PORT, such as 127.0.0.1:8080. Port 0 of LISTEN means any free one.";
+/// What this does; the addresses are HOST:PORT, and port 0 of the first means any free one.
+const ABOUT: &str = "Carries the connections to one address (HOST:PORT) on to another.";
 
 fn main() -> ExitCode {
     exit_code(run())
 }
 
 fn run() -> io::Result<()> {
-    let args: Vec<_> = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let args: Vec<_> = args.iter().map(String::as_str).collect();
-    let (listen, target) = match args[..] {
-        ["--help" | "-h"] => {
-            say(HELP);
-            return Ok(());
-        }
-        [listen, target] => (lookup(listen)?, lookup(target)?),
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "expected two addresses; --help says more")),
+    let Some([listen, target]) = (Usage { about: ABOUT, words: ["LISTEN", "TARGET"], trace: true }).from_env()? else {
+        return Ok(());
     };
+    let (listen, target) = (lookup(&listen.to_string_lossy())?, lookup(&target.to_string_lossy())?);
     let listener = net::TcpListener::bind(listen).map_err(because(format!("cannot listen on {listen}")))?;
 
     let mut runtime = LocalRuntime::new()?;

@@ -49,6 +49,14 @@ impl Addresses {
         }
     }
 
+    /// What `attempt` makes of the first of them with which it succeeds, or the last one's error.
+    pub(crate) async fn try_each<T>(self, attempt: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+        let mut error = None;
+        let succeeds = |result: io::Result<T>| result.map_err(|failed| error = Some(failed)).ok();
+        let found = self.get().await?.into_iter().map(attempt).find_map(succeeds);
+        found.ok_or_else(|| error.unwrap_or_else(no_addresses))
+    }
+
     /// The first of them, for a datagram that is sent once. A single address needs no allocation.
     pub(crate) async fn first(self) -> io::Result<SocketAddr> {
         if let Self::One(address) = self {

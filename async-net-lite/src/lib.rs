@@ -1,8 +1,8 @@
 //! Async sockets for futures-rs, on the reactor of [`async_epoll`].
 //!
 //! The types mirror those of [`std::net`], so there is little to learn: what blocks there is `async` here, reading and
-//! writing goes through [`AsyncRead`](futures::io::AsyncRead) and [`AsyncWrite`](futures::io::AsyncWrite), a listener is
-//! a [`Stream`](futures::stream::Stream) of connections, and sockets of std convert in both directions.
+//! writing goes through [`AsyncRead`] and [`AsyncWrite`], a listener is
+//! a [`Stream`] of connections, and sockets of std convert in both directions.
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -53,6 +53,10 @@
 //! # Where to read next
 //!
 //! In the source, the `mod` lines are in reading order; `tcp/stream.rs` has the whole idea.
+//!
+//! [`AsyncRead`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncRead.html
+//! [`AsyncWrite`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncWrite.html
+//! [`Stream`]: https://docs.rs/futures/0.3/futures/stream/trait.Stream.html
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -65,13 +69,16 @@ pub use resolve::SystemResolver;
 pub use resolve::{Resolver, resolve, with_resolver};
 
 mod accept;
+mod conversions;
+mod slices;
 mod socket;
+mod stream_io;
+
+mod split;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
 mod tcp;
-pub use tcp::{
-    ConnectOptions, Incoming, Keepalive, ListenOptions, OwnedReadHalf, OwnedWriteHalf, ReuniteError, TcpListener,
-    TcpStream,
-};
+pub use tcp::{ConnectOptions, Incoming, Keepalive, ListenOptions, TcpListener, TcpStream};
 
 mod udp;
 pub use udp::{Datagram, Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::tcp::TcpStream;
+use crate::unix::UnixStream;
 #[cfg(feature = "hyper")]
 use hyper::rt::ReadBufCursor;
 use socket2::{MaybeUninitSlice, SockAddr, SockAddrStorage, SockRef};
@@ -397,6 +398,9 @@ pub(crate) unsafe trait LifetimeFree: 'static {}
 
 // SAFETY: The struct has no parameters.
 unsafe impl LifetimeFree for TcpStream {}
+
+// SAFETY: The struct has no parameters.
+unsafe impl LifetimeFree for UnixStream {}
 
 /// `value` as a `&S`, if its type is `S`, `&S` or `&mut S`. What `Any` does, for values that borrow something, too.
 pub(crate) fn as_a<S: LifetimeFree, T>(value: &T) -> Option<&S> {

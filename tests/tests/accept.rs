@@ -2,17 +2,21 @@
 //! child of its own.
 
 use async_epoll::LocalRuntime;
-use async_net_lite::{ListenOptions, TcpListener, TcpStream};
+use async_net_lite::unix::{UnixDatagram, UnixListener, UnixStream};
+use async_net_lite::{ListenOptions, TcpListener, TcpStream, UdpSocket};
+use futures::future::join;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use futures::stream::StreamExt;
+use futures::stream::{Stream, StreamExt};
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Ipv4Addr;
+use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tests::{limit_open_files, open_fds, p99, strict_timing, thread_cpu, watchdog};
+use tests::{abstract_name, limit_open_files, open_fds, p99, strict_timing, thread_cpu, watchdog};
 
 const TIME: Duration = Duration::from_secs(60);
 const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
@@ -97,6 +101,84 @@ fn a_closed_socket_ends_the_pause() {
     drop(sender);
     closer.join().unwrap();
     drop((clients, hoard));
+}
+
+/// Sockets of ours of every kind but listeners: each is closed by dropping it.
+async fn one_of_each_kind() -> Vec<(&'static str, Box<dyn Any>)> {
+    let (stream, datagram) = (UnixStream::pair().unwrap(), UnixDatagram::pair().unwrap());
+    let udp = UdpSocket::bind(LOCALHOST).await.unwrap();
+    // What is registered from the beginning is no different.
+    let from_std = UdpSocket::try_from(std::net::UdpSocket::bind(LOCALHOST).unwrap()).unwrap();
+    let clones = UdpSocket::bind(LOCALHOST).await.unwrap();
+    vec![
+        ("a Unix stream", Box::new(stream.0)),
+        ("its peer, in halves", Box::new(stream.1.into_split())),
+        ("a Unix datagram socket", Box::new(datagram.0)),
+        ("its peer", Box::new(datagram.1)),
+        ("a UDP socket", Box::new(udp)),
+        ("a UDP socket of std", Box::new(from_std)),
+        ("a UDP socket with clones", Box::new((clones.clone(), clones))),
+    ]
+}
+
+/// Accepts eight clients with descriptors for none of them; each socket of `others` that is closed lets one in at once.
+fn each_closed_socket_lets_one_in<T: 'static>(
+    mut runtime: LocalRuntime,
+    incoming: impl Stream<Item = io::Result<T>> + 'static,
+) {
+    let mut others = runtime.run_until(one_of_each_kind()).unwrap();
+    let mut incoming = pin!(incoming);
+    let hoard = leave_room(0);
+    let kept = runtime
+        .run_until(async {
+            let mut kept = Vec::new();
+            while !others.is_empty() {
+                let close = async {
+                    // 5, 10, … 320 ms are over after 635; this pause is one of 640.
+                    async_timeout::sleep(Duration::from_millis(700)).await;
+                    let (kind, socket) = others.swap_remove(0);
+                    drop(socket);
+                    (kind, Instant::now())
+                };
+                let accept = async { (incoming.next().await.unwrap().unwrap(), Instant::now()) };
+                let ((kind, closed), (stream, accepted)) = join(close, accept).await;
+                kept.push(stream);
+                let waited = accepted.checked_duration_since(closed).expect("there was no descriptor before");
+                assert!(waited < Duration::from_millis(300), "{waited:?} after {kind} was closed");
+            }
+            kept
+        })
+        .unwrap();
+    assert_eq!(kept.len(), 7);
+    drop(hoard);
+}
+
+/// Bug F1: for a TCP listener it need not be a TCP stream that is closed.
+#[test]
+fn sockets_of_all_kinds_end_the_pause_of_a_tcp_listener() {
+    if !in_a_child("sockets_of_all_kinds_end_the_pause_of_a_tcp_listener") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let listener = runtime.run_until(TcpListener::bind(LOCALHOST)).unwrap().unwrap();
+    let address = listener.local_addr().unwrap();
+    let _clients: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    each_closed_socket_lets_one_in(runtime, listener.into_incoming());
+}
+
+/// Bug F1: nor for a Unix listener a Unix stream.
+#[test]
+fn sockets_of_all_kinds_end_the_pause_of_a_unix_listener() {
+    if !in_a_child("sockets_of_all_kinds_end_the_pause_of_a_unix_listener") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let address = abstract_name("pause");
+    let listener = runtime.run_until(async { UnixListener::bind_addr(&address) }).unwrap().unwrap();
+    let _clients: Vec<_> = (0..8).map(|_| std::os::unix::net::UnixStream::connect_addr(&address).unwrap()).collect();
+    each_closed_socket_lets_one_in(runtime, listener.into_incoming());
 }
 
 /// A descriptor that somebody else frees is found, too, within the longest pause. And the wait takes no CPU.

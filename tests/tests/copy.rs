@@ -2,6 +2,7 @@
 //! longer than needed.
 
 use async_epoll::LocalRuntime;
+use async_net_lite::unix::UnixStream;
 use async_net_lite::{CopyError, TcpListener, TcpStream, copy_bidirectional};
 use async_timeout::{Timeout, sleep};
 use futures::future::{FutureExt, join, join_all, join3};
@@ -225,6 +226,41 @@ fn megabytes_both_ways() {
                 }
             };
             exchange(&left, &right, (5 * MIB + 1, 3 * MIB + 17), copy).await;
+        }
+    });
+}
+
+/// Between Unix sockets, and between one and a TCP connection; a Unix peer that is gone is an error without a signal.
+#[test]
+fn unix_sockets() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let lengths = (5 * MIB + 1, 3 * MIB + 17);
+        let (there, back) = (noise(1, lengths.0), noise(2, lengths.1));
+        for way in 0..3 {
+            let ((left, a), (b, right)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+            let (tcp_left, tcp_a) = pair().await;
+            let ends = async {
+                match way {
+                    0 | 1 => {
+                        let sent = join(send(&left, &there, 3), send(&right, &back, 4));
+                        join(sent, join(expect(&right, &there), expect(&left, &back))).await;
+                    }
+                    _ => {
+                        let sent = join(send(&tcp_left, &there, 3), send(&right, &back, 4));
+                        join(sent, join(expect(&right, &there), expect(&tcp_left, &back))).await;
+                    }
+                }
+            };
+            let copy = async {
+                match way {
+                    0 => copy_bidirectional(&a, &b).await,
+                    1 => copy_bidirectional(Stranger(&a), &b).await,
+                    _ => copy_bidirectional(&tcp_a, &b).await,
+                }
+            };
+            let (copied, ()) = join(copy, ends).await;
+            assert_eq!(copied.unwrap(), (lengths.0 as u64, lengths.1 as u64), "{way}");
         }
     });
 }

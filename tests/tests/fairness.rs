@@ -2,13 +2,13 @@
 
 use async_epoll::{LocalRuntime, OPERATIONS_PER_POLL, Reactor, Source, Spawner, Timer};
 use async_net_lite::{TcpListener, TcpStream};
-use futures::channel::mpsc;
+use futures::channel::{mpsc, oneshot};
 use futures::executor::LocalPool;
 use futures::future::{Either, poll_fn, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::cell::Cell;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -169,6 +169,113 @@ fn a_busy_socket_yields() {
         assert_eq!(read, 1000, "and none was lost");
     })
     .unwrap();
+}
+
+/// Bytes of a read in [`blast`], as many as servers usually ask for. With more, a task's turn takes longer.
+const READ: usize = 1 << 14;
+
+/// What came of [`blast`].
+struct Blast {
+    /// Until the last byte was acknowledged.
+    time: Duration,
+    /// Of echoes meanwhile, from sending to having read.
+    echoes: Vec<Duration>,
+}
+
+/// A server that is sent `bytes` by one connection as fast as it reads them, while `peers` others ask it for echoes, one
+/// after the other.
+fn blast(bytes: usize, peers: usize) -> Blast {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    let listener = runtime.run_until(TcpListener::bind("127.0.0.1:0")).unwrap().unwrap();
+    let address = listener.local_addr().unwrap();
+    let (over, is_over) = oneshot::channel();
+    let blaster = move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let chunk = vec![7; 1 << 18];
+        let begin = Instant::now();
+        stream.write_all(b"B").unwrap();
+        let mut left = bytes;
+        while left > 0 {
+            left -= stream.write(&chunk[..left.min(chunk.len())]).unwrap();
+        }
+        // All of it has been read.
+        stream.read_exact(&mut [0]).unwrap();
+        begin.elapsed()
+    };
+    let echoes = {
+        let connect = move |_| {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.set_nodelay(true).unwrap();
+            stream.write_all(b"E").unwrap();
+            stream
+        };
+        move || {
+            let mut streams: Vec<_> = (0..peers).map(connect).collect();
+            let blaster = std::thread::spawn(blaster);
+            let mut echoes = Vec::new();
+            while !blaster.is_finished() {
+                std::thread::sleep(Duration::from_millis(1));
+                let next = echoes.len() % peers.max(1);
+                if let Some(stream) = streams.get_mut(next) {
+                    let (begin, mut buffer) = (Instant::now(), [0; 64]);
+                    stream.write_all(&[1; 64]).unwrap();
+                    stream.read_exact(&mut buffer).unwrap();
+                    echoes.push(begin.elapsed());
+                }
+            }
+            let time = blaster.join().unwrap();
+            over.send(()).unwrap();
+            Blast { time, echoes }
+        }
+    };
+    let serve = move |mut stream: TcpStream| async move {
+        let mut kind = [0];
+        stream.read_exact(&mut kind).await.unwrap();
+        let mut buffer = vec![0; READ];
+        if &kind == b"E" {
+            while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                stream.write_all(&buffer[..length]).await.unwrap();
+            }
+            return;
+        }
+        let mut read = 0;
+        while read < bytes {
+            read += stream.read(&mut buffer).await.unwrap();
+        }
+        stream.write_all(b"!").await.unwrap();
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 0, "and not a byte more");
+    };
+    let tasks = spawner.clone();
+    let accept = async move {
+        let mut incoming = listener.into_incoming();
+        for _ in 0..=peers {
+            tasks.spawn_local(serve(incoming.next().await.unwrap().unwrap())).unwrap();
+        }
+    };
+    spawner.spawn_local(accept).unwrap();
+    let clients = std::thread::spawn(echoes);
+    runtime.run_until(is_over).unwrap().unwrap();
+    let blast = clients.join().unwrap();
+    runtime.run().unwrap();
+    let stats = runtime.handle().stats();
+    assert_eq!((stats.live_tasks, stats.sources, stats.task_panics), (0, 0, 0));
+    blast
+}
+
+/// Bug B14; trial 9: one connection that sends as fast as it can, beside a hundred that want an echo now and then. These
+/// are answered in time, and that one has most of its throughput.
+#[test]
+fn a_blast_beside_a_hundred_peers() {
+    let _watchdog = watchdog(Duration::from_secs(120));
+    let bytes = if strict_timing() { 1 << 30 } else { 1 << 28 };
+    let alone = blast(bytes, 0);
+    let Blast { time, mut echoes } = blast(bytes, 100);
+    let (share, count, p99) = (alone.time.as_secs_f64() / time.as_secs_f64(), echoes.len(), p99(&mut echoes));
+    println!("{:?} alone, {time:?} beside: {share:.2}; {count} echoes, p99 {p99:?}", alone.time);
+    assert!(count > 10, "{count} echoes");
+    let (least_share, most) = if strict_timing() { (0.7, 2) } else { (0.1, 200) };
+    assert!(p99 <= Duration::from_millis(most) && share >= least_share, "{p99:?}, {share}");
 }
 
 /// Bug E16: a timer beside an operation that never ends is looked at all the same.

@@ -1,6 +1,8 @@
 //! hyper 1 on our sockets, our spawner and our timers: both protocols, both sides, and what goes wrong.
 
 use async_epoll::{LocalRuntime, Spawner};
+use async_net_lite::hyper::Socket;
+use async_net_lite::unix::UnixStream;
 use async_net_lite::{HyperExecutor, HyperIo, HyperTimer, TcpListener, TcpStream};
 use async_timeout::TimeoutExt;
 use futures::future::{RemoteHandle, join_all, pending, ready, try_join};
@@ -23,6 +25,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Shutdown};
+use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -40,6 +43,7 @@ assert_impl_all!(dyn Sleep: Send, Sync);
 assert_not_impl_any!(HyperExecutor: Send, Sync);
 // Sealed: a type of std has no `Read` here.
 assert_not_impl_any!(HyperIo<std::net::TcpStream>: Read, Write);
+assert_impl_all!(HyperIo<UnixStream>: Read, Write, Send, Sync, Unpin, Clone, Debug, From<UnixStream>);
 
 type Body = Either<Full<Bytes>, Incoming>;
 type Answer = Result<Response<Body>, hyper::Error>;
@@ -86,7 +90,7 @@ async fn answer(request: Request<Incoming>) -> Answer {
 }
 
 /// A server of HTTP/1 for one connection, in a task.
-fn serve(spawner: &Spawner, stream: TcpStream) -> RemoteHandle<hyper::Result<()>> {
+fn serve(spawner: &Spawner, stream: impl Socket + 'static) -> RemoteHandle<hyper::Result<()>> {
     let connection = server::conn::http1::Builder::new()
         .half_close(true)
         .pipeline_flush(true)
@@ -95,7 +99,7 @@ fn serve(spawner: &Spawner, stream: TcpStream) -> RemoteHandle<hyper::Result<()>
 }
 
 /// A client of HTTP/1, whose connection is a task.
-async fn handshake(spawner: &Spawner, stream: TcpStream) -> SendRequest<Full<Bytes>> {
+async fn handshake(spawner: &Spawner, stream: impl Socket + 'static) -> SendRequest<Full<Bytes>> {
     let (requests, connection) = client::conn::http1::handshake(HyperIo::new(stream)).await.unwrap();
     spawner.spawn_local(async move { connection.await.unwrap() }).unwrap();
     requests
@@ -611,7 +615,7 @@ fn a_sleep_of_another_timer() {
 }
 
 /// Reads once into a buffer of hyper's.
-async fn read(io: &mut HyperIo<TcpStream>, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+async fn read<T: Socket>(io: &mut HyperIo<T>, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
     poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, buffer.unfilled())).await
 }
 
@@ -677,6 +681,52 @@ fn urgent_data_does_not_hide_what_follows() {
             read(&mut io, &mut buffer).await.unwrap();
         }
         assert_eq!(buffer.filled(), b"abcdef");
+    });
+}
+
+/// Bug B3, for reads into hyper's buffer: of a Unix socket, a short read proves nothing. The kernel never reads across a
+/// message with descriptors.
+#[test]
+fn descriptors_do_not_hide_what_follows() {
+    let _watchdog = watchdog(TIME);
+    run(async |_| {
+        let (stream, mut client) = UnixStream::pair().unwrap();
+        let (mut io, file) = (HyperIo::new(stream), std::fs::File::open("/dev/null").unwrap());
+        let mut memory = [0; 64];
+        let mut buffer = ReadBuf::new(&mut memory);
+        for round in 1..=3 {
+            // All of it is there before the first read, so there is one edge for three messages.
+            for bytes in [b"ab", b"cd"] {
+                tests::send_with_fd(client.as_fd(), bytes, file.as_fd()).unwrap();
+            }
+            client.write_all(b"ef").await.unwrap();
+            while buffer.filled().len() < round * 6 {
+                read(&mut io, &mut buffer).timeout(Duration::from_secs(5)).await.expect("a stall").unwrap();
+            }
+            assert!(buffer.filled().ends_with(b"abcdef"));
+        }
+        // And an end is an end.
+        drop(client);
+        read(&mut io, &mut buffer).await.unwrap();
+        assert_eq!(buffer.filled().len(), 18);
+    });
+}
+
+/// HTTP over a Unix socket, with bodies of many buffers in both directions, on one connection.
+#[test]
+fn http_over_a_unix_socket() {
+    let _watchdog = watchdog(TIME);
+    run(async |spawner| {
+        let (client, server) = UnixStream::pair().unwrap();
+        let serving = serve(spawner, server);
+        let mut requests = handshake(spawner, client).await;
+        for length in [0, 1, 100_000, 4 * MIB] {
+            let sent = noise(length);
+            let answer = requests.send_request(request(Method::POST, "/echo", sent.clone())).await.unwrap();
+            assert!(body(answer).await == sent, "{length}");
+        }
+        drop(requests);
+        serving.await.unwrap();
     });
 }
 

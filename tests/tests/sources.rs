@@ -146,6 +146,34 @@ fn packet_pipes() {
     });
 }
 
+/// Bug B4; trial 10: a thousand packets, of all lengths, each read whole and in time, whether it is there or comes.
+#[test]
+fn a_thousand_packets() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let (reader, writer) = tests::packet_pipe().unwrap();
+        let (mut reader, mut writer) = (Source::new(File::from(reader)).unwrap(), File::from(writer));
+        let length_of = |number: usize| 1 + number * 17 % 4096;
+        let thread = std::thread::spawn(move || {
+            for number in 0..1000 {
+                assert_eq!(writer.write(&vec![number as u8; length_of(number)]).unwrap(), length_of(number));
+                if number % 50 == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        let mut buffer = [0; 8192];
+        for number in 0..1000 {
+            let read = async_timeout::Timeout::new(reader.read(&mut buffer), Duration::from_secs(10)).await;
+            let length = read.expect("it has stalled").unwrap();
+            assert_eq!(length, length_of(number));
+            assert!(buffer[..length].iter().all(|&byte| byte == number as u8));
+        }
+        assert_eq!(reader.read(&mut buffer).await.unwrap(), 0);
+        thread.join().unwrap();
+    });
+}
+
 /// Behaviour 114: a child's standard output, by way of a file.
 #[test]
 fn output_of_a_child() {

@@ -2,7 +2,8 @@
 //! closed, given away or cancelled.
 
 use async_epoll::{Handle, LocalRuntime};
-use async_net_lite::{TcpListener, TcpStream};
+use async_net_lite::unix::{UnixDatagram, UnixListener, UnixStream};
+use async_net_lite::{TcpListener, TcpStream, UdpSocket};
 use async_timeout::TimeoutExt;
 use futures::future::{FutureExt, join};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,7 +12,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, Shutdown};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -466,11 +467,20 @@ fn a_child_gets_no_socket() {
         let silent = tests::full_listener();
         let mut under_way = Box::pin(TcpStream::connect([silent.address]));
         assert!(futures::poll!(under_way.as_mut()).is_pending());
-        for _ in 0..17 {
+        for round in 0..7 {
             let listener = TcpListener::bind(LOCALHOST).await.unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (server, _) = listener.accept().await.unwrap();
-            held.push((listener, client, server));
+            let name = tests::abstract_name(&format!("child-{round}"));
+            let unix_listener = UnixListener::bind_addr(&name).unwrap();
+            let unix_client = UnixStream::connect_addr(&name).await.unwrap();
+            let (unix_server, _) = unix_listener.accept().await.unwrap();
+            // And one that was received in a message.
+            unix_client.send_with_fds(b"fd", &[server.as_fd()]).await.unwrap();
+            let received = unix_server.recv_with_fds(&mut [0; 2], 1).await.unwrap().1;
+            assert_eq!(received.len(), 1);
+            let datagrams = (UdpSocket::bind(LOCALHOST).await.unwrap(), UnixDatagram::pair().unwrap());
+            held.push((listener, client, server, unix_listener, unix_client, unix_server, received, datagrams));
         }
         assert_eq!(listing(), before);
     });

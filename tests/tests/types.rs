@@ -58,7 +58,7 @@ assert_impl_all!(&'static AsyncUnixStream: AsyncRead, AsyncWrite);
 assert_impl_all!(AsyncUnixStream: TryFrom<UnixStream>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
 assert_impl_all!(UnixDatagram: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
 assert_impl_all!(UnixDatagram: TryFrom<std::os::unix::net::UnixDatagram>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
-assert_impl_all!(UnixListener: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
+assert_impl_all!(UnixListener: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsFd, AsRawFd);
 assert_impl_all!(UnixListener: TryFrom<std::os::unix::net::UnixListener>, TryFrom<OwnedFd>, TryInto<OwnedFd>);
 assert_impl_all!(unix::Incoming: Stream, futures::stream::FusedStream, Send, Sync, Unpin, Debug);
 assert_impl_all!(UnixListenOptions: Clone, Send, Sync, Debug, Default);
@@ -77,6 +77,9 @@ assert_impl_all!(ConnectOptions: Clone, Send, Sync, Unpin, Debug, Default, Unwin
 assert_impl_all!(Keepalive: Copy, Send, Sync, Debug, Default, Eq, std::hash::Hash);
 assert_impl_all!(OwnedReadHalf: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsyncRead, AsRef<TcpStream>);
 assert_impl_all!(OwnedWriteHalf: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsyncWrite, AsRef<TcpStream>);
+assert_impl_all!(OwnedReadHalf<AsyncUnixStream>: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsyncRead);
+assert_impl_all!(OwnedWriteHalf<AsyncUnixStream>: Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe, AsyncWrite);
+assert_impl_all!(ReuniteError<AsyncUnixStream>: Error, Send, Sync);
 assert_not_impl_any!(OwnedReadHalf: Clone, AsyncWrite);
 assert_not_impl_any!(OwnedWriteHalf: Clone, AsyncRead);
 assert_impl_all!(ReuniteError: Error, Send, Sync);

@@ -682,6 +682,56 @@ fn no_events_after_the_end() {
     }
 }
 
+/// A socket that never waits is never registered: not one that only sends, nor one that is asked now and then. One that
+/// waits is, and then it is told what came before, too.
+#[test]
+fn who_never_waits_is_not_registered() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    runtime
+        .run_until(async {
+            let (socket, peer) = (UdpSocket::bind(LOCALHOST).await.unwrap(), UdpSocket::bind(LOCALHOST).await.unwrap());
+            for round in 0..3 {
+                assert_eq!(peer.try_recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock, "{round}");
+                socket.send_to(b"x", address(&peer)).await.unwrap();
+                assert_eq!(peer.try_recv(&mut [0; 8]).unwrap(), 1);
+                assert_eq!(handle.stats().sources, 0);
+            }
+            // A datagram is there, of which nothing is known, since the last attempt found nothing.
+            peer.try_recv(&mut [0; 8]).unwrap_err();
+            socket.send_to(b"there", address(&peer)).await.unwrap();
+            assert_eq!(peer.recv(&mut [0; 8]).await.unwrap(), 5);
+            assert_eq!(handle.stats().sources, 1);
+        })
+        .unwrap();
+    assert_eq!(handle.stats().sources, 0);
+}
+
+/// A reactor that has been dropped is noticed when a socket is made, and by every attempt.
+#[test]
+fn a_reactor_that_is_gone() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    let socket = runtime.run_until(UdpSocket::bind(LOCALHOST)).unwrap().unwrap();
+    let address = address(&socket);
+    drop(runtime);
+    let std = StdSocket::bind(LOCALHOST).unwrap();
+    let errors = [
+        futures::executor::block_on(UdpSocket::bind_with(LOCALHOST, &handle)).map(drop).unwrap_err(),
+        UdpSocket::from_std(std, &handle).map(drop).unwrap_err(),
+        socket.try_send_to(b"x", address).map(drop).unwrap_err(),
+        socket.try_recv(&mut [0; 8]).map(drop).unwrap_err(),
+        futures::executor::block_on(socket.recv(&mut [0; 8])).map(drop).unwrap_err(),
+        futures::executor::block_on(socket.send_to(b"x", address)).map(drop).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        assert!(error.to_string().contains("dropped"), "{error}");
+    }
+}
+
 /// Behaviour 89: the longest datagram passes; one byte more is an error, and a gigabyte too.
 #[test]
 fn too_long_is_an_error() {

@@ -83,6 +83,8 @@ fn a_poll_takes_so_much_and_no_more() {
         if !has_room_for(&receiver, 1500) {
             return;
         }
+        // Once it has waited, the reactor tells it what comes.
+        assert!(receiver.recv(&mut []).now_or_never().is_none());
         // More than the budget allows. A batch of 16 counts as two operations; a larger one that grows comes to 4, 8 and 16,
         // and there are some left for another.
         let budget = OPERATIONS_PER_POLL as usize;

@@ -732,10 +732,32 @@ fn a_reactor_that_is_dropped_first() {
         }
     }
     drop((waiters, busy));
-    assert!(futures::executor::block_on(UnixStream::connect_addr_with(&abstract_name("gone"), &handle)).is_err());
-    let (left, _right) = UnixStream::pair_with(&handle).unwrap();
-    assert!(futures::executor::block_on((&left).read(&mut [0])).is_err());
     assert_eq!((handle.stats().sources, handle.stats().timers), (0, 0));
+    // Nothing is begun, and no file is left: neither by paths nor by names.
+    let _enter = handle.enter();
+    let folder = Folder::new();
+    let path = folder.join("socket");
+    let errors = [
+        futures::executor::block_on(UnixStream::connect_addr_with(&queue, &handle)).unwrap_err(),
+        UnixListener::bind(&path).unwrap_err(),
+        UnixListenOptions::new().mode(0o600).bind(&path).unwrap_err(),
+        UnixListener::bind_addr(&abstract_name("gone")).unwrap_err(),
+        UnixDatagram::bind(&path).unwrap_err(),
+        UnixDatagram::unbound().unwrap_err(),
+        UnixStream::pair_with(&handle).unwrap_err(),
+        UnixDatagram::pair().unwrap_err(),
+        UnixStream::try_from(net::UnixStream::pair().unwrap().0).unwrap_err(),
+        UnixDatagram::try_from(net::UnixDatagram::pair().unwrap().0).unwrap_err(),
+        // Nor is anything done by those that are there.
+        sender.try_send_to_addr(b"x", &full).unwrap_err(),
+        stuffed.try_read(&mut [0]).unwrap_err(),
+        quiet.try_recv(&mut [0]).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}");
+        assert!(error.to_string().contains("dropped"), "{error}");
+    }
+    assert!(!path.exists());
 }
 
 /// Outside a reactor there is an error that names the remedy, no panic.
@@ -830,4 +852,78 @@ fn pieces_of_every_size_arrive_whole() {
         thread.join().unwrap();
         assert_eq!(ours.read(&mut buffer).await.unwrap(), 0);
     });
+}
+
+/// Bug G11; behaviour 54: a Unix stream in halves. Dropping the half that writes is an end of file, and the other goes on;
+/// forgotten or reunited, it is none.
+#[test]
+fn halves_of_a_stream() {
+    let _watchdog = watchdog(TIME);
+    async_epoll::block_on(async {
+        let (stream, peer) = UnixStream::pair().unwrap();
+        let (other, _other_peer) = UnixStream::pair().unwrap();
+        // Whose is whose.
+        let (reader, writer) = stream.into_split();
+        let (other_reader, other_writer) = other.into_split();
+        let error = reader.reunite(other_writer).unwrap_err();
+        let stream = error.0.reunite(writer).unwrap();
+        drop(error.1.reunite(other_reader).unwrap());
+        let (reader, writer) = stream.into_split();
+        writer.forget();
+        assert!(reader.as_ref().peer_addr().unwrap().is_unnamed() && reader.local_addr().unwrap().is_unnamed());
+        assert_eq!(peer.try_read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "not at its end");
+
+        let (mut reader, mut writer) = reader.as_ref().clone().into_split();
+        writer.write_all(b"question").await.unwrap();
+        let mut bytes = [0; 16];
+        assert_eq!((&peer).read(&mut bytes).await.unwrap(), 8);
+        drop(writer);
+        assert_eq!((&peer).read(&mut bytes).await.unwrap(), 0);
+        (&peer).write_all(b"answer").await.unwrap();
+        assert_eq!(reader.read(&mut bytes).await.unwrap(), 6);
+        drop(peer);
+        assert_eq!(reader.read(&mut bytes).await.unwrap(), 0);
+    })
+    .unwrap();
+}
+
+/// Attempts with several buffers, and readiness in its poll forms: as with TCP.
+#[test]
+fn attempts_and_readiness_by_hand() {
+    let _watchdog = watchdog(TIME);
+    async_epoll::block_on(async {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (mut one, mut two) = ([0; 2], [0; 8]);
+        assert_eq!(left.try_write_vectored(&[]).unwrap(), 0);
+        assert_eq!(right.try_read_vectored(&mut [IoSliceMut::new(&mut [])]).unwrap(), 0);
+        let nothing = right.try_read_vectored(&mut [IoSliceMut::new(&mut one)]).unwrap_err();
+        assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+        let (counter, waker) = tests::CountingWaker::new();
+        assert!(right.poll_readable(&mut Context::from_waker(&waker)).is_pending());
+        let many = vec![IoSlice::new(b""); 3000];
+        assert_eq!(
+            left.try_write_vectored(&[&many[..], &[IoSlice::new(b"abc"), IoSlice::new(b"de")]].concat()).unwrap(),
+            5
+        );
+        right.readable().await.unwrap();
+        assert_eq!(counter.count(), 1);
+        let mut buffers = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
+        assert_eq!(right.try_read_vectored(&mut buffers).unwrap(), 5);
+        assert_eq!((&one, &two[..3]), (b"ab", &b"cde"[..]));
+
+        while left.try_write_vectored(&[IoSlice::new(&[0; 512]), IoSlice::new(&[0; 512])]).is_ok() {}
+        assert!(left.poll_writable(&mut Context::from_waker(&waker)).is_pending());
+        drop(right);
+        assert!(poll_fn(|cx| left.poll_writable(cx)).await.unwrap().is_write_closed());
+        let broken = left.try_write_vectored(&[IoSlice::new(b"x")]).unwrap_err();
+        assert_eq!((broken.kind(), counter.count()), (ErrorKind::BrokenPipe, 2));
+
+        let (left, right) = UnixDatagram::pair().unwrap();
+        assert!(right.poll_readable(&mut Context::from_waker(&waker)).is_pending());
+        poll_fn(|cx| left.poll_writable(cx)).await.unwrap();
+        left.send(b"x").await.unwrap();
+        assert!(poll_fn(|cx| right.poll_readable(cx)).await.unwrap().is_readable());
+        assert_eq!(counter.count(), 3);
+    })
+    .unwrap();
 }

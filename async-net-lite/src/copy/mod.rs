@@ -25,7 +25,6 @@ mod error;
 mod splice;
 
 pub use error::CopyError;
-pub(crate) use splice::{Operation, Socket};
 
 use buffer::{BUFFER_BYTES, Buffer};
 use futures::io::{AsyncRead, AsyncWrite};
@@ -51,8 +50,8 @@ const BYTES_PER_POLL: usize = 16 * BUFFER_BYTES;
 ///
 /// # How it works
 ///
-/// If `a` and `b` are both [`TcpStream`](crate::TcpStream)s, or references to such, bulk data is moved inside the
-/// kernel by [`splice(2)`](https://man7.org/linux/man-pages/man2/splice.2.html), through a pipe, without being copied
+/// If `a` and `b` are each a [`TcpStream`](crate::TcpStream) or a [`UnixStream`](crate::unix::UnixStream), or a reference
+/// to one, bulk data is moved inside the kernel by [`splice(2)`](https://man7.org/linux/man-pages/man2/splice.2.html), through a pipe, without being copied
 /// to this process. Small messages, and everything else (a stream behind TLS, a `BufReader`, a `Box<dyn …>`), go
 /// through one buffer a direction, of 16 KiB at most. Where pipes cannot be had or `splice(2)` is forbidden, all goes
 /// through the buffers; nobody has to choose. A direction that waits for data holds neither a buffer nor a pipe, and

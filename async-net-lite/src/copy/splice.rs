@@ -22,7 +22,10 @@
 //! per thread, since making and closing one costs as much as moving some data: see [`KEPT_PIPES`].
 
 use crate::copy::buffer::nothing_written;
+use crate::socket::Socket;
 use crate::sys;
+use crate::tcp::TcpStream;
+use crate::unix::UnixStream;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
@@ -35,7 +38,7 @@ const MOST_BYTES: usize = 256 * 1024;
 const KEPT_PIPES: usize = 8;
 
 /// A socket of ours, as one end of a copy.
-pub(crate) trait Socket {
+pub(super) trait End {
     /// Tries `op` until it does not block; then the result.
     fn poll_read_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>>;
     /// The same for writing.
@@ -44,12 +47,27 @@ pub(crate) trait Socket {
     fn is_urgent(&self) -> bool;
 }
 
+impl<T: AsFd> End for Socket<T> {
+    fn poll_read_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>> {
+        self.poll_read_with(cx, |socket| op(socket.as_fd()))
+    }
+
+    fn poll_write_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |socket| op(socket.as_fd()))
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.readiness().is_priority()
+    }
+}
+
 /// An operation on a socket's descriptor.
-pub(crate) type Operation<'a> = dyn FnMut(BorrowedFd<'_>) -> io::Result<usize> + 'a;
+pub(super) type Operation<'a> = dyn FnMut(BorrowedFd<'_>) -> io::Result<usize> + 'a;
 
 /// The socket that `value` is or refers to, if it is one of ours.
-pub(super) fn socket<T>(value: &T) -> Option<&dyn Socket> {
-    sys::as_a::<crate::TcpStream, T>(value).map(|stream| stream as &dyn Socket)
+pub(super) fn socket<T>(value: &T) -> Option<&dyn End> {
+    let tcp = sys::as_a::<TcpStream, T>(value).map(|stream| &*stream.socket as &dyn End);
+    tcp.or_else(|| sys::as_a::<UnixStream, T>(value).map(|stream| &*stream.socket as &dyn End))
 }
 
 /// Whether an error says that splicing is not possible here, while reading and writing may be. Forbidden by a sandbox,
@@ -72,7 +90,7 @@ pub(super) struct Splice {
 impl Splice {
     /// Moves what is there from a socket into the empty pipe. Returns how much, at most [`MOST_BYTES`]. 0 means the end
     /// of file or urgent data.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, reader: &dyn Socket) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, reader: &dyn End) -> Poll<io::Result<usize>> {
         debug_assert_eq!(self.held, 0);
         let pipe = match &self.pipe {
             Some(pipe) => pipe,
@@ -90,7 +108,7 @@ impl Splice {
     pub(super) fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,
-        writer: &dyn Socket,
+        writer: &dyn End,
         copied: &mut u64,
     ) -> Poll<io::Result<()>> {
         while let (1.., Some(pipe)) = (self.held, &self.pipe) {

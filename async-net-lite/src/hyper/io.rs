@@ -5,12 +5,13 @@
 //! bytes. We know our sockets, and can have the kernel write straight into that memory. That is why [`HyperIo`] takes
 //! them alone.
 
+use crate::stream_io::StreamSocket;
 use crate::sys;
 use crate::tcp::TcpStream;
-use futures::io::AsyncWrite;
+use crate::unix::UnixStream;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -71,37 +72,10 @@ impl<T: Socket> From<T> for HyperIo<T> {
 }
 
 /// A stream socket of this crate. Nobody else can implement it, since it has to fill uninitialised memory truthfully.
-pub trait Socket: AsyncWrite + Unpin + sealed::Sealed {}
-
-mod sealed {
-    use super::{BorrowedFd, Context, Poll, io};
-
-    /// How a kind of socket waits for what it reads.
-    pub trait Sealed {
-        /// Reads by `recv` as soon as that does not meet `WouldBlock`. `wanted` is how many bytes it has room for.
-        fn poll_recv(
-            &self,
-            cx: &mut Context<'_>,
-            wanted: usize,
-            recv: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
-        ) -> Poll<io::Result<usize>>;
-    }
-}
+pub trait Socket: StreamSocket {}
 
 impl Socket for TcpStream {}
-
-impl sealed::Sealed for TcpStream {
-    /// Less than there is room for is the end of what is there, as in every read of TCP.
-    #[inline]
-    fn poll_recv(
-        &self,
-        cx: &mut Context<'_>,
-        wanted: usize,
-        mut recv: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        self.source().poll_read_tcp(cx, wanted, |stream| recv(stream.as_fd()))
-    }
-}
+impl Socket for UnixStream {}
 
 impl<T: Socket> Read for HyperIo<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
@@ -109,7 +83,7 @@ impl<T: Socket> Read for HyperIo<T> {
         if wanted == 0 {
             return Poll::Ready(Ok(()));
         }
-        ready!(self.socket.poll_recv(cx, wanted, |socket| sys::recv(socket, &mut cursor)))?;
+        ready!(self.socket.poll_receive(cx, wanted, |socket| sys::recv(socket.as_fd(), &mut cursor)))?;
         Poll::Ready(Ok(()))
     }
 }

@@ -60,6 +60,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`hyper::rt`]: https://docs.rs/hyper/1/hyper/rt/index.html
 
 mod io;
 pub use io::{HyperIo, Socket};

@@ -22,12 +22,12 @@
 //!                                            127.0.0.2 ─┴─► connected
 //! ```
 
-use super::{ConnectOptions, TcpStream, new_socket};
+use super::{ConnectOptions, TcpStream};
 use crate::addr::no_addresses;
 use crate::socket::Socket;
 use async_epoll::{Handle, Timer};
 use futures::future::FutureExt;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Type};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{self, SocketAddr};
@@ -51,8 +51,7 @@ struct Attempt {
 impl Attempt {
     /// Begins.
     fn new(address: SocketAddr, options: &ConnectOptions, handle: &Handle) -> io::Result<Self> {
-        let socket = Socket::lazy(net::TcpStream::from(new_socket(&address)?), handle);
-        socket.check_reactor()?;
+        let socket = Socket::<net::TcpStream>::open(Domain::for_address(address), Type::STREAM, handle)?;
         let socket_options = SockRef::from(socket.get_ref());
         options.apply(&socket_options)?;
         let address = address.into();

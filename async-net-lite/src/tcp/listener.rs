@@ -2,6 +2,7 @@
 
 use crate::accept::{Acceptor, Backoff};
 use crate::addr::AsyncToSocketAddrs;
+use crate::conversions::std_conversions;
 use crate::socket::Socket;
 use crate::tcp::{ListenOptions, TcpStream};
 use async_epoll::{Handle, Interest, Source};
@@ -10,7 +11,6 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -105,10 +105,7 @@ impl TcpListener {
     pub fn into_std(self) -> io::Result<net::TcpListener> {
         match Arc::try_unwrap(self.acceptor) {
             Ok(acceptor) => acceptor.socket.into_inner(),
-            Err(shared) => {
-                shared.socket.note_duplicate();
-                shared.socket.get_ref().try_clone()
-            }
+            Err(shared) => shared.socket.duplicate(),
         }
     }
 
@@ -156,6 +153,11 @@ impl TcpListener {
     /// As [`incoming`](Self::incoming), for a listener that is needed for nothing else.
     pub fn into_incoming(self) -> Incoming {
         Incoming { listener: self, backoff: Backoff::new() }
+    }
+
+    /// The socket.
+    fn inner(&self) -> &Socket<net::TcpListener> {
+        &self.acceptor.socket
     }
 
     /// The address that the socket listens on.
@@ -221,47 +223,4 @@ impl fmt::Debug for Incoming {
     }
 }
 
-impl TryFrom<net::TcpListener> for TcpListener {
-    type Error = io::Error;
-
-    /// [`from_std`](Self::from_std) with the thread's current reactor.
-    fn try_from(listener: net::TcpListener) -> io::Result<Self> {
-        Self::from_std(listener, &Handle::current()?)
-    }
-}
-
-impl TryFrom<OwnedFd> for TcpListener {
-    type Error = io::Error;
-
-    /// Takes a descriptor that is a listening TCP socket, with the thread's current reactor.
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        net::TcpListener::from(fd).try_into()
-    }
-}
-
-impl TryFrom<TcpListener> for OwnedFd {
-    type Error = io::Error;
-
-    /// [`into_std`](TcpListener::into_std), then the descriptor.
-    fn try_from(listener: TcpListener) -> io::Result<Self> {
-        listener.into_std().map(Self::from)
-    }
-}
-
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.acceptor.socket.as_fd()
-    }
-}
-
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.acceptor.socket.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.acceptor.socket.get_ref().fmt(f)
-    }
-}
+std_conversions!(TcpListener, net::TcpListener, "listening TCP socket");

@@ -3,22 +3,19 @@
 //! Most of it is an option of `setsockopt(2)` that has to be set before `bind(2)`, `listen(2)` or `connect(2)` to have
 //! its full effect, which is why it is here and not a method of the socket.
 
-use super::{Keepalive, TcpListener, TcpStream, connect, new_socket};
-use crate::addr::{AsyncToSocketAddrs, no_addresses};
+use super::{Keepalive, TcpListener, TcpStream, connect};
+use crate::addr::AsyncToSocketAddrs;
 use crate::resolve::{Resolver, with_resolver};
-use crate::socket::Socket;
+use crate::socket::{BACKLOG, Socket, saturate};
 use crate::sys;
 use async_epoll::Handle;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Type};
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::AsFd;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Connections that the kernel queues for us, if nothing else is said.
-const BACKLOG: u32 = 1024;
 
 /// How to listen: what [`TcpListener::bind`] does not ask for.
 ///
@@ -205,20 +202,12 @@ impl ListenOptions {
     /// ```
     pub async fn bind_with(&self, address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<TcpListener> {
         let lookup = address.lookup()?;
-        let mut result = Err(no_addresses());
-        for address in lookup.get().await? {
-            result = self.bind_to(address, handle);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
+        lookup.try_each(|address| self.bind_to(address, handle)).await
     }
 
     /// Listens on one address.
     fn bind_to(&self, address: SocketAddr, handle: &Handle) -> io::Result<TcpListener> {
-        let socket = Socket::lazy(net::TcpListener::from(new_socket(&address)?), handle);
-        socket.check_reactor()?;
+        let socket = Socket::<net::TcpListener>::open(Domain::for_address(address), Type::STREAM, handle)?;
         let options = SockRef::from(socket.get_ref());
         options.set_reuse_address(self.reuse_addr)?;
         if self.reuse_port {
@@ -434,11 +423,6 @@ pub(super) fn set_buffers(options: &SockRef<'_>, receive: Option<usize>, send: O
 /// What fits into the kernel's integer: beyond that, a size would come out as a negative one.
 fn most(bytes: usize) -> usize {
     bytes.min(i32::MAX as usize)
-}
-
-/// The kernel counts in `int`; what is too large for that means "as much as there is".
-pub(super) fn saturate(number: u32) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 /// Rounded up, so that a short time does not become none at all.

@@ -2,21 +2,19 @@
 //! options in `settings.rs`.
 
 use crate::addr::AsyncToSocketAddrs;
-use crate::copy::{self, Operation};
+use crate::conversions::std_conversions;
 use crate::socket::Socket;
+use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
 use crate::tcp::ConnectOptions;
 use async_epoll::{Handle, Source};
-use std::fmt;
 use std::io;
 use std::net::{self, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// A TCP connection: the async [`std::net::TcpStream`].
 ///
-/// Reading and writing goes through [`AsyncRead`](futures::AsyncRead) and [`AsyncWrite`](futures::AsyncWrite), which are implemented for `TcpStream` and for
+/// Reading and writing goes through [`AsyncRead`] and [`AsyncWrite`], which are implemented for `TcpStream` and for
 /// `&TcpStream`: one task may read while another writes, through a reference or a clone. Clones share the connection;
 /// the last one closes it.
 ///
@@ -51,9 +49,12 @@ use std::time::Duration;
 /// })?
 /// # }
 /// ```
+///
+/// [`AsyncRead`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncRead.html
+/// [`AsyncWrite`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncWrite.html
 #[derive(Clone)]
 pub struct TcpStream {
-    pub(super) socket: Arc<Socket<net::TcpStream>>,
+    pub(crate) socket: Arc<Socket<net::TcpStream>>,
 }
 
 impl TcpStream {
@@ -132,12 +133,6 @@ impl TcpStream {
         Self::new(Socket::lazy(stream, handle))
     }
 
-    /// What the adapter for hyper reads from, as any type of this crate may.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn source(&self) -> &Source<net::TcpStream> {
-        &self.socket
-    }
-
     /// Makes a stream of std async: sets it to non-blocking and registers it with the reactor of `handle`.
     ///
     /// # Errors
@@ -170,16 +165,53 @@ impl TcpStream {
     pub fn into_std(self) -> io::Result<net::TcpStream> {
         match Arc::try_unwrap(self.socket) {
             Ok(socket) => socket.into_inner(),
-            Err(shared) => {
-                shared.note_duplicate();
-                shared.get_ref().try_clone()
-            }
+            Err(shared) => shared.duplicate(),
         }
     }
 
-    /// Whether the other is a clone of this one.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.socket, &other.socket)
+    /// Splits the stream into a half that reads and one that writes, which may go to different tasks, or threads.
+    ///
+    /// Dropping the half that writes sends an end of file, as `close` does. The connection is closed when both halves
+    /// and all clones are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::{TcpListener, TcpStream};
+    /// use futures::future::try_join;
+    /// use futures::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// async_epoll::block_on(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _) = listener.accept().await?;
+    ///
+    ///     let (mut reader, mut writer) = client.into_split();
+    ///     let write = async move { writer.write_all(b"the whole request").await }; // And drops the writer.
+    ///     let read = async {
+    ///         let mut answer = String::new();
+    ///         reader.read_to_string(&mut answer).await.map(|_| answer)
+    ///     };
+    ///     let serve = async {
+    ///         let mut request = String::new();
+    ///         (&server).read_to_string(&mut request).await?; // Ends with the writer.
+    ///         (&server).write_all(request.to_uppercase().as_bytes()).await?;
+    ///         (&server).close().await
+    ///     };
+    ///     let ((_, answer), ()) = try_join(try_join(write, read), serve).await?;
+    ///     assert_eq!(answer, "THE WHOLE REQUEST");
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        split(self)
+    }
+
+    /// What its clones share.
+    fn inner(&self) -> &Socket<net::TcpStream> {
+        &self.socket
     }
 
     /// Closes one direction or both, by `shutdown(2)`. Data written before is still delivered.
@@ -213,61 +245,4 @@ impl TcpStream {
     }
 }
 
-impl TryFrom<net::TcpStream> for TcpStream {
-    type Error = io::Error;
-
-    /// [`from_std`](Self::from_std) with the thread's current reactor.
-    fn try_from(stream: net::TcpStream) -> io::Result<Self> {
-        Self::from_std(stream, &Handle::current()?)
-    }
-}
-
-impl TryFrom<OwnedFd> for TcpStream {
-    type Error = io::Error;
-
-    /// Takes a descriptor that is a connected TCP socket, with the thread's current reactor.
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        net::TcpStream::from(fd).try_into()
-    }
-}
-
-impl TryFrom<TcpStream> for OwnedFd {
-    type Error = io::Error;
-
-    /// [`into_std`](TcpStream::into_std), then the descriptor.
-    fn try_from(stream: TcpStream) -> io::Result<Self> {
-        stream.into_std().map(Self::from)
-    }
-}
-
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl AsRawFd for TcpStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.socket.get_ref().fmt(f)
-    }
-}
-
-impl copy::Socket for TcpStream {
-    fn poll_read_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>> {
-        self.socket.poll_read_with(cx, |stream| op(stream.as_fd()))
-    }
-
-    fn poll_write_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>> {
-        self.socket.poll_write_with(cx, |stream| op(stream.as_fd()))
-    }
-
-    fn is_urgent(&self) -> bool {
-        self.socket.readiness().is_priority()
-    }
-}
+std_conversions!(TcpStream, net::TcpStream, "connected TCP socket");

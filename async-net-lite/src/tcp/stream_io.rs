@@ -1,54 +1,14 @@
-//! Reading and writing a stream: by the traits of futures-io, which wait, and by attempts that do not.
-//!
-//! What the contract asks: `WouldBlock` and `Interrupted` never get out of the traits, and an operation on no bytes at all
-//! returns `Ok(0)` without a system call. What std does not do: its vectored write is `writev(2)`, which cannot be told
-//! to spare us the `SIGPIPE` of a closed connection, so ours is `sendmsg(2)`; and more slices than the kernel takes at
-//! once are no error, the rest is for the next call.
+//! Reading and writing a TCP stream: by the traits of futures-io, which wait, and by attempts that do not.
 
 use super::TcpStream;
+use crate::slices;
+use crate::stream_io::{StreamSocket, send, send_vectored, stream_io};
 use async_epoll::{Interest, Readiness};
-use futures::io::{AsyncRead, AsyncWrite};
-use socket2::SockRef;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::{self, Shutdown};
-use std::pin::Pin;
+use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::net::{self, Shutdown, SocketAddr};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-
-/// Slices that one system call takes: `IOV_MAX`. With more it would fail, so the rest waits for the next write.
-const MOST_SLICES: usize = 1024;
-
-/// The bytes that one system call could move. (It moves 2 GiB at most, but no socket's buffer holds more, so a count below
-/// this always means that there was no more.)
-fn total(lengths: impl Iterator<Item = usize>) -> usize {
-    lengths.take(MOST_SLICES).fold(0, usize::saturating_add)
-}
-
-/// Where the first slice is that is not empty. Empty ones at the front must not use up the slices of one call.
-fn first_of_use(mut lengths: impl ExactSizeIterator<Item = usize>) -> usize {
-    let all = lengths.len();
-    lengths.position(|length| length != 0).unwrap_or(all)
-}
-
-/// The buffers for one system call, and their bytes.
-fn fill<'a, 'b>(buffers: &'a mut [IoSliceMut<'b>]) -> (&'a mut [IoSliceMut<'b>], usize) {
-    let first = first_of_use(buffers.iter().map(|buffer| buffer.len()));
-    let buffers = &mut buffers[first..];
-    let wanted = total(buffers.iter().map(|buffer| buffer.len()));
-    (buffers, wanted)
-}
-
-/// The slices for one system call, and their bytes.
-fn drain<'a, 'b>(slices: &'a [IoSlice<'b>]) -> (&'a [IoSlice<'b>], usize) {
-    let slices = &slices[first_of_use(slices.iter().map(|slice| slice.len()))..];
-    let slices = &slices[..slices.len().min(MOST_SLICES)];
-    (slices, total(slices.iter().map(|slice| slice.len())))
-}
-
-/// Writes all of them or a part, and is told by an error if the connection is closed, not by a signal.
-fn send_vectored(stream: &net::TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    SockRef::from(stream).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL)
-}
 
 /// Single attempts, which do not wait, and waiting without an attempt.
 impl TcpStream {
@@ -93,7 +53,7 @@ impl TcpStream {
     ///
     /// As [`try_read`](Self::try_read).
     pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let (buffers, wanted) = fill(buffers);
+        let (buffers, wanted) = slices::fill(buffers);
         if wanted == 0 {
             return Ok(0);
         }
@@ -109,7 +69,7 @@ impl TcpStream {
         if bytes.is_empty() {
             return Ok(0);
         }
-        self.socket.try_io(Interest::WRITABLE, |mut stream| stream.write(bytes))
+        self.socket.try_io(Interest::WRITABLE, |stream| send(stream, bytes))
     }
 
     /// Writes of several slices, one after the other, as much as there is room for, without waiting.
@@ -118,7 +78,7 @@ impl TcpStream {
     ///
     /// As [`try_write`](Self::try_write).
     pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let (slices, wanted) = drain(slices);
+        let (slices, wanted) = slices::drain(slices);
         if wanted == 0 {
             return Ok(0);
         }
@@ -242,95 +202,46 @@ impl TcpStream {
     }
 }
 
-impl AsyncRead for &TcpStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if buffer.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        self.socket.poll_read_tcp(cx, buffer.len(), |mut stream| stream.read(buffer))
+/// Less than there is room for is the end of what is there, or of the room that there is: not so with Unix sockets.
+impl StreamSocket for TcpStream {
+    type Io = net::TcpStream;
+    type Address = SocketAddr;
+
+    #[inline]
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.socket.poll_read_tcp(cx, wanted, op)
     }
 
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
+    #[inline]
+    fn poll_send(
+        &self,
         cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
+        wanted: usize,
+        op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let (buffers, wanted) = fill(buffers);
-        if wanted == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        self.socket.poll_read_tcp(cx, wanted, |mut stream| stream.read_vectored(buffers))
+        self.socket.poll_write_tcp(cx, wanted, op)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.socket, &other.socket)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.shutdown(how)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
     }
 }
 
-impl AsyncWrite for &TcpStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if bytes.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        // std sends with MSG_NOSIGNAL.
-        self.socket.poll_write_tcp(cx, bytes.len(), |mut stream| stream.write(bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let (slices, wanted) = drain(slices);
-        if wanted == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        self.socket.poll_write_tcp(cx, wanted, |stream| send_vectored(stream, slices))
-    }
-
-    /// Nothing to do: there is no buffer but the kernel's.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// `shutdown(Write)`: the peer reads an end of file, and we may read on. Once is enough, more is no error.
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(match self.shutdown(Shutdown::Write) {
-            // The peer has reset the connection: then it is closed.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            result => result,
-        })
-    }
-}
-
-impl AsyncRead for TcpStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read(cx, buffer)
-    }
-
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read_vectored(cx, buffers)
-    }
-}
-
-impl AsyncWrite for TcpStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_flush(cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_close(cx)
-    }
-}
+stream_io!(TcpStream);

@@ -372,7 +372,7 @@ impl UdpSocket {
     /// As [`recv_batch`](Self::recv_batch).
     pub fn poll_recv_batch(&self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<usize>> {
         batch.arrivals.clear();
-        self.source.poll_read_weighted(cx, weight(batch.asked), |socket| batch.receive(socket))
+        self.socket.poll_read_weighted(cx, weight(batch.asked), |socket| batch.receive(socket))
     }
 
     /// [`recv_batch`](Self::recv_batch) without waiting.
@@ -382,7 +382,7 @@ impl UdpSocket {
     /// `WouldBlock` if no datagram is there; otherwise as [`recv_batch`](Self::recv_batch).
     pub fn try_recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.arrivals.clear();
-        self.source.try_io(Interest::READABLE, |socket| batch.receive(socket))
+        self.socket.try_io(Interest::READABLE, |socket| batch.receive(socket))
     }
 
     /// Sends datagrams of the batch, from the first one on, by one `sendmmsg(2)`. Returns how many were sent: at least one,
@@ -414,7 +414,7 @@ impl UdpSocket {
         if batch.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.source.poll_write_weighted(cx, weight(batch.len()), |socket| batch.send(socket))
+        self.socket.poll_write_weighted(cx, weight(batch.len()), |socket| batch.send(socket))
     }
 
     /// [`send_batch`](Self::send_batch) without waiting.
@@ -426,6 +426,6 @@ impl UdpSocket {
         if batch.is_empty() {
             return Ok(0);
         }
-        self.source.try_io(Interest::WRITABLE, |socket| batch.send(socket))
+        self.socket.try_io(Interest::WRITABLE, |socket| batch.send(socket))
     }
 }

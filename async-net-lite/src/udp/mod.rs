@@ -27,13 +27,13 @@ mod send;
 pub use batch::{Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch};
 pub use receive::Datagram;
 
-use crate::addr::{AsyncToSocketAddrs, no_addresses};
+use crate::addr::AsyncToSocketAddrs;
+use crate::conversions::std_conversions;
+use crate::socket::Socket;
 use async_epoll::{Handle, Source};
-use socket2::SockRef;
-use std::fmt;
+use socket2::{Domain, SockRef, Type};
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -108,7 +108,7 @@ use std::task::{Context, Poll, ready};
 /// ```
 #[derive(Clone)]
 pub struct UdpSocket {
-    source: Arc<Source<net::UdpSocket>>,
+    socket: Arc<Socket<net::UdpSocket>>,
 }
 
 impl UdpSocket {
@@ -118,8 +118,8 @@ impl UdpSocket {
     /// # Errors
     ///
     /// Those of `socket(2)` and `bind(2)` for the last address: `AddrInUse`, `PermissionDenied`, …; `InvalidInput` if
-    /// there is no address; those of [`Source::with_handle`]; `NotConnected` outside a reactor, with a message that says
-    /// what to do.
+    /// there is no address; `NotConnected` outside a reactor, with a message that says what to do, and if the reactor has
+    /// been dropped.
     ///
     /// # Cancel safety
     ///
@@ -139,14 +139,23 @@ impl UdpSocket {
     /// As [`bind`](Self::bind).
     pub async fn bind_with(address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<Self> {
         let lookup = address.lookup()?;
-        let mut result = Err(no_addresses());
-        for address in lookup.get().await? {
-            result = net::UdpSocket::bind(address);
-            if result.is_ok() {
-                break;
-            }
-        }
-        Self::from_std(result?, handle)
+        lookup.try_each(|address| Self::bind_to(address, handle)).await
+    }
+
+    /// A socket at one address.
+    fn bind_to(address: SocketAddr, handle: &Handle) -> io::Result<Self> {
+        let socket = Socket::open(Domain::for_address(address), Type::DGRAM, handle)?;
+        SockRef::from(&socket).bind(&address.into())?;
+        Ok(Self::new(socket))
+    }
+
+    fn new(socket: Socket<net::UdpSocket>) -> Self {
+        Self { socket: Arc::new(socket) }
+    }
+
+    /// What its clones share.
+    fn inner(&self) -> &Socket<net::UdpSocket> {
+        &self.socket
     }
 
     /// Makes a socket of std async: sets it to non-blocking and registers it with the reactor of `handle`.
@@ -169,8 +178,7 @@ impl UdpSocket {
     /// # }
     /// ```
     pub fn from_std(socket: net::UdpSocket, handle: &Handle) -> io::Result<Self> {
-        // Not lazily: `try_recv` alone would never get to the point where a lazy source is registered.
-        Ok(Self { source: Arc::new(Source::with_handle(socket, handle)?) })
+        Ok(Self::new(Source::with_handle(socket, handle)?.into()))
     }
 
     /// Gives the socket of std back, still non-blocking and no longer registered.
@@ -179,9 +187,9 @@ impl UdpSocket {
     ///
     /// Those of `dup(2)`, if clones of this socket exist: then the new descriptor shares the queue with them.
     pub fn into_std(self) -> io::Result<net::UdpSocket> {
-        match Arc::try_unwrap(self.source) {
-            Ok(source) => source.into_inner(),
-            Err(shared) => shared.get_ref().try_clone(),
+        match Arc::try_unwrap(self.socket) {
+            Ok(socket) => socket.into_inner(),
+            Err(shared) => shared.duplicate(),
         }
     }
 
@@ -199,14 +207,7 @@ impl UdpSocket {
     /// Only a name lookup awaits anything; dropped then, the peer is as before.
     pub async fn connect(&self, address: impl AsyncToSocketAddrs) -> io::Result<()> {
         let lookup = address.lookup()?;
-        let mut result = Err(no_addresses());
-        for address in lookup.get().await? {
-            result = self.source.get_ref().connect(address);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
+        lookup.try_each(|address| self.socket.get_ref().connect(address)).await
     }
 
     /// Waits until receiving is likely to succeed: a datagram is there, or an error to collect.
@@ -237,7 +238,7 @@ impl UdpSocket {
     /// # }
     /// ```
     pub async fn readable(&self) -> io::Result<()> {
-        self.source.readable().await.map(drop)
+        self.socket.readable().await.map(drop)
     }
 
     /// Waits until sending is likely to succeed: there is room, or an error to collect.
@@ -250,7 +251,7 @@ impl UdpSocket {
     ///
     /// Cancel safe. It stays writable until an operation finds no room.
     pub async fn writable(&self) -> io::Result<()> {
-        self.source.writable().await.map(drop)
+        self.socket.writable().await.map(drop)
     }
 
     /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
@@ -259,7 +260,7 @@ impl UdpSocket {
     ///
     /// As [`readable`](Self::readable).
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.source.poll_readable(cx))?;
+        ready!(self.socket.poll_readable(cx))?;
         Poll::Ready(Ok(()))
     }
 
@@ -269,7 +270,7 @@ impl UdpSocket {
     ///
     /// As [`readable`](Self::readable).
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.source.poll_writable(cx))?;
+        ready!(self.socket.poll_writable(cx))?;
         Poll::Ready(Ok(()))
     }
 
@@ -279,7 +280,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
+        self.socket.get_ref().local_addr()
     }
 
     /// The address that the socket is [connected](Self::connect) to.
@@ -288,7 +289,7 @@ impl UdpSocket {
     ///
     /// `NotConnected` if it is not.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().peer_addr()
+        self.socket.get_ref().peer_addr()
     }
 
     /// Takes the error that waits for the next operation, if there is one (`SO_ERROR`): see [errors of a
@@ -298,7 +299,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.source.get_ref().take_error()
+        self.socket.get_ref().take_error()
     }
 
     /// Whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`).
@@ -307,7 +308,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn broadcast(&self) -> io::Result<bool> {
-        self.source.get_ref().broadcast()
+        self.socket.get_ref().broadcast()
     }
 
     /// Allows to send datagrams to broadcast addresses (`SO_BROADCAST`), which is `PermissionDenied` otherwise. Off unless
@@ -317,7 +318,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
-        self.source.get_ref().set_broadcast(broadcast)
+        self.socket.get_ref().set_broadcast(broadcast)
     }
 
     /// How many routers an IPv4 datagram may pass (`IP_TTL`).
@@ -326,7 +327,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.source.get_ref().ttl()
+        self.socket.get_ref().ttl()
     }
 
     /// Sets how many routers an IPv4 datagram may pass (`IP_TTL`), from 1 to 255. Usually 64.
@@ -335,7 +336,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`: `InvalidInput` beyond these bounds.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.source.get_ref().set_ttl(ttl)
+        self.socket.get_ref().set_ttl(ttl)
     }
 
     /// Bytes that the queue of received datagrams may take (`SO_RCVBUF`), as the kernel counts them: with what it needs for
@@ -345,7 +346,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn recv_buffer_size(&self) -> io::Result<usize> {
-        SockRef::from(&self.source).recv_buffer_size()
+        SockRef::from(self.inner()).recv_buffer_size()
     }
 
     /// Sets how many bytes the queue of received datagrams may take (`SO_RCVBUF`). The kernel doubles the number, for what
@@ -357,7 +358,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        SockRef::from(&self.source).set_recv_buffer_size(bytes)
+        SockRef::from(self.inner()).set_recv_buffer_size(bytes)
     }
 
     /// Bytes of sent datagrams that the kernel keeps until the network has taken them (`SO_SNDBUF`), with what it needs for
@@ -367,7 +368,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn send_buffer_size(&self) -> io::Result<usize> {
-        SockRef::from(&self.source).send_buffer_size()
+        SockRef::from(self.inner()).send_buffer_size()
     }
 
     /// Sets how many bytes of sent datagrams the kernel keeps (`SO_SNDBUF`). It doubles the number and cuts it to twice
@@ -377,51 +378,8 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        SockRef::from(&self.source).set_send_buffer_size(bytes)
+        SockRef::from(self.inner()).set_send_buffer_size(bytes)
     }
 }
 
-impl TryFrom<net::UdpSocket> for UdpSocket {
-    type Error = io::Error;
-
-    /// [`from_std`](Self::from_std) with the thread's current reactor.
-    fn try_from(socket: net::UdpSocket) -> io::Result<Self> {
-        Self::from_std(socket, &Handle::current()?)
-    }
-}
-
-impl TryFrom<OwnedFd> for UdpSocket {
-    type Error = io::Error;
-
-    /// Takes a descriptor that is a UDP socket, with the thread's current reactor.
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        net::UdpSocket::from(fd).try_into()
-    }
-}
-
-impl TryFrom<UdpSocket> for OwnedFd {
-    type Error = io::Error;
-
-    /// [`into_std`](UdpSocket::into_std), then the descriptor.
-    fn try_from(socket: UdpSocket) -> io::Result<Self> {
-        socket.into_std().map(Self::from)
-    }
-}
-
-impl AsFd for UdpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-impl AsRawFd for UdpSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for UdpSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.get_ref().fmt(f)
-    }
-}
+std_conversions!(UdpSocket, net::UdpSocket, "UDP socket");

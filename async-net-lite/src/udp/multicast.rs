@@ -39,7 +39,7 @@ impl UdpSocket {
     /// # }
     /// ```
     pub fn join_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
-        self.source.get_ref().join_multicast_v4(group, interface)
+        self.socket.get_ref().join_multicast_v4(group, interface)
     }
 
     /// Leaves a group (`IP_DROP_MEMBERSHIP`). Closing the socket leaves all.
@@ -48,7 +48,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`: `AddrNotAvailable` if the socket is no member.
     pub fn leave_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
-        self.source.get_ref().leave_multicast_v4(group, interface)
+        self.socket.get_ref().leave_multicast_v4(group, interface)
     }
 
     /// Joins a group, on the interface with this index (`IPV6_ADD_MEMBERSHIP`).
@@ -57,7 +57,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`, as of [`join_multicast_v4`](Self::join_multicast_v4).
     pub fn join_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.source.get_ref().join_multicast_v6(group, interface)
+        self.socket.get_ref().join_multicast_v6(group, interface)
     }
 
     /// Leaves a group (`IPV6_DROP_MEMBERSHIP`). Closing the socket leaves all.
@@ -66,7 +66,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`: `AddrNotAvailable` if the socket is no member.
     pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.source.get_ref().leave_multicast_v6(group, interface)
+        self.socket.get_ref().leave_multicast_v6(group, interface)
     }
 
     /// The interface through which datagrams to groups are sent (`IP_MULTICAST_IF`).
@@ -75,7 +75,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn multicast_if_v4(&self) -> io::Result<Ipv4Addr> {
-        SockRef::from(&self.source).multicast_if_v4()
+        SockRef::from(self.inner()).multicast_if_v4()
     }
 
     /// Sets through which interface datagrams to groups are sent (`IP_MULTICAST_IF`). Unless set, the routes decide.
@@ -84,7 +84,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`: `AddrNotAvailable` if no interface has this address.
     pub fn set_multicast_if_v4(&self, interface: &Ipv4Addr) -> io::Result<()> {
-        SockRef::from(&self.source).set_multicast_if_v4(interface)
+        SockRef::from(self.inner()).set_multicast_if_v4(interface)
     }
 
     /// The interface through which datagrams to groups are sent (`IPV6_MULTICAST_IF`).
@@ -93,7 +93,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn multicast_if_v6(&self) -> io::Result<u32> {
-        SockRef::from(&self.source).multicast_if_v6()
+        SockRef::from(self.inner()).multicast_if_v6()
     }
 
     /// Sets through which interface datagrams to groups are sent (`IPV6_MULTICAST_IF`). Unless set, the routes decide.
@@ -102,7 +102,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`: `ENODEV` without such an interface.
     pub fn set_multicast_if_v6(&self, interface: u32) -> io::Result<()> {
-        SockRef::from(&self.source).set_multicast_if_v6(interface)
+        SockRef::from(self.inner()).set_multicast_if_v6(interface)
     }
 
     /// Whether members on this host get what this socket sends to their group (`IP_MULTICAST_LOOP`).
@@ -111,7 +111,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn multicast_loop_v4(&self) -> io::Result<bool> {
-        self.source.get_ref().multicast_loop_v4()
+        self.socket.get_ref().multicast_loop_v4()
     }
 
     /// Sets whether members on this host get what this socket sends to their group (`IP_MULTICAST_LOOP`). On unless set.
@@ -120,7 +120,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_multicast_loop_v4(&self, multicast_loop: bool) -> io::Result<()> {
-        self.source.get_ref().set_multicast_loop_v4(multicast_loop)
+        self.socket.get_ref().set_multicast_loop_v4(multicast_loop)
     }
 
     /// Whether members on this host get what this socket sends to their group (`IPV6_MULTICAST_LOOP`).
@@ -129,7 +129,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
-        self.source.get_ref().multicast_loop_v6()
+        self.socket.get_ref().multicast_loop_v6()
     }
 
     /// Sets whether members on this host get what this socket sends to their group (`IPV6_MULTICAST_LOOP`). On unless set.
@@ -138,7 +138,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_multicast_loop_v6(&self, multicast_loop: bool) -> io::Result<()> {
-        self.source.get_ref().set_multicast_loop_v6(multicast_loop)
+        self.socket.get_ref().set_multicast_loop_v6(multicast_loop)
     }
 
     /// How many routers a datagram to a group may pass (`IP_MULTICAST_TTL`).
@@ -147,7 +147,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
-        self.source.get_ref().multicast_ttl_v4()
+        self.socket.get_ref().multicast_ttl_v4()
     }
 
     /// Sets how many routers a datagram to a group may pass (`IP_MULTICAST_TTL`), from 0 to 255. Unless set, 1: it stays in
@@ -157,7 +157,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`: `InvalidInput` beyond 255.
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
-        self.source.get_ref().set_multicast_ttl_v4(ttl)
+        self.socket.get_ref().set_multicast_ttl_v4(ttl)
     }
 
     /// How many routers a datagram to a group may pass (`IPV6_MULTICAST_HOPS`).
@@ -166,7 +166,7 @@ impl UdpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn multicast_hops_v6(&self) -> io::Result<u32> {
-        SockRef::from(&self.source).multicast_hops_v6()
+        SockRef::from(self.inner()).multicast_hops_v6()
     }
 
     /// Sets how many routers a datagram to a group may pass (`IPV6_MULTICAST_HOPS`), from 0 to 255. Unless set, 1.
@@ -175,6 +175,6 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`: `InvalidInput` beyond 255.
     pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
-        SockRef::from(&self.source).set_multicast_hops_v6(hops)
+        SockRef::from(self.inner()).set_multicast_hops_v6(hops)
     }
 }

@@ -41,7 +41,7 @@ impl UdpSocket {
     ///
     /// Cancel safe: a datagram is taken and returned in the same poll.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source.read_with(|socket| socket.recv(buffer)).await
+        self.socket.read_with(|socket| socket.recv(buffer)).await
     }
 
     /// The poll form of [`recv`](Self::recv). The task is woken however many others wait.
@@ -50,7 +50,7 @@ impl UdpSocket {
     ///
     /// As [`recv`](Self::recv).
     pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.source.poll_read_with(cx, |socket| socket.recv(buffer))
+        self.socket.poll_read_with(cx, |socket| socket.recv(buffer))
     }
 
     /// [`recv`](Self::recv) without waiting.
@@ -59,7 +59,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` if no datagram is there; otherwise as [`recv`](Self::recv).
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source.try_io(Interest::READABLE, |socket| socket.recv(buffer))
+        self.socket.try_io(Interest::READABLE, |socket| socket.recv(buffer))
     }
 
     /// Receives a datagram, and returns its length and who has sent it; otherwise as [`recv`](Self::recv).
@@ -72,7 +72,7 @@ impl UdpSocket {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.read_with(|socket| socket.recv_from(buffer)).await
+        self.socket.read_with(|socket| socket.recv_from(buffer)).await
     }
 
     /// The poll form of [`recv_from`](Self::recv_from). The task is woken however many others wait.
@@ -81,7 +81,7 @@ impl UdpSocket {
     ///
     /// As [`recv`](Self::recv).
     pub fn poll_recv_from(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
-        self.source.poll_read_with(cx, |socket| socket.recv_from(buffer))
+        self.socket.poll_read_with(cx, |socket| socket.recv_from(buffer))
     }
 
     /// [`recv_from`](Self::recv_from) without waiting.
@@ -90,7 +90,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` if no datagram is there; otherwise as [`recv`](Self::recv).
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.try_io(Interest::READABLE, |socket| socket.recv_from(buffer))
+        self.socket.try_io(Interest::READABLE, |socket| socket.recv_from(buffer))
     }
 
     /// Receives a datagram, and tells who has sent it and whether the buffer was too small for it (`MSG_TRUNC`).
@@ -141,13 +141,13 @@ impl UdpSocket {
     ///
     /// `WouldBlock` if no datagram is there; otherwise as [`recv`](Self::recv).
     pub fn try_recv_datagram<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Datagram<'a>> {
-        let arrival = self.source.try_io(Interest::READABLE, |socket| sys::recv_datagram(socket, buffer))?;
+        let arrival = self.socket.try_io(Interest::READABLE, |socket| sys::recv_datagram(socket, buffer))?;
         Ok(Datagram::new(arrival, buffer))
     }
 
     /// Receives a datagram into `buffer`.
     fn poll_arrival(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<sys::Arrival>> {
-        self.source.poll_read_with(cx, |socket| sys::recv_datagram(socket, buffer))
+        self.socket.poll_read_with(cx, |socket| sys::recv_datagram(socket, buffer))
     }
 
     /// Copies the next datagram, as much of it as fits, and leaves it in the queue. Returns how many bytes were copied.
@@ -162,7 +162,7 @@ impl UdpSocket {
     ///
     /// Cancel safe: nothing is taken.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source.read_with(|socket| socket.peek(buffer)).await
+        self.socket.read_with(|socket| socket.peek(buffer)).await
     }
 
     /// The poll form of [`peek`](Self::peek). The task is woken however many others wait.
@@ -171,7 +171,7 @@ impl UdpSocket {
     ///
     /// As [`peek`](Self::peek).
     pub fn poll_peek(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.source.poll_read_with(cx, |socket| socket.peek(buffer))
+        self.socket.poll_read_with(cx, |socket| socket.peek(buffer))
     }
 
     /// [`peek`](Self::peek) without waiting.
@@ -180,7 +180,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` if no datagram is there; otherwise as [`peek`](Self::peek).
     pub fn try_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source.try_io(Interest::READABLE, |socket| socket.peek(buffer))
+        self.socket.try_io(Interest::READABLE, |socket| socket.peek(buffer))
     }
 
     /// As [`peek`](Self::peek), with the address of the sender.
@@ -211,7 +211,7 @@ impl UdpSocket {
     /// # }
     /// ```
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.read_with(|socket| socket.peek_from(buffer)).await
+        self.socket.read_with(|socket| socket.peek_from(buffer)).await
     }
 
     /// The poll form of [`peek_from`](Self::peek_from). The task is woken however many others wait.
@@ -220,7 +220,7 @@ impl UdpSocket {
     ///
     /// As [`peek`](Self::peek).
     pub fn poll_peek_from(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
-        self.source.poll_read_with(cx, |socket| socket.peek_from(buffer))
+        self.socket.poll_read_with(cx, |socket| socket.peek_from(buffer))
     }
 
     /// [`peek_from`](Self::peek_from) without waiting.
@@ -229,6 +229,6 @@ impl UdpSocket {
     ///
     /// `WouldBlock` if no datagram is there; otherwise as [`peek`](Self::peek).
     pub fn try_peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.try_io(Interest::READABLE, |socket| socket.peek_from(buffer))
+        self.socket.try_io(Interest::READABLE, |socket| socket.peek_from(buffer))
     }
 }

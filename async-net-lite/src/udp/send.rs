@@ -25,7 +25,7 @@ impl UdpSocket {
     ///
     /// Cancel safe: until it returns, nothing has been sent.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.source.write_with(|socket| socket.send(bytes)).await
+        self.socket.write_with(|socket| socket.send(bytes)).await
     }
 
     /// The poll form of [`send`](Self::send). The task is woken however many others wait.
@@ -34,7 +34,7 @@ impl UdpSocket {
     ///
     /// As [`send`](Self::send).
     pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.source.poll_write_with(cx, |socket| socket.send(bytes))
+        self.socket.poll_write_with(cx, |socket| socket.send(bytes))
     }
 
     /// [`send`](Self::send) without waiting.
@@ -43,7 +43,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` if the kernel has no room for it; otherwise as [`send`](Self::send).
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.source.try_io(Interest::WRITABLE, |socket| socket.send(bytes))
+        self.socket.try_io(Interest::WRITABLE, |socket| socket.send(bytes))
     }
 
     /// Sends a datagram to the first of the addresses, and returns its length; otherwise as [`send`](Self::send).
@@ -60,7 +60,7 @@ impl UdpSocket {
     /// As [`send`](Self::send).
     pub async fn send_to(&self, bytes: &[u8], address: impl AsyncToSocketAddrs) -> io::Result<usize> {
         let address = address.lookup()?.first().await?;
-        self.source.write_with(|socket| socket.send_to(bytes, address)).await
+        self.socket.write_with(|socket| socket.send_to(bytes, address)).await
     }
 
     /// The poll form of [`send_to`](Self::send_to). The task is woken however many others wait.
@@ -69,7 +69,7 @@ impl UdpSocket {
     ///
     /// As [`send_to`](Self::send_to).
     pub fn poll_send_to(&self, cx: &mut Context<'_>, bytes: &[u8], address: SocketAddr) -> Poll<io::Result<usize>> {
-        self.source.poll_write_with(cx, |socket| socket.send_to(bytes, address))
+        self.socket.poll_write_with(cx, |socket| socket.send_to(bytes, address))
     }
 
     /// [`send_to`](Self::send_to) without waiting.
@@ -78,6 +78,6 @@ impl UdpSocket {
     ///
     /// `WouldBlock` if the kernel has no room for it; otherwise as [`send_to`](Self::send_to).
     pub fn try_send_to(&self, bytes: &[u8], address: SocketAddr) -> io::Result<usize> {
-        self.source.try_io(Interest::WRITABLE, |socket| socket.send_to(bytes, address))
+        self.socket.try_io(Interest::WRITABLE, |socket| socket.send_to(bytes, address))
     }
 }

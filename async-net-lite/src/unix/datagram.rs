@@ -8,19 +8,21 @@
 //!   by address, send_to    ──► it does not: try again after a while
 //! ```
 
+use crate::conversions::std_conversions;
+use crate::socket::{Socket, none_if_blocked, uninterrupted};
+use crate::stream_io::send;
 use crate::sys::{self, Received};
 use crate::unix::fds::{self, Rights};
-use crate::unix::retry::{Retry, none_if_full};
-use crate::unix::socket_file::SocketFile;
-use crate::unix::{UnixListenOptions, address, new_pair, new_socket, uninterrupted};
+use crate::unix::retry::Retry;
+use crate::unix::socket_file::{Bound, SocketFile};
+use crate::unix::{UnixListenOptions, address};
 use async_epoll::{Handle, Interest, Readiness, Source};
 use futures::future::{Either, select};
-use socket2::{SockAddr, SockRef, Type};
-use std::fmt;
+use socket2::{Domain, SockAddr, SockRef, Type};
 use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::pin::pin;
@@ -55,14 +57,7 @@ use std::task::{Context, Poll, ready};
 /// ```
 #[derive(Clone)]
 pub struct UnixDatagram {
-    socket: Arc<Bound>,
-}
-
-/// A socket, and its file.
-struct Bound {
-    /// Before the socket, as it wants to be.
-    file: Option<SocketFile>,
-    source: Source<net::UnixDatagram>,
+    bound: Arc<Bound<Socket<net::UnixDatagram>>>,
 }
 
 /// A datagram, with all that the kernel tells about it; from [`UnixDatagram::recv_message`].
@@ -129,8 +124,7 @@ impl UnixDatagram {
     ///
     /// Those of `socket(2)`; `NotConnected` outside a reactor.
     pub fn unbound() -> io::Result<Self> {
-        let handle = Handle::current()?;
-        Ok(Self::from_bound(new_socket(Type::DGRAM)?.into(), None, &handle))
+        Ok(Self::new(Socket::open(Domain::UNIX, Type::DGRAM, &Handle::current()?)?, None))
     }
 
     /// Two sockets that are connected with each other, without a name.
@@ -139,14 +133,17 @@ impl UnixDatagram {
     ///
     /// Those of `socketpair(2)`; `NotConnected` outside a reactor.
     pub fn pair() -> io::Result<(Self, Self)> {
-        let handle = Handle::current()?;
-        let (left, right) = new_pair(Type::DGRAM)?;
-        Ok((Self::from_bound(left.into(), None, &handle), Self::from_bound(right.into(), None, &handle)))
+        let (left, right) = Socket::pair(Type::DGRAM, &Handle::current()?)?;
+        Ok((Self::new(left, None), Self::new(right, None)))
     }
 
     /// A socket that we have made.
     pub(crate) fn from_bound(socket: net::UnixDatagram, file: Option<SocketFile>, handle: &Handle) -> Self {
-        Self { socket: Arc::new(Bound { file, source: Source::lazy(socket, handle) }) }
+        Self::new(Socket::lazy(socket, handle), file)
+    }
+
+    fn new(socket: Socket<net::UnixDatagram>, file: Option<SocketFile>) -> Self {
+        Self { bound: Arc::new(Bound::new(socket, file)) }
     }
 
     /// Makes a socket of std async: sets it to non-blocking and registers it with the reactor of `handle`.
@@ -170,8 +167,7 @@ impl UnixDatagram {
     /// # }
     /// ```
     pub fn from_std(socket: net::UnixDatagram, handle: &Handle) -> io::Result<Self> {
-        let source = Source::with_handle(socket, handle)?;
-        Ok(Self { socket: Arc::new(Bound { file: None, source }) })
+        Ok(Self::new(Source::with_handle(socket, handle)?.into(), None))
     }
 
     /// Gives the socket of std back, still non-blocking and no longer registered. Its file stays.
@@ -180,16 +176,16 @@ impl UnixDatagram {
     ///
     /// Those of `dup(2)`, if clones of this socket exist: then the new descriptor shares the socket with them.
     pub fn into_std(self) -> io::Result<net::UnixDatagram> {
-        if let Some(file) = &self.socket.file {
-            file.keep();
+        self.bound.keep_file();
+        match Arc::try_unwrap(self.bound) {
+            Ok(bound) => bound.socket.into_inner(),
+            Err(shared) => shared.socket.duplicate(),
         }
-        match Arc::try_unwrap(self.socket) {
-            Ok(bound) => bound.source.into_inner(),
-            Err(shared) => {
-                shared.source.note_duplicate();
-                shared.source.get_ref().try_clone()
-            }
-        }
+    }
+
+    /// The socket.
+    fn inner(&self) -> &Socket<net::UnixDatagram> {
+        &self.bound.socket
     }
 
     /// Connects to the socket at a path: [`send`](Self::send) goes there, and only what comes from there is received. It
@@ -230,7 +226,7 @@ impl UnixDatagram {
     /// As [`connect`](Self::connect).
     pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
         let address = address::to_named(address)?;
-        uninterrupted(|| SockRef::from(self.socket.source.get_ref()).connect(&address))
+        uninterrupted(|| SockRef::from(self.inner().get_ref()).connect(&address))
     }
 
     /// Sends a datagram to the socket that this one is connected to. While the queue there is full, waits.
@@ -254,7 +250,7 @@ impl UnixDatagram {
     ///
     /// As [`send`](Self::send).
     pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.socket.source.poll_write_with(cx, |socket| send(socket, bytes))
+        self.inner().poll_write_with(cx, |socket| send(socket, bytes))
     }
 
     /// [`send`](Self::send) without waiting.
@@ -283,7 +279,7 @@ impl UnixDatagram {
     /// # }
     /// ```
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.source.try_io(Interest::WRITABLE, |socket| send(socket, bytes))
+        self.inner().try_io(Interest::WRITABLE, |socket| send(socket, bytes))
     }
 
     /// Sends a datagram to the socket at a path. While the queue there is full, waits: at most 8 ms longer than necessary,
@@ -314,12 +310,12 @@ impl UnixDatagram {
     /// As [`send_to`](Self::send_to).
     pub async fn send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
         let address = address::to_named(address)?;
-        let Bound { source, .. } = &*self.socket;
-        let handle = source.handle();
+        let socket = self.inner();
+        let handle = socket.handle();
         let mut retry = Retry::send();
         loop {
             // To the source a full queue is a success, so that it does not wait for an event: see `retry`.
-            let attempt = source.write_with(|socket| none_if_full(send_to(socket, bytes, &address)));
+            let attempt = socket.write_with(|socket| none_if_blocked(send_to(socket, bytes, &address)));
             // Somebody else's `send` may have met a full queue, and then the source waits for that one to have room. Ours is
             // another: do not wait longer than a pause.
             let sent = match select(pin!(attempt), retry.pause(&handle)).await {
@@ -330,7 +326,7 @@ impl UnixDatagram {
                 Either::Left((sent, _)) => sent?,
                 Either::Right((elapsed, _)) => {
                     elapsed?;
-                    none_if_full(uninterrupted(|| send_to(source.get_ref(), bytes, &address)))?
+                    none_if_blocked(uninterrupted(|| send_to(socket.get_ref(), bytes, &address)))?
                 }
             };
             if let Some(length) = sent {
@@ -355,8 +351,9 @@ impl UnixDatagram {
     /// As [`try_send_to`](Self::try_send_to).
     pub fn try_send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
         let address = address::to_named(address)?;
-        // The source learns nothing of it: what it knows of being writable concerns another queue.
-        uninterrupted(|| send_to(self.socket.source.get_ref(), bytes, &address))
+        // The source neither decides nor learns anything: what it knows of being writable concerns another queue.
+        self.inner().check_reactor()?;
+        uninterrupted(|| send_to(self.inner().get_ref(), bytes, &address))
     }
 
     /// Receives a datagram, from anybody, or from the socket that this one is connected to. Returns its length; of one that
@@ -398,7 +395,7 @@ impl UnixDatagram {
     ///
     /// As [`recv`](Self::recv).
     pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.socket.source.poll_read_with(cx, |socket| socket.recv(buffer))
+        self.inner().poll_read_with(cx, |socket| socket.recv(buffer))
     }
 
     /// [`recv`](Self::recv) without waiting.
@@ -407,7 +404,7 @@ impl UnixDatagram {
     ///
     /// `WouldBlock` if there is none; otherwise as [`recv`](Self::recv).
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.source.try_io(Interest::READABLE, |socket| socket.recv(buffer))
+        self.inner().try_io(Interest::READABLE, |socket| socket.recv(buffer))
     }
 
     /// Receives a datagram, as [`recv`](Self::recv) does, and says who sent it.
@@ -429,7 +426,7 @@ impl UnixDatagram {
     ///
     /// As [`recv`](Self::recv).
     pub fn poll_recv_from(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
-        self.socket.source.poll_read_with(cx, |socket| socket.recv_from(buffer))
+        self.inner().poll_read_with(cx, |socket| socket.recv_from(buffer))
     }
 
     /// [`recv_from`](Self::recv_from) without waiting.
@@ -438,7 +435,7 @@ impl UnixDatagram {
     ///
     /// `WouldBlock` if there is none; otherwise as [`recv`](Self::recv).
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.source.try_io(Interest::READABLE, |socket| socket.recv_from(buffer))
+        self.inner().try_io(Interest::READABLE, |socket| socket.recv_from(buffer))
     }
 
     /// Receives a datagram, with its sender, at most `max_fds` descriptors, and the word whether it was cut.
@@ -488,7 +485,7 @@ impl UnixDatagram {
     ) -> Poll<io::Result<Message>> {
         let receive =
             |socket: &net::UnixDatagram| sys::receive_message(socket.as_fd(), &mut [IoSliceMut::new(buffer)], max_fds);
-        let mut received = ready!(self.socket.source.poll_read_with(cx, receive))?;
+        let mut received = ready!(self.inner().poll_read_with(cx, receive))?;
         let fds_lost = fds::is_too_much(&received, max_fds);
         if fds_lost {
             received.fds.clear();
@@ -541,7 +538,7 @@ impl UnixDatagram {
         fds: &[BorrowedFd<'_>],
     ) -> Poll<io::Result<usize>> {
         let rights = Rights::new(fds)?;
-        self.socket.source.poll_write_with(cx, |socket| rights.send(socket, slices))
+        self.inner().poll_write_with(cx, |socket| rights.send(socket, slices))
     }
 
     /// Receives a datagram, and at most `max_fds` descriptors that came with it, never more than 253. They are
@@ -572,7 +569,7 @@ impl UnixDatagram {
         max_fds: usize,
     ) -> Poll<io::Result<(usize, Vec<OwnedFd>)>> {
         let receive = |socket: &net::UnixDatagram| fds::receive(socket.as_fd(), buffer, max_fds);
-        let received = self.socket.source.poll_read_with(cx, receive);
+        let received = self.inner().poll_read_with(cx, receive);
         received.map_ok(|Received { length, fds, .. }| (length, fds))
     }
 
@@ -586,7 +583,7 @@ impl UnixDatagram {
     ///
     /// Cancel safe.
     pub async fn readable(&self) -> io::Result<Readiness> {
-        self.socket.source.readable().await
+        self.inner().readable().await
     }
 
     /// Waits until [`send`](Self::send) is likely to succeed. About other addresses it says nothing.
@@ -599,7 +596,25 @@ impl UnixDatagram {
     ///
     /// Cancel safe.
     pub async fn writable(&self) -> io::Result<Readiness> {
-        self.socket.source.writable().await
+        self.inner().writable().await
+    }
+
+    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.inner().poll_readable(cx)
+    }
+
+    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`writable`](Self::writable).
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.inner().poll_writable(cx)
     }
 
     /// Closes one direction or both, by `shutdown(2)`.
@@ -608,7 +623,7 @@ impl UnixDatagram {
     ///
     /// Those of `shutdown(2)`. On Linux none is known.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket.source.get_ref().shutdown(how)
+        self.inner().get_ref().shutdown(how)
     }
 
     /// The pending error of the socket (`SO_ERROR`), which is cleared.
@@ -617,7 +632,7 @@ impl UnixDatagram {
     ///
     /// Those of `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.socket.source.get_ref().take_error()
+        self.inner().get_ref().take_error()
     }
 
     /// This socket's address.
@@ -626,7 +641,7 @@ impl UnixDatagram {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.source.get_ref().local_addr()
+        self.inner().get_ref().local_addr()
     }
 
     /// The address of the socket that this one is connected to.
@@ -635,13 +650,8 @@ impl UnixDatagram {
     ///
     /// Those of `getpeername(2)`: `NotConnected` if it is connected to none.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.source.get_ref().peer_addr()
+        self.inner().get_ref().peer_addr()
     }
-}
-
-/// `send(MSG_NOSIGNAL)`.
-fn send(socket: &net::UnixDatagram, bytes: &[u8]) -> io::Result<usize> {
-    SockRef::from(socket).send_with_flags(bytes, libc::MSG_NOSIGNAL)
 }
 
 /// `sendto(MSG_NOSIGNAL)`.
@@ -649,47 +659,4 @@ fn send_to(socket: &net::UnixDatagram, bytes: &[u8], address: &SockAddr) -> io::
     SockRef::from(socket).send_to_with_flags(bytes, address, libc::MSG_NOSIGNAL)
 }
 
-impl TryFrom<net::UnixDatagram> for UnixDatagram {
-    type Error = io::Error;
-
-    /// [`from_std`](Self::from_std) with the thread's current reactor.
-    fn try_from(socket: net::UnixDatagram) -> io::Result<Self> {
-        Self::from_std(socket, &Handle::current()?)
-    }
-}
-
-impl TryFrom<OwnedFd> for UnixDatagram {
-    type Error = io::Error;
-
-    /// Takes a descriptor that is a Unix datagram socket, with the thread's current reactor.
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        net::UnixDatagram::from(fd).try_into()
-    }
-}
-
-impl TryFrom<UnixDatagram> for OwnedFd {
-    type Error = io::Error;
-
-    /// [`into_std`](UnixDatagram::into_std), then the descriptor.
-    fn try_from(socket: UnixDatagram) -> io::Result<Self> {
-        socket.into_std().map(Self::from)
-    }
-}
-
-impl AsFd for UnixDatagram {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.source.as_fd()
-    }
-}
-
-impl AsRawFd for UnixDatagram {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.source.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for UnixDatagram {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.socket.source.get_ref().fmt(f)
-    }
-}
+std_conversions!(UnixDatagram, net::UnixDatagram, "Unix datagram socket");

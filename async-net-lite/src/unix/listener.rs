@@ -1,15 +1,15 @@
-//! Accepting connections, and going on accepting them.
+//! Accepting connections, and going on accepting them. How, is told in `accept.rs`: listeners of other kinds do the same.
 
-use crate::unix::accept::{ACCEPT_WEIGHT, Pause, Strikes, concerns_one_connection, is_shortage};
-use crate::unix::socket_file::SocketFile;
+use crate::accept::{Acceptor, Backoff};
+use crate::conversions::std_conversions;
+use crate::socket::Socket;
+use crate::unix::socket_file::{Bound, SocketFile};
 use crate::unix::{UnixListenOptions, UnixStream, address};
 use async_epoll::{Handle, Interest, Source};
 use futures::stream::{FusedStream, Stream};
-use socket2::SockRef;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
@@ -18,9 +18,9 @@ use std::task::{Context, Poll, ready};
 
 /// A Unix socket that listens for connections: the async [`std::os::unix::net::UnixListener`].
 ///
-/// Dropping it, and every [`Incoming`] made from it, closes the socket; connections in its queue are reset then. Its file
-/// stays, unless [`unlink_on_drop`](UnixListenOptions::unlink_on_drop) is asked for. Several tasks may accept at once: each
-/// connection goes to one of them.
+/// Clones share the socket. The last of them closes it, and of the [`Incoming`]s made from them; connections in its queue
+/// are reset then. Its file stays, unless [`unlink_on_drop`](UnixListenOptions::unlink_on_drop) is asked for. Several tasks
+/// may accept at once: each connection goes to one of them.
 ///
 /// # Examples
 ///
@@ -38,17 +38,9 @@ use std::task::{Context, Poll, ready};
 /// })?
 /// # }
 /// ```
+#[derive(Clone)]
 pub struct UnixListener {
-    socket: Arc<Bound>,
-}
-
-/// A socket that listens, and its file.
-struct Bound {
-    /// Before the socket, as it wants to be.
-    file: Option<SocketFile>,
-    source: Source<net::UnixListener>,
-    /// Errors in a row that were taken for those of single connections.
-    strikes: Strikes,
+    bound: Arc<Bound<Acceptor<net::UnixListener>>>,
 }
 
 impl UnixListener {
@@ -91,11 +83,11 @@ impl UnixListener {
 
     /// A socket that we have made.
     pub(crate) fn from_bound(listener: net::UnixListener, file: Option<SocketFile>, handle: &Handle) -> Self {
-        Self::new(Source::lazy(listener, handle), file)
+        Self::new(Socket::lazy(listener, handle), file)
     }
 
-    fn new(source: Source<net::UnixListener>, file: Option<SocketFile>) -> Self {
-        Self { socket: Arc::new(Bound { file, source, strikes: Strikes::default() }) }
+    fn new(socket: Socket<net::UnixListener>, file: Option<SocketFile>) -> Self {
+        Self { bound: Arc::new(Bound::new(Acceptor::new(socket), file)) }
     }
 
     /// Makes a listener of std async: sets it to non-blocking and registers it with the reactor of `handle`.
@@ -119,7 +111,7 @@ impl UnixListener {
     /// # }
     /// ```
     pub fn from_std(listener: net::UnixListener, handle: &Handle) -> io::Result<Self> {
-        Ok(Self::new(Source::with_interest(listener, Interest::READABLE, handle)?, None))
+        Ok(Self::new(Source::with_interest(listener, Interest::READABLE, handle)?.into(), None))
     }
 
     /// Gives the listener of std back, still non-blocking and no longer registered. Its file stays.
@@ -128,15 +120,10 @@ impl UnixListener {
     ///
     /// Those of `dup(2)`, if an [`Incoming`] still uses the socket. That one goes on as before.
     pub fn into_std(self) -> io::Result<net::UnixListener> {
-        if let Some(file) = &self.socket.file {
-            file.keep();
-        }
-        match Arc::try_unwrap(self.socket) {
-            Ok(bound) => bound.source.into_inner(),
-            Err(shared) => {
-                shared.source.note_duplicate();
-                shared.source.get_ref().try_clone()
-            }
+        self.bound.keep_file();
+        match Arc::try_unwrap(self.bound) {
+            Ok(bound) => bound.socket.socket.into_inner(),
+            Err(shared) => shared.socket.socket.duplicate(),
         }
     }
 
@@ -165,31 +152,26 @@ impl UnixListener {
     ///
     /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
-        let Bound { source, strikes, .. } = &*self.socket;
-        loop {
-            let accepted = ready!(source.poll_read_weighted(cx, ACCEPT_WEIGHT, |listener| {
-                let accepted = SockRef::from(listener).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
-                strikes.note(&accepted);
-                accepted
-            }));
-            match accepted {
-                Ok((socket, address)) => {
-                    let stream = UnixStream::from_new(socket.into(), &source.handle());
-                    return Poll::Ready(address::from_kernel(&address).map(|address| (stream, address)));
-                }
-                // Each error spends some of the task's budget, so even a thousand of them do not hold the loop up.
-                Err(error) if concerns_one_connection(&error) && strikes.strike() => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        let (socket, address) = ready!(self.bound.socket.poll_accept(cx))?;
+        let stream = UnixStream::from_accepted(socket.into(), &self.inner().handle());
+        Poll::Ready(address::from_kernel(&address).map(|address| (stream, address)))
     }
 
     /// The connections, one after the other, as a stream that goes on until the reactor is dropped.
     ///
     /// It keeps the socket open, on its own if need be.
     pub fn incoming(&self) -> Incoming {
-        let listener = Self { socket: Arc::clone(&self.socket) };
-        Incoming { listener, pause: Pause::new(), ended: false }
+        self.clone().into_incoming()
+    }
+
+    /// As [`incoming`](Self::incoming), for a listener that is needed for nothing else.
+    pub fn into_incoming(self) -> Incoming {
+        Incoming { listener: self, backoff: Backoff::new() }
+    }
+
+    /// The socket.
+    fn inner(&self) -> &Socket<net::UnixListener> {
+        &self.bound.socket.socket
     }
 
     /// The address that the socket listens on.
@@ -198,15 +180,15 @@ impl UnixListener {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.source.get_ref().local_addr()
+        self.inner().get_ref().local_addr()
     }
 }
 
 /// The stream of connections of a [`UnixListener`]; from [`UnixListener::incoming`].
 ///
 /// Errors that concern one connection are passed over. When descriptors or memory run out, it pauses, from 5 ms doubling
-/// to 1 s, while connections wait in the queue. It yields an error, and then ends, only if the listener itself fails:
-/// when the reactor has been dropped, say.
+/// to 1 s, while connections wait in the queue; it goes on at once when a socket of this crate is closed, on whatever
+/// thread. It yields an error, and then ends, only if the listener itself fails: when the reactor has been dropped, say.
 ///
 /// # Cancel safety
 ///
@@ -232,92 +214,28 @@ impl UnixListener {
 #[must_use = "streams do nothing unless polled"]
 pub struct Incoming {
     listener: UnixListener,
-    /// For when something has run out.
-    pause: Pause,
-    /// The listener has failed.
-    ended: bool,
+    backoff: Backoff,
 }
 
 impl Stream for Incoming {
     type Item = io::Result<UnixStream>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if this.ended {
-            return Poll::Ready(None);
-        }
-        loop {
-            ready!(this.pause.poll_over(cx));
-            match ready!(this.listener.poll_accept(cx)) {
-                Ok((stream, _)) => {
-                    this.pause.reset();
-                    return Poll::Ready(Some(Ok(stream)));
-                }
-                Err(error) if is_shortage(&error) || concerns_one_connection(&error) => {
-                    this.pause.begin(&this.listener.socket.source.handle());
-                }
-                Err(error) => {
-                    this.ended = true;
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
-        }
+        let Self { listener, backoff } = &mut *self;
+        backoff.poll_next(cx, listener.inner(), |cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream))
     }
 }
 
 impl FusedStream for Incoming {
     fn is_terminated(&self) -> bool {
-        self.ended
+        self.backoff.has_ended()
     }
 }
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("listener", &self.listener).field("pause", &self.pause).finish()
+        f.debug_struct("Incoming").field("listener", &self.listener).field("backoff", &self.backoff).finish()
     }
 }
 
-impl TryFrom<net::UnixListener> for UnixListener {
-    type Error = io::Error;
-
-    /// [`from_std`](Self::from_std) with the thread's current reactor.
-    fn try_from(listener: net::UnixListener) -> io::Result<Self> {
-        Self::from_std(listener, &Handle::current()?)
-    }
-}
-
-impl TryFrom<OwnedFd> for UnixListener {
-    type Error = io::Error;
-
-    /// Takes a descriptor that is a listening Unix socket, with the thread's current reactor.
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        net::UnixListener::from(fd).try_into()
-    }
-}
-
-impl TryFrom<UnixListener> for OwnedFd {
-    type Error = io::Error;
-
-    /// [`into_std`](UnixListener::into_std), then the descriptor.
-    fn try_from(listener: UnixListener) -> io::Result<Self> {
-        listener.into_std().map(Self::from)
-    }
-}
-
-impl AsFd for UnixListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.source.as_fd()
-    }
-}
-
-impl AsRawFd for UnixListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.source.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for UnixListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.socket.source.get_ref().fmt(f)
-    }
-}
+std_conversions!(UnixListener, net::UnixListener, "listening Unix socket");

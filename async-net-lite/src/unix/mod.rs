@@ -40,7 +40,6 @@
 //! - Who may connect is decided by the permissions of the socket's file, and of the directories above it; for an abstract
 //!   name, by nothing: everybody in the network namespace may. [`UnixStream::peer_cred`] tells who it was.
 
-mod accept;
 mod address;
 mod credentials;
 mod datagram;
@@ -57,27 +56,3 @@ pub use fds::FdsLost;
 pub use listener::{Incoming, UnixListener};
 pub use options::UnixListenOptions;
 pub use stream::UnixStream;
-
-use socket2::{Domain, Socket, Type};
-use std::io;
-
-/// A new socket, non-blocking and close-on-exec.
-fn new_socket(kind: Type) -> io::Result<Socket> {
-    // `Socket::new` adds SOCK_CLOEXEC.
-    Socket::new(Domain::UNIX, kind.nonblocking(), None)
-}
-
-/// Two sockets that are connected with each other, non-blocking and close-on-exec.
-fn new_pair(kind: Type) -> io::Result<(Socket, Socket)> {
-    Socket::pair(Domain::UNIX, kind.nonblocking(), None)
-}
-
-/// Calls again what a signal has interrupted.
-fn uninterrupted<R>(mut operation: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-    loop {
-        match operation() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}

@@ -1,6 +1,6 @@
 //! How to listen: permissions, and what to do about files that are left behind.
 
-use crate::unix::accept::BACKLOG;
+use crate::socket::{BACKLOG, saturate};
 use crate::unix::address;
 use crate::unix::socket_file::{self, Policy};
 use crate::unix::{UnixDatagram, UnixListener};
@@ -42,7 +42,7 @@ pub struct UnixListenOptions {
     /// About the file.
     policy: Policy,
     /// Connections that the kernel queues.
-    backlog: i32,
+    backlog: u32,
 }
 
 impl UnixListenOptions {
@@ -55,7 +55,7 @@ impl UnixListenOptions {
     /// kernel; 1024 unless set. The queue takes one more than it says. Who connects beyond that has to wait. Means
     /// nothing for datagrams.
     pub fn backlog(mut self, connections: u32) -> Self {
-        self.backlog = i32::try_from(connections).unwrap_or(i32::MAX);
+        self.backlog = connections;
         self
     }
 
@@ -111,12 +111,12 @@ impl UnixListenOptions {
     /// - `InvalidInput` for a path that is empty, contains a zero byte or has more than 107 bytes, and for a
     ///   [`mode`](Self::mode) with other bits than permissions or together with an abstract name.
     /// - `NotFound`, `PermissionDenied` and others of `bind(2)`: the directory must exist, and be writable to us.
-    /// - `NotConnected` outside a reactor.
+    /// - `NotConnected` outside a reactor, and if the reactor has been dropped; then there is no file either.
     pub fn bind_addr(&self, address: &SocketAddr) -> io::Result<UnixListener> {
         let handle = Handle::current()?;
-        let (socket, file) = socket_file::bind(Type::STREAM, address, &self.policy)?;
+        let (socket, file) = socket_file::bind(Type::STREAM, address, &self.policy, &handle)?;
         // If this fails, the file goes.
-        socket.listen(self.backlog)?;
+        socket.listen(saturate(self.backlog))?;
         Ok(UnixListener::from_bound(socket.into(), self.guard(file), &handle))
     }
 
@@ -151,7 +151,7 @@ impl UnixListenOptions {
     /// As [`bind_addr`](Self::bind_addr).
     pub fn bind_datagram_addr(&self, address: &SocketAddr) -> io::Result<UnixDatagram> {
         let handle = Handle::current()?;
-        let (socket, file) = socket_file::bind(Type::DGRAM, address, &self.policy)?;
+        let (socket, file) = socket_file::bind(Type::DGRAM, address, &self.policy, &handle)?;
         Ok(UnixDatagram::from_bound(socket.into(), self.guard(file), &handle))
     }
 

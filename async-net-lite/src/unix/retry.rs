@@ -11,7 +11,6 @@
 //! ```
 
 use async_epoll::{Handle, Timer};
-use std::io;
 use std::time::Duration;
 
 /// The first pause.
@@ -42,14 +41,6 @@ impl Retry {
         let timer = Timer::after(self.pause, handle);
         self.pause = (self.pause * 2).min(self.longest);
         timer
-    }
-}
-
-/// "Would block" as a value.
-pub(crate) fn none_if_full<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        result => result.map(Some),
     }
 }
 

@@ -18,11 +18,13 @@
 //! bound its socket and does not listen yet looks stale. Both need two servers that start at the same moment on the same
 //! path, as the same user. A lock of the user's own prevents that.
 
-use crate::unix::{address, new_socket, uninterrupted};
-use socket2::{Socket, Type};
+use crate::socket::{self, uninterrupted};
+use crate::unix::address;
+use async_epoll::Handle;
+use socket2::{Domain, Socket, Type};
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -43,8 +45,14 @@ pub(crate) struct Policy {
 }
 
 /// A new socket of this kind, bound to `address`; and what removes its file if it is dropped.
-pub(crate) fn bind(kind: Type, address: &SocketAddr, policy: &Policy) -> io::Result<(Socket, Option<SocketFile>)> {
-    let mut socket = new_socket(kind)?;
+pub(crate) fn bind(
+    kind: Type,
+    address: &SocketAddr,
+    policy: &Policy,
+    handle: &Handle,
+) -> io::Result<(Socket, Option<SocketFile>)> {
+    let mut socket = socket::open(Domain::UNIX, kind)?;
+    socket::check_reactor(socket.as_fd(), handle)?;
     let name = address::to_kernel(address)?;
     let path = address.as_pathname();
     if let Some(mode) = policy.mode {
@@ -121,7 +129,7 @@ fn remove_stale(path: &Path, kind: Type, owner: u32) -> io::Result<()> {
     }
     // A short path, however long the real one is.
     let probe = SocketAddr::from_pathname(by_descriptor(&file))?;
-    let (probe, socket) = (address::to_named(&probe)?, new_socket(kind)?);
+    let (probe, socket) = (address::to_named(&probe)?, socket::open(Domain::UNIX, kind)?);
     match uninterrupted(|| socket.connect(&probe)) {
         Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => {}
         // A full queue is one that somebody owns, and a wrong type is that of a living socket.
@@ -185,6 +193,28 @@ impl Drop for SocketFile {
     }
 }
 
+/// A socket, and its file.
+#[derive(Debug)]
+pub(crate) struct Bound<S> {
+    /// Before the socket, as it wants to be.
+    file: Option<SocketFile>,
+    pub(crate) socket: S,
+}
+
+impl<S> Bound<S> {
+    /// The file is removed with the socket, if there is one.
+    pub(crate) fn new(socket: S, file: Option<SocketFile>) -> Self {
+        Self { file, socket }
+    }
+
+    /// Leaves the file where it is, for good.
+    pub(crate) fn keep_file(&self) {
+        if let Some(file) = &self.file {
+            file.keep();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +225,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("socket-file-{}", std::process::id()));
         let address = SocketAddr::from_pathname(&path).unwrap();
         let policy = Policy { unlink_on_drop: true, ..Policy::default() };
-        let (_socket, file) = bind(Type::STREAM, &address, &policy).unwrap();
+        let reactor = async_epoll::Reactor::new().unwrap();
+        let (_socket, file) = bind(Type::STREAM, &address, &policy, &reactor.handle()).unwrap();
         let file = file.unwrap();
         let ours = file.process.swap(std::process::id() + 1, Ordering::Relaxed);
         let found = std::fs::symlink_metadata(&path).unwrap();

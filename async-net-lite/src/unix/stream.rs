@@ -10,27 +10,26 @@
 //!             a pause of the timer
 //! ```
 
+use crate::conversions::std_conversions;
+use crate::slices;
+use crate::socket::{Socket, none_if_blocked, uninterrupted};
+use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
+use crate::stream_io::{StreamSocket, send, send_vectored, stream_io};
 use crate::sys::Received;
+use crate::unix::address;
 use crate::unix::credentials::{self, UCred};
 use crate::unix::fds::{self, Rights};
-use crate::unix::retry::{Retry, none_if_full};
-use crate::unix::{address, new_pair, new_socket, uninterrupted};
+use crate::unix::retry::Retry;
 use async_epoll::{Handle, Interest, Readiness, Source};
-use futures::io::{AsyncRead, AsyncWrite};
-use socket2::{SockRef, Type};
-use std::fmt;
+use socket2::{Domain, SockRef, Type};
 use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-
-/// Slices that one system call takes: `IOV_MAX`. With more it would fail, so the rest waits for the next call.
-const MOST_SLICES: usize = 1024;
 
 /// A Unix stream socket: the async [`std::os::unix::net::UnixStream`].
 ///
@@ -64,9 +63,12 @@ const MOST_SLICES: usize = 1024;
 /// })?
 /// # }
 /// ```
+///
+/// [`AsyncRead`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncRead.html
+/// [`AsyncWrite`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncWrite.html
 #[derive(Clone)]
 pub struct UnixStream {
-    source: Arc<Source<net::UnixStream>>,
+    pub(crate) socket: Arc<Socket<net::UnixStream>>,
 }
 
 impl UnixStream {
@@ -146,12 +148,12 @@ impl UnixStream {
     /// As [`connect`](Self::connect).
     pub async fn connect_addr_with(address: &SocketAddr, handle: &Handle) -> io::Result<Self> {
         let address = address::to_named(address)?;
-        let socket = new_socket(Type::STREAM)?;
+        let socket = Socket::open(Domain::UNIX, Type::STREAM, handle)?;
         let mut retry = Retry::connect();
-        while none_if_full(uninterrupted(|| socket.connect(&address)))?.is_none() {
+        while none_if_blocked(uninterrupted(|| SockRef::from(&socket).connect(&address)))?.is_none() {
             retry.pause(handle).await?;
         }
-        Ok(Self::from_new(socket.into(), handle))
+        Ok(Self::new(socket))
     }
 
     /// Two sockets that are connected with each other, without a name.
@@ -185,13 +187,17 @@ impl UnixStream {
     ///
     /// Those of `socketpair(2)`.
     pub fn pair_with(handle: &Handle) -> io::Result<(Self, Self)> {
-        let (left, right) = new_pair(Type::STREAM)?;
-        Ok((Self::from_new(left.into(), handle), Self::from_new(right.into(), handle)))
+        let (left, right) = Socket::pair(Type::STREAM, handle)?;
+        Ok((Self::new(left), Self::new(right)))
     }
 
-    /// A socket that we have made or accepted: non-blocking, and its descriptor is the only one.
-    pub(crate) fn from_new(stream: net::UnixStream, handle: &Handle) -> Self {
-        Self { source: Arc::new(Source::lazy(stream, handle)) }
+    fn new(socket: Socket<net::UnixStream>) -> Self {
+        Self { socket: Arc::new(socket) }
+    }
+
+    /// A socket that we have accepted: non-blocking, and its descriptor is the only one.
+    pub(crate) fn from_accepted(stream: net::UnixStream, handle: &Handle) -> Self {
+        Self::new(Socket::lazy(stream, handle))
     }
 
     /// Makes a stream of std async: sets it to non-blocking and registers it with the reactor of `handle`.
@@ -214,7 +220,7 @@ impl UnixStream {
     /// # }
     /// ```
     pub fn from_std(stream: net::UnixStream, handle: &Handle) -> io::Result<Self> {
-        Ok(Self { source: Arc::new(Source::with_handle(stream, handle)?) })
+        Ok(Self::new(Source::with_handle(stream, handle)?.into()))
     }
 
     /// Gives the stream of std back, still non-blocking and no longer registered.
@@ -223,12 +229,9 @@ impl UnixStream {
     ///
     /// Those of `dup(2)`, if clones of this stream exist: then the new descriptor shares the connection with them.
     pub fn into_std(self) -> io::Result<net::UnixStream> {
-        match Arc::try_unwrap(self.source) {
-            Ok(source) => source.into_inner(),
-            Err(shared) => {
-                shared.note_duplicate();
-                shared.get_ref().try_clone()
-            }
+        match Arc::try_unwrap(self.socket) {
+            Ok(socket) => socket.into_inner(),
+            Err(shared) => shared.duplicate(),
         }
     }
 
@@ -288,14 +291,14 @@ impl UnixStream {
         slices: &[IoSlice<'_>],
         fds: &[BorrowedFd<'_>],
     ) -> Poll<io::Result<usize>> {
-        let slices = sendable(slices);
-        if slices.is_empty() {
+        let (slices, length) = slices::drain(slices);
+        if length == 0 {
             let message = "descriptors on a stream need at least one byte to go with";
             let no_carrier = || Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             return Poll::Ready(if fds.is_empty() { Ok(0) } else { no_carrier() });
         }
         let rights = Rights::new(fds)?;
-        self.source.poll_write_with(cx, |stream| rights.send(stream, slices))
+        self.socket.poll_write_with(cx, |stream| rights.send(stream, slices))
     }
 
     /// Receives bytes, and the descriptors that came with them: at most `max_fds`, and never more than 253. They are
@@ -360,7 +363,7 @@ impl UnixStream {
         if buffer.is_empty() {
             return Poll::Ready(Ok((0, Vec::new())));
         }
-        let received = self.source.poll_read_with(cx, |stream| fds::receive(stream.as_fd(), buffer, max_fds));
+        let received = self.socket.poll_read_with(cx, |stream| fds::receive(stream.as_fd(), buffer, max_fds));
         received.map_ok(|Received { length, fds, .. }| (length, fds))
     }
 
@@ -399,7 +402,7 @@ impl UnixStream {
     ///
     /// Cancel safe.
     pub async fn readable(&self) -> io::Result<Readiness> {
-        self.source.readable().await
+        self.socket.readable().await
     }
 
     /// Waits until writing is likely to succeed, or to report an error.
@@ -412,7 +415,25 @@ impl UnixStream {
     ///
     /// Cancel safe.
     pub async fn writable(&self) -> io::Result<Readiness> {
-        self.source.writable().await
+        self.socket.writable().await
+    }
+
+    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.inner().poll_readable(cx)
+    }
+
+    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`writable`](Self::writable).
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.inner().poll_writable(cx)
     }
 
     /// Reads what is there, without waiting.
@@ -443,7 +464,7 @@ impl UnixStream {
         if buffer.is_empty() {
             return Ok(0);
         }
-        self.source.try_io(Interest::READABLE, |mut stream| stream.read(buffer))
+        self.socket.try_io(Interest::READABLE, |mut stream| stream.read(buffer))
     }
 
     /// Writes as much as there is room for, without waiting.
@@ -455,7 +476,67 @@ impl UnixStream {
         if bytes.is_empty() {
             return Ok(0);
         }
-        self.source.try_io(Interest::WRITABLE, |stream| send(stream, bytes))
+        self.socket.try_io(Interest::WRITABLE, |stream| send(stream, bytes))
+    }
+
+    /// Reads what is there into several buffers, one after the other, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_read`](Self::try_read).
+    pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let (buffers, wanted) = slices::fill(buffers);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        self.socket.try_io(Interest::READABLE, |mut stream| stream.read_vectored(buffers))
+    }
+
+    /// Writes of several slices, one after the other, as much as there is room for, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_write`](Self::try_write).
+    pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (slices, length) = slices::drain(slices);
+        if length == 0 {
+            return Ok(0);
+        }
+        self.socket.try_io(Interest::WRITABLE, |stream| send_vectored(stream, slices))
+    }
+
+    /// Splits the stream into a half that reads and one that writes, which may go to different tasks, or threads.
+    ///
+    /// Dropping the half that writes sends an end of file, as `close` does. The connection is closed when both halves
+    /// and all clones are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::unix::UnixStream;
+    /// use futures::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (stream, mut peer) = UnixStream::pair()?;
+    ///     let (mut reader, mut writer) = stream.into_split();
+    ///     writer.write_all(b"the whole request").await?;
+    ///     drop(writer);
+    ///     let mut request = String::new();
+    ///     peer.read_to_string(&mut request).await?;
+    ///     peer.write_all(b"answer").await?;
+    ///     reader.read_exact(&mut [0; 6]).await?;
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn into_split(self) -> (OwnedReadHalf<Self>, OwnedWriteHalf<Self>) {
+        split(self)
+    }
+
+    /// What its clones share.
+    fn inner(&self) -> &Socket<net::UnixStream> {
+        &self.socket
     }
 
     /// Closes one direction or both, by `shutdown(2)`. Data written before is still delivered.
@@ -466,7 +547,7 @@ impl UnixStream {
     ///
     /// Those of `shutdown(2)`. On Linux none is known: neither a peer that has gone nor a second call is one.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.source.get_ref().shutdown(how)
+        self.socket.get_ref().shutdown(how)
     }
 
     /// The pending error of the socket (`SO_ERROR`), which is cleared.
@@ -475,7 +556,7 @@ impl UnixStream {
     ///
     /// Those of `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.source.get_ref().take_error()
+        self.socket.get_ref().take_error()
     }
 
     /// This side's address; usually unnamed on the side that has connected.
@@ -484,7 +565,7 @@ impl UnixStream {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
+        self.socket.get_ref().local_addr()
     }
 
     /// The other side's address; usually unnamed on the side that has accepted.
@@ -493,159 +574,51 @@ impl UnixStream {
     ///
     /// Those of `getpeername(2)`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().peer_addr()
+        self.socket.get_ref().peer_addr()
     }
 }
 
-/// `send(MSG_NOSIGNAL)`. std's `write` has not always had that flag for Unix sockets.
-fn send(stream: &net::UnixStream, bytes: &[u8]) -> io::Result<usize> {
-    SockRef::from(stream).send_with_flags(bytes, libc::MSG_NOSIGNAL)
-}
+/// A read of fewer bytes than there is room for proves nothing: the next message may carry descriptors.
+impl StreamSocket for UnixStream {
+    type Io = net::UnixStream;
+    type Address = SocketAddr;
 
-/// As many slices as one system call takes. Empty ones at the front must not use them up; none is left if all are empty.
-fn sendable<'a, 'b>(slices: &'a [IoSlice<'b>]) -> &'a [IoSlice<'b>] {
-    let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or(slices.len());
-    let slices = &slices[first..];
-    &slices[..slices.len().min(MOST_SLICES)]
-}
-
-impl AsyncRead for &UnixStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if buffer.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        self.source.poll_read_with(cx, |mut stream| stream.read(buffer))
-    }
-
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
+    #[inline]
+    fn poll_receive(
+        &self,
         cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
+        _: usize,
+        op: impl FnMut(&net::UnixStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let first = buffers.iter().position(|buffer| !buffer.is_empty()).unwrap_or(buffers.len());
-        let buffers = &mut buffers[first..];
-        if buffers.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        // std cuts them to `IOV_MAX`.
-        self.source.poll_read_with(cx, |mut stream| stream.read_vectored(buffers))
-    }
-}
-
-impl AsyncWrite for &UnixStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if bytes.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        self.source.poll_write_with(cx, |stream| send(stream, bytes))
+        self.socket.poll_read_with(cx, op)
     }
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
+    #[inline]
+    fn poll_send(
+        &self,
         cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
+        _: usize,
+        op: impl FnMut(&net::UnixStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let slices = sendable(slices);
-        if slices.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        // Not `write_vectored`: that is `writev(2)`, which cannot be told to spare us the SIGPIPE.
-        self.source
-            .poll_write_with(cx, |stream| SockRef::from(stream).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL))
+        self.socket.poll_write_with(cx, op)
     }
 
-    /// Nothing to do: there is no buffer but the kernel's.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.socket, &other.socket)
     }
 
-    /// `shutdown(Write)`: the peer reads an end of file, and we may read on. Once is enough, more is no error.
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(match self.shutdown(Shutdown::Write) {
-            // Linux does not say so, but a sandbox might: there is no connection, so it is closed.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            result => result,
-        })
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.shutdown(how)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
     }
 }
 
-impl AsyncRead for UnixStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read(cx, buffer)
-    }
-
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read_vectored(cx, buffers)
-    }
-}
-
-impl AsyncWrite for UnixStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_flush(cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_close(cx)
-    }
-}
-
-impl TryFrom<net::UnixStream> for UnixStream {
-    type Error = io::Error;
-
-    /// [`from_std`](Self::from_std) with the thread's current reactor.
-    fn try_from(stream: net::UnixStream) -> io::Result<Self> {
-        Self::from_std(stream, &Handle::current()?)
-    }
-}
-
-impl TryFrom<OwnedFd> for UnixStream {
-    type Error = io::Error;
-
-    /// Takes a descriptor that is a connected Unix stream socket, with the thread's current reactor.
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        net::UnixStream::from(fd).try_into()
-    }
-}
-
-impl TryFrom<UnixStream> for OwnedFd {
-    type Error = io::Error;
-
-    /// [`into_std`](UnixStream::into_std), then the descriptor.
-    fn try_from(stream: UnixStream) -> io::Result<Self> {
-        stream.into_std().map(Self::from)
-    }
-}
-
-impl AsFd for UnixStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-impl AsRawFd for UnixStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for UnixStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.get_ref().fmt(f)
-    }
-}
+stream_io!(UnixStream);
+std_conversions!(UnixStream, net::UnixStream, "connected Unix stream socket");

@@ -4,77 +4,43 @@
 //! done, its half is dropped, and the peer reads an end of file, though the connection is still there for the half that
 //! reads. There is no lock between them: reading and writing never meet, from the kernel up to the lists of waiters.
 
-use super::TcpStream;
+use crate::stream_io::StreamSocket;
+use crate::tcp::TcpStream;
 use futures::io::{AsyncRead, AsyncWrite};
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-impl TcpStream {
-    /// Splits the stream into a half that reads and one that writes, which may go to different tasks, or threads.
-    ///
-    /// Dropping the half that writes sends an end of file, as `close` does. The connection is closed when both halves
-    /// and all clones are gone.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// use async_net_lite::{TcpListener, TcpStream};
-    /// use futures::future::try_join;
-    /// use futures::{AsyncReadExt, AsyncWriteExt};
-    ///
-    /// async_epoll::block_on(async {
-    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
-    ///     let (server, _) = listener.accept().await?;
-    ///
-    ///     let (mut reader, mut writer) = client.into_split();
-    ///     let write = async move { writer.write_all(b"the whole request").await }; // And drops the writer.
-    ///     let read = async {
-    ///         let mut answer = String::new();
-    ///         reader.read_to_string(&mut answer).await.map(|_| answer)
-    ///     };
-    ///     let serve = async {
-    ///         let mut request = String::new();
-    ///         (&server).read_to_string(&mut request).await?; // Ends with the writer.
-    ///         (&server).write_all(request.to_uppercase().as_bytes()).await?;
-    ///         (&server).close().await
-    ///     };
-    ///     let ((_, answer), ()) = try_join(try_join(write, read), serve).await?;
-    ///     assert_eq!(answer, "THE WHOLE REQUEST");
-    ///     Ok(())
-    /// })?
-    /// # }
-    /// ```
-    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        let reader = OwnedReadHalf { stream: self.clone() };
-        (reader, OwnedWriteHalf { stream: self, closes: true })
-    }
+/// Makes the halves.
+pub(crate) fn split<S: StreamSocket>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
+    let reader = OwnedReadHalf { stream: stream.clone() };
+    (reader, OwnedWriteHalf { stream, closes: true })
 }
 
-/// The half of a [`TcpStream`] that reads; from [`TcpStream::into_split`].
+/// The half of a stream that reads; from [`TcpStream::into_split`] and
+/// [`UnixStream::into_split`](crate::unix::UnixStream::into_split).
 ///
 /// Dropping it alone does nothing: the peer may go on sending, until the kernel's buffer is full.
-pub struct OwnedReadHalf {
-    stream: TcpStream,
+pub struct OwnedReadHalf<S: StreamSocket = TcpStream> {
+    stream: S,
 }
 
-/// The half of a [`TcpStream`] that writes; from [`TcpStream::into_split`].
+/// The half of a stream that writes; from [`TcpStream::into_split`] and
+/// [`UnixStream::into_split`](crate::unix::UnixStream::into_split).
 ///
 /// Dropping it sends an end of file to the peer, by `shutdown(2)`, unless it is [forgotten](Self::forget) or
 /// [reunited](Self::reunite). Clones of the stream cannot write any more then, either.
-pub struct OwnedWriteHalf {
-    stream: TcpStream,
+pub struct OwnedWriteHalf<S: StreamSocket = TcpStream> {
+    stream: S,
     /// Whether to shut down when dropped.
     closes: bool,
 }
 
 /// One stream of two halves.
-fn reunite(reader: OwnedReadHalf, mut writer: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+fn reunite<S: StreamSocket>(reader: OwnedReadHalf<S>, mut writer: OwnedWriteHalf<S>) -> Result<S, ReuniteError<S>> {
     if !reader.stream.is_same(&writer.stream) {
         return Err(ReuniteError(reader, writer));
     }
@@ -83,7 +49,7 @@ fn reunite(reader: OwnedReadHalf, mut writer: OwnedWriteHalf) -> Result<TcpStrea
     Ok(reader.stream)
 }
 
-impl OwnedReadHalf {
+impl<S: StreamSocket> OwnedReadHalf<S> {
     /// Makes one stream of two halves again.
     ///
     /// # Errors
@@ -110,10 +76,30 @@ impl OwnedReadHalf {
     /// # })?
     /// # }
     /// ```
-    pub fn reunite(self, writer: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(self, writer: OwnedWriteHalf<S>) -> Result<S, ReuniteError<S>> {
         reunite(self, writer)
     }
 
+    /// This side's address.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<S::Address> {
+        self.stream.local_addr()
+    }
+
+    /// The other side's address.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getpeername(2)`.
+    pub fn peer_addr(&self) -> io::Result<S::Address> {
+        self.stream.peer_addr()
+    }
+}
+
+impl OwnedReadHalf {
     /// As [`TcpStream::peek`].
     ///
     /// # Errors
@@ -126,33 +112,15 @@ impl OwnedReadHalf {
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.peek(buffer).await
     }
-
-    /// This side's address.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockname(2)`.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.local_addr()
-    }
-
-    /// The other side's address.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getpeername(2)`.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
-    }
 }
 
-impl OwnedWriteHalf {
+impl<S: StreamSocket> OwnedWriteHalf<S> {
     /// Makes one stream of two halves again.
     ///
     /// # Errors
     ///
     /// If they are not of the same stream: gives both back.
-    pub fn reunite(self, reader: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(self, reader: OwnedReadHalf<S>) -> Result<S, ReuniteError<S>> {
         reunite(reader, self)
     }
 
@@ -184,7 +152,7 @@ impl OwnedWriteHalf {
     /// # Errors
     ///
     /// Those of `getsockname(2)`.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<S::Address> {
         self.stream.local_addr()
     }
 
@@ -193,12 +161,12 @@ impl OwnedWriteHalf {
     /// # Errors
     ///
     /// Those of `getpeername(2)`.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+    pub fn peer_addr(&self) -> io::Result<S::Address> {
         self.stream.peer_addr()
     }
 }
 
-impl Drop for OwnedWriteHalf {
+impl<S: StreamSocket> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
         if self.closes {
             // It fails if the peer has reset the connection, and then there is nothing left to be told to anybody.
@@ -207,66 +175,66 @@ impl Drop for OwnedWriteHalf {
     }
 }
 
-impl AsyncRead for OwnedReadHalf {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &self.stream).poll_read(cx, buffer)
+impl<S: StreamSocket> AsyncRead for OwnedReadHalf<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 
     fn poll_read_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &self.stream).poll_read_vectored(cx, buffers)
+        Pin::new(&mut self.stream).poll_read_vectored(cx, buffers)
     }
 }
 
-impl AsyncWrite for OwnedWriteHalf {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &self.stream).poll_write(cx, bytes)
+impl<S: StreamSocket> AsyncWrite for OwnedWriteHalf<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &self.stream).poll_write_vectored(cx, slices)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &self.stream).poll_flush(cx)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// As for a [`TcpStream`]; dropping the half then does nothing more.
+    /// As for the whole stream; dropping the half then does nothing more.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let closed = Pin::new(&mut &self.stream).poll_close(cx);
+        let closed = Pin::new(&mut self.stream).poll_close(cx);
         self.closes &= !matches!(closed, Poll::Ready(Ok(())));
         closed
     }
 }
 
 /// The stream: its options, its descriptor.
-impl AsRef<TcpStream> for OwnedReadHalf {
-    fn as_ref(&self) -> &TcpStream {
+impl<S: StreamSocket> AsRef<S> for OwnedReadHalf<S> {
+    fn as_ref(&self) -> &S {
         &self.stream
     }
 }
 
 /// The stream: its options, its descriptor.
-impl AsRef<TcpStream> for OwnedWriteHalf {
-    fn as_ref(&self) -> &TcpStream {
+impl<S: StreamSocket> AsRef<S> for OwnedWriteHalf<S> {
+    fn as_ref(&self) -> &S {
         &self.stream
     }
 }
 
-impl fmt::Debug for OwnedReadHalf {
+impl<S: StreamSocket> fmt::Debug for OwnedReadHalf<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("OwnedReadHalf").field(&self.stream).finish()
     }
 }
 
-impl fmt::Debug for OwnedWriteHalf {
+impl<S: StreamSocket> fmt::Debug for OwnedWriteHalf<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("OwnedWriteHalf").field(&self.stream).finish()
     }
@@ -274,12 +242,12 @@ impl fmt::Debug for OwnedWriteHalf {
 
 /// The halves were of two streams. Gives both back; from [`OwnedReadHalf::reunite`].
 #[derive(Debug)]
-pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
+pub struct ReuniteError<S: StreamSocket = TcpStream>(pub OwnedReadHalf<S>, pub OwnedWriteHalf<S>);
 
-impl fmt::Display for ReuniteError {
+impl<S: StreamSocket> fmt::Display for ReuniteError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the two halves are not of the same stream")
     }
 }
 
-impl Error for ReuniteError {}
+impl<S: StreamSocket> Error for ReuniteError<S> {}

@@ -1,0 +1,59 @@
+//! From the sockets of std and back, the same for every type.
+
+/// Implements the conversions of one of our types, which has `inner`, `from_std` and `into_std`.
+macro_rules! std_conversions {
+    ($ours:ident, $std:ty, $what:literal) => {
+        const _: () = {
+            use async_epoll::Handle;
+            use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+            use std::{fmt, io};
+
+            impl TryFrom<$std> for $ours {
+                type Error = io::Error;
+
+                /// [`from_std`](Self::from_std) with the thread's current reactor.
+                fn try_from(socket: $std) -> io::Result<Self> {
+                    Self::from_std(socket, &Handle::current()?)
+                }
+            }
+
+            impl TryFrom<OwnedFd> for $ours {
+                type Error = io::Error;
+
+                #[doc = concat!("Takes a descriptor that is a ", $what, ", with the thread's current reactor.")]
+                fn try_from(fd: OwnedFd) -> io::Result<Self> {
+                    <$std>::from(fd).try_into()
+                }
+            }
+
+            impl TryFrom<$ours> for OwnedFd {
+                type Error = io::Error;
+
+                #[doc = concat!("[`into_std`](", stringify!($ours), "::into_std), then the descriptor.")]
+                fn try_from(socket: $ours) -> io::Result<Self> {
+                    socket.into_std().map(Self::from)
+                }
+            }
+
+            impl AsFd for $ours {
+                fn as_fd(&self) -> BorrowedFd<'_> {
+                    self.inner().as_fd()
+                }
+            }
+
+            impl AsRawFd for $ours {
+                fn as_raw_fd(&self) -> RawFd {
+                    self.inner().as_raw_fd()
+                }
+            }
+
+            impl fmt::Debug for $ours {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    fmt::Debug::fmt(self.inner().get_ref(), f)
+                }
+            }
+        };
+    };
+}
+
+pub(crate) use std_conversions;
