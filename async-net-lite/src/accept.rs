@@ -255,8 +255,8 @@ impl Paused {
             enrolment.freed.store(true, Ordering::Release);
             // A waker is foreign code. This runs where a socket is dropped, and others are to be told as well.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| enrolment.waker.wake())) {
-                // What it carries may panic when it is dropped, and that is worth less than a leak.
-                std::mem::forget(panic);
+                // What it carries may panic when it is dropped; what that carries is worth less than a leak.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(std::mem::forget);
             }
         }
     }

@@ -217,13 +217,12 @@ fn dropped_at_once() {
             let mut future = Box::pin(async move {
                 let _canary = canary;
                 sleep(wait).await;
-                std::mem::forget(_canary);
             });
             // A future that is kept by `poll_fn` is dropped with it.
             let mut scope = Box::pin(with_deadline(soon(), poll_fn(move |cx| future.poll_unpin(cx))));
             assert!(!scope.is_terminated());
             let result = (&mut scope).await;
-            assert_eq!(dropped.get(), wait == HOUR, "{result:?}");
+            assert!(dropped.get(), "{result:?}, and the scope is still there");
             assert!(scope.is_terminated());
             // Polled again: the same error, or nothing.
             assert_eq!(futures::poll!(&mut scope).is_ready(), result.is_err());
