@@ -214,12 +214,13 @@ fn dropped_at_once() {
         for wait in [SHORT / 10, HOUR] {
             let dropped = Rc::new(Cell::new(false));
             let canary = Canary(Rc::clone(&dropped));
-            let mut future = Box::pin(async move {
-                let _canary = canary;
-                sleep(wait).await;
+            let mut timer = sleep(wait);
+            // What the closure has is dropped with the future.
+            let future = poll_fn(move |cx| {
+                let _canary = &canary;
+                timer.poll_unpin(cx)
             });
-            // A future that is kept by `poll_fn` is dropped with it.
-            let mut scope = Box::pin(with_deadline(soon(), poll_fn(move |cx| future.poll_unpin(cx))));
+            let mut scope = with_deadline(soon(), future);
             assert!(!scope.is_terminated());
             let result = (&mut scope).await;
             assert!(dropped.get(), "{result:?}, and the scope is still there");
