@@ -75,7 +75,10 @@ fn run() -> io::Result<()> {
         let interrupted = pin!(interrupt.received());
         let mut incoming = listener.incoming().take_until(interrupted);
         while let Some(stream) = incoming.next().await {
-            spawner.spawn_local(server.clone().serve(stream?)).map_err(io::Error::other)?;
+            let stream = stream?;
+            // Or answers to requests that come together would wait for one another. If the client is gone, it does not matter.
+            let _ = stream.set_nodelay(true);
+            spawner.spawn_local(server.clone().serve(stream)).map_err(io::Error::other)?;
         }
         io::Result::Ok(())
     })??;

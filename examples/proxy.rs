@@ -67,7 +67,14 @@ async fn carry(client: TcpStream, target: SocketAddr) {
         // Small messages go at once, as they came.
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
-        copy_bidirectional(client, server).await
+        let copied = copy_bidirectional(&client, &server).await;
+        if copied.is_err() {
+            // Closed as they are, both would end in order, as if all had been sent. So they are reset.
+            for stream in [&client, &server] {
+                let _ = stream.set_linger(Some(Duration::ZERO));
+            }
+        }
+        copied
     };
     say(&match copied.await {
         Ok((there, back)) => format!("{name}: {there} bytes there, {back} back"),

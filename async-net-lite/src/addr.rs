@@ -3,6 +3,7 @@
 //! Numeric addresses are ready at once and take no thread and no allocation. Host names have to be looked up, which is
 //! the job of `resolve`.
 
+use crate::resolve::numeric;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -135,9 +136,9 @@ impl sealed::Lookup for String {
 impl sealed::Lookup for (&str, u16) {
     fn lookup(&self) -> io::Result<Addresses> {
         let (host, port) = *self;
-        match host.parse::<IpAddr>() {
-            Ok(address) => Ok(Addresses::One((address, port).into())),
-            Err(_) => by_name(host, port),
+        match numeric(host) {
+            Some(address) => Ok(Addresses::One((address, port).into())),
+            None => by_name(host, port),
         }
     }
 }

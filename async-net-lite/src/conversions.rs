@@ -2,9 +2,10 @@
 
 /// Implements the conversions of one of our types, which has `inner`, `from_std` and `into_std`.
 macro_rules! std_conversions {
-    ($ours:ident, $std:ty, $what:literal) => {
+    ($ours:ident, $std:ty, $what:literal, $domains:pat, $kind:ident) => {
         const _: () = {
             use async_epoll::Handle;
+            use socket2::{Domain, SockRef, Type};
             use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
             use std::{fmt, io};
 
@@ -21,7 +22,15 @@ macro_rules! std_conversions {
                 type Error = io::Error;
 
                 #[doc = concat!("Takes a descriptor that is a ", $what, ", with the thread's current reactor.")]
+                ///
+                /// `InvalidInput` if it is a socket of another kind; the errors of `getsockopt(2)` if it is none.
                 fn try_from(fd: OwnedFd) -> io::Result<Self> {
+                    let socket = SockRef::from(&fd);
+                    let (domain, kind) = (socket.domain()?, socket.r#type()?);
+                    if !matches!(domain, $domains) || kind != Type::$kind {
+                        let message = concat!("the descriptor is no ", $what);
+                        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+                    }
                     <$std>::from(fd).try_into()
                 }
             }

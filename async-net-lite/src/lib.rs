@@ -34,7 +34,8 @@
 //!
 //! Constructors take the thread's current one: the one of the task, `run` method or
 //! [`Handle::enter`](async_epoll::Handle::enter) guard in which they are called; elsewhere they return an error that
-//! says so. Each has a form that takes a [`Handle`](async_epoll::Handle).
+//! says so. Those of TCP and UDP have forms that take a [`Handle`](async_epoll::Handle), and all sockets of std convert by
+//! one; for the others, enter it. A socket stays with its reactor: somebody has to run that, wherever the socket is used.
 //!
 //! # What is guaranteed
 //!
@@ -88,11 +89,12 @@ pub mod unix;
 mod copy;
 pub use copy::{CopyError, copy_bidirectional};
 
+// Private, or `use async_net_lite::*` would hide the crate of that name.
 #[cfg(feature = "hyper")]
-pub mod hyper;
+mod hyper;
 #[cfg(feature = "hyper")]
-#[doc(no_inline)]
-pub use self::hyper::{HyperExecutor, HyperIo, HyperTimer};
+#[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
+pub use self::hyper::{HyperExecutor, HyperIo, HyperSocket, HyperTimer};
 
 // The only file with `unsafe`.
 mod sys;

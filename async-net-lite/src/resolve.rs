@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -83,7 +83,10 @@ impl Resolver for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         use std::net::ToSocketAddrs;
         let host = host.to_owned();
-        Box::pin(blocking::unblock(move || Ok((host.as_str(), port).to_socket_addrs()?.collect())))
+        Box::pin(blocking::unblock(move || match (host.as_str(), port).to_socket_addrs() {
+            Ok(addresses) => Ok(addresses.collect()),
+            Err(error) => Err(io::Error::new(error.kind(), format!("cannot look up {host:?}: {error}"))),
+        }))
     }
 }
 
@@ -108,8 +111,11 @@ impl Resolver for SystemResolver {
 /// # }
 /// ```
 pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(address) = host.parse() {
+    if let Some(address) = numeric(host) {
         return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    if host.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name of the host is empty"));
     }
     match current() {
         Some(resolver) => resolver.resolve(host, port).await,
@@ -128,6 +134,15 @@ async fn by_system(host: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
         "{host:?} is no numeric address; host names need the feature `resolve` of async-net-lite, or with_resolver"
     );
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
+/// An address that needs no lookup; of IPv6, also in the brackets that it has in a URI.
+pub(crate) fn numeric(host: &str) -> Option<IpAddr> {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match inner {
+        Some(inner) => inner.parse().map(IpAddr::V6).ok(),
+        None => host.parse().ok(),
+    }
 }
 
 thread_local! {

@@ -1,7 +1,7 @@
 //! hyper 1 on our sockets, our spawner and our timers: both protocols, both sides, and what goes wrong.
 
 use async_epoll::{LocalRuntime, Spawner};
-use async_net_lite::hyper::Socket;
+use async_net_lite::HyperSocket;
 use async_net_lite::unix::UnixStream;
 use async_net_lite::{HyperExecutor, HyperIo, HyperTimer, TcpListener, TcpStream};
 use async_timeout::TimeoutExt;
@@ -90,7 +90,7 @@ async fn answer(request: Request<Incoming>) -> Answer {
 }
 
 /// A server of HTTP/1 for one connection, in a task.
-fn serve(spawner: &Spawner, stream: impl Socket + 'static) -> RemoteHandle<hyper::Result<()>> {
+fn serve(spawner: &Spawner, stream: impl HyperSocket + 'static) -> RemoteHandle<hyper::Result<()>> {
     let connection = server::conn::http1::Builder::new()
         .half_close(true)
         .pipeline_flush(true)
@@ -99,7 +99,7 @@ fn serve(spawner: &Spawner, stream: impl Socket + 'static) -> RemoteHandle<hyper
 }
 
 /// A client of HTTP/1, whose connection is a task.
-async fn handshake(spawner: &Spawner, stream: impl Socket + 'static) -> SendRequest<Full<Bytes>> {
+async fn handshake(spawner: &Spawner, stream: impl HyperSocket + 'static) -> SendRequest<Full<Bytes>> {
     let (requests, connection) = client::conn::http1::handshake(HyperIo::new(stream)).await.unwrap();
     spawner.spawn_local(async move { connection.await.unwrap() }).unwrap();
     requests
@@ -615,7 +615,7 @@ fn a_sleep_of_another_timer() {
 }
 
 /// Reads once into a buffer of hyper's.
-async fn read<T: Socket>(io: &mut HyperIo<T>, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+async fn read<T: HyperSocket>(io: &mut HyperIo<T>, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
     poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, buffer.unfilled())).await
 }
 

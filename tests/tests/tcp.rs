@@ -975,13 +975,36 @@ fn taking_out_a_stream_that_has_clones() {
         .unwrap();
 }
 
+/// A descriptor becomes a socket of its own kind only.
+#[test]
+fn descriptors_of_another_kind() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let unix = || OwnedFd::from(std::os::unix::net::UnixStream::pair().unwrap().0);
+        let datagrams = || OwnedFd::from(std::net::UdpSocket::bind(LOCALHOST).unwrap());
+        let file = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        for fd in [unix(), datagrams()] {
+            assert_eq!(TcpStream::try_from(fd).unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+        assert_eq!(async_net_lite::UdpSocket::try_from(unix()).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert!(async_net_lite::UdpSocket::try_from(datagrams()).is_ok());
+        assert!(async_net_lite::unix::UnixStream::try_from(unix()).is_ok());
+        assert!(async_net_lite::unix::UnixStream::try_from(datagrams()).is_err());
+        assert!(async_net_lite::unix::UnixDatagram::try_from(unix()).is_err());
+        assert_eq!(TcpStream::try_from(file()).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
+    });
+}
+
 /// A socket on which `accept` fails for ever with what is otherwise an error of one connection: no endless loop.
 #[test]
 fn a_listener_that_is_none() {
     let _watchdog = watchdog(TIME);
     block_on(async {
-        let none = std::net::UdpSocket::bind(LOCALHOST).unwrap();
-        let listener = TcpListener::try_from(OwnedFd::from(none)).unwrap();
+        let none = || OwnedFd::from(std::net::UdpSocket::bind(LOCALHOST).unwrap());
+        // A descriptor is looked at, what std takes for a listener is not.
+        let refused = TcpListener::try_from(none()).unwrap_err();
+        assert_eq!(refused.to_string(), "the descriptor is no listening TCP socket");
+        let listener = TcpListener::try_from(std::net::TcpListener::from(none())).unwrap();
         assert_eq!(listener.accept().await.unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
         let cpu = thread_cpu();
         let mut incoming = listener.incoming();

@@ -55,6 +55,7 @@ const BYTES_PER_POLL: usize = 16 * BUFFER_BYTES;
 /// to this process. Small messages, and everything else (a stream behind TLS, a `BufReader`, a `Box<dyn …>`), go
 /// through one buffer a direction, of 16 KiB at most. Where pipes cannot be had or `splice(2)` is forbidden, all goes
 /// through the buffers; nobody has to choose. A direction that waits for data holds neither a buffer nor a pipe, and
+/// (each thread keeps a few empty pipes for the next), and
 /// one whose writer is slow holds one of them and reads no further: memory stays bounded, and the kernel's flow control
 /// reaches the sender. A writer that has a buffer of its own is flushed whenever its direction runs out of data.
 ///
@@ -67,7 +68,11 @@ const BYTES_PER_POLL: usize = 16 * BUFFER_BYTES;
 ///
 /// # Errors
 ///
-/// The first error of either direction ends both. It has the [`kind`](io::Error::kind) and the words of its cause, and
+/// The first error of either direction ends both. It does not reset the connections: dropped as they are, the other peer
+/// reads an end of file, as if all had been sent. To have it know better, pass the streams by reference, and set a linger
+/// of zero on both ([`set_linger`](crate::TcpStream::set_linger)) before they are dropped.
+///
+/// It has the [`kind`](io::Error::kind) and the words of its cause, and
 /// its payload is a [`CopyError`], which says how much had been copied. What was read and could not be written is lost.
 ///
 /// # Cancel safety

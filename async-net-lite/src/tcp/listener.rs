@@ -176,6 +176,9 @@ impl TcpListener {
 /// to 1 s, while connections wait in the queue; it goes on at once when a socket of this crate is closed, on whatever
 /// thread. It yields an error, and then ends, only if the listener itself fails: when the reactor has been dropped, say.
 ///
+/// It takes every descriptor that is to be had, and then none is left for what the handlers of the connections open.
+/// Where they do, accept no more connections than there is room for: by a semaphore, or `buffer_unordered` and the like.
+///
 /// # Cancel safety
 ///
 /// Dropping a `next()` loses nothing.
@@ -223,4 +226,4 @@ impl fmt::Debug for Incoming {
     }
 }
 
-std_conversions!(TcpListener, net::TcpListener, "listening TCP socket");
+std_conversions!(TcpListener, net::TcpListener, "listening TCP socket", Domain::IPV4 | Domain::IPV6, STREAM);

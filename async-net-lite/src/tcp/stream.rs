@@ -63,7 +63,7 @@ impl TcpStream {
     /// Several addresses take part in a race, as RFC 8305 ("Happy Eyeballs") has it: IPv6 and IPv4 take turns, each begins
     /// 250 ms after the one before it, or as soon as that has failed, and at most eight are under way at a time. The
     /// first to be connected wins, and the others are closed. So a family that leads nowhere costs a quarter of a second
-    /// and not two minutes.
+    /// and not two minutes; only a ninth address has to wait for one of the eight before it to fail.
     ///
     /// # Errors
     ///
@@ -245,4 +245,4 @@ impl TcpStream {
     }
 }
 
-std_conversions!(TcpStream, net::TcpStream, "connected TCP socket");
+std_conversions!(TcpStream, net::TcpStream, "connected TCP socket", Domain::IPV4 | Domain::IPV6, STREAM);

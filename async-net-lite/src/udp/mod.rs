@@ -382,4 +382,4 @@ impl UdpSocket {
     }
 }
 
-std_conversions!(UdpSocket, net::UdpSocket, "UDP socket");
+std_conversions!(UdpSocket, net::UdpSocket, "UDP socket", Domain::IPV4 | Domain::IPV6, DGRAM);

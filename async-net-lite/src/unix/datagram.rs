@@ -659,4 +659,4 @@ fn send_to(socket: &net::UnixDatagram, bytes: &[u8], address: &SockAddr) -> io::
     SockRef::from(socket).send_to_with_flags(bytes, address, libc::MSG_NOSIGNAL)
 }
 
-std_conversions!(UnixDatagram, net::UnixDatagram, "Unix datagram socket");
+std_conversions!(UnixDatagram, net::UnixDatagram, "Unix datagram socket", Domain::UNIX, DGRAM);

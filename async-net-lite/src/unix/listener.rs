@@ -238,4 +238,4 @@ impl fmt::Debug for Incoming {
     }
 }
 
-std_conversions!(UnixListener, net::UnixListener, "listening Unix socket");
+std_conversions!(UnixListener, net::UnixListener, "listening Unix socket", Domain::UNIX, STREAM);

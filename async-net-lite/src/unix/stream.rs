@@ -621,4 +621,4 @@ impl StreamSocket for UnixStream {
 }
 
 stream_io!(UnixStream);
-std_conversions!(UnixStream, net::UnixStream, "connected Unix stream socket");
+std_conversions!(UnixStream, net::UnixStream, "connected Unix stream socket", Domain::UNIX, STREAM);
