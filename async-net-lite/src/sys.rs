@@ -346,16 +346,22 @@ pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) ->
 /// Runs `call` so that a `SIGPIPE` which it raises reaches nobody, whatever this process does about that signal.
 ///
 /// `send(2)` has `MSG_NOSIGNAL` for that; `splice(2)` has nothing. But the signal goes to the thread that made the
-/// call. So it is held back there, and taken away after an `EPIPE`, before it is let through again. If the thread has
-/// held it back before, one that was pending already stays.
-pub(crate) fn without_sigpipe<R>(call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+/// call. So it is held back there, and taken away before it is let through again. If the thread has held it back before,
+/// one that was pending already stays.
+///
+/// `call` is to move `length` bytes, and returns how many it has moved. Only if these are all was there no signal: an `EPIPE`
+/// is not always seen, since one `splice(2)` sends 16 pieces at a time, and if not the first of these sends fails, the
+/// result is what the others have moved.
+pub(crate) fn without_sigpipe(length: usize, call: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
     let sigpipe = sigpipe();
     let mut before = sigpipe;
     // SAFETY: Both sets live across the call, which reads the first and writes the second.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &sigpipe, &mut before) };
     let was_pending = contains_sigpipe(&before) && contains_sigpipe(&pending());
     let result = call();
-    if matches!(&result, Err(error) if error.raw_os_error() == Some(libc::EPIPE)) && !was_pending {
+    let moved_all = result.as_ref().is_ok_and(|&moved| moved == length);
+    let is_blocked = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+    if !moved_all && !is_blocked && !was_pending {
         let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: The set and the time are only read; a null pointer says that details of the signal are not wanted.
         unsafe { libc::sigtimedwait(&sigpipe, std::ptr::null_mut(), &now) };
@@ -523,10 +529,10 @@ mod tests {
             let broken = || {
                 let [reader, writer] = pipe().unwrap();
                 drop(reader);
-                without_sigpipe(|| {
+                without_sigpipe(1, || {
                     // SAFETY: The byte is only read, and the descriptor is open.
                     let written = unsafe { libc::write(writer.as_raw_fd(), [1_u8].as_ptr().cast(), 1) };
-                    cvt(written as libc::c_int)
+                    usize::try_from(written).map_err(|_| io::Error::last_os_error())
                 })
             };
             let is_pending = || contains_sigpipe(&pending());

@@ -456,6 +456,42 @@ fn no_sigpipe() {
     });
 }
 
+/// Bug G4: one `splice(2)` makes several sends inside the kernel, 16 pieces each. If the first of them learns that the peer
+/// has gone, the second one raises the signal, and yet the call has moved some bytes and is a success.
+#[test]
+fn no_sigpipe_by_a_splice_that_succeeds() {
+    let _watchdog = watchdog(TIME);
+    if !is_child("no_sigpipe_by_a_splice_that_succeeds") {
+        return;
+    }
+    tests::restore_default_sigpipe();
+    block_on(async {
+        for _ in 0..5 {
+            let ((left, a), (b, mut right)) = (pair().await, pair().await);
+            let (beside, mut far_side) = pair().await;
+            let talk = async {
+                (&left).write_all(&noise(9, MIB)).await.unwrap();
+                right.read_exact(&mut vec![0; MIB]).await.unwrap();
+                // With nothing unread, so it is an end of file, and the next bytes are answered by a reset.
+                drop(right);
+                sleep(Duration::from_millis(5)).await;
+                // Bytes that do not lie side by side in the kernel's memory, so each write is a piece of its own. All of them
+                // are there before the copy is polled.
+                for _ in 0..60 {
+                    assert_eq!(left.try_write(&[1; 2048]).unwrap(), 2048);
+                    beside.try_write(&[2; 64]).unwrap();
+                }
+                left.shutdown(Shutdown::Write).unwrap();
+                far_side.read_exact(&mut [0; 64]).await.unwrap();
+            };
+            let (copied, ()) = join(copy_bidirectional(a, b), talk).await;
+            let _ = copied.map_err(|error| {
+                assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}")
+            });
+        }
+    });
+}
+
 /// A side that does not read stalls its sender, whose bytes stay in the kernel; nobody spins. When it reads, all is
 /// there.
 #[test]

@@ -14,7 +14,8 @@
 //!
 //! - It never gets past the mark of urgent data (a `recv(2)` does), and reports it as "would block" or, after a FIN, as
 //!   an end of file. So it is given up once the kernel has reported urgent data, and its 0 is not taken for an end.
-//! - Into a socket that is closed for writing, it raises `SIGPIPE`, and there is no flag against that.
+//! - Into a socket that is closed for writing, it raises `SIGPIPE`, and there is no flag against that. It may do so and
+//!   succeed, with fewer bytes than it could have moved.
 //! - How much fits into a pipe is a matter of pieces, not of bytes: one for each page of its size, from 1 byte to 32
 //!   KiB each. With 64 pieces instead of the usual 16, a proxy took a sixth less CPU time for its bulk data.
 //!
@@ -113,8 +114,8 @@ impl Splice {
     ) -> Poll<io::Result<()>> {
         while let (1.., Some(pipe)) = (self.held, &self.pipe) {
             // Exactly what is there: asked for more, the kernel would hold the last part back for what is to come.
-            let mut drain =
-                |socket: BorrowedFd<'_>| sys::without_sigpipe(|| sys::splice(pipe.reader.as_fd(), socket, self.held));
+            let (reader, held) = (pipe.reader.as_fd(), self.held);
+            let mut drain = |socket: BorrowedFd<'_>| sys::without_sigpipe(held, || sys::splice(reader, socket, held));
             let length = ready!(writer.poll_write_by(cx, &mut drain))?;
             if length == 0 {
                 return Poll::Ready(Err(nothing_written()));
