@@ -10,7 +10,7 @@
 
 use crate::accept::Freed;
 use async_epoll::{Handle, Interest, Source};
-use socket2::{Domain, Type};
+use socket2::{Domain, SockRef, Type};
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,6 +22,32 @@ pub(crate) const BACKLOG: u32 = 1024;
 /// The kernel counts in `int`; what is too large for that means "as much as there is".
 pub(crate) fn saturate(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// Sets those sizes that were chosen.
+pub(crate) fn set_buffers(options: &SockRef<'_>, receive: Option<usize>, send: Option<usize>) -> io::Result<()> {
+    if let Some(bytes) = receive {
+        options.set_recv_buffer_size(most(bytes))?;
+    }
+    if let Some(bytes) = send {
+        options.set_send_buffer_size(most(bytes))?;
+    }
+    Ok(())
+}
+
+/// What fits into the kernel's integer: beyond that, a size would come out as a small or a negative one.
+fn most(bytes: usize) -> usize {
+    bytes.min(i32::MAX as usize)
+}
+
+/// Checks how many routers a packet may pass. To the kernel -1 means "as the system has it", which is what the largest number
+/// would come out as.
+pub(crate) fn check_hops(hops: u32, least: u32) -> io::Result<()> {
+    if (least..=255).contains(&hops) {
+        return Ok(());
+    }
+    let message = format!("the time to live of a packet is {least} to 255, not {hops}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 /// A new socket, non-blocking and close-on-exec.

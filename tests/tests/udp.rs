@@ -538,7 +538,7 @@ fn options() {
         assert_eq!(socket.ttl().unwrap(), StdSocket::bind(LOCALHOST).unwrap().ttl().unwrap());
         socket.set_ttl(7).unwrap();
         assert_eq!(socket.ttl().unwrap(), 7);
-        for beyond in [0, 256, u32::MAX - 1] {
+        for beyond in [0, 256, 1 << 31, u32::MAX - 1, u32::MAX] {
             assert_eq!(socket.set_ttl(beyond).unwrap_err().kind(), ErrorKind::InvalidInput, "{beyond}");
         }
 
@@ -548,7 +548,9 @@ fn options() {
         assert_eq!(socket.multicast_ttl_v4().unwrap(), 1);
         socket.set_multicast_ttl_v4(9).unwrap();
         assert_eq!(socket.multicast_ttl_v4().unwrap(), 9);
-        assert_eq!(socket.set_multicast_ttl_v4(256).unwrap_err().kind(), ErrorKind::InvalidInput);
+        for beyond in [256, u32::MAX] {
+            assert_eq!(socket.set_multicast_ttl_v4(beyond).unwrap_err().kind(), ErrorKind::InvalidInput, "{beyond}");
+        }
         assert_eq!(socket.multicast_if_v4().unwrap(), Ipv4Addr::UNSPECIFIED);
         socket.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
         assert_eq!(socket.multicast_if_v4().unwrap(), Ipv4Addr::LOCALHOST);
@@ -560,10 +562,18 @@ fn options() {
         assert_eq!(socket.recv_buffer_size().unwrap(), 40_000);
         socket.set_send_buffer_size(20_000).unwrap();
         assert_eq!(socket.send_buffer_size().unwrap(), 40_000);
-        for size in [0, 1 << 40] {
-            // Too little and too much are made to fit, or refused; the socket has a size in any case.
-            let _ = socket.set_recv_buffer_size(size);
-            assert!((1000..1 << 31).contains(&socket.recv_buffer_size().unwrap()), "{size}");
+        // Too little and too much are made to fit, and too much does not come out as too little.
+        socket.set_recv_buffer_size(0).unwrap();
+        socket.set_send_buffer_size(0).unwrap();
+        let least = (socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap());
+        assert!(least.0 > 1000 && least.1 > 1000, "{least:?}");
+        for size in [1 << 30, 1 << 31, 1 << 32, 1 << 40, usize::MAX] {
+            socket.set_recv_buffer_size(0).unwrap();
+            socket.set_send_buffer_size(0).unwrap();
+            socket.set_recv_buffer_size(size).unwrap();
+            socket.set_send_buffer_size(size).unwrap();
+            assert!((least.0 + 1..1 << 31).contains(&socket.recv_buffer_size().unwrap()), "{size}");
+            assert!((least.1 + 1..1 << 31).contains(&socket.send_buffer_size().unwrap()), "{size}");
         }
 
         if has_ipv6() {
@@ -574,7 +584,13 @@ fn options() {
             assert_eq!(socket.multicast_hops_v6().unwrap(), 1);
             socket.set_multicast_hops_v6(9).unwrap();
             assert_eq!(socket.multicast_hops_v6().unwrap(), 9);
-            assert_eq!(socket.set_multicast_hops_v6(256).unwrap_err().kind(), ErrorKind::InvalidInput);
+            for beyond in [256, u32::MAX] {
+                assert_eq!(
+                    socket.set_multicast_hops_v6(beyond).unwrap_err().kind(),
+                    ErrorKind::InvalidInput,
+                    "{beyond}"
+                );
+            }
             assert_eq!(socket.multicast_if_v6().unwrap(), 0);
             assert!(socket.set_multicast_if_v6(1 << 30).is_err());
         }

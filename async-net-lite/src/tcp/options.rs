@@ -6,7 +6,7 @@
 use super::{Keepalive, TcpListener, TcpStream, connect};
 use crate::addr::AsyncToSocketAddrs;
 use crate::resolve::{Resolver, with_resolver};
-use crate::socket::{BACKLOG, Socket, saturate};
+use crate::socket::{BACKLOG, Socket, saturate, set_buffers};
 use crate::sys;
 use async_epoll::Handle;
 use socket2::{Domain, SockRef, Type};
@@ -407,22 +407,6 @@ impl ConnectOptions {
         }
         Ok(())
     }
-}
-
-/// Sets those sizes that were chosen.
-pub(super) fn set_buffers(options: &SockRef<'_>, receive: Option<usize>, send: Option<usize>) -> io::Result<()> {
-    if let Some(bytes) = receive {
-        options.set_recv_buffer_size(most(bytes))?;
-    }
-    if let Some(bytes) = send {
-        options.set_send_buffer_size(most(bytes))?;
-    }
-    Ok(())
-}
-
-/// What fits into the kernel's integer: beyond that, a size would come out as a negative one.
-fn most(bytes: usize) -> usize {
-    bytes.min(i32::MAX as usize)
 }
 
 /// Rounded up, so that a short time does not become none at all.

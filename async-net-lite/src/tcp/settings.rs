@@ -1,7 +1,8 @@
 //! Options of a connection that is there: asked for and changed at any time.
 
 use super::TcpStream;
-use super::options::{set_buffers, whole_seconds};
+use super::options::whole_seconds;
+use crate::socket::{check_hops, set_buffers};
 use socket2::{Domain, SockRef, TcpKeepalive};
 use std::io;
 use std::time::Duration;
@@ -136,9 +137,7 @@ impl TcpStream {
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         let options = self.options();
-        if !(1..=255).contains(&ttl) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the time to live of a packet is 1 to 255"));
-        }
+        check_hops(ttl, 1)?;
         if options.domain()? == Domain::IPV6 {
             options.set_unicast_hops_v6(ttl)?;
         }

@@ -29,7 +29,7 @@ pub use receive::Datagram;
 
 use crate::addr::AsyncToSocketAddrs;
 use crate::conversions::std_conversions;
-use crate::socket::Socket;
+use crate::socket::{Socket, check_hops, set_buffers};
 use async_epoll::{Handle, Source};
 use socket2::{Domain, SockRef, Type};
 use std::io;
@@ -336,6 +336,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`: `InvalidInput` beyond these bounds.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        check_hops(ttl, 1)?;
         self.socket.get_ref().set_ttl(ttl)
     }
 
@@ -358,7 +359,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        SockRef::from(self.inner()).set_recv_buffer_size(bytes)
+        set_buffers(&SockRef::from(self.inner()), Some(bytes), None)
     }
 
     /// Bytes of sent datagrams that the kernel keeps until the network has taken them (`SO_SNDBUF`), with what it needs for
@@ -378,7 +379,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        SockRef::from(self.inner()).set_send_buffer_size(bytes)
+        set_buffers(&SockRef::from(self.inner()), None, Some(bytes))
     }
 }
 

@@ -6,6 +6,7 @@
 //! index (0: the kernel chooses). `v4` and `v6` in the names are those of the socket.
 
 use super::UdpSocket;
+use crate::socket::check_hops;
 use socket2::SockRef;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -157,6 +158,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`: `InvalidInput` beyond 255.
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
+        check_hops(ttl, 0)?;
         self.socket.get_ref().set_multicast_ttl_v4(ttl)
     }
 
@@ -175,6 +177,7 @@ impl UdpSocket {
     ///
     /// Those of `setsockopt(2)`: `InvalidInput` beyond 255.
     pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
+        check_hops(hops, 0)?;
         SockRef::from(self.inner()).set_multicast_hops_v6(hops)
     }
 }
