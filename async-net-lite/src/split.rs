@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 /// Makes the halves.
 pub(crate) fn split<S: StreamSocket>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
     let reader = OwnedReadHalf { stream: stream.clone() };
-    (reader, OwnedWriteHalf { stream, closes: true })
+    (reader, OwnedWriteHalf { stream, closes_in: Some(std::process::id()) })
 }
 
 /// The half of a stream that reads; from [`TcpStream::into_split`] and
@@ -32,11 +32,13 @@ pub struct OwnedReadHalf<S: StreamSocket = TcpStream> {
 /// [`UnixStream::into_split`](crate::unix::UnixStream::into_split).
 ///
 /// Dropping it sends an end of file to the peer, by `shutdown(2)`, unless it is [forgotten](Self::forget) or
-/// [reunited](Self::reunite). Clones of the stream cannot write any more then, either.
+/// [reunited](Self::reunite). Clones of the stream cannot write any more then, either. In a forked child, dropping it only
+/// closes the child's descriptor: the connection is the parent's.
 pub struct OwnedWriteHalf<S: StreamSocket = TcpStream> {
     stream: S,
-    /// Whether to shut down when dropped.
-    closes: bool,
+    /// The process in which dropping it shuts down: the one that has made it, whose connection it is, and not a forked child
+    /// that drops its copy. `None` if nothing is to be done.
+    closes_in: Option<u32>,
 }
 
 /// One stream of two halves.
@@ -45,7 +47,7 @@ fn reunite<S: StreamSocket>(reader: OwnedReadHalf<S>, mut writer: OwnedWriteHalf
         return Err(ReuniteError(reader, writer));
     }
     // Who was closed stays closed; nothing else is.
-    writer.closes = false;
+    writer.closes_in = None;
     Ok(reader.stream)
 }
 
@@ -144,7 +146,7 @@ impl<S: StreamSocket> OwnedWriteHalf<S> {
     /// # }
     /// ```
     pub fn forget(mut self) {
-        self.closes = false;
+        self.closes_in = None;
     }
 
     /// This side's address.
@@ -168,7 +170,7 @@ impl<S: StreamSocket> OwnedWriteHalf<S> {
 
 impl<S: StreamSocket> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
-        if self.closes {
+        if self.closes_in.is_some_and(|process| process == std::process::id()) {
             // It fails if the peer has reset the connection, and then there is nothing left to be told to anybody.
             let _ = self.stream.shutdown(Shutdown::Write);
         }
@@ -209,7 +211,9 @@ impl<S: StreamSocket> AsyncWrite for OwnedWriteHalf<S> {
     /// As for the whole stream; dropping the half then does nothing more.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.stream).poll_close(cx);
-        self.closes &= !matches!(closed, Poll::Ready(Ok(())));
+        if matches!(closed, Poll::Ready(Ok(()))) {
+            self.closes_in = None;
+        }
         closed
     }
 }

@@ -6,7 +6,7 @@ use async_epoll::{Builder, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream, UdpSocket, copy_bidirectional};
 use futures::channel::oneshot;
 use futures::future::FutureExt;
-use futures::io::{AsyncReadExt, AsyncWriteExt};
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -22,6 +22,7 @@ fn main() {
     a_child_of(Reactor::builder().precise_timers(), "nor_its_precise_timers");
     a_child_of(Reactor::builder().embedded(), "nor_its_host");
     a_child_has_pipes_of_its_own();
+    a_child_ends_no_connection();
 }
 
 /// Copies bulk data between sockets, so that the thread keeps a pipe for the next time.
@@ -69,6 +70,38 @@ fn a_child_has_pipes_of_its_own() {
     copy();
     assert_eq!(pipes().difference(&before).cloned().collect::<HashSet<_>>(), kept);
     println!("test a_child_has_pipes_of_its_own ... ok");
+}
+
+/// The half of a stream that writes says good-bye when it is dropped. Not in a child, which drops its copy of everything
+/// when it unwinds: the connection is the parent's.
+fn a_child_ends_no_connection() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (stream, mut server, (unix, mut unix_peer)) = runtime
+        .run_until(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            (stream, listener.accept().await.unwrap().0, async_net_lite::unix::UnixStream::pair().unwrap())
+        })
+        .unwrap();
+    let mut halves = Some((stream.into_split(), unix.into_split()));
+    assert!(tests::fork_and_run(|| drop(halves.take())), "the child failed");
+    let ((_reader, mut writer), (_unix_reader, mut unix_writer)) = halves.take().unwrap();
+    runtime
+        .run_until(async {
+            for (writer, peer) in [
+                (&mut writer as &mut (dyn AsyncWrite + Unpin), &mut server as &mut (dyn AsyncRead + Unpin)),
+                (&mut unix_writer, &mut unix_peer),
+            ] {
+                writer.write_all(b"x").await.unwrap();
+                assert_eq!(peer.read(&mut [0; 8]).await.unwrap(), 1);
+            }
+            // The parent's own still does.
+            drop((writer, unix_writer));
+            assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
+            assert_eq!(unix_peer.read(&mut [0; 8]).await.unwrap(), 0);
+        })
+        .unwrap();
+    println!("test a_child_ends_no_connection ... ok");
 }
 
 fn a_child_of(reactor: Builder, name: &str) {
