@@ -257,10 +257,12 @@ impl Headers {
             count += 1;
         }
         let (fd, messages, no_timeout) = (socket.as_raw_fd(), self.messages.as_mut_ptr(), ptr::null_mut());
+        // An `int`, but for musl an unsigned one.
+        let flags = libc::MSG_DONTWAIT as _;
         // SAFETY: Each of the first `count` headers was filled just now. It leads to one slice, one buffer and one name, with
         // their true lengths; they are borrowed mutably until this function returns, and no two overlap. The kernel writes to
         // these and to the headers, and any bytes are valid there.
-        let received = unsafe { libc::recvmmsg(fd, messages, count, libc::MSG_DONTWAIT, no_timeout) };
+        let received = unsafe { libc::recvmmsg(fd, messages, count, flags, no_timeout) };
         usize::try_from(received).map_err(|_| io::Error::last_os_error())
     }
 
@@ -297,10 +299,11 @@ impl Headers {
             count += 1;
         }
         let (fd, messages) = (socket.as_raw_fd(), self.messages.as_mut_ptr());
+        let flags = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _;
         // SAFETY: Each of the first `count` headers was filled just now. It leads to one slice, to bytes and perhaps to an
         // address, with their true lengths, all borrowed until this function returns. The kernel writes to the headers, which
         // are ours alone, and only reads the rest.
-        let sent = unsafe { libc::sendmmsg(fd, messages, count, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+        let sent = unsafe { libc::sendmmsg(fd, messages, count, flags) };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 }
