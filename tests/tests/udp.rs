@@ -868,7 +868,7 @@ fn descriptors_that_are_no_udp_sockets() {
 
         // A datagram socket of another family: its senders have no IP address.
         let (unix, peer) = UnixDatagram::pair().unwrap();
-        let unix = UdpSocket::try_from(OwnedFd::from(unix)).unwrap();
+        let unix = UdpSocket::try_from(std::net::UdpSocket::from(OwnedFd::from(unix))).unwrap();
         for _ in 0..5 {
             peer.send(b"x").unwrap();
         }

@@ -791,7 +791,7 @@ fn a_listener_that_is_none() {
     let _watchdog = watchdog(TIME);
     block_on(async {
         let (none, _peer) = net::UnixDatagram::pair().unwrap();
-        let listener = UnixListener::try_from(OwnedFd::from(none)).unwrap();
+        let listener = UnixListener::try_from(net::UnixListener::from(OwnedFd::from(none))).unwrap();
         assert_eq!(listener.accept().await.unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
         let cpu = thread_cpu();
         let mut incoming = listener.incoming();
