@@ -197,6 +197,11 @@ impl Timer {
         matches!(self.state, State::Elapsed)
     }
 
+    /// Whether it waits in the reactor: a poll has found that its time had not come, and none has been ready since.
+    pub fn is_armed(&self) -> bool {
+        matches!(self.state, State::Armed(_))
+    }
+
     /// Works out the deadline, at the first poll. `None` if it has passed.
     fn begin(&mut self) -> Option<u64> {
         let clock = &self.shared.clock;

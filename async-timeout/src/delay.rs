@@ -97,14 +97,17 @@ impl Delay {
     /// able to put them off.
     pub(crate) fn poll_fair(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         #[cfg(all(feature = "reactor", target_os = "linux"))]
-        let was_elapsed = self.is_elapsed();
+        let has_waited = self.is_elapsed()
+            || match self {
+                Self::Reactor(timer) => timer.is_armed(),
+                Self::Thread(_) => true,
+                _ => false,
+            };
         ready!(self.poll_elapsed(cx));
         #[cfg(all(feature = "reactor", target_os = "linux"))]
-        if async_epoll::poll_cooperate(cx).is_pending() {
-            if !was_elapsed {
-                // Nobody has heard of it. Were it over already, `select!` would not ask again.
-                self.wait_again();
-            }
+        if !has_waited && async_epoll::poll_cooperate(cx).is_pending() {
+            // Nobody has heard of it. Were it over already, `select!` would not ask again.
+            self.wait_again();
             return Poll::Pending;
         }
         Poll::Ready(())

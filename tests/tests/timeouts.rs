@@ -721,3 +721,16 @@ fn within_one_poll() {
         assert!(begin.elapsed() >= 3 * SHORT, "early");
     });
 }
+
+/// Timers that have waited are ready when they are asked, however many there are in one poll.
+#[test]
+fn what_has_waited_is_ready() {
+    let _watchdog = watchdog(TIME);
+    let ready = async_epoll::block_on(async {
+        let mut timers: Vec<_> = (0..1000).map(|_| sleep(SHORT)).collect();
+        assert!(timers.iter_mut().all(|timer| timer.now_or_never().is_none()));
+        sleep(2 * SHORT).await;
+        timers.iter_mut().filter_map(|timer| timer.now_or_never()).count()
+    });
+    assert_eq!(ready.unwrap(), 1000);
+}
