@@ -70,7 +70,7 @@
 //!   `ThreadPool`, `async-executor`, a plain `block_on`. See [`Reactor::into_background`].
 //! - **Tasks from another thread**: [`Spawner::remote`] sends a closure to the loop's thread, which makes the task
 //!   there.
-//! - **Inside another event loop**, the reactor is one more descriptor to watch. See [`Builder::embedded`].
+//! - **Inside another event loop**, the reactor is one more descriptor to watch. See [`ReactorBuilder::embedded`].
 //!
 //! # Features
 //!
@@ -95,100 +95,51 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("async-epoll needs epoll(7), so it builds for Linux only");
 
-// Each line says so again, so that elsewhere the line above is the only error.
+/// The rooms of the crate, from the ground up: each imports only from those above it in this list. They stand in one
+/// module so that there is one condition for the platform, and elsewhere the line above is the only error.
 #[cfg(target_os = "linux")]
-mod interest;
-#[cfg(target_os = "linux")]
-mod readiness;
-#[cfg(target_os = "linux")]
-mod sys;
-#[cfg(target_os = "linux")]
-mod event;
-#[cfg(target_os = "linux")]
-mod notifier;
-#[cfg(target_os = "linux")]
-mod mark;
-#[cfg(target_os = "linux")]
-mod queue;
-#[cfg(target_os = "linux")]
-mod clock;
-#[cfg(all(target_os = "linux", feature = "test-util"))]
-mod test_clock;
-#[cfg(target_os = "linux")]
-mod arena;
-#[cfg(target_os = "linux")]
-mod slots;
-#[cfg(target_os = "linux")]
-mod timers;
-#[cfg(target_os = "linux")]
-mod table;
-#[cfg(target_os = "linux")]
-mod waiters;
-#[cfg(target_os = "linux")]
-mod registry;
-#[cfg(target_os = "linux")]
-mod stats;
-#[cfg(target_os = "linux")]
-mod alarm;
-#[cfg(target_os = "linux")]
-mod shared;
-#[cfg(target_os = "linux")]
-mod handle;
-#[cfg(target_os = "linux")]
-mod trace;
-#[cfg(target_os = "linux")]
-mod inspect;
-#[cfg(target_os = "linux")]
-mod engine;
-#[cfg(target_os = "linux")]
-mod reactor;
-#[cfg(target_os = "linux")]
-mod budget;
-#[cfg(target_os = "linux")]
-mod source;
-#[cfg(target_os = "linux")]
-mod operation;
-#[cfg(target_os = "linux")]
-mod source_io;
-#[cfg(target_os = "linux")]
-mod timer;
-#[cfg(target_os = "linux")]
-mod task_waker;
-#[cfg(target_os = "linux")]
-mod task;
-#[cfg(target_os = "linux")]
-mod spawner;
-#[cfg(target_os = "linux")]
-mod remote;
-#[cfg(target_os = "linux")]
-mod loop_state;
-#[cfg(target_os = "linux")]
-mod run;
-#[cfg(target_os = "linux")]
-mod runtime;
-#[cfg(target_os = "linux")]
-mod background;
-#[cfg(all(test, loom))]
-mod models;
+#[path = ""]
+mod linux {
+    // The ground floor: these do not know each other.
+    pub(crate) mod sys;
+    pub(crate) mod stats;
+    pub(crate) mod trace;
+    pub(crate) mod table;
+    pub(crate) mod budget;
+    pub(crate) mod foreign;
+    // What time it is, what the kernel has reported, and which tasks have work.
+    pub(crate) mod time;
+    pub(crate) mod io;
+    pub(crate) mod wake;
+    // One turn of the loop.
+    pub(crate) mod engine;
+    // Tasks, and descriptors.
+    pub(crate) mod task;
+    pub(crate) mod source;
+    // What users hold.
+    pub(crate) mod reactor;
 
-#[cfg(all(target_os = "linux", feature = "inspect"))]
-#[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
-pub use self::inspect::{TaskInfo, WaitsFor};
-#[cfg(all(target_os = "linux", feature = "test-util"))]
-#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
-pub use self::test_clock::{Advance, TestClock};
+    #[cfg(feature = "test-util")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub use self::engine::test_clock::{Advance, TestClock};
+    #[cfg(feature = "inspect")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
+    pub use self::task::inspect::{TaskInfo, WaitsFor};
+    pub use self::{
+        budget::{OPERATIONS_PER_POLL, poll_cooperate},
+        engine::handle::{EnterGuard, Handle},
+        engine::timer::Timer,
+        io::interest::Interest,
+        io::readiness::Readiness,
+        reactor::background::Background,
+        reactor::reactor::{Reactor, ReactorBuilder},
+        reactor::runtime::{LocalRuntime, block_on},
+        source::source::{Source, SourceError},
+        stats::Stats,
+        task::remote::RemoteSpawner,
+        task::spawner::Spawner,
+    };
+}
+
 #[cfg(target_os = "linux")]
-pub use self::{
-    background::Background,
-    budget::{OPERATIONS_PER_POLL, poll_cooperate},
-    handle::{Enter, Handle},
-    interest::Interest,
-    reactor::{Builder, Reactor},
-    readiness::Readiness,
-    remote::RemoteSpawner,
-    runtime::{LocalRuntime, block_on},
-    source::{Source, SourceError},
-    spawner::Spawner,
-    stats::Stats,
-    timer::Timer,
-};
+pub use linux::*;

@@ -42,12 +42,12 @@ pub struct Stats {
     /// Wakers woken by the reactor, for events and timers.
     pub wakes: u64,
     /// Writes to the eventfd: wakes from elsewhere that found the reactor asleep. An
-    /// [embedded](crate::Builder::embedded) one counts as asleep between two waits.
-    pub remote_wakes: u64,
+    /// [embedded](crate::ReactorBuilder::embedded) one counts as asleep between two waits.
+    pub eventfd_writes: u64,
     /// Polls of tasks, and of the futures of [`run_until`](crate::Reactor::run_until).
     pub polls: u64,
     /// Times that the ready tasks of a pool were put off to the next turn, since the turn's
-    /// [budget](crate::Builder::poll_budget) was spent.
+    /// [budget](crate::ReactorBuilder::poll_budget) was spent.
     pub parks: u64,
     /// Panics caught in tasks, in poll or in drop.
     pub task_panics: u64,

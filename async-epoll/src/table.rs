@@ -1,6 +1,6 @@
 //! A table that hands out small numbers, and gives memory back.
 //!
-//! There are two: the [registry](crate::registry) of sources, and the [tasks](crate::task) of a pool. A small number
+//! There are two: the [registry](crate::io::registry) of sources, and the [tasks](crate::task::set) of a pool. A small number
 //! fits into the token of an event and into a queue, and leads to its entry by one addition.
 //!
 //! [`Slab`] does that. It never shrinks by itself, though, and a server that once had eight thousand connections

@@ -155,7 +155,7 @@ fn ours(bout: Bout, ring: &Arc<Ring>) -> io::Result<Outcome> {
     let handle = runtime.handle();
     let counted = move || {
         let stats = handle.stats();
-        [stats.remote_wakes, stats.sleeps]
+        [stats.eventfd_writes, stats.sleeps]
     };
     beside(bout, ring, counted, || runtime.run())
 }

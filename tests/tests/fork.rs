@@ -2,7 +2,7 @@
 //!
 //! Without the test harness: a child may only be forked while the process has one thread.
 
-use async_epoll::{Builder, LocalRuntime, Reactor, Source, Timer};
+use async_epoll::{LocalRuntime, Reactor, ReactorBuilder, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream, UdpSocket, copy_bidirectional};
 use futures::channel::oneshot;
 use futures::future::FutureExt;
@@ -104,7 +104,7 @@ fn a_child_ends_no_connection() {
     println!("test a_child_ends_no_connection ... ok");
 }
 
-fn a_child_of(reactor: Builder, name: &str) {
+fn a_child_of(reactor: ReactorBuilder, name: &str) {
     let mut runtime = LocalRuntime::from(reactor.build().unwrap());
     let (handle, spawner) = (runtime.handle(), runtime.spawner());
     let (mut peer, stream) = UnixStream::pair().unwrap();

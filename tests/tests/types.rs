@@ -1,7 +1,8 @@
 //! Which types may cross threads, and how large they are. Checked by the compiler; running it proves nothing more.
 
 use async_epoll::{
-    Builder, Enter, Handle, Interest, LocalRuntime, Reactor, Readiness, Source, SourceError, Spawner, Stats, Timer,
+    EnterGuard, Handle, Interest, LocalRuntime, Reactor, ReactorBuilder, Readiness, Source, SourceError, Spawner,
+    Stats, Timer,
 };
 use async_net_lite::unix::{
     self, FdsLost, Message, UCred, UnixDatagram, UnixListenOptions, UnixListener, UnixStream as AsyncUnixStream,
@@ -33,8 +34,8 @@ assert_not_impl_any!(Reactor: Send, Sync, Clone);
 assert_not_impl_any!(LocalRuntime: Send, Sync, Clone);
 assert_impl_all!(Spawner: Clone, Debug, Spawn, LocalSpawn);
 assert_not_impl_any!(Spawner: Send, Sync);
-assert_not_impl_any!(Enter: Send, Sync, Clone);
-assert_impl_all!(Builder: Debug);
+assert_not_impl_any!(EnterGuard: Send, Sync, Clone);
+assert_impl_all!(ReactorBuilder: Debug);
 assert_impl_all!(Stats: Copy, Send, Sync, Debug, Eq, Default);
 assert_impl_all!(Interest: Copy, Send, Sync, Debug, Eq, std::hash::Hash);
 assert_impl_all!(Readiness: Copy, Send, Sync, Debug, Eq, std::hash::Hash, Default);

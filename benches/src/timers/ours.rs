@@ -1,7 +1,7 @@
 //! `Sleep` and `Timeout` of async-timeout, on the timers of a reactor.
 
 use super::Keeper;
-use async_epoll::Builder;
+use async_epoll::ReactorBuilder;
 use async_timeout::{Sleep, Timeout, sleep};
 use futures::executor::LocalPool;
 use std::future::Future;

@@ -1,0 +1,50 @@
+//! The live tasks of a reactor, by number (feature `inspect`).
+//!
+//! The engine does not know what a task is, so the directory holds weak references to anything. The task room enters its
+//! task wakers, and gets them back by a downcast when the user asks for the tasks.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// A task waker, as far as the engine knows one.
+pub(crate) type AnyTask = dyn Any + Send + Sync;
+
+/// The live tasks by number, and the number of the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    /// The number of the task that is spawned next; counts from 0.
+    next: AtomicU64,
+    /// Entered when a task is spawned, removed when it has ended.
+    tasks: Mutex<BTreeMap<u64, Weak<AnyTask>>>,
+}
+
+impl Directory {
+    /// Returns a number that no other task of this reactor has, now or later.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Enters a task.
+    pub(crate) fn add(&self, number: u64, task: Weak<AnyTask>) {
+        self.lock().insert(number, task);
+    }
+
+    /// Removes a task.
+    pub(crate) fn remove(&self, number: u64) {
+        // A weak reference may be the last one, and dropping it frees memory: not under the lock.
+        let removed = self.lock().remove(&number);
+        drop(removed);
+    }
+
+    /// Returns the live tasks in order of their numbers.
+    pub(crate) fn tasks(&self) -> Vec<Arc<AnyTask>> {
+        self.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Locks the tasks. No code that can panic half-way runs under this lock.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<AnyTask>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

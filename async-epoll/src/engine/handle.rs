@@ -1,0 +1,241 @@
+//! A reference to a reactor that may be cloned, sent to other threads, and found through the current thread.
+//!
+//! A socket has to know its reactor. Passing a handle everywhere is honest but tedious, so a thread has a *current*
+//! handle while a `run` method, a task's poll or drop, or an [`EnterGuard`] guard is active; and always, if it is the thread
+//! of a [`Background`](crate::Background). It is a thread-local that is set and put back, never a global.
+
+use super::shared::Shared;
+use crate::stats::Stats;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Instant;
+
+thread_local! {
+    /// The handle that [`Handle::current`] clones.
+    static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
+    /// The address of the current handle's shared half, 0 for none: lets [`Handle::is_current`] ask with one load.
+    static CURRENT_ADDRESS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Makes `handle` the current one, and returns the one before.
+fn replace_current(handle: Option<Handle>) -> Option<Handle> {
+    let address = handle.as_ref().map_or(0, |handle| Arc::as_ptr(&handle.shared).addr());
+    // `try_with`: a destructor of another thread-local may get here after ours has run.
+    CURRENT
+        .try_with(|current| {
+            CURRENT_ADDRESS.set(address);
+            current.replace(handle)
+        })
+        .unwrap_or_default()
+}
+
+/// A reference to a [`Reactor`](crate::Reactor): cheap to clone, `Send` and `Sync`.
+///
+/// It does not keep the reactor running. After the reactor is dropped, everything that waits on it, or would have to,
+/// fails with an error that says so.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_epoll::{Handle, Reactor};
+///
+/// let mut reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// std::thread::spawn(move || handle.notify());
+/// reactor.wait(None)?; // Ends when the other thread notifies.
+/// assert!(Handle::current().is_err(), "not inside a run method or a task");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Handle {
+    /// The reactor's shared half.
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// The reactor of the task, `run` method or [`EnterGuard`] guard in which this is called.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`, with a message that says what to do, where there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Handle;
+    ///
+    /// assert_eq!(Handle::current().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+    /// async_epoll::block_on(async {
+    ///     let handle = Handle::current()?;
+    ///     assert_eq!(handle.stats().sources, 0);
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn current() -> io::Result<Self> {
+        // `try_with`: a destructor of another thread-local may call this after ours has run.
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotConnected,
+                "no reactor on this thread: call this inside async_epoll::block_on, Reactor::run or run_until, a task \
+                 spawned through Reactor::spawner, or while the guard of Handle::enter lives (in the threads of a \
+                 ThreadPool: by after_start); or pass a handle",
+            )
+        })
+    }
+
+    /// Makes this the thread's current handle until the guard is dropped.
+    ///
+    /// Guards nest: each puts back what was current before it. Drop them in reverse order.
+    ///
+    /// The guard only says *which* reactor; somebody has to [`run`](crate::Reactor::run) it or
+    /// [`wait`](crate::Reactor::wait) on it, here or [in the background](crate::Reactor::into_background). If nobody
+    /// does, what is awaited in `futures::executor::block_on`, for example, waits for ever, timeouts included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Handle, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let guard = reactor.handle().enter();
+    /// assert!(Handle::current().is_ok());
+    /// drop(guard);
+    /// assert!(Handle::current().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn enter(&self) -> EnterGuard {
+        Self::enter_shared(&self.shared)
+    }
+
+    /// Whether the reactor of `shared` is the thread's current one: one load, for every poll of a task.
+    #[inline]
+    pub(crate) fn is_current(shared: &Arc<Shared>) -> bool {
+        // The address is that of a living half, since `CURRENT` keeps it alive.
+        CURRENT_ADDRESS.get() == Arc::as_ptr(shared).addr()
+    }
+
+    /// Makes the reactor of `shared` the thread's current one, whatever guards are about.
+    #[cold]
+    pub(crate) fn make_current(shared: &Arc<Shared>) {
+        drop(replace_current(Some(Self { shared: Arc::clone(shared) })));
+    }
+
+    /// [`enter`](Self::enter) without a handle.
+    pub(crate) fn enter_shared(shared: &Arc<Shared>) -> EnterGuard {
+        let before = (!Self::is_current(shared)).then(|| replace_current(Some(Self { shared: Arc::clone(shared) })));
+        EnterGuard { before, not_send: PhantomData }
+    }
+
+    /// Ends the reactor's current [`wait`](crate::Reactor::wait), or keeps its next one from blocking.
+    ///
+    /// Many calls before a wait count as one. Costs a system call only if the reactor sleeps: a write to its
+    /// [`eventfd(2)`](https://man7.org/linux/man-pages/man2/eventfd.2.html).
+    pub fn notify(&self) {
+        self.shared.notifier.notify();
+    }
+
+    /// When the reactor's current turn began: the time without a clock read.
+    ///
+    /// Good for deadlines that start with an event; after long work in a task it lags behind `Instant::now()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Handle, Timer};
+    /// use std::time::Duration;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let handle = Handle::current()?;
+    ///     let begin = handle.now();
+    ///     Timer::after(Duration::from_millis(2), &handle).await?;
+    ///     assert!(handle.now() - begin >= Duration::from_millis(2));
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn now(&self) -> Instant {
+        let clock = &self.shared.clock;
+        clock.to_instant(clock.turn()).unwrap_or_else(Instant::now)
+    }
+
+    /// What the reactor has done so far, in numbers. Takes its locks for a moment, so it is for now and then, not for
+    /// each request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// runtime.spawner().spawn_local(async { panic!("on purpose") }).unwrap();
+    /// runtime.run()?;
+    /// assert_eq!(runtime.handle().stats().task_panics, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stats(&self) -> Stats {
+        let counters = &self.shared.counters;
+        Stats {
+            live_tasks: self.shared.live_tasks(),
+            ready_tasks: self.shared.ready_tasks(),
+            sources: self.shared.registry().len(),
+            timers: self.shared.wheel().armed(),
+            turns: counters.turns.get(),
+            sleeps: counters.sleeps.get(),
+            events: counters.events.get(),
+            timers_fired: counters.timers_fired.get(),
+            wakes: counters.wakes.get(),
+            eventfd_writes: self.shared.notifier.writes(),
+            polls: counters.polls.get(),
+            parks: counters.parks.get(),
+            task_panics: counters.task_panics.get(),
+            waker_panics: counters.waker_panics.get(),
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("epoll", &self.shared.epoll).finish_non_exhaustive()
+    }
+}
+
+/// Keeps a handle current; see [`Handle::enter`]. Stays on its thread.
+#[must_use = "the handle is current only while the guard lives"]
+pub struct EnterGuard {
+    /// What was current before: `None` if nothing had to change.
+    before: Option<Option<Handle>>,
+    /// The guard puts back a thread-local of this thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl EnterGuard {
+    /// Returns the reactor that was current before, if the guard has replaced another one.
+    pub(crate) fn replaced(&self) -> Option<&Shared> {
+        self.before.as_ref()?.as_ref().map(|handle| &*handle.shared)
+    }
+}
+
+impl Drop for EnterGuard {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            // The replaced handle is dropped after the borrow has ended: it may be the reactor's last.
+            drop(replace_current(before));
+        }
+    }
+}
+
+impl fmt::Debug for EnterGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnterGuard").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,478 @@
+//! Tasks on the pool: the table of a pool's tasks, and the *driver*, which the pool polls.
+//!
+//! futures-rs gives its executors no hook for "nothing left to do, wait here", and a `LocalPool`'s waker cannot end an
+//! `epoll_wait`. The seam is one future of ours in the pool, the driver, which polls all tasks that were spawned through
+//! our [`Spawner`](crate::Spawner), each with a waker of our own. So we hear of everything:
+//!
+//! - **A wake** puts the task into the [queue](crate::wake::queue). The first one calls the driver and ends the reactor's
+//!   sleep, so the reactor [never sleeps while a task is ready](crate::wake::notifier).
+//! - **A task that keeps waking itself** would keep the pool busy for ever. The driver counts polls; beyond the
+//!   [budget](Turn::admit) it stops, leaves the rest in the queue, and goes on after the reactor has looked for
+//!   events. So it does after a task that has done all the [operations](crate::budget) that it may in one poll.
+//! - **A panic** ends the task that panicked, and is reported.
+//! - **The end** of a task is noticed, so `run` knows when the last one is done.
+//!
+//! ```text
+//!             wake: into the queue                       poll
+//!   IDLE ───────────────────────────────► SCHEDULED ──────────────────► being polled ──► IDLE or DONE
+//!                                           ▲    │ over budget
+//!                                           └────┘ (wakes change nothing)
+//! ```
+//!
+//! Why not one future in the pool for each task, a wrapper that swaps its waker? Then each task has a place in the
+//! pool's own queue and a waker of the pool's, and pays for them beside ours. Measured so, a request to an echo server
+//! took 756 instructions, and an idle connection 448 bytes; with one driver for all tasks it is 691 and 345.
+//!
+//! To the pool it looks as if each task were there: a driver ends whenever a task does, and leaves a successor if there
+//! are others. So `LocalPool::try_run_one` completes one task, and `LocalPool::run` returns after the last.
+
+use super::arrival::Arrival;
+use super::record::Record;
+use super::running::{self, Running};
+use super::turn::{Admission, Turn};
+use super::waker::{PoolQueue, TaskWaker};
+use crate::budget;
+use crate::engine::handle::Handle;
+use crate::table::Table;
+use crate::trace::TaskSpan;
+use crate::wake::scheduled::ScheduledFlag;
+use futures::executor::LocalSpawner;
+use futures::task::{LocalFutureObj, LocalSpawn, SpawnError, waker_ref};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// One task.
+struct Task {
+    /// What it does.
+    future: LocalFutureObj<'static, ()>,
+    /// What it is woken by.
+    waker: Arc<TaskWaker>,
+    /// Tells of its polls.
+    span: TaskSpan,
+}
+
+/// The tasks of one spawner and its clones, in one pool. Stays on the pool's thread.
+pub(crate) struct TaskSet {
+    /// What all tasks of this thread share with their loop.
+    pub(crate) turn: Rc<Turn>,
+    /// The part that other threads use.
+    pub(crate) pool: Arc<PoolQueue>,
+    /// Puts the driver into the pool.
+    spawner: LocalSpawner,
+    /// The tasks by number. A task is out of its entry while it is polled, and after it has ended while its number is
+    /// still in the queue.
+    tasks: RefCell<Table<Option<Task>>>,
+    /// The number of tasks that have not ended.
+    live: Cell<usize>,
+    /// The tasks taken from the queue. Out of the cell while the driver polls them.
+    batch: Cell<Batch>,
+    /// The polls that this turn has left for which it takes no budget.
+    free: Cell<usize>,
+    /// The number of the last turn in which the driver was polled.
+    last_turn: Cell<u32>,
+    /// There is a driver in the pool.
+    has_driver: Cell<bool>,
+    /// A [probe](Self::ask) was put into the pool and has not been polled yet.
+    asked: Rc<Cell<bool>>,
+}
+
+impl TaskSet {
+    /// Returns an empty set for the pool behind `spawner`.
+    pub(crate) fn new(spawner: LocalSpawner, turn: Rc<Turn>) -> Self {
+        let pool = PoolQueue::new(&turn.shared);
+        let last_turn = turn.number().wrapping_sub(1);
+        Self {
+            turn,
+            pool,
+            spawner,
+            tasks: RefCell::new(Table::new()),
+            live: Cell::new(0),
+            batch: Cell::default(),
+            free: Cell::new(0),
+            last_turn: Cell::new(last_turn),
+            has_driver: Cell::new(false),
+            asked: Rc::default(),
+        }
+    }
+
+    /// Returns an error if the pool has been dropped.
+    pub(crate) fn status(&self) -> Result<(), SpawnError> {
+        self.spawner.status_local()
+    }
+
+    /// Returns whether the set has no task, nor an arrival that will be made into one.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.live.get() == 0 && !self.pool.queue().has_arrivals()
+    }
+
+    /// Returns whether a task of the set waits to be polled.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.pool.queue().len() != 0
+    }
+
+    /// Puts a probe into the pool by the pool's own means: a future that notes that it was polled. There is at most one on
+    /// its way at a time, so that a pool that is never run collects no probes.
+    pub(crate) fn ask(&self) {
+        if !self.asked.replace(true) {
+            let asked = Rc::clone(&self.asked);
+            let probe = LocalFutureObj::new(Box::new(async move { asked.set(false) }));
+            // Fails if the pool is gone: then the set never answers.
+            let _ = self.spawner.spawn_local_obj(probe);
+        }
+    }
+
+    /// Returns whether the probe has been polled, which means that the set's pool has been run.
+    pub(crate) fn has_answered(&self) -> bool {
+        !self.asked.get()
+    }
+
+    /// Puts a new task into the table and into the queue.
+    pub(crate) fn spawn(
+        self: &Rc<Self>,
+        future: LocalFutureObj<'static, ()>,
+        spawned_at: &'static Location<'static>,
+    ) -> Result<(), SpawnError> {
+        self.status()?;
+        self.adopt(future, spawned_at, || self.pool.shared.task_begins());
+        self.ensure_driver();
+        Ok(())
+    }
+
+    /// Puts a new task into the table and into the queue, and calls `count` before.
+    fn adopt(&self, future: LocalFutureObj<'static, ()>, spawned_at: &'static Location<'static>, count: impl FnOnce()) {
+        // First, since it runs a subscriber's code, which may spawn or panic.
+        let span = TaskSpan::new(spawned_at);
+        count();
+        let number = self.tasks.borrow_mut().insert_with(|number| {
+            let waker = Arc::new(TaskWaker {
+                scheduled: ScheduledFlag::scheduled(),
+                number,
+                pool: Arc::clone(&self.pool),
+                spawned_at,
+                record: Record::new(&self.pool.shared),
+            });
+            waker.record.enter(&self.pool.shared, &waker);
+            Some(Task { future, waker, span })
+        });
+        self.live.set(self.live.get() + 1);
+        if !running::is_running() {
+            // The first poll of a task that a task has spawned costs budget, so that a chain of spawns is bounded, too.
+            self.free.set(self.free.get() + 1);
+        }
+        self.pool.push(number);
+    }
+
+    /// Puts a driver into the pool, unless there is one.
+    pub(crate) fn ensure_driver(self: &Rc<Self>) {
+        if !self.has_driver.get() {
+            let driver = LocalFutureObj::new(Box::new(Driver { set: Some(Rc::clone(self)) }));
+            // Fails only if the pool is gone; then dropping the driver has ended all tasks.
+            self.has_driver.set(self.spawner.spawn_local_obj(driver).is_ok());
+        }
+    }
+
+    /// Takes what is in the queue, unless something is left of what was taken before. If there is nothing to do at all, the
+    /// queue is idle from now on, and the answer is `false`.
+    fn refill(&self, batch: &mut Batch) -> bool {
+        if batch.left() != 0 {
+            return true;
+        }
+        batch.numbers.clear();
+        batch.polled = 0;
+        let busy = self.pool.queue().take(&mut batch.numbers, &self.pool.shared.notifier);
+        self.pool.queue().set_taken(batch.left());
+        busy
+    }
+
+    /// Polls each task that is ready once; one that is woken meanwhile goes behind all others in the pool.
+    fn poll_ready(&self) -> Stop {
+        let mut batch = self.batch.take();
+        self.refill(&mut batch);
+        let stop = loop {
+            if batch.left() == 0 {
+                break if self.refill(&mut batch) { Stop::Later } else { Stop::Idle };
+            }
+            if let Some(stop) = self.admit() {
+                break stop;
+            }
+            let ended = batch.next().is_some_and(|number| {
+                self.pool.queue().set_taken(batch.left());
+                self.poll_task(number)
+            });
+            if ended {
+                break Stop::Ended;
+            }
+        };
+        self.batch.set(batch);
+        stop
+    }
+
+    /// Polls a task. Says whether it has ended.
+    fn poll_task(&self, number: u32) -> bool {
+        let task = self.tasks.borrow_mut()[number].take();
+        let Some(mut task) = task else {
+            // It has ended, and its number was still in the queue.
+            self.tasks.borrow_mut().remove(number);
+            return false;
+        };
+        task.waker.scheduled.begin_poll();
+        self.turn.shared.counters.polls.add(1);
+        let result = {
+            let waker = waker_ref(&task.waker);
+            let mut cx = Context::from_waker(&waker);
+            let budget = budget::begin_poll();
+            let future = &mut task.future;
+            let (span, record, clock) = (&task.span, &task.waker.record, &self.turn.shared.clock);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                record.measure(clock, || span.in_scope(|| Pin::new(future).poll(&mut cx)))
+            }));
+            if budget.is_spent() {
+                self.turn.end_early();
+            }
+            result
+        };
+        if !Handle::is_current(&self.turn.shared) {
+            // The task holds a guard of another reactor across an await. That must not reach anybody else.
+            Handle::make_current(&self.turn.shared);
+        }
+        match result {
+            Ok(Poll::Pending) => {
+                self.tasks.borrow_mut()[number] = Some(task);
+                return false;
+            }
+            Ok(Poll::Ready(())) => {}
+            Err(panic) => self.turn.report_task(panic),
+        }
+        self.end(task);
+        true
+    }
+
+    /// Drops a task that was taken out of the table, and takes it out of all counts.
+    fn end(&self, task: Task) {
+        let waker = self.drop_task(task);
+        // Otherwise whoever takes its number from the queue removes it.
+        if !waker.scheduled.finish() {
+            self.tasks.borrow_mut().remove(waker.number);
+        }
+        self.forget_task();
+    }
+
+    /// Drops what the user has put into a task.
+    #[cfg_attr(not(feature = "tracing"), allow(clippy::drop_non_drop, reason = "no subscriber, nothing to drop"))]
+    fn drop_task(&self, task: Task) -> Arc<TaskWaker> {
+        let Task { future, waker, span } = task;
+        self.catch(|| span.in_scope(|| drop(future)));
+        self.catch(|| drop(span));
+        waker.record.leave(&self.pool.shared);
+        waker
+    }
+
+    /// Takes a task out of the counts.
+    fn forget_task(&self) {
+        self.live.set(self.live.get() - 1);
+        self.pool.shared.task_ends();
+    }
+
+    /// Runs foreign code, and reports its panic.
+    fn catch<T>(&self, code: impl FnOnce() -> T) -> Option<T> {
+        catch_unwind(AssertUnwindSafe(code)).map_err(|panic| self.turn.report_task(panic)).ok()
+    }
+
+    /// After the last task: removes what has ended and was still in the queue. Says whether the driver may go.
+    fn is_finished(&self) -> bool {
+        let mut batch = self.batch.take();
+        while self.live.get() == 0 && self.refill(&mut batch) && batch.left() != 0 {
+            while let Some(number) = batch.next() {
+                drop(self.tasks.borrow_mut().remove(number));
+            }
+        }
+        self.batch.set(batch);
+        // A wake on another thread may have begun and not have come to the queue yet.
+        self.live.get() == 0 && self.tasks.borrow().len() == 0 && !self.may_get_more()
+    }
+
+    /// Whether the driver has to stay in the pool although it has no task: for those that other threads may spawn.
+    fn may_get_more(&self) -> bool {
+        // In this order: the last remote spawner may leave something just before it goes away. After the end of the reactor
+        // they leave nothing more.
+        self.pool.has_remotes() && !self.pool.shared.is_gone() || self.pool.queue().has_arrivals()
+    }
+
+    /// Makes tasks of what other threads have left, each at the price of a poll. Says why it stopped, if it did.
+    fn build(&self, arrivals: Vec<Arrival>) -> Option<Stop> {
+        let mut arrivals = VecDeque::from(arrivals);
+        while let Some(arrival) = arrivals.pop_front() {
+            if let Some(stop) = self.admit() {
+                arrivals.push_front(arrival);
+                self.pool.queue().put_back(arrivals.into_iter());
+                return Some(stop);
+            }
+            let spawned_at = arrival.spawned_at;
+            // It has been counted when it was left.
+            if self.catch(|| self.adopt(arrival.build(), spawned_at, || ())).is_none() {
+                self.pool.shared.task_ends();
+            }
+        }
+        None
+    }
+
+    /// Asks for one poll more; says why not.
+    fn admit(&self) -> Option<Stop> {
+        match self.turn.admit(&self.free) {
+            Admission::Granted => None,
+            Admission::NextTurn => Some(Stop::NextTurn),
+            Admission::Later => Some(Stop::Later),
+        }
+    }
+
+    /// There are no tasks, nor will there be any of other threads, since the reactor is gone.
+    fn refuse_arrivals(&self) {
+        for arrival in self.pool.queue().refuse_arrivals() {
+            self.catch(|| drop(arrival));
+            self.pool.shared.task_ends();
+        }
+    }
+
+    /// The pool is gone, and so are its tasks.
+    fn close(&self) {
+        self.has_driver.set(false);
+        let (arrivals, driver) = self.pool.queue().close(&self.pool.shared.notifier);
+        let tasks = self.tasks.borrow_mut().take_all();
+        let _running = Running::begin(&self.turn.shared);
+        for arrival in arrivals {
+            self.catch(|| drop(arrival));
+            self.pool.shared.task_ends();
+        }
+        for task in tasks.into_iter().flatten() {
+            // Marked first: it is in the table no more.
+            task.waker.scheduled.finish();
+            self.drop_task(task);
+            self.forget_task();
+        }
+        drop(driver);
+    }
+
+    /// Where the living tasks were spawned, if it is certain that none of them can ever be woken: no waker of theirs is
+    /// anywhere but in the table.
+    pub(crate) fn stuck(&self) -> Option<Vec<&'static Location<'static>>> {
+        if self.pool.has_remotes() {
+            return None;
+        }
+        let tasks = self.tasks.borrow();
+        tasks
+            .iter()
+            .map(|task| {
+                let waker = &task.as_ref()?.waker;
+                (Arc::strong_count(waker) == 1).then_some(waker.spawned_at)
+            })
+            .collect()
+    }
+}
+
+/// Numbers of tasks that were taken from the queue.
+#[derive(Default)]
+struct Batch {
+    /// In the order of their wakes.
+    numbers: Vec<u32>,
+    /// Those that are done with.
+    polled: usize,
+}
+
+impl Batch {
+    /// Those that are not done with.
+    fn left(&self) -> usize {
+        self.numbers.len() - self.polled
+    }
+
+    /// The next one, if any is left.
+    fn next(&mut self) -> Option<u32> {
+        let next = self.numbers.get(self.polled).copied()?;
+        self.polled += 1;
+        Some(next)
+    }
+}
+
+/// Why the driver stops polling tasks.
+enum Stop {
+    /// There is nothing more to poll.
+    Idle,
+    /// A task has ended.
+    Ended,
+    /// The reactor is to look for events first, and will call the driver.
+    NextTurn,
+    /// Others are to go first: tasks of other spawners, and those that the pool has of its own.
+    Later,
+}
+
+/// The future that the pool polls in place of our tasks.
+///
+/// It is polled when a task was woken while the queue was idle, and polls what is in the queue, in the order of the
+/// wakes, until nothing is left, a task has ended, or the turn's budget is spent.
+struct Driver {
+    /// The tasks, until they have a new driver or have all ended.
+    set: Option<Rc<TaskSet>>,
+}
+
+impl Driver {
+    /// Ends this driver, since a task has ended.
+    fn hand_over(&mut self) -> Poll<()> {
+        if let Some(set) = self.set.take() {
+            set.has_driver.set(false);
+            if !set.is_finished() {
+                set.ensure_driver();
+            } else if set.pool.shared.is_gone() {
+                set.refuse_arrivals();
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(set) = self.set.clone() else { return Poll::Ready(()) };
+        let (old_waker, arrivals) = set.pool.queue().attend(cx.waker().clone());
+        drop(old_waker);
+        let running = Running::begin(&set.turn.shared);
+        if !set.turn.is_detached() {
+            running.tell_replaced();
+        }
+        let turn = set.turn.number();
+        if set.last_turn.replace(turn) != turn {
+            // Whatever was ready when the pool began its turn is polled once for nothing.
+            set.free.set(set.pool.queue().len());
+        }
+        match set.build(arrivals).unwrap_or_else(|| set.poll_ready()) {
+            Stop::Ended => return self.hand_over(),
+            // Woken for a task that had ended, and no other is left.
+            Stop::Idle if set.live.get() == 0 && set.is_finished() => return self.hand_over(),
+            Stop::Idle => {}
+            Stop::NextTurn => set.turn.park(&set.pool),
+            Stop::Later => cx.waker().wake_by_ref(),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(set) = self.set.take() {
+            set.close();
+        }
+    }
+}
+
+impl fmt::Debug for TaskSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskSet").field("live", &self.live).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,332 @@
+//! Every interleaving of a few threads, by `loom`: the [notifier](crate::wake::notifier), the [mark](crate::wake::scheduled) and the
+//! [queue](crate::wake::queue) together, as the tasks, their driver and the reactor use them. Run by `.ci/full loom`.
+//!
+//! The models have no clock and no second chance: a lost wake is a dead-lock, which loom reports.
+
+use super::notifier::Notifier;
+use super::queue::Queue;
+use super::scheduled::ScheduledFlag;
+use super::wake_fd::Signal;
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+use std::task::{Wake, Waker};
+
+/// Stands for what other threads have left.
+const ARRIVAL: usize = 99;
+
+/// In place of the eventfd: a flag that the sleeper waits for.
+#[derive(Default)]
+struct Flag {
+    raised: Mutex<bool>,
+    change: Condvar,
+}
+
+impl Flag {
+    fn raise(&self) {
+        *self.raised.lock().unwrap() = true;
+        self.change.notify_one();
+    }
+
+    /// In place of `epoll_wait` without a timeout.
+    fn sleep(&self) {
+        let mut raised = self.raised.lock().unwrap();
+        while !*raised {
+            raised = self.change.wait(raised).unwrap();
+        }
+        *raised = false;
+    }
+
+    /// In place of a look at the descriptor.
+    fn take(&self) -> bool {
+        std::mem::take(&mut *self.raised.lock().unwrap())
+    }
+}
+
+impl Signal for std::sync::Arc<Flag> {
+    fn raise(&self) {
+        self.raise();
+    }
+}
+
+/// In place of the pool: whether it has been told to poll the driver.
+#[derive(Default)]
+struct Pool(Mutex<bool>);
+
+impl Wake for Pool {
+    fn wake(self: std::sync::Arc<Self>) {
+        *self.0.lock().unwrap() = true;
+    }
+}
+
+/// A reactor, a pool and some tasks, which count how often they are polled.
+struct Scene<const TASKS: usize> {
+    notifier: Notifier<std::sync::Arc<Flag>>,
+    flag: std::sync::Arc<Flag>,
+    queue: Queue<()>,
+    pool: std::sync::Arc<Pool>,
+    marks: [ScheduledFlag; TASKS],
+}
+
+impl<const TASKS: usize> Scene<TASKS> {
+    /// All tasks are idle, and so is the driver.
+    fn new() -> Arc<Self> {
+        let flag = std::sync::Arc::new(Flag::default());
+        let marks = std::array::from_fn(|_| ScheduledFlag::scheduled());
+        marks.iter().for_each(|mark| assert!(mark.begin_poll()));
+        let (queue, pool) = (Queue::new(), std::sync::Arc::new(Pool::default()));
+        assert!(queue.attend(Waker::from(std::sync::Arc::clone(&pool))).0.is_none());
+        let notifier = Notifier::with_signal(std::sync::Arc::clone(&flag));
+        Arc::new(Self { notifier, flag, queue, pool, marks })
+    }
+
+    /// What a task's waker does.
+    fn wake(&self, task: usize) {
+        if self.marks[task].schedule() {
+            self.queue.push(task as u32, &self.notifier);
+        }
+    }
+
+    /// What a remote spawner does.
+    fn arrive(&self) {
+        self.queue.arrive((), &self.notifier, || ()).unwrap();
+    }
+
+    /// What `run_until_stalled` does with the driver. Returns the tasks that it polled; an arrival counts as number
+    /// [`ARRIVAL`].
+    fn run_until_stalled(&self) -> Vec<usize> {
+        let mut polled = Vec::new();
+        while std::mem::take(&mut *self.pool.0.lock().unwrap()) {
+            let (_, arrivals) = self.queue.attend(Waker::from(std::sync::Arc::clone(&self.pool)));
+            polled.extend(arrivals.iter().map(|()| ARRIVAL));
+            loop {
+                let mut tasks = Vec::new();
+                if !self.queue.take(&mut tasks, &self.notifier) {
+                    break;
+                }
+                if tasks.is_empty() {
+                    // There are arrivals: the driver calls itself.
+                    *self.pool.0.lock().unwrap() = true;
+                    break;
+                }
+                for task in tasks {
+                    // One that has ended is in the queue for nothing.
+                    self.marks[task as usize].begin_poll();
+                    polled.push(task as usize);
+                }
+            }
+        }
+        polled
+    }
+
+    /// What the reactor does: one wait without a timeout.
+    fn wait(&self) {
+        if self.notifier.try_sleep() {
+            self.flag.sleep();
+        } else {
+            // It spins while another thread is between counting and calling; loom has to be told.
+            thread::yield_now();
+        }
+        self.notifier.awake();
+    }
+
+    /// At the end: nothing is left to do, and the reactor may sleep.
+    fn check_quiet(&self) {
+        assert!(!self.notifier.has_work(), "work is left");
+        assert!(self.notifier.try_sleep());
+    }
+}
+
+/// Starts a thread that works on the scene.
+fn spawn<const TASKS: usize>(
+    scene: &Arc<Scene<TASKS>>,
+    work: impl FnOnce(&Scene<TASKS>) + 'static,
+) -> thread::JoinHandle<()> {
+    let scene = Arc::clone(scene);
+    thread::spawn(move || work(&scene))
+}
+
+fn model(test: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(test);
+}
+
+/// One wake, while the loop goes to sleep. (Bug C2.)
+#[test]
+fn a_wake_ends_the_sleep() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let waker = spawn(&scene, |scene| scene.wake(0));
+        while scene.run_until_stalled().is_empty() {
+            scene.wait();
+        }
+        waker.join().unwrap();
+        scene.check_quiet();
+    });
+}
+
+/// Two threads wake two tasks: neither covers the other's wake, and there is no more than one write for each sleep.
+#[test]
+fn two_wakes_end_the_sleep() {
+    model(|| {
+        let scene = Scene::<2>::new();
+        let wakers = [0, 1].map(|task| spawn(&scene, move |scene| scene.wake(task)));
+        let (mut polled, mut sleeps) = (scene.run_until_stalled(), 0);
+        while polled.len() < 2 {
+            scene.wait();
+            sleeps += 1;
+            polled.extend(scene.run_until_stalled());
+        }
+        wakers.into_iter().for_each(|waker| waker.join().unwrap());
+        polled.sort_unstable();
+        assert_eq!(polled, [0, 1]);
+        assert!(scene.notifier.writes() <= sleeps + 1);
+        scene.run_until_stalled();
+        scene.check_quiet();
+    });
+}
+
+/// Two threads wake one task: it is polled after the later of them.
+#[test]
+fn two_wakes_of_one_task() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let done = Arc::new([Mutex::new(false), Mutex::new(false)]);
+        let wakers = [0, 1].map(|n| {
+            let done = Arc::clone(&done);
+            spawn(&scene, move |scene| {
+                *done[n].lock().unwrap() = true;
+                scene.wake(0);
+            })
+        });
+        // The task looks for what the wakes announce, whenever it is polled.
+        while scene.run_until_stalled().is_empty() || !done.iter().all(|done| *done.lock().unwrap()) {
+            scene.wait();
+        }
+        wakers.into_iter().for_each(|waker| waker.join().unwrap());
+        // A wake that came too late for the last poll has left its mark.
+        scene.run_until_stalled();
+        scene.check_quiet();
+    });
+}
+
+/// The task ends while it is being woken: its number comes to the queue or does not, as `finish` said, and nothing is
+/// left that would keep the reactor awake.
+#[test]
+fn the_end_of_a_task_during_a_wake() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let waker = spawn(&scene, |scene| scene.wake(0));
+        let queued = scene.marks[0].finish();
+        waker.join().unwrap();
+        assert_eq!(!scene.run_until_stalled().is_empty(), queued);
+        scene.check_quiet();
+    });
+}
+
+/// The pool is dropped while one of its tasks is being woken. (Bug D11.)
+#[test]
+fn the_end_of_the_pool_during_a_wake() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let waker = spawn(&scene, |scene| scene.wake(0));
+        drop(scene.queue.close(&scene.notifier));
+        scene.marks[0].finish();
+        waker.join().unwrap();
+        scene.check_quiet();
+    });
+}
+
+/// Something arrives from another thread while a task is woken and polled: neither hides the other.
+#[test]
+fn an_arrival_beside_a_wake() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let threads = [spawn(&scene, |scene| scene.arrive()), spawn(&scene, |scene| scene.wake(0))];
+        let mut polled = scene.run_until_stalled();
+        while polled.len() < 2 {
+            scene.wait();
+            polled.extend(scene.run_until_stalled());
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        polled.sort_unstable();
+        assert_eq!(polled, [0, ARRIVAL]);
+        scene.run_until_stalled();
+        scene.check_quiet();
+    });
+}
+
+/// `notify` before, during or after the way to sleep.
+#[test]
+fn notify_ends_the_sleep() {
+    model(|| {
+        let scene = Scene::<0>::new();
+        let notifier = spawn(&scene, |scene| scene.notifier.notify());
+        if scene.notifier.try_sleep() {
+            scene.flag.sleep();
+        }
+        notifier.join().unwrap();
+        assert!(scene.notifier.awake(), "noticed");
+        assert!(!scene.notifier.awake(), "once");
+    });
+}
+
+/// A timer that another thread sets while the loop works out how long to sleep.
+#[test]
+fn an_earlier_timer_ends_the_sleep() {
+    model(|| {
+        let (scene, timer) = (Scene::<0>::new(), Arc::new(Mutex::new(false)));
+        let setter = spawn(&scene, {
+            let timer = Arc::clone(&timer);
+            move |scene| {
+                *timer.lock().unwrap() = true;
+                scene.notifier.end_sleep();
+            }
+        });
+        // Asleep first, timers second: either it sees the timer, or the setter sees it asleep.
+        while !*timer.lock().unwrap() {
+            if scene.notifier.try_sleep() && !*timer.lock().unwrap() {
+                scene.flag.sleep();
+            }
+            scene.notifier.awake();
+        }
+        setter.join().unwrap();
+    });
+}
+
+/// Embedded: a wake that comes while the host is between its turn and its own wait is either run in that turn, or makes
+/// the descriptor readable.
+#[test]
+fn an_embedded_reactor_is_called() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        scene.notifier.embed();
+        let waker = spawn(&scene, |scene| scene.wake(0));
+        // The host's loop: a turn, the pool, and a wait of its own until the descriptor is readable.
+        let mut polled = false;
+        while !polled {
+            scene.notifier.awake();
+            scene.notifier.doze();
+            polled = !scene.run_until_stalled().is_empty();
+            if !polled {
+                scene.flag.sleep();
+            }
+        }
+        waker.join().unwrap();
+        assert!(!scene.notifier.has_work());
+    });
+}
+
+/// Embedded: a notification that comes during a turn makes the descriptor readable after it, if the turn has not seen it.
+#[test]
+fn an_embedded_reactor_is_notified() {
+    model(|| {
+        let scene = Scene::<0>::new();
+        scene.notifier.embed();
+        let notifier = spawn(&scene, |scene| scene.notifier.notify());
+        let seen = scene.notifier.awake();
+        scene.notifier.doze();
+        notifier.join().unwrap();
+        assert!(seen || scene.flag.take(), "lost");
+    });
+}

@@ -1,0 +1,259 @@
+//! The tasks of a pool that are ready to be polled, and the one call that tells the pool so.
+//!
+//! Any thread may wake a task, and the pool's thread polls it. Between the two lies this queue. What must hold, however
+//! their steps mix:
+//!
+//! - a task that was put in is taken out, with no further wake needed;
+//! - the reactor does not sleep while something is in the queue;
+//! - the pool is told once, not once per wake.
+//!
+//! All three follow from one flag under the queue's lock. The queue is *busy* from the first task that is put in until its
+//! [driver](crate::task::set) finds nothing left. Becoming busy is counted with the [notifier](crate::wake::notifier), which keeps
+//! the reactor awake, and is the moment when the driver is called; while the queue is busy, the driver is known to come.
+//!
+//! ```text
+//!      push(): count + 1, call the driver, end the sleep         push(): nothing but the task itself
+//!   idle ─────────────────────────────────────────────► busy ──┐
+//!     ▲                                                  │ ▲ └──┘
+//!     └──────────────────────────────────────────────────┘ └─ take(): some tasks, in the order of their wakes
+//!                    take(): nothing left, count - 1
+//! ```
+
+use super::notifier::Notifier;
+use super::wake_fd::Signal;
+use std::collections::VecDeque;
+use std::task::Waker;
+
+#[cfg(loom)]
+use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering},
+};
+use std::sync::PoisonError;
+#[cfg(not(loom))]
+use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// Arrivals that the driver gets in one poll, so that a flood of arrivals is not moved about in each turn.
+const MAX_ARRIVALS: usize = 256;
+/// Numbers of tasks for which memory is kept.
+const SPARE_TASKS: usize = 1024;
+
+/// The queue of one pool. `A` is what other threads leave to be made into tasks.
+#[derive(Debug)]
+pub(crate) struct Queue<A> {
+    /// Everything but the number below. Locked for a few instructions at a time.
+    state: Mutex<State<A>>,
+    /// Tasks that the driver has taken and not polled yet. Only the driver writes it.
+    taken: AtomicUsize,
+}
+
+/// What is under the lock.
+#[derive(Debug)]
+struct State<A> {
+    /// Numbers of tasks, in the order of their wakes.
+    ready: Vec<u32>,
+    /// What other threads have left.
+    arrivals: VecDeque<A>,
+    /// The driver has been called, is being polled, or was put off to the next turn: it will look here.
+    busy: bool,
+    /// Calls the driver. Taken with each call, and left anew by each poll of the driver.
+    driver: Option<Waker>,
+    /// The pool is gone.
+    closed: bool,
+    /// There will be no driver any more to make tasks of arrivals.
+    refuses_arrivals: bool,
+    /// The work in this queue does not count with the notifier: a `run` method runs another pool.
+    uncounted: bool,
+}
+
+/// What is left to do once the lock is released, since a waker is user code.
+#[derive(Debug)]
+struct Call {
+    /// The driver's waker, if the driver is to be called.
+    driver: Option<Waker>,
+    /// Whether the reactor may be asleep, and its sleep has to end.
+    end_sleep: bool,
+}
+
+impl<A> Queue<A> {
+    /// Returns an empty queue, which is idle.
+    pub(crate) fn new() -> Self {
+        let state = State {
+            ready: Vec::new(),
+            arrivals: VecDeque::new(),
+            busy: false,
+            driver: None,
+            closed: false,
+            refuses_arrivals: false,
+            uncounted: false,
+        };
+        Self { state: Mutex::new(state), taken: AtomicUsize::new(0) }
+    }
+
+    /// Locks the state. No code that can panic half-way runs under this lock.
+    fn lock(&self) -> MutexGuard<'_, State<A>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one way to wake: locks, makes a change, unlocks, and then calls the driver and ends the reactor's sleep if the
+    /// change asks for it.
+    #[inline]
+    fn change<E: Signal, T>(
+        &self,
+        notifier: &Notifier<E>,
+        change: impl FnOnce(&mut State<A>) -> (T, Option<Call>),
+    ) -> T {
+        let mut state = self.lock();
+        let (result, call) = change(&mut state);
+        drop(state);
+        if let Some(Call { driver, end_sleep }) = call {
+            // The pool first: a reactor that wakes finds the pool told.
+            if let Some(driver) = driver {
+                driver.wake();
+            }
+            if end_sleep {
+                notifier.end_sleep();
+            }
+        }
+        result
+    }
+
+    /// Puts a task in, and calls the driver unless it will come anyway. The caller has set the task's
+    /// [flag](super::scheduled::ScheduledFlag::schedule), so the task is in the queue once.
+    pub(crate) fn push<E: Signal>(&self, task: u32, notifier: &Notifier<E>) {
+        self.change(notifier, |state| {
+            if state.closed {
+                return ((), None);
+            }
+            state.ready.push(task);
+            ((), state.become_busy(notifier))
+        });
+    }
+
+    /// Leaves something to be made into a task, and calls the driver unless it will come anyway. Gives `arrival` back if no
+    /// driver will take it. `accept` is called under the lock, before the driver can find the arrival.
+    pub(crate) fn arrive<E: Signal>(&self, arrival: A, notifier: &Notifier<E>, accept: impl FnOnce()) -> Result<(), A> {
+        self.change(notifier, |state| {
+            if state.closed || state.refuses_arrivals {
+                return (Err(arrival), None);
+            }
+            accept();
+            state.arrivals.push_back(arrival);
+            (Ok(()), state.become_busy(notifier))
+        })
+    }
+
+    /// Calls the driver unless it will come anyway: something outside of the queue has changed that the driver looks at.
+    pub(crate) fn call_driver<E: Signal>(&self, notifier: &Notifier<E>) {
+        self.change(notifier, |state| ((), if state.closed { None } else { state.become_busy(notifier) }));
+    }
+
+    /// Calls a driver again that was put off to the next turn. The queue has stayed busy.
+    pub(crate) fn call_parked_driver<E: Signal>(&self, notifier: &Notifier<E>) {
+        self.change(notifier, |state| ((), Some(Call { driver: state.driver.take(), end_sleep: false })));
+    }
+
+    /// Begins a poll of the driver, which can be called by `waker` from now on. Returns the driver's old waker, to be
+    /// dropped with no lock held, and some of the arrivals.
+    pub(crate) fn attend(&self, waker: Waker) -> (Option<Waker>, Vec<A>) {
+        let mut state = self.lock();
+        let some = state.arrivals.len().min(MAX_ARRIVALS);
+        (state.driver.replace(waker), state.arrivals.drain(..some).collect())
+    }
+
+    /// Puts arrivals back in front of those that have come since.
+    pub(crate) fn put_back(&self, arrivals: impl DoubleEndedIterator<Item = A>) {
+        let mut state = self.lock();
+        arrivals.rev().for_each(|arrival| state.arrivals.push_front(arrival));
+    }
+
+    /// Moves all ready tasks to `tasks`, which is empty, in order.
+    ///
+    /// Returns `false` if there are neither ready tasks nor arrivals: the queue is idle then, and the driver need not come
+    /// again before it is called.
+    pub(crate) fn take<E: Signal>(&self, tasks: &mut Vec<u32>, notifier: &Notifier<E>) -> bool {
+        let mut state = self.lock();
+        if state.ready.is_empty() {
+            if state.arrivals.is_empty() {
+                state.become_idle(notifier);
+            }
+            return state.busy;
+        }
+        // The larger of the two buffers goes back and forth, unless it has become very large.
+        tasks.shrink_to(SPARE_TASKS);
+        std::mem::swap(&mut state.ready, tasks);
+        true
+    }
+
+    /// Returns whether there are arrivals.
+    pub(crate) fn has_arrivals(&self) -> bool {
+        !self.lock().arrivals.is_empty()
+    }
+
+    /// Refuses arrivals from now on. Returns those that have been left.
+    pub(crate) fn refuse_arrivals(&self) -> Vec<A> {
+        let mut state = self.lock();
+        state.refuses_arrivals = true;
+        std::mem::take(&mut state.arrivals).into()
+    }
+
+    /// Notes how many tasks the driver has taken and not polled yet.
+    pub(crate) fn set_taken(&self, tasks: usize) {
+        self.taken.store(tasks, Ordering::Relaxed);
+    }
+
+    /// Returns the number of tasks that wait to be polled.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().ready.len() + self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether this queue's work keeps the reactor awake. It does, unless a `run` method runs another pool: then the
+    /// driver of this queue will not be polled, however long the reactor stays awake.
+    pub(crate) fn set_counted<E: Signal>(&self, counted: bool, notifier: &Notifier<E>) {
+        self.change(notifier, |state| {
+            if state.uncounted == counted {
+                state.uncounted = !counted;
+                match (state.busy, counted) {
+                    (true, true) => return ((), Some(Call { driver: None, end_sleep: notifier.busy() })),
+                    (true, false) => notifier.idle(),
+                    (false, _) => {}
+                }
+            }
+            ((), None)
+        });
+    }
+
+    /// Closes the queue: the pool is gone, and all tasks with it. Returns what is to be dropped with no lock held.
+    pub(crate) fn close<E: Signal>(&self, notifier: &Notifier<E>) -> (Vec<A>, Option<Waker>) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.ready = Vec::new();
+        state.become_idle(notifier);
+        self.set_taken(0);
+        (std::mem::take(&mut state.arrivals).into(), state.driver.take())
+    }
+}
+
+impl<A> State<A> {
+    /// Makes the queue busy. Returns what is left to do about it, unless it was busy: then the driver will come anyway.
+    #[inline]
+    fn become_busy<E: Signal>(&mut self, notifier: &Notifier<E>) -> Option<Call> {
+        if self.busy {
+            return None;
+        }
+        self.busy = true;
+        // Counted before the pool hears of it: in between, the reactor must not sleep.
+        let end_sleep = !self.uncounted && notifier.busy();
+        Some(Call { end_sleep, driver: self.driver.take() })
+    }
+
+    /// Makes the queue idle.
+    fn become_idle<E: Signal>(&mut self, notifier: &Notifier<E>) {
+        if std::mem::replace(&mut self.busy, false) && !self.uncounted {
+            notifier.idle();
+        }
+    }
+}
