@@ -61,30 +61,30 @@
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod addr;
-pub use addr::AsyncToSocketAddrs;
+// In reading order, from the ground up: a room imports only from the rooms above its line.
 
-mod resolve;
+mod sys;
+
+mod socket;
+
+mod names;
+pub use names::addr::AsyncToSocketAddrs;
 #[cfg(feature = "resolve")]
-pub use resolve::SystemResolver;
-pub use resolve::{Resolver, resolve, with_resolver};
+pub use names::resolve::SystemResolver;
+pub use names::resolve::{Resolver, resolve, with_resolver};
 
 mod accept;
-mod conversions;
-mod slices;
-mod socket;
-mod stream_io;
-
-mod split;
-pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
 mod tcp;
 pub use tcp::{ConnectOptions, Incoming, Keepalive, ListenOptions, TcpListener, TcpStream};
 
 mod udp;
-pub use udp::{Datagram, Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};
+pub use udp::{Datagram, Datagrams, MAX_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};
 
 pub mod unix;
+
+mod split;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
 mod copy;
 pub use copy::{CopyError, copy_bidirectional};
@@ -95,6 +95,3 @@ mod hyper;
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 pub use self::hyper::{HyperExecutor, HyperIo, HyperSocket, HyperTimer};
-
-// The only file with `unsafe`.
-mod sys;
