@@ -32,10 +32,11 @@
 //!
 //! # Which reactor
 //!
-//! Constructors take the thread's current one: the one of the task, `run` method or
-//! [`Handle::enter`](async_epoll::Handle::enter) guard in which they are called; elsewhere they return an error that
-//! says so. Those of TCP and UDP have forms that take a [`Handle`](async_epoll::Handle), and all sockets of std convert by
-//! one; for the others, enter it. A socket stays with its reactor: somebody has to run that, wherever the socket is used.
+//! A constructor with a plain name (`bind`, `connect`, `pair`) uses the current reactor: the reactor of the task, `run`
+//! method or [`Handle::enter`](async_epoll::Handle::enter) guard in which it is called. Elsewhere it returns an error that
+//! says so. Each has a twin whose name ends in `_with` and whose last argument is the [`Handle`](async_epoll::Handle) of
+//! the reactor to use. `from_std` takes a handle, too; `TryFrom` for a socket of std is the same with the current reactor.
+//! A socket stays with its reactor: that one has to run, on whatever thread the socket is used.
 //!
 //! # What is guaranteed
 //!

@@ -14,6 +14,7 @@ use socket2::{Domain, Type};
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// A new socket, non-blocking and close-on-exec.
 pub(crate) fn open(domain: Domain, kind: Type) -> io::Result<socket2::Socket> {
@@ -84,6 +85,17 @@ impl<T: AsFd> Socket<T> {
     pub(crate) fn check_reactor(&self) -> io::Result<()> {
         // Whether it is ready does not matter.
         none_if_blocked(self.source.try_io(Interest::READABLE, |_| Ok(()))).map(drop)
+    }
+
+    /// Returns the socket of std: this one if it is not shared, otherwise by another descriptor.
+    pub(crate) fn into_std(self: Arc<Self>) -> io::Result<T>
+    where
+        T: From<OwnedFd>,
+    {
+        match Arc::try_unwrap(self) {
+            Ok(socket) => socket.into_inner(),
+            Err(shared) => shared.duplicate(),
+        }
     }
 
     /// Deregisters and gives the socket of std back.

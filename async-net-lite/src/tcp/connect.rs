@@ -123,7 +123,7 @@ impl TcpStream {
 }
 
 impl ConnectOptions {
-    /// Connects to the first of the addresses that answers, on the thread's current reactor: see
+    /// Connects to the first of the addresses that answers, on the current reactor: see
     /// [`TcpStream::connect`].
     ///
     /// # Errors

@@ -184,7 +184,7 @@ impl ListenOptions {
         self
     }
 
-    /// Listens on the first of the addresses that can be bound, on the thread's current reactor. Port 0 means any free
+    /// Listens on the first of the addresses that can be bound, on the current reactor. Port 0 means any free
     /// one: see [`TcpListener::local_addr`].
     ///
     /// # Errors

@@ -96,10 +96,7 @@ impl TcpStream {
     ///
     /// Those of `dup(2)`, if clones of this stream exist: then the new descriptor shares the connection with them.
     pub fn into_std(self) -> io::Result<net::TcpStream> {
-        match Arc::try_unwrap(self.socket) {
-            Ok(socket) => socket.into_inner(),
-            Err(shared) => shared.duplicate(),
-        }
+        self.socket.into_std()
     }
 
     /// What its clones share.

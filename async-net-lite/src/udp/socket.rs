@@ -163,10 +163,7 @@ impl UdpSocket {
     ///
     /// Those of `dup(2)`, if clones of this socket exist: then the new descriptor shares the queue with them.
     pub fn into_std(self) -> io::Result<net::UdpSocket> {
-        match Arc::try_unwrap(self.socket) {
-            Ok(socket) => socket.into_inner(),
-            Err(shared) => shared.duplicate(),
-        }
+        self.socket.into_std()
     }
 
     /// Chooses the peer: the first of the addresses that `connect(2)` takes. Nothing is sent.

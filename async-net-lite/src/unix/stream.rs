@@ -224,10 +224,7 @@ impl UnixStream {
     ///
     /// Those of `dup(2)`, if clones of this stream exist: then the new descriptor shares the connection with them.
     pub fn into_std(self) -> io::Result<net::UnixStream> {
-        match Arc::try_unwrap(self.socket) {
-            Ok(socket) => socket.into_inner(),
-            Err(shared) => shared.duplicate(),
-        }
+        self.socket.into_std()
     }
 
     /// Who is on the other end, as the kernel knows: the process, user and group that connected, or that called `listen`.
