@@ -32,10 +32,11 @@
 //!
 //! # Which reactor
 //!
-//! Constructors take the thread's current one: the one of the task, `run` method or
-//! [`Handle::enter`](async_epoll::Handle::enter) guard in which they are called; elsewhere they return an error that
-//! says so. Those of TCP and UDP have forms that take a [`Handle`](async_epoll::Handle), and all sockets of std convert by
-//! one; for the others, enter it. A socket stays with its reactor: somebody has to run that, wherever the socket is used.
+//! A constructor with a plain name (`bind`, `connect`, `pair`) uses the current reactor: the reactor of the task, `run`
+//! method or [`Handle::enter`](async_epoll::Handle::enter) guard in which it is called. Elsewhere it returns an error that
+//! says so. Each has a twin whose name ends in `_with` and whose last argument is the [`Handle`](async_epoll::Handle) of
+//! the reactor to use. `from_std` takes a handle, too; `TryFrom` for a socket of std is the same with the current reactor.
+//! A socket stays with its reactor: that one has to run, on whatever thread the socket is used.
 //!
 //! # What is guaranteed
 //!
@@ -61,30 +62,30 @@
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod addr;
-pub use addr::AsyncToSocketAddrs;
+// In reading order, from the ground up: a room imports only from the rooms above its line.
 
-mod resolve;
+mod sys;
+
+mod socket;
+
+mod names;
+pub use names::addr::AsyncToSocketAddrs;
 #[cfg(feature = "resolve")]
-pub use resolve::SystemResolver;
-pub use resolve::{Resolver, resolve, with_resolver};
+pub use names::resolve::SystemResolver;
+pub use names::resolve::{Resolver, resolve, with_resolver};
 
 mod accept;
-mod conversions;
-mod slices;
-mod socket;
-mod stream_io;
-
-mod split;
-pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
 mod tcp;
 pub use tcp::{ConnectOptions, Incoming, Keepalive, ListenOptions, TcpListener, TcpStream};
 
 mod udp;
-pub use udp::{Datagram, Datagrams, MOST_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};
+pub use udp::{Datagram, Datagrams, MAX_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};
 
 pub mod unix;
+
+mod split;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
 mod copy;
 pub use copy::{CopyError, copy_bidirectional};
@@ -95,6 +96,3 @@ mod hyper;
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 pub use self::hyper::{HyperExecutor, HyperIo, HyperSocket, HyperTimer};
-
-// The only file with `unsafe`.
-mod sys;

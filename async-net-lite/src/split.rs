@@ -3,9 +3,13 @@
 //! A shared reference or a clone serves two tasks as well. What the halves add is an *end*: when the task that writes is
 //! done, its half is dropped, and the peer reads an end of file, though the connection is still there for the half that
 //! reads. There is no lock between them: reading and writing never meet, from the kernel up to the lists of waiters.
+//!
+//! The halves are the same for streams of TCP and of Unix sockets; they stand above both, since they name a TCP stream where
+//! no type is given.
 
-use crate::stream_io::StreamSocket;
+use crate::socket::stream_io::StreamSocket;
 use crate::tcp::TcpStream;
+use crate::unix::UnixStream;
 use futures::io::{AsyncRead, AsyncWrite};
 use std::error::Error;
 use std::fmt;
@@ -14,8 +18,81 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+impl TcpStream {
+    /// Splits the stream into a half that reads and one that writes, which may go to different tasks, or threads.
+    ///
+    /// Dropping the half that writes sends an end of file, as `close` does. The connection is closed when both halves
+    /// and all clones are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::{TcpListener, TcpStream};
+    /// use futures::future::try_join;
+    /// use futures::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// async_epoll::block_on(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _) = listener.accept().await?;
+    ///
+    ///     let (mut reader, mut writer) = client.into_split();
+    ///     let write = async move { writer.write_all(b"the whole request").await }; // And drops the writer.
+    ///     let read = async {
+    ///         let mut answer = String::new();
+    ///         reader.read_to_string(&mut answer).await.map(|_| answer)
+    ///     };
+    ///     let serve = async {
+    ///         let mut request = String::new();
+    ///         (&server).read_to_string(&mut request).await?; // Ends with the writer.
+    ///         (&server).write_all(request.to_uppercase().as_bytes()).await?;
+    ///         (&server).close().await
+    ///     };
+    ///     let ((_, answer), ()) = try_join(try_join(write, read), serve).await?;
+    ///     assert_eq!(answer, "THE WHOLE REQUEST");
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        split(self)
+    }
+}
+
+impl UnixStream {
+    /// Splits the stream into a half that reads and one that writes, which may go to different tasks, or threads.
+    ///
+    /// Dropping the half that writes sends an end of file, as `close` does. The connection is closed when both halves
+    /// and all clones are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::unix::UnixStream;
+    /// use futures::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (stream, mut peer) = UnixStream::pair()?;
+    ///     let (mut reader, mut writer) = stream.into_split();
+    ///     writer.write_all(b"the whole request").await?;
+    ///     drop(writer);
+    ///     let mut request = String::new();
+    ///     peer.read_to_string(&mut request).await?;
+    ///     peer.write_all(b"answer").await?;
+    ///     reader.read_exact(&mut [0; 6]).await?;
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn into_split(self) -> (OwnedReadHalf<Self>, OwnedWriteHalf<Self>) {
+        split(self)
+    }
+}
+
 /// Makes the halves.
-pub(crate) fn split<S: StreamSocket>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
+fn split<S: StreamSocket>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
     let reader = OwnedReadHalf { stream: stream.clone() };
     (reader, OwnedWriteHalf { stream, closes_in: Some(std::process::id()) })
 }

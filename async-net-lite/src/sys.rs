@@ -1,19 +1,15 @@
-//! The system calls that neither std nor socket2 offers, behind safe functions: the only file of this crate that may say
-//! `unsafe`.
+//! The system calls that neither std nor socket2 offers, behind safe functions.
 //!
-//! Every function takes and gives owned or borrowed descriptors, makes one call, and turns the C convention "-1 means
-//! look at `errno`" into an [`io::Result`]. Nothing here knows what a reactor is.
+//! Every function takes and returns owned or borrowed descriptors, makes one call, and turns the C convention "-1 means
+//! look at `errno`" into an [`io::Result`]. Nothing here knows a reactor, or a type of this crate. What only copying
+//! needs is in `copy/sys.rs`; no other file of this crate may say `unsafe`.
 #![allow(unsafe_code)]
 
-use crate::tcp::TcpStream;
-use crate::unix::UnixStream;
 #[cfg(feature = "hyper")]
 use hyper::rt::ReadBufCursor;
 use socket2::{MaybeUninitSlice, SockAddr, SockAddrStorage, SockRef};
-use std::any::TypeId;
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::marker::PhantomData;
 use std::mem::{MaybeUninit, offset_of, size_of};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -42,7 +38,7 @@ pub(crate) fn set_option(
 pub(crate) const CONTROL_HEAD: usize = size_of::<usize>() + 2 * size_of::<libc::c_int>();
 
 /// Most descriptors that the kernel takes in one message: `SCM_MAX_FD`.
-pub(crate) const MOST_FDS: usize = 253;
+pub(crate) const MAX_FDS: usize = 253;
 
 /// A control message that comes with a descriptor of the sender's process, on sockets with `SO_PASSPIDFD`.
 const SCM_PIDFD: libc::c_int = 4;
@@ -51,7 +47,7 @@ const SCM_PIDFD: libc::c_int = 4;
 const OTHER_CONTROL: usize = 256;
 
 /// Bytes for the control messages of one message.
-const CONTROL: usize = CONTROL_HEAD + MOST_FDS * size_of::<libc::c_int>() + OTHER_CONTROL;
+const CONTROL: usize = CONTROL_HEAD + MAX_FDS * size_of::<libc::c_int>() + OTHER_CONTROL;
 
 /// Room for them, aligned like one.
 #[repr(align(8))]
@@ -59,7 +55,7 @@ struct Control([u8; CONTROL]);
 
 /// A message, as [`receive_message`] found it.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub(crate) struct ReceivedMessage {
     /// Bytes in the buffers.
     pub(crate) length: usize,
     /// The descriptors that came with it, close-on-exec.
@@ -95,14 +91,14 @@ impl SenderPath {
 
 /// `recvmsg(MSG_CMSG_CLOEXEC)`: a message, its descriptors and its sender.
 ///
-/// There is room for `most_fds` of them, and for somewhat more if the kernel sends no other control data.
+/// There is room for `max_fds` of them, and for somewhat more if the kernel sends no other control data.
 pub(crate) fn receive_message(
     socket: BorrowedFd<'_>,
     buffers: &mut [IoSliceMut<'_>],
-    most_fds: usize,
-) -> io::Result<Received> {
+    max_fds: usize,
+) -> io::Result<ReceivedMessage> {
     let mut control = Control([0; CONTROL]);
-    let room = CONTROL_HEAD + most_fds.min(MOST_FDS) * size_of::<libc::c_int>() + OTHER_CONTROL;
+    let room = CONTROL_HEAD + max_fds.min(MAX_FDS) * size_of::<libc::c_int>() + OTHER_CONTROL;
     // A `sockaddr_un` and one more byte, which the kernel uses for the zero after a path of full length.
     let mut address = [0_u8; SUN_PATH_OFFSET + SUN_PATH + 1];
     // SAFETY: All zeroes is a valid `msghdr`: null pointers with lengths of zero.
@@ -126,7 +122,7 @@ pub(crate) fn receive_message(
     let path = address.get(SUN_PATH_OFFSET..named).unwrap_or_default();
     let mut sender = SenderPath { bytes: [0; SUN_PATH + 1], length: path.len() };
     sender.bytes[..path.len()].copy_from_slice(path);
-    Ok(Received {
+    Ok(ReceivedMessage {
         length,
         fds,
         truncated: message.msg_flags & libc::MSG_TRUNC != 0,
@@ -178,7 +174,7 @@ pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred
 
 /// What the kernel tells about a datagram that it has put into a buffer of ours.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct ReceivedDatagram {
     /// Bytes in the buffer.
     pub(crate) length: usize,
     /// There were more, for which there was no room; they are lost.
@@ -194,7 +190,7 @@ fn ip_address(name: &SockAddr) -> io::Result<SocketAddr> {
 }
 
 /// Receives one datagram, by `recvmsg(2)`, which says whether it was cut where `recvfrom(2)` does not.
-pub(crate) fn recv_datagram(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Arrival> {
+pub(crate) fn recv_datagram(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<ReceivedDatagram> {
     let buffer = ptr::from_mut(buffer) as *mut [MaybeUninit<u8>];
     // SAFETY: The pointer was a mutable borrow just now, and nothing else uses it while the new one lives. An initialised
     // byte is a valid `MaybeUninit`. That no uninitialised one is written through it, which would be wrong for whoever has
@@ -202,7 +198,7 @@ pub(crate) fn recv_datagram(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result
     let buffer = unsafe { &mut *buffer };
     let mut slices = [MaybeUninitSlice::new(buffer)];
     let (length, flags, name) = SockRef::from(socket).recv_from_vectored(&mut slices)?;
-    Ok(Arrival { length, truncated: flags.is_truncated(), address: ip_address(&name)? })
+    Ok(ReceivedDatagram { length, truncated: flags.is_truncated(), address: ip_address(&name)? })
 }
 
 /// The headers of a batch of datagrams, as `recvmmsg(2)` and `sendmmsg(2)` want them.
@@ -232,7 +228,7 @@ impl Headers {
 
     /// Receives as many datagrams as are there, by `recvmmsg(2)`, each into `size` of the `bytes`. Returns how many.
     ///
-    /// What became of them is told by [`arrival`](Self::arrival).
+    /// What became of them is told by [`received`](Self::received).
     ///
     /// # Panics
     ///
@@ -267,7 +263,7 @@ impl Headers {
     }
 
     /// What became of a datagram that the last [`recv`](Self::recv) has counted. Takes its name, and leaves zeroes there.
-    pub(crate) fn arrival(&self, index: usize, names: &mut [SockAddrStorage]) -> io::Result<Arrival> {
+    pub(crate) fn received(&self, index: usize, names: &mut [SockAddrStorage]) -> io::Result<ReceivedDatagram> {
         let message = &self.messages[index];
         let header = &message.msg_hdr;
         let name = std::mem::replace(&mut names[index], SockAddrStorage::zeroed());
@@ -277,7 +273,7 @@ impl Headers {
         // written none, the family is that of the zeroes: none.
         let name = unsafe { SockAddr::new(name, length) };
         let (length, truncated) = (message.msg_len as usize, header.msg_flags & libc::MSG_TRUNC != 0);
-        Ok(Arrival { length, truncated, address: ip_address(&name)? })
+        Ok(ReceivedDatagram { length, truncated, address: ip_address(&name)? })
     }
 
     /// Sends datagrams, by `sendmmsg(2)`, each to its address, or to the one that the socket is connected to. Returns how
@@ -312,141 +308,6 @@ impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Headers").field("count", &self.messages.len()).finish_non_exhaustive()
     }
-}
-
-// # Copying: pipes and splice, SIGPIPE, and finding a socket behind a type parameter
-
-/// Turns "-1 and `errno`" into an `io::Result`.
-fn cvt(value: libc::c_int) -> io::Result<libc::c_int> {
-    if value == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
-}
-
-/// `pipe2(O_CLOEXEC | O_NONBLOCK)`: first the end to read from, then the one to write to.
-pub(crate) fn pipe() -> io::Result<[OwnedFd; 2]> {
-    let mut ends = [-1; 2];
-    // SAFETY: The kernel writes two integers to `ends`, which has room for them and is borrowed mutably for the call.
-    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
-    // SAFETY: The kernel has just returned these descriptors and nobody else knows them, so we are their only owner.
-    Ok(ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
-}
-
-/// `fcntl(F_SETPIPE_SZ)`: makes room in a pipe for so many bytes in pages of their own, and that means so many pieces.
-pub(crate) fn set_pipe_size(pipe: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    // SAFETY: `F_SETPIPE_SZ` takes an integer and touches no memory of ours.
-    cvt(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) }).map(drop)
-}
-
-/// `splice(2)` without waiting: moves up to `length` bytes between a pipe and something else, within the kernel.
-pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
-    let flags = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
-    let (from, to, no_offset) = (from.as_raw_fd(), to.as_raw_fd(), std::ptr::null_mut());
-    // SAFETY: Null offsets are allowed, and right for pipes and sockets; no memory of ours is touched.
-    let moved = unsafe { libc::splice(from, no_offset, to, no_offset, length, flags) };
-    usize::try_from(moved).map_err(|_| io::Error::last_os_error())
-}
-
-/// Runs `call` so that a `SIGPIPE` which it raises reaches nobody, whatever this process does about that signal.
-///
-/// `send(2)` has `MSG_NOSIGNAL` for that; `splice(2)` has nothing. But the signal goes to the thread that made the
-/// call. So it is held back there, and taken away before it is let through again. If the thread has held it back before,
-/// one that was pending already stays.
-///
-/// `call` is to move `length` bytes, and returns how many it has moved. Only if these are all was there no signal: an `EPIPE`
-/// is not always seen, since one `splice(2)` sends 16 pieces at a time, and if not the first of these sends fails, the
-/// result is what the others have moved.
-pub(crate) fn without_sigpipe(length: usize, call: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
-    let sigpipe = sigpipe();
-    let mut before = sigpipe;
-    // SAFETY: Both sets live across the call, which reads the first and writes the second.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &sigpipe, &mut before) };
-    let was_pending = contains_sigpipe(&before) && contains_sigpipe(&pending());
-    let result = call();
-    let moved_all = result.as_ref().is_ok_and(|&moved| moved == length);
-    let is_blocked = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-    if !moved_all && !is_blocked && !was_pending {
-        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: The set and the time are only read; a null pointer says that details of the signal are not wanted.
-        unsafe { libc::sigtimedwait(&sigpipe, std::ptr::null_mut(), &now) };
-    }
-    // SAFETY: `before` was written by the first call and is only read; the present mask is not asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
-    result
-}
-
-/// The set of `SIGPIPE` alone.
-fn sigpipe() -> libc::sigset_t {
-    // SAFETY: All zeroes is a valid `sigset_t`: it is made of integers.
-    let mut set = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is ours and is only written to.
-    unsafe { libc::sigemptyset(&mut set) };
-    // SAFETY: `set` has been initialised, and `SIGPIPE` is a signal.
-    unsafe { libc::sigaddset(&mut set, libc::SIGPIPE) };
-    set
-}
-
-/// The signals that wait for this thread to let them through.
-fn pending() -> libc::sigset_t {
-    let mut set = sigpipe();
-    // SAFETY: `set` is ours and is only written to.
-    unsafe { libc::sigpending(&mut set) };
-    set
-}
-
-fn contains_sigpipe(set: &libc::sigset_t) -> bool {
-    // SAFETY: `set` has been initialised, and is only read.
-    unsafe { libc::sigismember(set, libc::SIGPIPE) == 1 }
-}
-
-/// A type without lifetime parameters, so that its [`TypeId`] says everything about it.
-///
-/// # Safety
-///
-/// There must be no other type that differs from it in lifetimes only.
-pub(crate) unsafe trait LifetimeFree: 'static {}
-
-// SAFETY: The struct has no parameters.
-unsafe impl LifetimeFree for TcpStream {}
-
-// SAFETY: The struct has no parameters.
-unsafe impl LifetimeFree for UnixStream {}
-
-/// `value` as a `&S`, if its type is `S`, `&S` or `&mut S`. What `Any` does, for values that borrow something, too.
-pub(crate) fn as_a<S: LifetimeFree, T>(value: &T) -> Option<&S> {
-    let id = type_id::<T>();
-    let address = std::ptr::from_ref(value);
-    if id == TypeId::of::<S>() {
-        // SAFETY: `T` is `S` up to lifetimes, and `S` has none. The reference lives no longer than that to `value`.
-        return Some(unsafe { &*address.cast::<S>() });
-    }
-    if id == TypeId::of::<&'static S>() || id == TypeId::of::<&'static mut S>() {
-        // SAFETY: `T` is a reference to an `S`, of any lifetime, and so it outlives the borrow of `value`. While that
-        // lasts, a `&mut S` in it may be looked through as a `&S`; the two are laid out alike.
-        return Some(unsafe { *address.cast::<&S>() });
-    }
-    None
-}
-
-/// [`TypeId::of`] for types that borrow: their lifetimes count as `'static`.
-fn type_id<T>() -> TypeId {
-    trait Identify {
-        fn id(&self) -> TypeId
-        where
-            Self: 'static;
-    }
-    impl<T> Identify for PhantomData<T> {
-        fn id(&self) -> TypeId
-        where
-            Self: 'static,
-        {
-            TypeId::of::<T>()
-        }
-    }
-    let phantom = &PhantomData::<T> as &dyn Identify;
-    // SAFETY: Only the bound on what the object may borrow changes. Its one method looks at no value: it returns a
-    // number that was fixed when lifetimes had long been erased.
-    let phantom = unsafe { std::mem::transmute::<&dyn Identify, &(dyn Identify + 'static)>(phantom) };
-    phantom.id()
 }
 
 // # hyper: reading into a buffer that nobody has initialised
@@ -506,52 +367,5 @@ mod tests {
         }
         assert!(take_descriptors(&[]).is_empty());
         assert!(take_descriptors(&[0; 7]).is_empty());
-    }
-
-    #[test]
-    fn sockets_are_found_behind_references_and_nowhere_else() {
-        async_epoll::block_on(async {
-            let listener = crate::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let place = std::ptr::from_ref(&stream);
-            let found = |socket: Option<&TcpStream>| socket.is_some_and(|socket| std::ptr::eq(socket, place));
-            assert!(found(as_a::<TcpStream, TcpStream>(&stream)));
-            assert!(found(as_a::<TcpStream, &TcpStream>(&&stream)));
-            assert!(found(as_a::<TcpStream, &mut TcpStream>(&&mut stream)));
-            assert!(as_a::<TcpStream, Box<&TcpStream>>(&Box::new(&stream)).is_none());
-            assert!(as_a::<TcpStream, &&TcpStream>(&&&stream).is_none());
-            assert!(as_a::<TcpStream, Option<&mut TcpStream>>(&Some(&mut stream)).is_none());
-            assert!(as_a::<TcpStream, PhantomData<TcpStream>>(&PhantomData).is_none());
-        })
-        .unwrap();
-    }
-
-    #[test]
-    fn a_signal_that_was_pending_stays() {
-        std::thread::spawn(|| {
-            let broken = || {
-                let [reader, writer] = pipe().unwrap();
-                drop(reader);
-                without_sigpipe(1, || {
-                    // SAFETY: The byte is only read, and the descriptor is open.
-                    let written = unsafe { libc::write(writer.as_raw_fd(), [1_u8].as_ptr().cast(), 1) };
-                    usize::try_from(written).map_err(|_| io::Error::last_os_error())
-                })
-            };
-            let is_pending = || contains_sigpipe(&pending());
-            assert_eq!(broken().unwrap_err().raw_os_error(), Some(libc::EPIPE));
-            let set = sigpipe();
-            // SAFETY: The set is only read, and the old one is not asked for.
-            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
-            assert!(!is_pending(), "taken away");
-            broken().unwrap_err();
-            assert!(!is_pending(), "taken away where it was blocked, too");
-            // SAFETY: Sends a signal to this thread, which holds it back.
-            unsafe { libc::raise(libc::SIGPIPE) };
-            broken().unwrap_err();
-            assert!(is_pending(), "somebody else's");
-        })
-        .join()
-        .unwrap();
     }
 }

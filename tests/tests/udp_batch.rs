@@ -1,7 +1,7 @@
 //! Batches of datagrams: full ones, mixed ones, those that fail in the middle; how much a task moves in one poll.
 
 use async_epoll::OPERATIONS_PER_POLL;
-use async_net_lite::{Datagram, MOST_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};
+use async_net_lite::{Datagram, MAX_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};
 use futures::future::FutureExt;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdSocket};
@@ -136,15 +136,15 @@ fn full_batches() {
         // A batch is filled after these.
         let growing = [32, 64, 128, 256, 512];
         let before: usize = growing.iter().sum();
-        if !has_room_for(&receiver, before + MOST_DATAGRAMS + 100) {
+        if !has_room_for(&receiver, before + MAX_DATAGRAMS + 100) {
             return;
         }
         let sender = socket().await;
         for _ in 0..before {
             sender.send_to(b"x", address(&receiver)).await.unwrap();
         }
-        let mut out = SendBatch::new(MOST_DATAGRAMS, 4).unwrap();
-        for number in 0..MOST_DATAGRAMS as u32 {
+        let mut out = SendBatch::new(MAX_DATAGRAMS, 4).unwrap();
+        for number in 0..MAX_DATAGRAMS as u32 {
             assert!(!out.is_full());
             out.push_to(&number.to_le_bytes(), address(&receiver)).unwrap();
         }
@@ -152,19 +152,19 @@ fn full_batches() {
         let error = out.push_to(b"x", address(&receiver)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StorageFull);
         assert!(error.to_string().contains("1024"), "{error}");
-        assert_eq!(sender.send_batch(&mut out).await.unwrap(), MOST_DATAGRAMS);
+        assert_eq!(sender.send_batch(&mut out).await.unwrap(), MAX_DATAGRAMS);
         assert!(out.is_empty());
         for number in 0..100 {
             out.push_to(&[number], address(&receiver)).unwrap();
         }
         assert_eq!(sender.send_batch(&mut out).await.unwrap(), 100);
 
-        let mut batch = RecvBatch::new(MOST_DATAGRAMS, 4).unwrap();
+        let mut batch = RecvBatch::new(MAX_DATAGRAMS, 4).unwrap();
         for expected in growing {
             assert_eq!(receiver.recv_batch(&mut batch).await.unwrap(), expected);
             assert!(batch.iter().all(|datagram| datagram.bytes == b"x"));
         }
-        assert_eq!(receiver.recv_batch(&mut batch).await.unwrap(), MOST_DATAGRAMS);
+        assert_eq!(receiver.recv_batch(&mut batch).await.unwrap(), MAX_DATAGRAMS);
         let from = address(&sender);
         for (number, datagram) in batch.iter().enumerate() {
             let bytes = (number as u32).to_le_bytes();
@@ -172,7 +172,7 @@ fn full_batches() {
         }
         // Fewer than before: nothing of the former ones shows.
         assert_eq!(receiver.recv_batch(&mut batch).await.unwrap(), 100);
-        assert_eq!((batch.len(), batch.iter().len(), batch.capacity()), (100, 100, MOST_DATAGRAMS));
+        assert_eq!((batch.len(), batch.iter().len(), batch.capacity()), (100, 100, MAX_DATAGRAMS));
         assert!(batch.get(100).is_none() && batch.get(usize::MAX).is_none());
         assert!(batch.iter().enumerate().all(|(number, datagram)| datagram.bytes == [number as u8]));
         // Twice as many as were there are asked for next, and it goes on to shrink.

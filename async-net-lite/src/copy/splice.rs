@@ -22,9 +22,9 @@
 //! A pipe is taken when there is bulk data, and given up when the reader has no more. A few empty ones are kept
 //! per thread, since making and closing one costs as much as moving some data: see [`KEPT_PIPES`].
 
-use crate::copy::buffer::nothing_written;
-use crate::socket::Socket;
-use crate::sys;
+use super::buffer::nothing_written;
+use super::sys;
+use crate::socket::socket::Socket;
 use crate::tcp::TcpStream;
 use crate::unix::UnixStream;
 use std::cell::RefCell;
@@ -34,7 +34,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 /// The most that goes into a pipe at once, and so the most of kernel memory that a direction holds.
-const MOST_BYTES: usize = 256 * 1024;
+const MAX_PIPE_BYTES: usize = 256 * 1024;
 /// Empty pipes that each thread keeps at most.
 const KEPT_PIPES: usize = 8;
 
@@ -89,7 +89,7 @@ pub(super) struct Splice {
 }
 
 impl Splice {
-    /// Moves what is there from a socket into the empty pipe. Returns how much, at most [`MOST_BYTES`]. 0 means the end
+    /// Moves what is there from a socket into the empty pipe. Returns how much, at most [`MAX_PIPE_BYTES`]. 0 means the end
     /// of file or urgent data.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, reader: &dyn End) -> Poll<io::Result<usize>> {
         debug_assert_eq!(self.held, 0);
@@ -97,7 +97,7 @@ impl Splice {
             Some(pipe) => pipe,
             None => self.pipe.insert(Pipe::take()?),
         };
-        let polled = reader.poll_read_by(cx, &mut |socket| sys::splice(socket, pipe.writer.as_fd(), MOST_BYTES));
+        let polled = reader.poll_read_by(cx, &mut |socket| sys::splice(socket, pipe.writer.as_fd(), MAX_PIPE_BYTES));
         match &polled {
             Poll::Ready(Ok(length)) => self.held = *length,
             _ => self.release(),
@@ -170,7 +170,7 @@ impl Pipe {
         }
         let [reader, writer] = sys::pipe()?;
         // Where the user has many pipes already, `EPERM`: one of the usual size does, too.
-        let _ = sys::set_pipe_size(writer.as_fd(), MOST_BYTES);
+        let _ = sys::set_pipe_size(writer.as_fd(), MAX_PIPE_BYTES);
         Ok(Self { reader, writer, process })
     }
 

@@ -5,7 +5,7 @@
 //! bytes. We know our sockets, and can have the kernel write straight into that memory. That is why [`HyperIo`] takes
 //! them alone.
 
-use crate::stream_io::StreamSocket;
+use crate::socket::stream_io::StreamSocket;
 use crate::sys;
 use crate::tcp::TcpStream;
 use crate::unix::UnixStream;

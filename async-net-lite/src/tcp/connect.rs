@@ -1,203 +1,170 @@
-//! Connecting: in steps to one address, in a race to several.
-//!
-//! Connecting to one address without blocking goes in steps, each of which can fail for reasons of its own:
+//! Connecting: the addresses of a name, then a race to them, all within a time limit if there is one.
 //!
 //! ```text
-//!   socket ──► connect: EINPROGRESS ──► wait until writable ──► SO_ERROR? ──► getpeername? ──► connected
-//!                 │ refused at once            │ dropped            │ refused      │ not yet:
-//!                 ▼                            ▼                    ▼              ▼ wait on
-//!               error                      socket closed          error
+//!   TcpStream::connect ──► ConnectOptions::connect_with ──► names: lookup ──► race ──► TcpStream
+//!                          └──────────────────── limit: TimedOut ────────────────────┘
 //! ```
 //!
-//! A host often has several addresses, and one that does not answer costs two minutes. So the next one gets its chance
-//! while the first is still under way: RFC 8305, "Happy Eyeballs". The families take turns, beginning with IPv6, since
-//! what does not answer is usually a whole family. Each attempt has a head start of 250 ms before the next begins; one
-//! that fails lets the next begin at once. The first to be connected wins, and the others are closed.
-//!
-//! ```text
-//!   0 ms        250 ms       500 ms
-//!   [::1] ─── silence ──────────────────────────────────╳ closed
-//!               127.0.0.1 ─── refused
-//!                              └─► [::2] ─── silence ───╳ closed
-//!                                            127.0.0.2 ─┴─► connected
-//! ```
+//! How a race goes is told in `race.rs`, what can be chosen in `connect_options.rs`.
 
-use super::{ConnectOptions, TcpStream};
-use crate::addr::no_addresses;
-use crate::socket::Socket;
+use super::connect_options::ConnectOptions;
+use super::race::race;
+use super::stream::TcpStream;
+use crate::names::addr::AsyncToSocketAddrs;
+use crate::names::resolve::with_resolver;
 use async_epoll::{Handle, Timer};
-use futures::future::FutureExt;
-use socket2::{Domain, SockRef, Type};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{self, SocketAddr};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
-use std::vec;
 
-/// The head start of an attempt: "Connection Attempt Delay" of RFC 8305, section 8.
-const HEAD_START: Duration = Duration::from_millis(250);
-/// Attempts that may be under way at a time. Further ones wait until one of these has failed.
-const MOST_ATTEMPTS: usize = 8;
+impl TcpStream {
+    /// Connects to the first of the addresses that answers.
+    ///
+    /// Several addresses take part in a race, as RFC 8305 ("Happy Eyeballs") has it: IPv6 and IPv4 take turns, each begins
+    /// 250 ms after the one before it, or as soon as that has failed, and at most eight are under way at a time. The
+    /// first to be connected wins, and the others are closed. So a family that leads nowhere costs a quarter of a second
+    /// and not two minutes; only a ninth address has to wait for one of the eight before it to fail.
+    ///
+    /// # Errors
+    ///
+    /// The last address's that has answered, or the last one's of all if none has: `ConnectionRefused`, `TimedOut` (after
+    /// about two minutes; see [`connect_timeout`](Self::connect_timeout)), …; `InvalidInput` if there is no address;
+    /// `NotConnected` outside a reactor, with a message that says what to do, and if the reactor has been dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it closes all sockets that are under way; it cannot be resumed.
+    pub async fn connect(address: impl AsyncToSocketAddrs) -> io::Result<Self> {
+        ConnectOptions::new().connect(address).await
+    }
 
-/// A connection to one address, under way. Dropping it closes the socket.
-struct Attempt {
-    socket: Socket<net::TcpStream>,
-    /// The kernel said so at once.
-    is_connected: bool,
+    /// As [`connect`](Self::connect), with the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<Self> {
+        ConnectOptions::new().connect_with(address, handle).await
+    }
+
+    /// As [`connect`](Self::connect), but gives up after `timeout`: for all addresses together, and the lookup of a name.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); `TimedOut` after the timeout. A timeout of zero leaves time for a refusal at once,
+    /// and hardly for a connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::{ListenOptions, TcpStream};
+    /// use std::time::Duration;
+    ///
+    /// async_epoll::block_on(async {
+    ///     // The queue has room for one, and nobody accepts.
+    ///     let busy = ListenOptions::new().backlog(0).bind("127.0.0.1:0").await?;
+    ///     let _queued = TcpStream::connect(busy.local_addr()?).await?;
+    ///     let late = TcpStream::connect_timeout(busy.local_addr()?, Duration::from_millis(10)).await;
+    ///     assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub async fn connect_timeout(address: impl AsyncToSocketAddrs, timeout: Duration) -> io::Result<Self> {
+        ConnectOptions::new().timeout(timeout).connect(address).await
+    }
+
+    /// As [`connect_timeout`](Self::connect_timeout), with the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_timeout`](Self::connect_timeout).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::TcpStream;
+    /// use std::time::Duration;
+    ///
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// let handle = runtime.handle();
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let limit = Duration::from_secs(5);
+    /// let stream = runtime.run_until(async { TcpStream::connect_timeout_with(address, limit, &handle).await })??;
+    /// assert_eq!(stream.peer_addr()?, address);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_timeout_with(
+        address: impl AsyncToSocketAddrs,
+        timeout: Duration,
+        handle: &Handle,
+    ) -> io::Result<Self> {
+        ConnectOptions::new().timeout(timeout).connect_with(address, handle).await
+    }
 }
 
-impl Attempt {
-    /// Begins.
-    fn new(address: SocketAddr, options: &ConnectOptions, handle: &Handle) -> io::Result<Self> {
-        let socket = Socket::<net::TcpStream>::open(Domain::for_address(address), Type::STREAM, handle)?;
-        let socket_options = SockRef::from(socket.get_ref());
-        options.apply(&socket_options)?;
-        let address = address.into();
-        let is_connected = loop {
-            match socket_options.connect(&address).map_err(|error| (error.raw_os_error(), error)) {
-                // Has the kernel begun to connect, or not? Asked again, it says.
-                Err((Some(libc::EINTR), _)) => {}
-                // Or it will connect with the first write, by `fastopen`, and nothing is to be waited for.
-                Ok(()) | Err((Some(libc::EISCONN), _)) => break true,
-                Err((Some(libc::EINPROGRESS | libc::EALREADY), _)) => break false,
-                Err((_, error)) => return Err(error),
-            }
+impl ConnectOptions {
+    /// Connects to the first of the addresses that answers, on the current reactor: see
+    /// [`TcpStream::connect`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpStream::connect`], and those of `setsockopt(2)` and `bind(2)`: `AddrInUse`, `AddrNotAvailable`, …;
+    /// `TimedOut` after the timeout.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it closes all sockets that are under way; it cannot be resumed.
+    pub async fn connect(&self, address: impl AsyncToSocketAddrs) -> io::Result<TcpStream> {
+        self.connect_with(address, &Handle::current()?).await
+    }
+
+    /// As [`connect`](Self::connect), on the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(&self, address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<TcpStream> {
+        let lookup = address.lookup()?;
+        let work = async {
+            let addresses = match &self.resolver {
+                Some(resolver) => with_resolver(Arc::clone(resolver), lookup.get()).await?,
+                None => lookup.get().await?,
+            };
+            race(addresses, self, handle).await
         };
-        Ok(Self { socket, is_connected })
-    }
-
-    /// Waits until it is connected, or has failed.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_connected { Poll::Ready(Ok(())) } else { self.socket.poll_write_with(cx, is_connected) }
-    }
-}
-
-/// Whether a connection that was begun is there: an error if it has failed, `WouldBlock` if it is under way.
-fn is_connected(stream: &net::TcpStream) -> io::Result<()> {
-    if let Some(error) = stream.take_error()? {
-        return Err(error);
-    }
-    match stream.peer_addr() {
-        // No error and no peer: woken too early.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
-        result => result.map(drop),
-    }
-}
-
-/// Connects to whichever of `addresses` is the first to get there, as the top of this file tells.
-pub(super) async fn race(
-    addresses: Vec<SocketAddr>,
-    options: &ConnectOptions,
-    handle: &Handle,
-) -> io::Result<TcpStream> {
-    let to_come = interleave(addresses).into_iter();
-    let mut race = Race { options, handle, to_come, running: Vec::new(), head_start: None, error: None };
-    poll_fn(|cx| race.poll(cx)).await
-}
-
-/// Attempts under way, and what is to follow.
-struct Race<'a> {
-    options: &'a ConnectOptions,
-    handle: &'a Handle,
-    /// Addresses whose turn has not come.
-    to_come: vec::IntoIter<SocketAddr>,
-    /// At most [`MOST_ATTEMPTS`], the oldest first.
-    running: Vec<Attempt>,
-    /// That of the last attempt.
-    head_start: Option<Timer>,
-    /// What to report if all fail.
-    error: Option<io::Error>,
-}
-
-impl Race<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        loop {
-            // 1. Who is there, who has failed?
-            let mut place = 0;
-            while let Some(attempt) = self.running.get_mut(place) {
-                match attempt.poll(cx) {
-                    Poll::Pending => place += 1,
-                    Poll::Ready(Ok(())) => {
-                        // The others are closed with the race.
-                        let winner = self.running.swap_remove(place);
-                        return Poll::Ready(Ok(TcpStream::new(winner.socket)));
-                    }
-                    Poll::Ready(Err(error)) => {
-                        drop(self.running.remove(place));
-                        self.note(error);
-                    }
-                }
-            }
-            // 2. Whose turn is it? The last attempt's, as long as it has its head start, unless it has failed.
-            if self.to_come.as_slice().is_empty() {
-                let over = self.running.is_empty().then(|| Err(self.error.take().unwrap_or_else(no_addresses)));
-                return over.map_or(Poll::Pending, Poll::Ready);
-            }
-            if self.running.len() == MOST_ATTEMPTS {
-                return Poll::Pending;
-            }
-            if let Some(head_start) = &mut self.head_start {
-                // If the reactor is gone, the attempts say so.
-                let _ = ready!(head_start.poll_unpin(cx));
-            }
-            // 3. The next one.
-            let Some(address) = self.to_come.next() else { continue };
-            match Attempt::new(address, self.options, self.handle) {
-                Ok(attempt) => {
-                    self.running.push(attempt);
-                    self.head_start = Some(Timer::after(HEAD_START, self.handle));
-                }
-                Err(error) => self.note(error),
-            }
+        match self.timeout {
+            Some(timeout) => limit(work, timeout, handle).await,
+            None => work.await,
         }
     }
-
-    /// One has failed: the next may begin at once. What the host has answered says more than that there is no way to it;
-    /// otherwise the last error counts.
-    fn note(&mut self, error: io::Error) {
-        self.head_start = None;
-        if self.error.as_ref().is_none_or(|before| !no_way(&error) || no_way(before)) {
-            self.error = Some(error);
-        }
-    }
-}
-
-/// Whether the error says that this machine has no way to an address, such as an IPv6 one in an IPv4 network.
-fn no_way(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ENETUNREACH
-                | libc::EHOSTUNREACH
-                | libc::EADDRNOTAVAIL
-                | libc::EAFNOSUPPORT
-                | libc::EINVAL
-                | libc::EACCES
-                | libc::EPERM
-        )
-    )
-}
-
-/// Takes the families in turn, beginning with IPv6, and keeps the order within each.
-fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    if addresses.len() < 2 {
-        return addresses;
-    }
-    let (six, four): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv6);
-    let both = six.len().min(four.len());
-    let (six_alone, four_alone) = (six[both..].to_vec(), four[both..].to_vec());
-    let pairs = six.into_iter().zip(four).flat_map(|(six, four)| [six, four]);
-    pairs.chain(six_alone).chain(four_alone).collect()
 }
 
 /// Gives up what takes longer than `time`.
-pub(super) async fn limit<T>(
-    work: impl Future<Output = io::Result<T>>,
-    time: Duration,
-    handle: &Handle,
-) -> io::Result<T> {
+async fn limit<T>(work: impl Future<Output = io::Result<T>>, time: Duration, handle: &Handle) -> io::Result<T> {
     let (mut work, mut timer) = (pin!(work), Timer::after(time, handle));
     poll_fn(|cx| {
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
@@ -208,24 +175,4 @@ pub(super) async fn limit<T>(
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)))
     })
     .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn families_take_turns() {
-        let parse = |text: &str| -> Vec<SocketAddr> { text.split(' ').map(|word| word.parse().unwrap()).collect() };
-        let turns = [
-            ("1.1.1.1:1 2.2.2.2:2", "1.1.1.1:1 2.2.2.2:2"),
-            ("1.1.1.1:1 [::2]:2", "[::2]:2 1.1.1.1:1"),
-            ("[::1]:1 [::2]:2 [::3]:3 4.4.4.4:4 5.5.5.5:5", "[::1]:1 4.4.4.4:4 [::2]:2 5.5.5.5:5 [::3]:3"),
-            ("1.1.1.1:1 2.2.2.2:2 3.3.3.3:3 [::4]:4", "[::4]:4 1.1.1.1:1 2.2.2.2:2 3.3.3.3:3"),
-        ];
-        for (given, taken) in turns {
-            assert_eq!(interleave(parse(given)), parse(taken), "{given}");
-        }
-        assert_eq!(interleave(Vec::new()), []);
-    }
 }

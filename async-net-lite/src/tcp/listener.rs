@@ -1,19 +1,23 @@
-//! Accepting connections, and going on accepting them. How, is told in `accept.rs`: listeners of other kinds do the same.
+//! The type of a TCP listener, its connections one by one, and the stream of them.
+//!
+//! How connections are taken from the queue, and what happens when descriptors run out, is in `accept/`: here a socket that
+//! comes from there becomes a [`TcpStream`]. Binding a listener is in `listen.rs`.
 
-use crate::accept::{Acceptor, Backoff};
-use crate::addr::AsyncToSocketAddrs;
-use crate::conversions::std_conversions;
-use crate::socket::Socket;
-use crate::tcp::{ListenOptions, TcpStream};
+use super::stream::TcpStream;
+use crate::accept::accept_loop::AcceptLoop;
+use crate::accept::acceptor::Acceptor;
+use crate::socket::conversions::std_conversions;
+use crate::socket::socket::Socket;
 use async_epoll::{Handle, Interest, Source};
 use futures::stream::{FusedStream, Stream};
+use socket2::SockAddr;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 /// A TCP socket that listens for connections: the async [`std::net::TcpListener`].
 ///
@@ -41,34 +45,6 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens on the first of the addresses that can be bound, with the defaults of [`ListenOptions`]: `SO_REUSEADDR`
-    /// and a queue of 1024. Port 0 means any free one: see [`local_addr`](Self::local_addr).
-    ///
-    /// # Errors
-    ///
-    /// Those of `socket(2)`, `bind(2)` and `listen(2)` for the last address: `AddrInUse`, `PermissionDenied`, …;
-    /// `InvalidInput` if there is no address; `NotConnected` outside a reactor, and if the reactor has been dropped.
-    ///
-    /// # Cancel safety
-    ///
-    /// Only a name lookup awaits anything; dropped then, nothing has been bound.
-    pub async fn bind(address: impl AsyncToSocketAddrs) -> io::Result<Self> {
-        ListenOptions::new().bind(address).await
-    }
-
-    /// As [`bind`](Self::bind), on the reactor of `handle`.
-    ///
-    /// # Errors
-    ///
-    /// As [`bind`](Self::bind).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`bind`](Self::bind).
-    pub async fn bind_with(address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<Self> {
-        ListenOptions::new().bind_with(address, handle).await
-    }
-
     /// Of a socket that listens.
     pub(super) fn new(socket: Socket<net::TcpListener>) -> Self {
         Self { acceptor: Arc::new(Acceptor::new(socket)) }
@@ -135,12 +111,14 @@ impl TcpListener {
     ///
     /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        let (socket, address) = ready!(self.acceptor.poll_accept(cx))?;
+        self.acceptor.poll_accept(cx).map(|accepted| accepted.and_then(|accepted| self.stream(accepted)))
+    }
+
+    /// Makes a stream of what was accepted.
+    fn stream(&self, (socket, address): (socket2::Socket, SockAddr)) -> io::Result<(TcpStream, SocketAddr)> {
         let stream = TcpStream::from_accepted(socket.into(), &self.acceptor.socket.handle());
-        let address = address.as_socket().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "the peer of a TCP connection has no IP address")
-        })?;
-        Poll::Ready(Ok((stream, address)))
+        let error = || io::Error::new(io::ErrorKind::InvalidData, "the peer of a TCP connection has no IP address");
+        Ok((stream, address.as_socket().ok_or_else(error)?))
     }
 
     /// The connections, one after the other, as a stream that goes on until the reactor is dropped.
@@ -152,7 +130,7 @@ impl TcpListener {
 
     /// As [`incoming`](Self::incoming), for a listener that is needed for nothing else.
     pub fn into_incoming(self) -> Incoming {
-        Incoming { listener: self, backoff: Backoff::new() }
+        Incoming { listener: self, accept_loop: AcceptLoop::new() }
     }
 
     /// The socket.
@@ -202,27 +180,27 @@ impl TcpListener {
 #[must_use = "streams do nothing unless polled"]
 pub struct Incoming {
     listener: TcpListener,
-    backoff: Backoff,
+    accept_loop: AcceptLoop,
 }
 
 impl Stream for Incoming {
     type Item = io::Result<TcpStream>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { listener, backoff } = &mut *self;
-        backoff.poll_next(cx, &listener.acceptor.socket, |cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream))
+        let Self { listener, accept_loop } = &mut *self;
+        accept_loop.poll_next(cx, &listener.acceptor, |accepted| listener.stream(accepted).map(|(stream, _)| stream))
     }
 }
 
 impl FusedStream for Incoming {
     fn is_terminated(&self) -> bool {
-        self.backoff.has_ended()
+        self.accept_loop.has_ended()
     }
 }
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("listener", &self.listener).field("backoff", &self.backoff).finish()
+        f.debug_struct("Incoming").field("listener", &self.listener).field("accept_loop", &self.accept_loop).finish()
     }
 }
 

@@ -1,15 +1,31 @@
 //! TCP: listeners and streams. See [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html).
+//!
+//! A [`TcpStream`] is made by a [`TcpListener`], or by connecting: a race to the addresses of a host. Its operations and
+//! its options are in files of their own. What has to be chosen before there is a socket is in [`ListenOptions`] and
+//! [`ConnectOptions`].
+//!
+//! ```text
+//!   listen ──► listener ──────────────────────────────► stream ◄── stream_io: read, write
+//!   (bind)     (accept)                                   ▲   ◄─── settings:  options
+//!   connect_options ──► connect (lookup, limit) ──► race ─┘
+//! ```
 
-mod options;
-
-mod listener;
-
-mod connect;
-mod settings;
 mod stream;
 mod stream_io;
 
+mod settings;
+
+mod listener;
+
+mod listen;
+
+mod connect_options;
+mod race;
+
+mod connect;
+
+pub use connect_options::ConnectOptions;
+pub use listen::ListenOptions;
 pub use listener::{Incoming, TcpListener};
-pub use options::{ConnectOptions, ListenOptions};
 pub use settings::Keepalive;
 pub use stream::TcpStream;

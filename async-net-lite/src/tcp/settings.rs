@@ -1,8 +1,7 @@
 //! Options of a connection that is there: asked for and changed at any time.
 
-use super::TcpStream;
-use super::options::whole_seconds;
-use crate::socket::{check_hops, set_buffers};
+use super::stream::TcpStream;
+use crate::socket::options::{check_hops, set_buffers, whole_seconds};
 use socket2::{Domain, SockRef, TcpKeepalive};
 use std::io;
 use std::time::Duration;

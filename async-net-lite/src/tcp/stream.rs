@@ -1,16 +1,14 @@
-//! A TCP connection, and how it comes about. What one does with it is next door: reading and writing in `stream_io.rs`, its
-//! options in `settings.rs`.
+//! The type of a TCP connection: its socket, its addresses, and its conversions from and to std.
+//!
+//! What is done with a connection is next door: reading and writing in `stream_io.rs`, options in `settings.rs`, making one
+//! in `connect.rs`, and taking one from a queue in `listener.rs`.
 
-use crate::addr::AsyncToSocketAddrs;
-use crate::conversions::std_conversions;
-use crate::socket::Socket;
-use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
-use crate::tcp::ConnectOptions;
+use crate::socket::conversions::std_conversions;
+use crate::socket::socket::Socket;
 use async_epoll::{Handle, Source};
 use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A TCP connection: the async [`std::net::TcpStream`].
 ///
@@ -58,71 +56,6 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to the first of the addresses that answers.
-    ///
-    /// Several addresses take part in a race, as RFC 8305 ("Happy Eyeballs") has it: IPv6 and IPv4 take turns, each begins
-    /// 250 ms after the one before it, or as soon as that has failed, and at most eight are under way at a time. The
-    /// first to be connected wins, and the others are closed. So a family that leads nowhere costs a quarter of a second
-    /// and not two minutes; only a ninth address has to wait for one of the eight before it to fail.
-    ///
-    /// # Errors
-    ///
-    /// The last address's that has answered, or the last one's of all if none has: `ConnectionRefused`, `TimedOut` (after
-    /// about two minutes; see [`connect_timeout`](Self::connect_timeout)), …; `InvalidInput` if there is no address;
-    /// `NotConnected` outside a reactor, with a message that says what to do, and if the reactor has been dropped.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping it closes all sockets that are under way; it cannot be resumed.
-    pub async fn connect(address: impl AsyncToSocketAddrs) -> io::Result<Self> {
-        ConnectOptions::new().connect(address).await
-    }
-
-    /// As [`connect`](Self::connect), with the reactor of `handle`.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`connect`](Self::connect).
-    pub async fn connect_with(address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<Self> {
-        ConnectOptions::new().connect_with(address, handle).await
-    }
-
-    /// As [`connect`](Self::connect), but gives up after `timeout`: for all addresses together, and the lookup of a name.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect); `TimedOut` after the timeout. A timeout of zero leaves time for a refusal at once,
-    /// and hardly for a connection.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`connect`](Self::connect).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// use async_net_lite::{ListenOptions, TcpStream};
-    /// use std::time::Duration;
-    ///
-    /// async_epoll::block_on(async {
-    ///     // The queue has room for one, and nobody accepts.
-    ///     let busy = ListenOptions::new().backlog(0).bind("127.0.0.1:0").await?;
-    ///     let _queued = TcpStream::connect(busy.local_addr()?).await?;
-    ///     let late = TcpStream::connect_timeout(busy.local_addr()?, Duration::from_millis(10)).await;
-    ///     assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-    ///     Ok(())
-    /// })?
-    /// # }
-    /// ```
-    pub async fn connect_timeout(address: impl AsyncToSocketAddrs, timeout: Duration) -> io::Result<Self> {
-        ConnectOptions::new().timeout(timeout).connect(address).await
-    }
-
     /// A connection that is there.
     pub(super) fn new(socket: Socket<net::TcpStream>) -> Self {
         Self { socket: Arc::new(socket) }
@@ -163,50 +96,7 @@ impl TcpStream {
     ///
     /// Those of `dup(2)`, if clones of this stream exist: then the new descriptor shares the connection with them.
     pub fn into_std(self) -> io::Result<net::TcpStream> {
-        match Arc::try_unwrap(self.socket) {
-            Ok(socket) => socket.into_inner(),
-            Err(shared) => shared.duplicate(),
-        }
-    }
-
-    /// Splits the stream into a half that reads and one that writes, which may go to different tasks, or threads.
-    ///
-    /// Dropping the half that writes sends an end of file, as `close` does. The connection is closed when both halves
-    /// and all clones are gone.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// use async_net_lite::{TcpListener, TcpStream};
-    /// use futures::future::try_join;
-    /// use futures::{AsyncReadExt, AsyncWriteExt};
-    ///
-    /// async_epoll::block_on(async {
-    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
-    ///     let (server, _) = listener.accept().await?;
-    ///
-    ///     let (mut reader, mut writer) = client.into_split();
-    ///     let write = async move { writer.write_all(b"the whole request").await }; // And drops the writer.
-    ///     let read = async {
-    ///         let mut answer = String::new();
-    ///         reader.read_to_string(&mut answer).await.map(|_| answer)
-    ///     };
-    ///     let serve = async {
-    ///         let mut request = String::new();
-    ///         (&server).read_to_string(&mut request).await?; // Ends with the writer.
-    ///         (&server).write_all(request.to_uppercase().as_bytes()).await?;
-    ///         (&server).close().await
-    ///     };
-    ///     let ((_, answer), ()) = try_join(try_join(write, read), serve).await?;
-    ///     assert_eq!(answer, "THE WHOLE REQUEST");
-    ///     Ok(())
-    /// })?
-    /// # }
-    /// ```
-    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        split(self)
+        self.socket.into_std()
     }
 
     /// What its clones share.

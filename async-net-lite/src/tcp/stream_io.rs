@@ -1,11 +1,10 @@
 //! Reading and writing a TCP stream: by the traits of futures-io, which wait, and by attempts that do not.
 
-use super::TcpStream;
-use crate::slices;
-use crate::stream_io::{StreamSocket, send, send_vectored, stream_io};
-use async_epoll::{Interest, Readiness};
+use super::stream::TcpStream;
+use crate::socket::stream_io::{StreamSocket, stream_io};
+use async_epoll::Readiness;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{self, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -41,10 +40,7 @@ impl TcpStream {
     /// # }
     /// ```
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        self.socket.try_io(Interest::READABLE, |mut stream| stream.read(buffer))
+        self.socket.try_read(buffer)
     }
 
     /// Reads what is there into several buffers, one after the other, without waiting.
@@ -53,11 +49,7 @@ impl TcpStream {
     ///
     /// As [`try_read`](Self::try_read).
     pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let (buffers, wanted) = slices::fill(buffers);
-        if wanted == 0 {
-            return Ok(0);
-        }
-        self.socket.try_io(Interest::READABLE, |mut stream| stream.read_vectored(buffers))
+        self.socket.try_read_vectored(buffers)
     }
 
     /// Writes as much as there is room for, without waiting.
@@ -66,10 +58,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` if there is no room at all; otherwise as writing.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.is_empty() {
-            return Ok(0);
-        }
-        self.socket.try_io(Interest::WRITABLE, |stream| send(stream, bytes))
+        self.socket.try_write(bytes)
     }
 
     /// Writes of several slices, one after the other, as much as there is room for, without waiting.
@@ -78,11 +67,7 @@ impl TcpStream {
     ///
     /// As [`try_write`](Self::try_write).
     pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let (slices, wanted) = slices::drain(slices);
-        if wanted == 0 {
-            return Ok(0);
-        }
-        self.socket.try_io(Interest::WRITABLE, |stream| send_vectored(stream, slices))
+        self.socket.try_write_vectored(slices)
     }
 
     /// Waits until something can be read, an end of file or an error included. Tells what is known then.

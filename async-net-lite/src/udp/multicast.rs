@@ -5,8 +5,8 @@
 //! to its port. An IPv4 interface is named by one of its addresses (`0.0.0.0`: the kernel chooses), an IPv6 interface by its
 //! index (0: the kernel chooses). `v4` and `v6` in the names are those of the socket.
 
-use super::UdpSocket;
-use crate::socket::check_hops;
+use super::socket::UdpSocket;
+use crate::socket::options::check_hops;
 use socket2::SockRef;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -3,7 +3,7 @@
 //! An empty datagram is one like any other: `Ok(0)` is no end of anything. And an empty buffer does not mean that nothing
 //! is wanted, as it does with streams: the datagram is taken, and all of it is cut off.
 
-use super::UdpSocket;
+use super::socket::UdpSocket;
 use crate::sys;
 use async_epoll::Interest;
 use std::future::poll_fn;
@@ -24,8 +24,8 @@ pub struct Datagram<'a> {
 
 impl<'a> Datagram<'a> {
     /// What the kernel tells of it, and where it has put it.
-    pub(super) fn new(arrival: sys::Arrival, buffer: &'a [u8]) -> Self {
-        Self { bytes: &buffer[..arrival.length], address: arrival.address, truncated: arrival.truncated }
+    pub(super) fn new(received: sys::ReceivedDatagram, buffer: &'a [u8]) -> Self {
+        Self { bytes: &buffer[..received.length], address: received.address, truncated: received.truncated }
     }
 }
 
@@ -121,8 +121,8 @@ impl UdpSocket {
     /// # }
     /// ```
     pub async fn recv_datagram<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Datagram<'a>> {
-        let arrival = poll_fn(|cx| self.poll_arrival(cx, buffer)).await?;
-        Ok(Datagram::new(arrival, buffer))
+        let received = poll_fn(|cx| self.poll_received(cx, buffer)).await?;
+        Ok(Datagram::new(received, buffer))
     }
 
     /// The poll form of [`recv_datagram`](Self::recv_datagram). The task is woken however many others wait.
@@ -131,8 +131,8 @@ impl UdpSocket {
     ///
     /// As [`recv`](Self::recv).
     pub fn poll_recv_datagram<'a>(&self, cx: &mut Context<'_>, buffer: &'a mut [u8]) -> Poll<io::Result<Datagram<'a>>> {
-        let arrival = ready!(self.poll_arrival(cx, buffer))?;
-        Poll::Ready(Ok(Datagram::new(arrival, buffer)))
+        let received = ready!(self.poll_received(cx, buffer))?;
+        Poll::Ready(Ok(Datagram::new(received, buffer)))
     }
 
     /// [`recv_datagram`](Self::recv_datagram) without waiting.
@@ -141,12 +141,12 @@ impl UdpSocket {
     ///
     /// `WouldBlock` if no datagram is there; otherwise as [`recv`](Self::recv).
     pub fn try_recv_datagram<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Datagram<'a>> {
-        let arrival = self.socket.try_io(Interest::READABLE, |socket| sys::recv_datagram(socket, buffer))?;
-        Ok(Datagram::new(arrival, buffer))
+        let received = self.socket.try_io(Interest::READABLE, |socket| sys::recv_datagram(socket, buffer))?;
+        Ok(Datagram::new(received, buffer))
     }
 
     /// Receives a datagram into `buffer`.
-    fn poll_arrival(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<sys::Arrival>> {
+    fn poll_received(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<sys::ReceivedDatagram>> {
         self.socket.poll_read_with(cx, |socket| sys::recv_datagram(socket, buffer))
     }
 

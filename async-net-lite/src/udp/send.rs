@@ -2,8 +2,8 @@
 //!
 //! That it was sent says that the kernel has taken it, whole. Whether it arrives, nobody knows.
 
-use super::UdpSocket;
-use crate::addr::AsyncToSocketAddrs;
+use super::socket::UdpSocket;
+use crate::names::addr::AsyncToSocketAddrs;
 use async_epoll::Interest;
 use std::io;
 use std::net::SocketAddr;

@@ -10,7 +10,7 @@
 //! On a stream, descriptors belong to the first byte of the message that they were sent with, and one read never takes the
 //! bytes of two such messages.
 
-use crate::sys::{self, CONTROL_HEAD, MOST_FDS, Received};
+use crate::sys::{self, CONTROL_HEAD, MAX_FDS, ReceivedMessage};
 use socket2::{MsgHdr, SockRef};
 use std::error::Error;
 use std::fmt;
@@ -73,8 +73,8 @@ impl Rights {
     /// Of these. An error for more than the kernel takes.
     pub(crate) fn new(fds: &[BorrowedFd<'_>]) -> io::Result<Self> {
         let mut bytes = Vec::new();
-        if fds.len() > MOST_FDS {
-            let message = format!("a message carries at most {MOST_FDS} descriptors, not {}", fds.len());
+        if fds.len() > MAX_FDS {
+            let message = format!("a message carries at most {MAX_FDS} descriptors, not {}", fds.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         if !fds.is_empty() {
@@ -96,14 +96,14 @@ impl Rights {
 }
 
 /// Whether something was lost, or is more than was asked for.
-pub(crate) fn is_too_much(received: &Received, most_fds: usize) -> bool {
-    received.control_truncated || received.fds.len() > most_fds
+pub(crate) fn is_too_much(received: &ReceivedMessage, max_fds: usize) -> bool {
+    received.control_truncated || received.fds.len() > max_fds
 }
 
 /// Receives a message with at most so many descriptors.
-pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], most_fds: usize) -> io::Result<Received> {
-    let received = sys::receive_message(socket, &mut [IoSliceMut::new(buffer)], most_fds)?;
-    if is_too_much(&received, most_fds) {
+pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], max_fds: usize) -> io::Result<ReceivedMessage> {
+    let received = sys::receive_message(socket, &mut [IoSliceMut::new(buffer)], max_fds)?;
+    if is_too_much(&received, max_fds) {
         // With `received`, all the descriptors are closed.
         return Err(io::Error::new(io::ErrorKind::InvalidData, FdsLost { length: received.length }));
     }
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(bytes.len(), CONTROL_HEAD + 2 * size_of::<i32>());
         assert_eq!(bytes[..size_of::<usize>()], bytes.len().to_ne_bytes());
         assert_eq!(bytes[CONTROL_HEAD..CONTROL_HEAD + 4], one.as_raw_fd().to_ne_bytes());
-        assert!(Rights::new(&vec![one.as_fd(); MOST_FDS]).is_ok());
-        assert_eq!(Rights::new(&vec![one.as_fd(); MOST_FDS + 1]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(Rights::new(&vec![one.as_fd(); MAX_FDS]).is_ok());
+        assert_eq!(Rights::new(&vec![one.as_fd(); MAX_FDS + 1]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 }

@@ -1,25 +1,30 @@
-//! Accepting connections, and going on accepting them. How, is told in `accept.rs`: listeners of other kinds do the same.
+//! The type of a Unix listener, its connections one by one, and the stream of them.
+//!
+//! How connections are taken from the queue, and what happens when descriptors run out, is in `accept/`: here a socket that
+//! comes from there becomes a [`UnixStream`]. Binding a listener is in `bind.rs`.
 
-use crate::accept::{Acceptor, Backoff};
-use crate::conversions::std_conversions;
-use crate::socket::Socket;
-use crate::unix::socket_file::{Bound, SocketFile};
-use crate::unix::{UnixListenOptions, UnixStream, address};
+use super::address;
+use super::socket_file::{Bound, SocketFile};
+use super::stream::UnixStream;
+use crate::accept::accept_loop::AcceptLoop;
+use crate::accept::acceptor::Acceptor;
+use crate::socket::conversions::std_conversions;
+use crate::socket::socket::Socket;
 use async_epoll::{Handle, Interest, Source};
 use futures::stream::{FusedStream, Stream};
+use socket2::SockAddr;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::os::unix::net::{self, SocketAddr};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 /// A Unix socket that listens for connections: the async [`std::os::unix::net::UnixListener`].
 ///
 /// Clones share the socket. The last of them closes it, and of the [`Incoming`]s made from them; connections in its queue
-/// are reset then. Its file stays, unless [`unlink_on_drop`](UnixListenOptions::unlink_on_drop) is asked for. Several tasks
+/// are reset then. Its file stays, unless [`unlink_on_drop`](super::UnixListenOptions::unlink_on_drop) is asked for. Several tasks
 /// may accept at once: each connection goes to one of them.
 ///
 /// # Examples
@@ -44,43 +49,6 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    /// Listens at a path, with a queue of 1024. See [`UnixListenOptions`] for permissions, and for files that are left
-    /// behind.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`UnixListenOptions::bind_addr`]: `AddrInUse` if the file exists, for one.
-    pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
-        UnixListenOptions::new().bind(path)
-    }
-
-    /// Listens at an address: a path, or an abstract name. For an unnamed one, the kernel chooses a free abstract name.
-    ///
-    /// # Errors
-    ///
-    /// As [`bind`](Self::bind).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// use async_net_lite::unix::{UnixListener, UnixStream};
-    /// use std::os::linux::net::SocketAddrExt;
-    /// use std::os::unix::net::SocketAddr;
-    ///
-    /// async_epoll::block_on(async {
-    ///     let any = UnixListener::bind_addr(&SocketAddr::from_pathname("")?)?;
-    ///     let name = any.local_addr()?;
-    ///     assert!(name.as_abstract_name().is_some());
-    ///     UnixStream::connect_addr(&name).await?;
-    ///     Ok(())
-    /// })?
-    /// # }
-    /// ```
-    pub fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
-        UnixListenOptions::new().bind_addr(address)
-    }
-
     /// A socket that we have made.
     pub(crate) fn from_bound(listener: net::UnixListener, file: Option<SocketFile>, handle: &Handle) -> Self {
         Self::new(Socket::lazy(listener, handle), file)
@@ -152,9 +120,13 @@ impl UnixListener {
     ///
     /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
-        let (socket, address) = ready!(self.bound.socket.poll_accept(cx))?;
+        self.acceptor().poll_accept(cx).map(|accepted| accepted.and_then(|accepted| self.stream(accepted)))
+    }
+
+    /// Makes a stream of what was accepted.
+    fn stream(&self, (socket, address): (socket2::Socket, SockAddr)) -> io::Result<(UnixStream, SocketAddr)> {
         let stream = UnixStream::from_accepted(socket.into(), &self.inner().handle());
-        Poll::Ready(address::from_kernel(&address).map(|address| (stream, address)))
+        Ok((stream, address::from_kernel(&address)?))
     }
 
     /// The connections, one after the other, as a stream that goes on until the reactor is dropped.
@@ -166,12 +138,17 @@ impl UnixListener {
 
     /// As [`incoming`](Self::incoming), for a listener that is needed for nothing else.
     pub fn into_incoming(self) -> Incoming {
-        Incoming { listener: self, backoff: Backoff::new() }
+        Incoming { listener: self, accept_loop: AcceptLoop::new() }
     }
 
     /// The socket.
     fn inner(&self) -> &Socket<net::UnixListener> {
-        &self.bound.socket.socket
+        &self.acceptor().socket
+    }
+
+    /// The queue of connections.
+    fn acceptor(&self) -> &Acceptor<net::UnixListener> {
+        &self.bound.socket
     }
 
     /// The address that the socket listens on.
@@ -214,27 +191,27 @@ impl UnixListener {
 #[must_use = "streams do nothing unless polled"]
 pub struct Incoming {
     listener: UnixListener,
-    backoff: Backoff,
+    accept_loop: AcceptLoop,
 }
 
 impl Stream for Incoming {
     type Item = io::Result<UnixStream>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { listener, backoff } = &mut *self;
-        backoff.poll_next(cx, listener.inner(), |cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream))
+        let Self { listener, accept_loop } = &mut *self;
+        accept_loop.poll_next(cx, listener.acceptor(), |accepted| listener.stream(accepted).map(|(stream, _)| stream))
     }
 }
 
 impl FusedStream for Incoming {
     fn is_terminated(&self) -> bool {
-        self.backoff.has_ended()
+        self.accept_loop.has_ended()
     }
 }
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("listener", &self.listener).field("backoff", &self.backoff).finish()
+        f.debug_struct("Incoming").field("listener", &self.listener).field("accept_loop", &self.accept_loop).finish()
     }
 }
 

@@ -39,19 +39,37 @@
 //!   [`recv_with_fds`](UnixStream::recv_with_fds) receives them.
 //! - Who may connect is decided by the permissions of the socket's file, and of the directories above it; for an abstract
 //!   name, by nothing: everybody in the network namespace may. [`UnixStream::peer_cred`] tells who it was.
+//!
+//! ```text
+//!   bind ──► options ──► listener ──► stream   ◄── stream_io:   read, write
+//!   (files: socket_file) datagram     ▲        ◄── descriptors: descriptors as messages (fds)
+//!                          ▲          └─ connect, tried again after a while (retry)
+//!                          └── datagram_io: send, receive
+//! ```
 
 mod address;
 mod credentials;
-mod datagram;
 mod fds;
-mod listener;
-mod options;
 mod retry;
 mod socket_file;
+
 mod stream;
+mod stream_io;
+
+mod listener;
+
+mod datagram;
+mod datagram_io;
+
+mod descriptors;
+
+mod options;
+
+mod bind;
 
 pub use credentials::UCred;
-pub use datagram::{Message, UnixDatagram};
+pub use datagram::UnixDatagram;
+pub use descriptors::Message;
 pub use fds::FdsLost;
 pub use listener::{Incoming, UnixListener};
 pub use options::UnixListenOptions;

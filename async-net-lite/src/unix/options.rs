@@ -1,9 +1,14 @@
-//! How to listen: permissions, and what to do about files that are left behind.
+//! What can be chosen when a listener or a datagram socket is bound: permissions, and what to do about files that are left
+//! behind.
+//!
+//! How a file is checked and removed is in `socket_file.rs`. The constructors of the sockets themselves, which choose
+//! nothing, are in `bind.rs`.
 
-use crate::socket::{BACKLOG, saturate};
-use crate::unix::address;
-use crate::unix::socket_file::{self, Policy};
-use crate::unix::{UnixDatagram, UnixListener};
+use super::address;
+use super::datagram::UnixDatagram;
+use super::listener::UnixListener;
+use super::socket_file::{self, Policy};
+use crate::socket::options::{BACKLOG, saturate};
 use async_epoll::Handle;
 use socket2::Type;
 use std::io;
@@ -102,6 +107,30 @@ impl UnixListenOptions {
         self.bind_addr(&address::from_path(path.as_ref())?)
     }
 
+    /// As [`bind`](Self::bind), with the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind_addr`](Self::bind_addr).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::unix::UnixListenOptions;
+    /// # let path = std::env::temp_dir().join(format!("unix-options-with-doc-{}", std::process::id()));
+    ///
+    /// let runtime = async_epoll::LocalRuntime::new()?;
+    /// let options = UnixListenOptions::new().unlink_on_drop(true);
+    /// let listener = options.bind_with(&path, &runtime.handle())?;
+    /// assert_eq!(listener.local_addr()?.as_pathname(), Some(&*path));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bind_with(&self, path: impl AsRef<Path>, handle: &Handle) -> io::Result<UnixListener> {
+        self.bind_addr_with(&address::from_path(path.as_ref())?, handle)
+    }
+
     /// Listens at an address. For an unnamed one, the kernel chooses a free abstract name.
     ///
     /// # Errors
@@ -113,11 +142,34 @@ impl UnixListenOptions {
     /// - `NotFound`, `PermissionDenied` and others of `bind(2)`: the directory must exist, and be writable to us.
     /// - `NotConnected` outside a reactor, and if the reactor has been dropped; then there is no file either.
     pub fn bind_addr(&self, address: &SocketAddr) -> io::Result<UnixListener> {
-        let handle = Handle::current()?;
-        let (socket, file) = socket_file::bind(Type::STREAM, address, &self.policy, &handle)?;
+        self.bind_addr_with(address, &Handle::current()?)
+    }
+
+    /// As [`bind_addr`](Self::bind_addr), with the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind_addr`](Self::bind_addr).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::unix::UnixListenOptions;
+    /// use std::os::unix::net::SocketAddr;
+    ///
+    /// let runtime = async_epoll::LocalRuntime::new()?;
+    /// let options = UnixListenOptions::new().backlog(16);
+    /// let listener = options.bind_addr_with(&SocketAddr::from_pathname("")?, &runtime.handle())?;
+    /// assert!(!listener.local_addr()?.is_unnamed());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bind_addr_with(&self, address: &SocketAddr, handle: &Handle) -> io::Result<UnixListener> {
+        let (socket, file) = socket_file::bind(Type::STREAM, address, &self.policy, handle)?;
         // If this fails, the file goes.
         socket.listen(saturate(self.backlog))?;
-        Ok(UnixListener::from_bound(socket.into(), self.guard(file), &handle))
+        Ok(UnixListener::from_bound(socket.into(), self.guard(file), handle))
     }
 
     /// Binds a datagram socket to a path.
@@ -144,15 +196,62 @@ impl UnixListenOptions {
         self.bind_datagram_addr(&address::from_path(path.as_ref())?)
     }
 
+    /// As [`bind_datagram`](Self::bind_datagram), with the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind_addr`](Self::bind_addr).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::unix::UnixListenOptions;
+    /// # let path = std::env::temp_dir().join(format!("unix-options-datagram-with-doc-{}", std::process::id()));
+    ///
+    /// let runtime = async_epoll::LocalRuntime::new()?;
+    /// let options = UnixListenOptions::new().unlink_on_drop(true);
+    /// let socket = options.bind_datagram_with(&path, &runtime.handle())?;
+    /// assert_eq!(socket.local_addr()?.as_pathname(), Some(&*path));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bind_datagram_with(&self, path: impl AsRef<Path>, handle: &Handle) -> io::Result<UnixDatagram> {
+        self.bind_datagram_addr_with(&address::from_path(path.as_ref())?, handle)
+    }
+
     /// Binds a datagram socket to an address. For an unnamed one, the kernel chooses a free abstract name.
     ///
     /// # Errors
     ///
     /// As [`bind_addr`](Self::bind_addr).
     pub fn bind_datagram_addr(&self, address: &SocketAddr) -> io::Result<UnixDatagram> {
-        let handle = Handle::current()?;
-        let (socket, file) = socket_file::bind(Type::DGRAM, address, &self.policy, &handle)?;
-        Ok(UnixDatagram::from_bound(socket.into(), self.guard(file), &handle))
+        self.bind_datagram_addr_with(address, &Handle::current()?)
+    }
+
+    /// As [`bind_datagram_addr`](Self::bind_datagram_addr), with the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind_addr`](Self::bind_addr).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::unix::UnixListenOptions;
+    /// use std::os::unix::net::SocketAddr;
+    ///
+    /// let runtime = async_epoll::LocalRuntime::new()?;
+    /// let any = SocketAddr::from_pathname("")?;
+    /// let socket = UnixListenOptions::new().bind_datagram_addr_with(&any, &runtime.handle())?;
+    /// assert!(!socket.local_addr()?.is_unnamed());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bind_datagram_addr_with(&self, address: &SocketAddr, handle: &Handle) -> io::Result<UnixDatagram> {
+        let (socket, file) = socket_file::bind(Type::DGRAM, address, &self.policy, handle)?;
+        Ok(UnixDatagram::from_bound(socket.into(), self.guard(file), handle))
     }
 
     /// What removes the file, if that is wanted.

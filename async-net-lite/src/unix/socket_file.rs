@@ -18,8 +18,8 @@
 //! bound its socket and does not listen yet looks stale. Both need two servers that start at the same moment on the same
 //! path, as the same user. A lock of the user's own prevents that.
 
-use crate::socket::{self, uninterrupted};
-use crate::unix::address;
+use super::address;
+use crate::socket::socket::{self, uninterrupted};
 use async_epoll::Handle;
 use socket2::{Domain, Socket, Type};
 use std::fs::{File, Metadata, OpenOptions, Permissions};

@@ -1,4 +1,6 @@
-//! A connection between two processes.
+//! The type of a connection between two processes, and how it is made.
+//!
+//! Reading and writing are in `stream_io.rs`, and descriptors as messages in `descriptors.rs`.
 //!
 //! Connecting is one system call: a Unix listener has room for us in its queue, or it has not. If not, the kernel leaves
 //! it to us to ask again (see `retry`):
@@ -10,26 +12,19 @@
 //!             a pause of the timer
 //! ```
 
-use crate::conversions::std_conversions;
-use crate::slices;
-use crate::socket::{Socket, none_if_blocked, uninterrupted};
-use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
-use crate::stream_io::{StreamSocket, send, send_vectored, stream_io};
-use crate::sys::Received;
-use crate::unix::address;
-use crate::unix::credentials::{self, UCred};
-use crate::unix::fds::{self, Rights};
-use crate::unix::retry::Retry;
-use async_epoll::{Handle, Interest, Readiness, Source};
+use super::address;
+use super::credentials::{self, UCred};
+use super::retry::Retry;
+use crate::socket::conversions::std_conversions;
+use crate::socket::socket::{Socket, none_if_blocked, uninterrupted};
+use async_epoll::{Handle, Source};
 use socket2::{Domain, SockRef, Type};
-use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 /// A Unix stream socket: the async [`std::os::unix::net::UnixStream`].
 ///
@@ -229,142 +224,7 @@ impl UnixStream {
     ///
     /// Those of `dup(2)`, if clones of this stream exist: then the new descriptor shares the connection with them.
     pub fn into_std(self) -> io::Result<net::UnixStream> {
-        match Arc::try_unwrap(self.socket) {
-            Ok(socket) => socket.into_inner(),
-            Err(shared) => shared.duplicate(),
-        }
-    }
-
-    /// Sends bytes, and descriptors with them: as many as one `sendmsg(2)` takes, and at least one byte. Returns how many
-    /// bytes; all the descriptors have gone with the first. The rest of the bytes, if any, is for a plain write.
-    ///
-    /// The receiver gets descriptors of its own, of the same open files; ours may be closed at once. Being non-blocking is
-    /// a property of the open file, and is shared.
-    ///
-    /// # Errors
-    ///
-    /// - `InvalidInput` for more than 253 descriptors, or for descriptors without a byte to carry them.
-    /// - `BrokenPipe` and others, as of a write.
-    /// - `ETOOMANYREFS` if the user has more descriptors under way than a process may have open.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: what has been sent has been returned. Dropped before, nothing has been.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// use async_net_lite::unix::UnixStream;
-    /// use std::fs::File;
-    /// use std::io::Read;
-    /// use std::os::fd::AsFd;
-    ///
-    /// async_epoll::block_on(async {
-    ///     let (server, client) = UnixStream::pair()?;
-    ///     let file = File::open("Cargo.toml")?;
-    ///     server.send_with_fds(b"manifest", &[file.as_fd()]).await?;
-    ///
-    ///     let mut buffer = [0; 16];
-    ///     let (length, mut fds) = client.recv_with_fds(&mut buffer, 1).await?;
-    ///     assert_eq!(&buffer[..length], b"manifest");
-    ///     let mut text = String::new();
-    ///     File::from(fds.remove(0)).read_to_string(&mut text)?;
-    ///     assert!(text.contains("async-net-lite"));
-    ///     Ok(())
-    /// })?
-    /// # }
-    /// ```
-    pub async fn send_with_fds(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_send_with_fds(cx, &[IoSlice::new(bytes)], fds)).await
-    }
-
-    /// The poll form of [`send_with_fds`](Self::send_with_fds), which takes the bytes from several slices: the first 1024
-    /// of them.
-    ///
-    /// # Errors
-    ///
-    /// As [`send_with_fds`](Self::send_with_fds).
-    pub fn poll_send_with_fds(
-        &self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-        fds: &[BorrowedFd<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let (slices, length) = slices::drain(slices);
-        if length == 0 {
-            let message = "descriptors on a stream need at least one byte to go with";
-            let no_carrier = || Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-            return Poll::Ready(if fds.is_empty() { Ok(0) } else { no_carrier() });
-        }
-        let rights = Rights::new(fds)?;
-        self.socket.poll_write_with(cx, |stream| rights.send(stream, slices))
-    }
-
-    /// Receives bytes, and the descriptors that came with them: at most `max_fds`, and never more than 253. They are
-    /// close-on-exec. No bytes mean the end of the stream, or an empty buffer.
-    ///
-    /// Descriptors come with the first byte of the message that they were sent with. Plain bytes that were sent before may
-    /// come in the same call, but never any that were sent after; and of a message that is larger than the buffer, the first
-    /// part brings the descriptors.
-    ///
-    /// Being handed a descriptor does not mean that it is what you expect. Check that it is a socket, a regular file, …
-    /// before you use it, and mind that the other side has it, too.
-    ///
-    /// # Errors
-    ///
-    /// - `InvalidData` if there were more descriptors than `max_fds`, or this process can have no more open. Then all of
-    ///   them are closed. The bytes are in the buffer, and [`FdsLost`](super::FdsLost) inside the error says how many.
-    /// - Those of a read.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: what has been received is returned in the same poll.
-    ///
-    /// # Examples
-    ///
-    /// A server hands a connection to a worker.
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// use async_net_lite::unix::UnixStream;
-    /// use futures::{AsyncReadExt, AsyncWriteExt};
-    /// use std::os::fd::AsFd;
-    ///
-    /// async_epoll::block_on(async {
-    ///     let (server, worker) = UnixStream::pair()?;
-    ///     let (mut client, connection) = UnixStream::pair()?;
-    ///     server.send_with_fds(b"c", &[connection.as_fd()]).await?;
-    ///     drop(connection);
-    ///
-    ///     let (_, mut fds) = worker.recv_with_fds(&mut [0], 1).await?;
-    ///     let mut connection = UnixStream::try_from(fds.remove(0))?;
-    ///     connection.write_all(b"served").await?;
-    ///     client.read_exact(&mut [0; 6]).await?;
-    ///     Ok(())
-    /// })?
-    /// # }
-    /// ```
-    pub async fn recv_with_fds(&self, buffer: &mut [u8], max_fds: usize) -> io::Result<(usize, Vec<OwnedFd>)> {
-        poll_fn(|cx| self.poll_recv_with_fds(cx, buffer, max_fds)).await
-    }
-
-    /// The poll form of [`recv_with_fds`](Self::recv_with_fds).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv_with_fds`](Self::recv_with_fds).
-    pub fn poll_recv_with_fds(
-        &self,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-        max_fds: usize,
-    ) -> Poll<io::Result<(usize, Vec<OwnedFd>)>> {
-        if buffer.is_empty() {
-            return Poll::Ready(Ok((0, Vec::new())));
-        }
-        let received = self.socket.poll_read_with(cx, |stream| fds::receive(stream.as_fd(), buffer, max_fds));
-        received.map_ok(|Received { length, fds, .. }| (length, fds))
+        self.socket.into_std()
     }
 
     /// Who is on the other end, as the kernel knows: the process, user and group that connected, or that called `listen`.
@@ -390,148 +250,6 @@ impl UnixStream {
     /// ```
     pub fn peer_cred(&self) -> io::Result<UCred> {
         credentials::of_peer(self.as_fd())
-    }
-
-    /// Waits until reading is likely to succeed, or to report an end or an error.
-    ///
-    /// # Errors
-    ///
-    /// `NotConnected` if the reactor is gone.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub async fn readable(&self) -> io::Result<Readiness> {
-        self.socket.readable().await
-    }
-
-    /// Waits until writing is likely to succeed, or to report an error.
-    ///
-    /// # Errors
-    ///
-    /// `NotConnected` if the reactor is gone.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub async fn writable(&self) -> io::Result<Readiness> {
-        self.socket.writable().await
-    }
-
-    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
-    ///
-    /// # Errors
-    ///
-    /// As [`readable`](Self::readable).
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-        self.inner().poll_readable(cx)
-    }
-
-    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
-    ///
-    /// # Errors
-    ///
-    /// As [`writable`](Self::writable).
-    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-        self.inner().poll_writable(cx)
-    }
-
-    /// Reads what is there, without waiting.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` if nothing is; otherwise those of a read.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// use async_net_lite::unix::UnixStream;
-    /// use std::io::ErrorKind;
-    ///
-    /// async_epoll::block_on(async {
-    ///     let (stream, peer) = UnixStream::pair()?;
-    ///     let mut buffer = [0; 8];
-    ///     assert_eq!(stream.try_read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
-    ///     peer.try_write(b"hello")?;
-    ///     stream.readable().await?;
-    ///     assert_eq!(stream.try_read(&mut buffer)?, 5);
-    ///     Ok(())
-    /// })?
-    /// # }
-    /// ```
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        self.socket.try_io(Interest::READABLE, |mut stream| stream.read(buffer))
-    }
-
-    /// Writes as much as there is room for, without waiting.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` if there is none; otherwise those of a write.
-    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.is_empty() {
-            return Ok(0);
-        }
-        self.socket.try_io(Interest::WRITABLE, |stream| send(stream, bytes))
-    }
-
-    /// Reads what is there into several buffers, one after the other, without waiting.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_read`](Self::try_read).
-    pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let (buffers, wanted) = slices::fill(buffers);
-        if wanted == 0 {
-            return Ok(0);
-        }
-        self.socket.try_io(Interest::READABLE, |mut stream| stream.read_vectored(buffers))
-    }
-
-    /// Writes of several slices, one after the other, as much as there is room for, without waiting.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_write`](Self::try_write).
-    pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let (slices, length) = slices::drain(slices);
-        if length == 0 {
-            return Ok(0);
-        }
-        self.socket.try_io(Interest::WRITABLE, |stream| send_vectored(stream, slices))
-    }
-
-    /// Splits the stream into a half that reads and one that writes, which may go to different tasks, or threads.
-    ///
-    /// Dropping the half that writes sends an end of file, as `close` does. The connection is closed when both halves
-    /// and all clones are gone.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// use async_net_lite::unix::UnixStream;
-    /// use futures::{AsyncReadExt, AsyncWriteExt};
-    ///
-    /// async_epoll::block_on(async {
-    ///     let (stream, mut peer) = UnixStream::pair()?;
-    ///     let (mut reader, mut writer) = stream.into_split();
-    ///     writer.write_all(b"the whole request").await?;
-    ///     drop(writer);
-    ///     let mut request = String::new();
-    ///     peer.read_to_string(&mut request).await?;
-    ///     peer.write_all(b"answer").await?;
-    ///     reader.read_exact(&mut [0; 6]).await?;
-    ///     Ok(())
-    /// })?
-    /// # }
-    /// ```
-    pub fn into_split(self) -> (OwnedReadHalf<Self>, OwnedWriteHalf<Self>) {
-        split(self)
     }
 
     /// What its clones share.
@@ -578,47 +296,4 @@ impl UnixStream {
     }
 }
 
-/// A read of fewer bytes than there is room for proves nothing: the next message may carry descriptors.
-impl StreamSocket for UnixStream {
-    type Io = net::UnixStream;
-    type Address = SocketAddr;
-
-    #[inline]
-    fn poll_receive(
-        &self,
-        cx: &mut Context<'_>,
-        _: usize,
-        op: impl FnMut(&net::UnixStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        self.socket.poll_read_with(cx, op)
-    }
-
-    #[inline]
-    fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        _: usize,
-        op: impl FnMut(&net::UnixStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        self.socket.poll_write_with(cx, op)
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.socket, &other.socket)
-    }
-
-    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.shutdown(how)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.local_addr()
-    }
-
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.peer_addr()
-    }
-}
-
-stream_io!(UnixStream);
 std_conversions!(UnixStream, net::UnixStream, "connected Unix stream socket", Domain::UNIX, STREAM);

@@ -5,10 +5,13 @@
 //! to spare us the `SIGPIPE` of a closed connection, so ours is `sendmsg(2)`; and more slices than the kernel takes at
 //! once are no error (see `slices`).
 
+use super::slices;
+use super::socket::Socket;
+use async_epoll::Interest;
 use futures::io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
@@ -74,6 +77,46 @@ pub(crate) fn send_vectored(socket: &impl AsFd, slices: &[IoSlice<'_>]) -> io::R
     SockRef::from(socket).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL)
 }
 
+/// Single attempts on a stream, which do not wait.
+impl<T: AsFd> Socket<T>
+where
+    for<'a> &'a T: Read,
+{
+    /// Reads what is there.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.try_io(Interest::READABLE, |mut stream| stream.read(buffer))
+    }
+
+    /// Reads what is there into several buffers.
+    pub(crate) fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let (buffers, wanted) = slices::fill(buffers);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        self.try_io(Interest::READABLE, |mut stream| stream.read_vectored(buffers))
+    }
+
+    /// Writes as much as there is room for.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        self.try_io(Interest::WRITABLE, |stream| send(stream, bytes))
+    }
+
+    /// Writes of several slices as much as there is room for.
+    pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (slices, wanted) = slices::drain(slices);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        self.try_io(Interest::WRITABLE, |stream| send_vectored(stream, slices))
+    }
+}
+
 /// Implements the traits of futures-io for a [`StreamSocket`] and for references to it.
 macro_rules! stream_io {
     ($stream:ident) => {
@@ -83,8 +126,8 @@ macro_rules! stream_io {
             use std::net::Shutdown;
             use std::pin::Pin;
             use std::task::{Context, Poll};
-            use $crate::slices;
-            use $crate::stream_io::{StreamSocket, send, send_vectored};
+            use $crate::socket::slices;
+            use $crate::socket::stream_io::{StreamSocket, send, send_vectored};
 
             impl AsyncRead for &$stream {
                 fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {

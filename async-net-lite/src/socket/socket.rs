@@ -1,54 +1,20 @@
-//! A socket of this crate: how each comes about, and how it ends.
+//! A socket of this crate: how each one is opened, and how it ends.
 //!
-//! All of them are made here, whatever their addresses are, and all of them hold a [`Socket`]: a source that tells, once
-//! its descriptor is closed, those who wait for one.
+//! All sockets are opened here, whatever their addresses are, and all types hold a [`Socket`]: a source that announces,
+//! once its descriptor is closed, that a descriptor is free.
 //!
 //! ```text
 //!   socket(2): non-blocking, close-on-exec ──► is the reactor there? ──► bind, connect, … ──► read, write, …
 //!                                                                   no epoll_ctl until one has to wait ┘
 //! ```
 
-use crate::accept::Freed;
+use super::paused::CloseNotice;
 use async_epoll::{Handle, Interest, Source};
-use socket2::{Domain, SockRef, Type};
+use socket2::{Domain, Type};
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-/// Connections that the kernel queues for a listener, if nothing else is said; cut to `/proc/sys/net/core/somaxconn` by
-/// the kernel.
-pub(crate) const BACKLOG: u32 = 1024;
-
-/// The kernel counts in `int`; what is too large for that means "as much as there is".
-pub(crate) fn saturate(number: u32) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
-}
-
-/// Sets those sizes that were chosen.
-pub(crate) fn set_buffers(options: &SockRef<'_>, receive: Option<usize>, send: Option<usize>) -> io::Result<()> {
-    if let Some(bytes) = receive {
-        options.set_recv_buffer_size(most(bytes))?;
-    }
-    if let Some(bytes) = send {
-        options.set_send_buffer_size(most(bytes))?;
-    }
-    Ok(())
-}
-
-/// What fits into the kernel's integer: beyond that, a size would come out as a small or a negative one.
-fn most(bytes: usize) -> usize {
-    bytes.min(i32::MAX as usize)
-}
-
-/// Checks how many routers a packet may pass. To the kernel -1 means "as the system has it", which is what the largest number
-/// would come out as.
-pub(crate) fn check_hops(hops: u32, least: u32) -> io::Result<()> {
-    if (least..=255).contains(&hops) {
-        return Ok(());
-    }
-    let message = format!("the time to live of a packet is {least} to 255, not {hops}");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
-}
+use std::sync::Arc;
 
 /// A new socket, non-blocking and close-on-exec.
 pub(crate) fn open(domain: Domain, kind: Type) -> io::Result<socket2::Socket> {
@@ -84,8 +50,8 @@ pub(crate) fn none_if_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>>
 #[derive(Debug)]
 pub(crate) struct Socket<T: AsFd> {
     source: Source<T>,
-    /// After `source`, since fields are dropped in this order: it speaks when the descriptor has been closed.
-    _freed: Freed,
+    /// After `source`, since fields are dropped in this order: the notice goes out when the descriptor has been closed.
+    _notice: CloseNotice,
 }
 
 impl<T: AsFd> Socket<T> {
@@ -112,13 +78,24 @@ impl<T: AsFd> Socket<T> {
 
     /// For a socket that was just made, and is non-blocking: registered when it first has to wait. See [`Source::lazy`].
     pub(crate) fn lazy(io: T, handle: &Handle) -> Self {
-        Self { source: Source::lazy(io, handle), _freed: Freed }
+        Self { source: Source::lazy(io, handle), _notice: CloseNotice }
     }
 
     /// Fails if the reactor has been dropped.
     pub(crate) fn check_reactor(&self) -> io::Result<()> {
         // Whether it is ready does not matter.
         none_if_blocked(self.source.try_io(Interest::READABLE, |_| Ok(()))).map(drop)
+    }
+
+    /// Returns the socket of std: this one if it is not shared, otherwise by another descriptor.
+    pub(crate) fn into_std(self: Arc<Self>) -> io::Result<T>
+    where
+        T: From<OwnedFd>,
+    {
+        match Arc::try_unwrap(self) {
+            Ok(socket) => socket.into_inner(),
+            Err(shared) => shared.duplicate(),
+        }
     }
 
     /// Deregisters and gives the socket of std back.
@@ -140,7 +117,7 @@ impl<T: AsFd> Socket<T> {
 /// For a socket from elsewhere, which is registered from the beginning, since nobody knows who else refers to it.
 impl<T: AsFd> From<Source<T>> for Socket<T> {
     fn from(source: Source<T>) -> Self {
-        Self { source, _freed: Freed }
+        Self { source, _notice: CloseNotice }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Numeric addresses are ready at once and take no thread and no allocation. Host names have to be looked up, which is
 //! the job of `resolve`.
 
-use crate::resolve::numeric;
+use super::resolve::{numeric, resolve};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -158,5 +158,5 @@ impl<T: sealed::Lookup + ?Sized> sealed::Lookup for &T {
 /// A host name, to be looked up when this is awaited.
 fn by_name(host: &str, port: u16) -> io::Result<Addresses> {
     let host = host.to_owned();
-    Ok(Addresses::Lookup(Box::pin(async move { crate::resolve(&host, port).await })))
+    Ok(Addresses::Lookup(Box::pin(async move { resolve(&host, port).await })))
 }

@@ -6,12 +6,12 @@
 use std::io::{IoSlice, IoSliceMut};
 
 /// Slices that one system call takes: `IOV_MAX`.
-const MOST_SLICES: usize = 1024;
+const MAX_SLICES: usize = 1024;
 
 /// The bytes that one system call could move. (It moves 2 GiB at most, but no socket's buffer holds more, so a count below
 /// this always means that there was no more.)
 fn total(lengths: impl Iterator<Item = usize>) -> usize {
-    lengths.take(MOST_SLICES).fold(0, usize::saturating_add)
+    lengths.take(MAX_SLICES).fold(0, usize::saturating_add)
 }
 
 /// Where the first slice is that is not empty. Empty ones at the front must not use up the slices of one call.
@@ -31,7 +31,7 @@ pub(crate) fn fill<'a, 'b>(buffers: &'a mut [IoSliceMut<'b>]) -> (&'a mut [IoSli
 /// The slices for one system call, and their bytes.
 pub(crate) fn drain<'a, 'b>(slices: &'a [IoSlice<'b>]) -> (&'a [IoSlice<'b>], usize) {
     let slices = &slices[first_of_use(slices.iter().map(|slice| slice.len()))..];
-    let slices = &slices[..slices.len().min(MOST_SLICES)];
+    let slices = &slices[..slices.len().min(MAX_SLICES)];
     (slices, total(slices.iter().map(|slice| slice.len())))
 }
 

@@ -12,7 +12,7 @@ macro_rules! std_conversions {
             impl TryFrom<$std> for $ours {
                 type Error = io::Error;
 
-                /// [`from_std`](Self::from_std) with the thread's current reactor.
+                /// [`from_std`](Self::from_std) with the current reactor.
                 fn try_from(socket: $std) -> io::Result<Self> {
                     Self::from_std(socket, &Handle::current()?)
                 }
@@ -21,7 +21,7 @@ macro_rules! std_conversions {
             impl TryFrom<OwnedFd> for $ours {
                 type Error = io::Error;
 
-                #[doc = concat!("Takes a descriptor that is a ", $what, ", with the thread's current reactor.")]
+                #[doc = concat!("Takes a descriptor that is a ", $what, ", with the current reactor.")]
                 ///
                 /// `InvalidInput` if it is a socket of another kind; the errors of `getsockopt(2)` if it is none.
                 fn try_from(fd: OwnedFd) -> io::Result<Self> {

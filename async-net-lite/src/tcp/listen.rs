@@ -1,21 +1,49 @@
-//! What can be chosen before there is a socket.
+//! Binding a TCP listener, and what can be chosen before.
 //!
-//! Most of it is an option of `setsockopt(2)` that has to be set before `bind(2)`, `listen(2)` or `connect(2)` to have
-//! its full effect, which is why it is here and not a method of the socket.
+//! Most of it is an option of `setsockopt(2)` that has to be set before `bind(2)` or `listen(2)` to have its full effect,
+//! which is why it is here and not a method of the listener.
 
-use super::{Keepalive, TcpListener, TcpStream, connect};
-use crate::addr::AsyncToSocketAddrs;
-use crate::resolve::{Resolver, with_resolver};
-use crate::socket::{BACKLOG, Socket, saturate, set_buffers};
+use super::listener::TcpListener;
+use crate::names::addr::AsyncToSocketAddrs;
+use crate::socket::options::{BACKLOG, saturate, set_buffers, whole_seconds};
+use crate::socket::socket::Socket;
 use crate::sys;
 use async_epoll::Handle;
 use socket2::{Domain, SockRef, Type};
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::AsFd;
-use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
 use std::time::Duration;
+
+impl TcpListener {
+    /// Listens on the first of the addresses that can be bound, with the defaults of [`ListenOptions`]: `SO_REUSEADDR`
+    /// and a queue of 1024. Port 0 means any free one: see [`local_addr`](Self::local_addr).
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket(2)`, `bind(2)` and `listen(2)` for the last address: `AddrInUse`, `PermissionDenied`, …;
+    /// `InvalidInput` if there is no address; `NotConnected` outside a reactor, and if the reactor has been dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Only a name lookup awaits anything; dropped then, nothing has been bound.
+    pub async fn bind(address: impl AsyncToSocketAddrs) -> io::Result<Self> {
+        ListenOptions::new().bind(address).await
+    }
+
+    /// As [`bind`](Self::bind), on the reactor of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with(address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<Self> {
+        ListenOptions::new().bind_with(address, handle).await
+    }
+}
 
 /// How to listen: what [`TcpListener::bind`] does not ask for.
 ///
@@ -156,7 +184,7 @@ impl ListenOptions {
         self
     }
 
-    /// Listens on the first of the addresses that can be bound, on the thread's current reactor. Port 0 means any free
+    /// Listens on the first of the addresses that can be bound, on the current reactor. Port 0 means any free
     /// one: see [`TcpListener::local_addr`].
     ///
     /// # Errors
@@ -237,180 +265,4 @@ impl Default for ListenOptions {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// How to connect: what [`TcpStream::connect`] does not ask for.
-///
-/// # Examples
-///
-/// ```
-/// # fn main() -> std::io::Result<()> {
-/// use async_net_lite::{ConnectOptions, TcpListener};
-/// use std::time::Duration;
-///
-/// async_epoll::block_on(async {
-///     let listener = TcpListener::bind("127.0.0.1:0").await?;
-///     let options = ConnectOptions::new()
-///         .bind("127.0.0.2:0".parse().unwrap())
-///         .nodelay(true)
-///         .timeout(Duration::from_secs(5));
-///     let stream = options.connect(listener.local_addr()?).await?;
-///     assert_eq!(stream.local_addr()?.ip().to_string(), "127.0.0.2");
-///     assert!(stream.nodelay()?);
-///     Ok(())
-/// })?
-/// # }
-/// ```
-#[derive(Clone, Debug, Default)]
-#[must_use = "options do nothing until `connect` is called"]
-pub struct ConnectOptions {
-    bind: Option<SocketAddr>,
-    nodelay: bool,
-    keepalive: Option<Keepalive>,
-    recv_buffer: Option<usize>,
-    send_buffer: Option<usize>,
-    fastopen: bool,
-    timeout: Option<Duration>,
-    resolver: Option<Arc<dyn Resolver>>,
-}
-
-// A resolver is only called, through a shared reference; its own state is its own business.
-impl UnwindSafe for ConnectOptions {}
-impl RefUnwindSafe for ConnectOptions {}
-
-impl ConnectOptions {
-    /// The defaults: everything as the kernel has it, and no timeout but its own.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The address to connect from. The default is for the kernel to choose. With port 0, which is what one wants, the
-    /// kernel chooses the port, and may use one for connections to several peers (`IP_BIND_ADDRESS_NO_PORT` of
-    /// [`ip(7)`](https://man7.org/linux/man-pages/man7/ip.7.html)). Addresses of the other family cannot be connected to
-    /// then.
-    pub fn bind(mut self, address: SocketAddr) -> Self {
-        self.bind = Some(address);
-        self
-    }
-
-    /// Whether small writes are sent at once: [`TcpStream::set_nodelay`]. The default is no.
-    pub fn nodelay(mut self, nodelay: bool) -> Self {
-        self.nodelay = nodelay;
-        self
-    }
-
-    /// Probes for when nothing happens: [`TcpStream::set_keepalive`]. The default is none.
-    pub fn keepalive(mut self, keepalive: Keepalive) -> Self {
-        self.keepalive = Some(keepalive);
-        self
-    }
-
-    /// How host names are looked up. The default is the resolver in whose [scope](crate::with_resolver) this is, or that of
-    /// the system.
-    pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
-        self.resolver = Some(resolver);
-        self
-    }
-
-    /// The size of the receive buffer, in bytes: [`TcpStream::set_recv_buffer`]. Set before connecting, it may have any
-    /// size that the kernel takes. The default is the kernel's, which adapts.
-    pub fn recv_buffer(mut self, bytes: usize) -> Self {
-        self.recv_buffer = Some(bytes);
-        self
-    }
-
-    /// The size of the send buffer, in bytes: [`TcpStream::set_send_buffer`]. The default is the kernel's, which adapts.
-    pub fn send_buffer(mut self, bytes: usize) -> Self {
-        self.send_buffer = Some(bytes);
-        self
-    }
-
-    /// Whether to send the first write together with the request to connect, if the peer has allowed it before and bit 1
-    /// of `/proc/sys/net/ipv4/tcp_fastopen` is set: `TCP_FASTOPEN_CONNECT` of [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html). The default is no.
-    ///
-    /// Then `connect` is done before any packet has been sent, so of several addresses the first is taken; whether it can
-    /// be reached is found out by the first write, or the read after it. The peer may get that write twice.
-    pub fn fastopen(mut self, fastopen: bool) -> Self {
-        self.fastopen = fastopen;
-        self
-    }
-
-    /// How long all of it may take, from the lookup of a name to the last of the addresses. The default is for ever,
-    /// which comes down to the two minutes or so that the kernel takes for each address.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Connects to the first of the addresses that answers, on the thread's current reactor: see
-    /// [`TcpStream::connect`].
-    ///
-    /// # Errors
-    ///
-    /// As [`TcpStream::connect`], and those of `setsockopt(2)` and `bind(2)`: `AddrInUse`, `AddrNotAvailable`, …;
-    /// `TimedOut` after the timeout.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping it closes all sockets that are under way; it cannot be resumed.
-    pub async fn connect(&self, address: impl AsyncToSocketAddrs) -> io::Result<TcpStream> {
-        self.connect_with(address, &Handle::current()?).await
-    }
-
-    /// As [`connect`](Self::connect), on the reactor of `handle`.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`connect`](Self::connect).
-    pub async fn connect_with(&self, address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<TcpStream> {
-        let lookup = address.lookup()?;
-        let work = async {
-            let addresses = match &self.resolver {
-                Some(resolver) => with_resolver(Arc::clone(resolver), lookup.get()).await?,
-                None => lookup.get().await?,
-            };
-            connect::race(addresses, self, handle).await
-        };
-        match self.timeout {
-            Some(timeout) => connect::limit(work, timeout, handle).await,
-            None => work.await,
-        }
-    }
-
-    /// Sets what was chosen on a socket that is about to connect.
-    pub(super) fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
-        if self.nodelay {
-            socket.set_tcp_nodelay(true)?;
-        }
-        if let Some(keepalive) = self.keepalive {
-            keepalive.apply(socket)?;
-        }
-        set_buffers(socket, self.recv_buffer, self.send_buffer)?;
-        if self.fastopen {
-            match sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1) {
-                // The system does not allow it, and then it is done without.
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
-                result => result?,
-            }
-        }
-        if let Some(address) = self.bind {
-            match address.port() {
-                0 => sys::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?,
-                // Attempts to several addresses may be under way from one port.
-                _ => socket.set_reuse_address(true)?,
-            }
-            socket.bind(&address.into())?;
-        }
-        Ok(())
-    }
-}
-
-/// Rounded up, so that a short time does not become none at all.
-pub(super) fn whole_seconds(time: Duration) -> i32 {
-    let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() != 0));
-    i32::try_from(seconds).unwrap_or(i32::MAX)
 }

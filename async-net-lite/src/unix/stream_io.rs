@@ -1,0 +1,156 @@
+//! Reading and writing a Unix stream: by the traits of futures-io, which wait, and by attempts that do not.
+
+use super::stream::UnixStream;
+use crate::socket::stream_io::{StreamSocket, stream_io};
+use async_epoll::Readiness;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
+use std::os::unix::net::{self, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Single attempts, which do not wait, and waiting without an attempt.
+impl UnixStream {
+    /// Waits until reading is likely to succeed, or to report an end or an error.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the reactor is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn readable(&self) -> io::Result<Readiness> {
+        self.socket.readable().await
+    }
+
+    /// Waits until writing is likely to succeed, or to report an error.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the reactor is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn writable(&self) -> io::Result<Readiness> {
+        self.socket.writable().await
+    }
+
+    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.socket.poll_readable(cx)
+    }
+
+    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`writable`](Self::writable).
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.socket.poll_writable(cx)
+    }
+
+    /// Reads what is there, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if nothing is; otherwise those of a read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::unix::UnixStream;
+    /// use std::io::ErrorKind;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (stream, peer) = UnixStream::pair()?;
+    ///     let mut buffer = [0; 8];
+    ///     assert_eq!(stream.try_read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+    ///     peer.try_write(b"hello")?;
+    ///     stream.readable().await?;
+    ///     assert_eq!(stream.try_read(&mut buffer)?, 5);
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.try_read(buffer)
+    }
+
+    /// Writes as much as there is room for, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is none; otherwise those of a write.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.try_write(bytes)
+    }
+
+    /// Reads what is there into several buffers, one after the other, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_read`](Self::try_read).
+    pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.socket.try_read_vectored(buffers)
+    }
+
+    /// Writes of several slices, one after the other, as much as there is room for, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_write`](Self::try_write).
+    pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket.try_write_vectored(slices)
+    }
+}
+
+/// A read of fewer bytes than there is room for proves nothing: the next message may carry descriptors.
+impl StreamSocket for UnixStream {
+    type Io = net::UnixStream;
+    type Address = SocketAddr;
+
+    #[inline]
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        _: usize,
+        op: impl FnMut(&net::UnixStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.socket.poll_read_with(cx, op)
+    }
+
+    #[inline]
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        _: usize,
+        op: impl FnMut(&net::UnixStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.socket.poll_write_with(cx, op)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.socket, &other.socket)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.shutdown(how)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
+    }
+}
+
+stream_io!(UnixStream);
