@@ -19,41 +19,22 @@
 
 use crate::delay::Delay;
 use crate::elapsed::Elapsed;
+use crate::now::now;
+use crate::scope::Scope;
 use futures::future::FusedFuture;
 use pin_project_lite::pin_project;
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-thread_local! {
-    /// The nearest deadline of the scopes that are being polled.
-    static CURRENT: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// The nearest deadline of the scopes in which this is called; `None` outside any.
-///
-/// # Examples
-///
-/// ```
-/// use async_timeout::{deadline, with_deadline};
-/// use std::time::{Duration, Instant};
-///
-/// assert_eq!(deadline::current(), None);
-/// let (soon, later) = (Instant::now() + Duration::from_secs(1), Instant::now() + Duration::from_secs(2));
-/// let inner = with_deadline(later, async { deadline::current() });
-/// assert_eq!(futures::executor::block_on(with_deadline(soon, inner)), Ok(Ok(Some(soon))));
-/// ```
-#[inline]
-pub fn current() -> Option<Instant> {
-    CURRENT.get()
-}
+#[doc(inline)]
+pub use crate::scope::current;
 
 /// The time that is left until [`current`], zero if that has passed; `None` outside any scope.
 pub fn remaining() -> Option<Duration> {
-    Some(current()?.saturating_duration_since(crate::delay::now()))
+    Some(current()?.saturating_duration_since(now()))
 }
 
 /// Limits `future` by the deadline that is [`current`] here, wherever it is polled: a spawned task does not inherit it by
@@ -170,25 +151,5 @@ impl<F: Future> FusedFuture for WithDeadline<F> {
 impl<F: fmt::Debug> fmt::Debug for WithDeadline<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WithDeadline").field("future", &self.future).field("deadline", &self.deadline).finish()
-    }
-}
-
-/// A poll inside a scope. Puts back what was before, also when the poll panics.
-struct Scope {
-    before: Option<Instant>,
-}
-
-impl Scope {
-    fn enter(deadline: Option<Instant>) -> Self {
-        let before = CURRENT.get();
-        // `None` is later than every deadline, not earlier.
-        CURRENT.set(before.into_iter().chain(deadline).min());
-        Self { before }
-    }
-}
-
-impl Drop for Scope {
-    fn drop(&mut self) {
-        CURRENT.set(self.before);
     }
 }

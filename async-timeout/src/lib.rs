@@ -65,37 +65,36 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod platform;
+mod now;
+pub use now::now;
+
 mod elapsed;
 pub use elapsed::Elapsed;
 
-mod thread_timer;
+mod scope;
 mod delay;
-pub use delay::now;
-
-mod timeout;
-pub use timeout::{IoTimeout, Timeout};
 
 mod sleep;
 pub use sleep::{Sleep, sleep, sleep_until};
 
-mod ext;
-pub use ext::TimeoutExt;
+mod timeout;
+pub use timeout::{IoTimeout, Timeout};
+
+mod missed_tick;
+pub use missed_tick::MissedTickBehavior;
 
 mod interval;
-pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use interval::{Interval, interval, interval_at};
+
+mod ext;
+pub use ext::TimeoutExt;
 
 mod stream;
 pub use stream::{Debounce, ItemTimeout, StreamTimeoutExt, Throttle};
 
 mod guard;
-pub use guard::{IoGuard, guard};
-
-mod watch;
-
-mod limits;
-pub use limits::{Limit, LimitExceeded};
-
-mod alarm;
+pub use guard::{IoGuard, Limit, LimitExceeded, guard};
 
 pub mod deadline;
 #[doc(inline)]

@@ -1,6 +1,7 @@
 //! Waiting for nothing but the time.
 
-use crate::delay::{Delay, now, saturating_add};
+use crate::delay::Delay;
+use crate::now::{now, saturating_add};
 use futures::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
@@ -56,7 +57,7 @@ impl Sleep {
     /// As [`sleep`], on the timers of the reactor of `handle`, whatever thread polls.
     #[cfg(all(feature = "reactor", target_os = "linux"))]
     pub fn with_handle(duration: Duration, handle: &async_epoll::Handle) -> Self {
-        Self { delay: Delay::with_handle(duration, handle) }
+        Self { delay: Delay::Reactor(async_epoll::Timer::after(duration, handle)) }
     }
 
     /// Sets another deadline, completed or not. The task that waits is woken at the new one; after completion, it has

@@ -1,7 +1,8 @@
 //! A future with a limit in time.
 
-use crate::delay::{Delay, now, saturating_add};
+use crate::delay::Delay;
 use crate::elapsed::Elapsed;
+use crate::now::{now, saturating_add};
 use futures::future::FusedFuture;
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -67,7 +68,7 @@ impl<F> Timeout<F> {
     /// As [`new`](Self::new), on the timers of the reactor of `handle`, whatever thread polls.
     #[cfg(all(feature = "reactor", target_os = "linux"))]
     pub fn with_handle(future: F, duration: Duration, handle: &async_epoll::Handle) -> Self {
-        Self { future, delay: Delay::with_handle(duration, handle) }
+        Self { future, delay: Delay::Reactor(async_epoll::Timer::after(duration, handle)) }
     }
 
     /// Sets another deadline. The task that waits is woken at the new one; after `Elapsed`, the time runs again; if the

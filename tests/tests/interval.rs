@@ -1,5 +1,5 @@
 //! Intervals, with the real clock: in a plain `block_on` and on a reactor. The tables of missed ticks are tested beside
-//! the function that makes them, in `async-timeout/src/interval.rs`.
+//! the function that makes them, in `async-timeout/src/missed_tick.rs`.
 
 use async_epoll::{LocalRuntime, Reactor};
 use async_timeout::{Interval, MissedTickBehavior, TimeoutExt, interval, interval_at, sleep};

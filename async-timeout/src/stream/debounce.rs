@@ -14,7 +14,8 @@
 //!           Pending (both hold our waker)
 //! ```
 
-use crate::delay::{Delay, now, saturating_add};
+use crate::delay::Delay;
+use crate::now::{now, saturating_add};
 use futures::stream::{Fuse, FusedStream, Stream, StreamExt};
 use pin_project_lite::pin_project;
 use std::fmt;

@@ -3,7 +3,8 @@
 //! Nothing is kept here: while the time runs, the inner stream is not polled at all. So whoever fills it has to wait,
 //! if there is a bound to what it holds.
 
-use crate::delay::{Delay, now, saturating_add};
+use crate::delay::Delay;
+use crate::now::{now, saturating_add};
 use futures::stream::{Fuse, FusedStream, Stream, StreamExt};
 use pin_project_lite::pin_project;
 use std::fmt;

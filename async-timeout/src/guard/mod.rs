@@ -20,15 +20,21 @@
 //! and from when, is in [`limits`](crate::limits), what is done about it in [`watch`](crate::watch), and how one timer
 //! wakes two tasks in [`alarm`](crate::alarm).
 
-use crate::limits::{LimitExceeded, Operation, Outcome};
-use crate::watch::Watch;
+mod limits;
+mod timer;
+mod tracker;
+
+pub use limits::{Limit, LimitExceeded};
+
 use futures::io::{AsyncBufRead, AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
+use limits::{Operation, Outcome};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tracker::Tracker;
 
 /// Puts limits in time on a connection: an [`IoGuard`], which has none until they are set.
 ///
@@ -120,14 +126,14 @@ pin_project! {
     pub struct IoGuard<T> {
         #[pin]
         io: T,
-        watch: Watch,
+        tracker: Tracker,
     }
 }
 
 impl<T> IoGuard<T> {
     /// See [`guard`].
     pub fn new(io: T) -> Self {
-        Self { io, watch: Watch::default() }
+        Self { io, tracker: Tracker::default() }
     }
 
     /// At most so long without a byte in either direction, while somebody waits for one.
@@ -138,7 +144,7 @@ impl<T> IoGuard<T> {
     ///
     /// `Duration::ZERO`: nothing may wait at all. `Duration::MAX`, and everything beyond a century: no limit.
     pub fn idle(mut self, limit: Duration) -> Self {
-        self.watch.change().set_idle(limit);
+        self.tracker.change().set_idle(limit);
         self
     }
 
@@ -148,7 +154,7 @@ impl<T> IoGuard<T> {
     ///
     /// `Duration::ZERO`: the first operation fails. `Duration::MAX`, and everything beyond a century: no limit.
     pub fn total(mut self, limit: Duration) -> Self {
-        self.watch.change().set_total(limit);
+        self.tracker.change().set_total(limit);
         self
     }
 
@@ -164,13 +170,13 @@ impl<T> IoGuard<T> {
     ///
     /// `Duration::ZERO`: no write may wait. `Duration::MAX`, and everything beyond a century: no limit.
     pub fn write_stall(mut self, limit: Duration) -> Self {
-        self.watch.change().set_write_stall(limit);
+        self.tracker.change().set_write_stall(limit);
         self
     }
 
     /// The limit that has been exceeded, if one has.
     pub fn exceeded(&self) -> Option<LimitExceeded> {
-        self.watch.exceeded()
+        self.tracker.exceeded()
     }
 
     /// The inner connection. What is done with it directly counts for no limit.
@@ -202,7 +208,7 @@ impl<T> IoGuard<T> {
         outcome: impl FnOnce(&R) -> Outcome,
     ) -> Poll<io::Result<R>> {
         let this = self.project();
-        if let Some(exceeded) = this.watch.begin(operation) {
+        if let Some(exceeded) = this.tracker.begin(operation) {
             if operation == Operation::Close {
                 if let Poll::Ready(closed) = poll(this.io, cx) {
                     return Poll::Ready(closed);
@@ -212,10 +218,10 @@ impl<T> IoGuard<T> {
         }
         let polled = poll(this.io, cx);
         match &polled {
-            Poll::Ready(Ok(done)) => this.watch.settle(operation, outcome(done)),
-            Poll::Ready(Err(_)) => this.watch.settle(operation, Outcome::Failed),
+            Poll::Ready(Ok(done)) => this.tracker.complete(operation, outcome(done)),
+            Poll::Ready(Err(_)) => this.tracker.complete(operation, Outcome::Failed),
             Poll::Pending => {
-                if let Some(exceeded) = this.watch.wait(operation, cx) {
+                if let Some(exceeded) = this.tracker.wait(operation, cx) {
                     return Poll::Ready(Err(exceeded.into()));
                 }
             }
@@ -293,7 +299,7 @@ impl<T: AsyncWrite> AsyncWrite for IoGuard<T> {
 
 impl<T: fmt::Debug> fmt::Debug for IoGuard<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [idle, total, write_stall] = self.watch.limits().durations();
+        let [idle, total, write_stall] = self.tracker.limits().durations();
         let mut debug = f.debug_struct("IoGuard");
         debug.field("io", &self.io).field("idle", &idle).field("total", &total).field("write_stall", &write_stall);
         debug.field("exceeded", &self.exceeded()).finish()

@@ -13,14 +13,11 @@
 //! count of the other begin anew. So a clock is read in two cases only: an operation begins to wait, or bytes move
 //! beside somebody who waits. Otherwise bytes that move just stop the count, which costs one store.
 
-use crate::delay::now;
+use crate::now::{FOREVER, now};
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
-
-/// What is longer than a century is no limit.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// One of the limits of an [`IoGuard`](crate::IoGuard).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -89,12 +86,12 @@ impl From<LimitExceeded> for io::Error {
 
 /// One of the directions of a connection; at most one task waits for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Side {
+pub(crate) enum Direction {
     Read,
     Write,
 }
 
-impl Side {
+impl Direction {
     /// The other one.
     pub(crate) const fn other(self) -> Self {
         match self {
@@ -115,10 +112,10 @@ pub(crate) enum Operation {
 
 impl Operation {
     /// The direction that it belongs to.
-    pub(crate) const fn side(self) -> Side {
+    pub(crate) const fn direction(self) -> Direction {
         match self {
-            Self::Read => Side::Read,
-            Self::Write | Self::Flush | Self::Close => Side::Write,
+            Self::Read => Direction::Read,
+            Self::Write | Self::Flush | Self::Close => Direction::Write,
         }
     }
 }
@@ -200,21 +197,21 @@ impl Limits {
     }
 
     /// An operation has to wait. The time, if that has made a deadline.
-    pub(crate) fn pend(&mut self, operation: Operation) -> Option<Instant> {
-        let side = operation.side();
-        let writes = side == Side::Write;
+    pub(crate) fn start_waiting(&mut self, operation: Operation) -> Option<Instant> {
+        let direction = operation.direction();
+        let writes = direction == Direction::Write;
         if writes {
             self.is_flushing = operation == Operation::Flush;
         }
         let is_new = |limit: Option<Duration>, since: Option<Instant>| limit.is_some() && since.is_none();
-        let waits = is_new(self.idle, self.waiting[side as usize]);
+        let waits = is_new(self.idle, self.waiting[direction as usize]);
         let stalls = writes && is_new(self.write_stall, self.stalled);
-        if self.ended[side as usize] || !(waits || stalls) {
+        if self.ended[direction as usize] || !(waits || stalls) {
             return None;
         }
         let now = now();
         if waits {
-            self.waiting[side as usize] = Some(now);
+            self.waiting[direction as usize] = Some(now);
         }
         if stalls {
             self.stalled = Some(now);
@@ -223,53 +220,53 @@ impl Limits {
     }
 
     /// An operation is ready.
-    pub(crate) fn settle(&mut self, operation: Operation, outcome: Outcome) {
-        let side = operation.side();
+    pub(crate) fn complete(&mut self, operation: Operation, outcome: Outcome) {
+        let direction = operation.direction();
         match outcome {
-            Outcome::Moved => self.moved(side),
-            Outcome::Flushed if self.is_flushing => self.moved(side),
+            Outcome::Moved => self.moved(direction),
+            Outcome::Flushed if self.is_flushing => self.moved(direction),
             Outcome::Flushed | Outcome::Nothing => {}
-            Outcome::Failed => self.waiting[side as usize] = None,
+            Outcome::Failed => self.waiting[direction as usize] = None,
             Outcome::Ended => {
-                self.ended[side as usize] = true;
-                self.waiting[side as usize] = None;
-                if side == Side::Write {
+                self.ended[direction as usize] = true;
+                self.waiting[direction as usize] = None;
+                if direction == Direction::Write {
                     self.stalled = None;
                 }
             }
         }
-        if outcome != Outcome::Nothing && side == Side::Write {
+        if outcome != Outcome::Nothing && direction == Direction::Write {
             self.is_flushing = false;
         }
     }
 
     /// Bytes have moved.
-    fn moved(&mut self, side: Side) {
-        self.waiting[side as usize] = None;
-        match side {
+    fn moved(&mut self, direction: Direction) {
+        self.waiting[direction as usize] = None;
+        match direction {
             // A terminal goes on after its end of file.
-            Side::Read => self.ended[Side::Read as usize] = false,
-            Side::Write => self.stalled = None,
+            Direction::Read => self.ended[Direction::Read as usize] = false,
+            Direction::Write => self.stalled = None,
         }
-        // Were it only noted that bytes have moved, until the other side next looks at the clock, then that side could be
+        // Were it only noted that bytes have moved, until the other direction next looks at the clock, then that direction could be
         // cut as late as at twice its limit.
-        if let Some(since) = &mut self.waiting[side.other() as usize] {
+        if let Some(since) = &mut self.waiting[direction.other() as usize] {
             *since = now();
         }
     }
 
-    /// The limit that an operation of `side`, which has to wait, has exceeded; if several, the first.
-    pub(crate) fn exceeded(&self, side: Side, now: Instant) -> Option<LimitExceeded> {
-        let judged = [self.total_deadline(), self.idle_deadline(side), self.stall_deadline()];
+    /// The limit that an operation of `direction`, which has to wait, has exceeded; if several, the first.
+    pub(crate) fn exceeded(&self, direction: Direction, now: Instant) -> Option<LimitExceeded> {
+        let judged = [self.total_deadline(), self.idle_deadline(direction), self.stall_deadline()];
         // That nothing could be written is for a writer to say, who has just tried again.
-        let judged = if side == Side::Write { &judged[..] } else { &judged[..2] };
+        let judged = if direction == Direction::Write { &judged[..] } else { &judged[..2] };
         let passed = judged.iter().flatten().filter(|(deadline, _)| *deadline <= now);
         passed.min_by_key(|(deadline, _)| *deadline).map(|(_, exceeded)| *exceeded)
     }
 
-    /// When to look next, after `now`: the nearest deadline of either side. Those that have passed are not in it.
+    /// When to look next, after `now`: the nearest deadline of either direction. Those that have passed are not in it.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
-        let idle = [Side::Read, Side::Write].map(|side| self.idle_deadline(side));
+        let idle = [Direction::Read, Direction::Write].map(|direction| self.idle_deadline(direction));
         let all = idle.into_iter().chain([self.total_deadline(), self.stall_deadline()]).flatten();
         all.map(|(deadline, _)| deadline).filter(|deadline| *deadline > now).min()
     }
@@ -279,8 +276,8 @@ impl Limits {
         Some((end?, LimitExceeded { limit: Limit::Total, after: self.total? }))
     }
 
-    fn idle_deadline(&self, side: Side) -> Option<(Instant, LimitExceeded)> {
-        deadline(self.waiting[side as usize], Limit::Idle, self.idle)
+    fn idle_deadline(&self, direction: Direction) -> Option<(Instant, LimitExceeded)> {
+        deadline(self.waiting[direction as usize], Limit::Idle, self.idle)
     }
 
     fn stall_deadline(&self) -> Option<(Instant, LimitExceeded)> {

@@ -1,24 +1,24 @@
-//! The part of an [`IoGuard`](crate::IoGuard) that does not depend on what is guarded: limits, and the alarm for them.
+//! The part of an [`IoGuard`](crate::IoGuard) that does not depend on what is guarded: limits, and the timer for them.
 
-use crate::alarm::Alarm;
-use crate::delay::now;
-use crate::limits::{LimitExceeded, Limits, Operation, Outcome};
+use super::limits::{LimitExceeded, Limits, Operation, Outcome};
+use super::timer::GuardTimer;
+use crate::now::now;
 use std::task::{Context, Poll};
 
-/// Watches over a connection, an operation at a time.
+/// Trackeres over a connection, an operation at a time.
 #[derive(Default)]
-pub(crate) struct Watch {
+pub(crate) struct Tracker {
     limits: Limits,
     /// `None` until an operation has had to wait, and after the last.
-    alarm: Option<Alarm>,
+    timer: Option<GuardTimer>,
     /// The first limit that was. It stays.
     exceeded: Option<LimitExceeded>,
 }
 
-impl Watch {
-    /// To set other limits. The alarm was set for the old ones.
+impl Tracker {
+    /// To set other limits. The timer was set for the old ones.
     pub(crate) fn change(&mut self) -> &mut Limits {
-        self.alarm = None;
+        self.timer = None;
         &mut self.limits
     }
 
@@ -42,10 +42,10 @@ impl Watch {
     }
 
     /// After an operation that is ready.
-    pub(crate) fn settle(&mut self, operation: Operation, outcome: Outcome) {
-        self.limits.settle(operation, outcome);
+    pub(crate) fn complete(&mut self, operation: Operation, outcome: Outcome) {
+        self.limits.complete(operation, outcome);
         if outcome == Outcome::Ended && self.limits.is_over() {
-            self.alarm = None;
+            self.timer = None;
         }
     }
 
@@ -53,46 +53,46 @@ impl Watch {
     ///
     /// It registers even if nothing counts for it: the other side may exceed a limit, and then this one is to know.
     pub(crate) fn wait(&mut self, operation: Operation, cx: &Context<'_>) -> Option<LimitExceeded> {
-        let side = operation.side();
-        let begun = self.limits.pend(operation);
+        let direction = operation.direction();
+        let begun = self.limits.start_waiting(operation);
         if self.limits.is_over() || self.limits.durations() == [None; 3] {
             return None;
         }
-        let mut look = begun.or_else(|| self.alarm.is_none().then(now));
-        let mut has_rung = false;
+        let mut look = begun.or_else(|| self.timer.is_none().then(now));
+        let mut has_fired = false;
         loop {
             if let Some(time) = look {
-                if let Some(exceeded) = self.limits.exceeded(side, time) {
+                if let Some(exceeded) = self.limits.exceeded(direction, time) {
                     self.exceed(exceeded, operation);
                     return Some(exceeded);
                 }
-                let alarm = self.alarm.get_or_insert_default();
-                if let Poll::Ready(due) = alarm.set(self.limits.next(time), time, side, has_rung) {
+                let timer = self.timer.get_or_insert_default();
+                if let Poll::Ready(due) = timer.set(self.limits.next(time), time, direction, has_fired) {
                     // The time has gone on while we set it.
                     look = Some(now().max(due));
                     continue;
                 }
             }
-            let alarm = self.alarm.as_ref()?;
-            if alarm.register(side, cx.waker()) {
+            let timer = self.timer.as_ref()?;
+            if timer.register(direction, cx.waker()) {
                 return None;
             }
-            if has_rung {
+            if has_fired {
                 // It has rung again while it was set, as it always does without a helper thread. To look once more is for
                 // the next poll: before that, the connection is to be asked.
-                alarm.ring(side);
+                timer.wake(direction);
                 return None;
             }
             look = Some(now());
-            has_rung = true;
+            has_fired = true;
         }
     }
 
     /// Whoever waits in the other direction learns of it, too.
     fn exceed(&mut self, exceeded: LimitExceeded, operation: Operation) {
         self.exceeded = Some(exceeded);
-        if let Some(alarm) = self.alarm.take() {
-            alarm.ring(operation.side().other());
+        if let Some(timer) = self.timer.take() {
+            timer.wake(operation.direction().other());
         }
     }
 }

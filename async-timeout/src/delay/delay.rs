@@ -10,42 +10,13 @@
 //!                       current reactor?
 //! ```
 
-use crate::deadline;
-use crate::thread_timer::ThreadTimer;
+use super::thread_timer::ThreadTimer;
+use crate::now::now;
+use crate::platform::{Timer, poll_cooperate};
+use crate::scope;
+use futures::FutureExt;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-
-#[cfg(all(feature = "reactor", target_os = "linux"))]
-use async_epoll::{Handle, Timer};
-#[cfg(all(feature = "reactor", target_os = "linux"))]
-use futures::FutureExt;
-
-/// A century, which is for ever. Some versions of futures-timer panic on more than an `Instant` can express.
-pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// `duration` after `instant`; [`FOREVER`] after it, if that cannot be expressed.
-pub(crate) fn saturating_add(instant: Instant, duration: Duration) -> Instant {
-    instant.checked_add(duration).or_else(|| instant.checked_add(FOREVER)).unwrap_or(instant)
-}
-
-/// The time by which the timers of this crate go: `Instant::now()`, unless a test has moved the clock of the current
-/// reactor (feature `test-util`). Deadlines that are made from it can be tested.
-///
-/// # Examples
-///
-/// ```
-/// use async_timeout::{now, with_deadline};
-/// use std::{future::pending, time::Duration};
-///
-/// let soon = now() + Duration::from_millis(1);
-/// assert!(futures::executor::block_on(with_deadline(soon, pending::<()>())).is_err());
-/// ```
-pub fn now() -> Instant {
-    #[cfg(all(feature = "test-util", target_os = "linux"))]
-    return crate::clock::now();
-    #[cfg(not(all(feature = "test-util", target_os = "linux")))]
-    Instant::now()
-}
 
 /// Waits until an instant. Unpin, so that it can be moved and reset. No larger than the reactor's timer.
 pub(crate) enum Delay {
@@ -56,7 +27,6 @@ pub(crate) enum Delay {
     /// It had passed when first polled, so it was not worth a timer.
     Passed(Instant),
     /// Armed in a reactor.
-    #[cfg(all(feature = "reactor", target_os = "linux"))]
     Reactor(Timer),
     /// Armed on the helper thread of futures-timer.
     Thread(Box<ThreadTimer>),
@@ -65,18 +35,11 @@ pub(crate) enum Delay {
 }
 
 impl Delay {
-    /// With a timer of the reactor of `handle`, whatever thread polls.
-    #[cfg(all(feature = "reactor", target_os = "linux"))]
-    pub(crate) fn with_handle(duration: Duration, handle: &Handle) -> Self {
-        Self::Reactor(Timer::after(duration, handle))
-    }
-
     /// Ready once the time has come, and from then on.
     pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Self::After(_) | Self::At(_) = self {
             self.arm();
         }
-        #[cfg(all(feature = "reactor", target_os = "linux"))]
         if let Self::Reactor(timer) = self {
             match timer.poll_unpin(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(()),
@@ -96,7 +59,6 @@ impl Delay {
     /// would never let others go first, so it is made to, now and then. Not for timeouts: another loop, inside, must not be
     /// able to put them off.
     pub(crate) fn poll_fair(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        #[cfg(all(feature = "reactor", target_os = "linux"))]
         let has_waited = self.is_elapsed()
             || match self {
                 Self::Reactor(timer) => timer.is_armed(),
@@ -104,8 +66,7 @@ impl Delay {
                 _ => false,
             };
         ready!(self.poll_elapsed(cx));
-        #[cfg(all(feature = "reactor", target_os = "linux"))]
-        if !has_waited && async_epoll::poll_cooperate(cx).is_pending() {
+        if !has_waited && poll_cooperate(cx).is_pending() {
             // Nobody has heard of it. Were it over already, `select!` would not ask again.
             self.wait_again();
             return Poll::Pending;
@@ -114,7 +75,6 @@ impl Delay {
     }
 
     /// To be found out once more by the next poll: that the time has come.
-    #[cfg(all(feature = "reactor", target_os = "linux"))]
     #[cold]
     fn wait_again(&mut self) {
         if let Some(deadline) = self.own_deadline() {
@@ -127,7 +87,6 @@ impl Delay {
         match self {
             Self::After(_) | Self::At(_) | Self::Over => false,
             Self::Passed(_) => true,
-            #[cfg(all(feature = "reactor", target_os = "linux"))]
             Self::Reactor(timer) => timer.is_elapsed(),
             Self::Thread(timer) => timer.is_elapsed(),
         }
@@ -135,7 +94,6 @@ impl Delay {
 
     /// Chooses who keeps the time.
     fn arm(&mut self) {
-        #[cfg(all(feature = "reactor", target_os = "linux"))]
         {
             let timer = match *self {
                 Self::After(duration) => Timer::try_after(duration),
@@ -166,7 +124,6 @@ impl Delay {
     /// Another deadline. Who waited for the old one is woken at the new one.
     pub(crate) fn reset(&mut self, deadline: Instant) {
         match self {
-            #[cfg(all(feature = "reactor", target_os = "linux"))]
             Self::Reactor(timer) => timer.reset(deadline),
             Self::Thread(timer) => timer.reset(deadline),
             Self::Over => {}
@@ -178,7 +135,7 @@ impl Delay {
     /// the scope in which this is asked.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = self.own_deadline()?;
-        Some(deadline::current().map_or(own, |end| end.min(own)))
+        Some(scope::current().map_or(own, |end| end.min(own)))
     }
 
     /// The same, wherever it is asked.
@@ -186,26 +143,8 @@ impl Delay {
         match self {
             Self::At(deadline) | Self::Passed(deadline) => Some(*deadline),
             Self::Thread(timer) => timer.deadline(),
-            #[cfg(all(feature = "reactor", target_os = "linux"))]
             Self::Reactor(timer) => timer.deadline(),
             Self::After(_) | Self::Over => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Bug E1: what cannot be expressed is for ever, and nothing overflows.
-    #[test]
-    fn sums_saturate() {
-        let (instant, second) = (Instant::now(), Duration::from_secs(1));
-        assert_eq!(saturating_add(instant, second), instant + second);
-        assert_eq!(saturating_add(instant, Duration::MAX), instant + FOREVER);
-        // The end of time, found by halves.
-        let steps = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
-        let end = steps.fold(instant, |end, step| end.checked_add(step).unwrap_or(end));
-        assert_eq!(saturating_add(end, Duration::MAX), end);
     }
 }

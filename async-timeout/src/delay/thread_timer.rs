@@ -12,7 +12,7 @@
 //!
 //! That is slow and warms the machine, but a timeout still comes, never early, and nothing panics.
 
-use crate::delay::{FOREVER, now};
+use crate::now::{FOREVER, now};
 use futures::FutureExt;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
