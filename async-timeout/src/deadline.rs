@@ -5,9 +5,9 @@
 //! what the future polls, and by nothing else.
 //!
 //! ```text
-//!   with_deadline(12:00:05, …)               current() is 12:00:05 in here
+//!   with_deadline(…, 12:00:05)               current() is 12:00:05 in here
 //!     ├─ resolve, connect                    dropped at 12:00:05, wherever they are
-//!     ├─ with_deadline(12:00:09, …)          current() is still 12:00:05: the nearest wins
+//!     ├─ with_deadline(…, 12:00:09)          current() is still 12:00:05: the nearest wins
 //!     ├─ FuturesUnordered of children        polled in here, so limited as well
 //!     └─ spawn(…)                            polled by the executor: not limited, unless by inherit
 //! ```
@@ -49,13 +49,13 @@ pub fn remaining() -> Option<Duration> {
 ///
 /// let mut pool = LocalPool::new();
 /// let spawner = pool.spawner();
-/// let handle = pool.run_until(with_deadline(Instant::now(), async {
+/// let handle = pool.run_until(with_deadline(async {
 ///     spawner.spawn_local_with_handle(deadline::inherit(pending::<()>())).unwrap()
-/// }));
+/// }, Instant::now()));
 /// assert!(pool.run_until(handle.unwrap()).is_err(), "the child has timed out");
 /// ```
 pub fn inherit<F: Future>(future: F) -> WithDeadline<F> {
-    WithDeadline::new(current(), future)
+    WithDeadline::new(future, current())
 }
 
 /// Sets a deadline for everything inside `future`: when it comes, `future` is dropped, wherever it is, and the output is
@@ -79,15 +79,15 @@ pub fn inherit<F: Future>(future: F) -> WithDeadline<F> {
 /// use std::time::{Duration, Instant};
 ///
 /// let soon = Instant::now() + Duration::from_millis(2);
-/// let result = futures::executor::block_on(with_deadline(soon, async {
+/// let result = futures::executor::block_on(with_deadline(async {
 ///     for _ in 0..1_000 {
 ///         sleep(Duration::from_secs(1)).await;
 ///     }
-/// }));
+/// }, soon));
 /// assert!(result.is_err());
 /// ```
-pub fn with_deadline<F: Future>(deadline: Instant, future: F) -> WithDeadline<F> {
-    WithDeadline::new(Some(deadline), future)
+pub fn with_deadline<F: Future>(future: F, deadline: Instant) -> WithDeadline<F> {
+    WithDeadline::new(future, Some(deadline))
 }
 
 pin_project! {
@@ -108,7 +108,7 @@ pin_project! {
 }
 
 impl<F> WithDeadline<F> {
-    fn new(deadline: Option<Instant>, future: F) -> Self {
+    fn new(future: F, deadline: Option<Instant>) -> Self {
         let delay = deadline.map_or(Delay::Over, Delay::At);
         Self { future: Some(future), deadline, delay }
     }

@@ -25,7 +25,7 @@ pub(crate) fn saturating_add(instant: Instant, duration: Duration) -> Instant {
 /// use std::{future::pending, time::Duration};
 ///
 /// let soon = now() + Duration::from_millis(1);
-/// assert!(futures::executor::block_on(with_deadline(soon, pending::<()>())).is_err());
+/// assert!(futures::executor::block_on(with_deadline(pending::<()>(), soon)).is_err());
 /// ```
 pub fn now() -> Instant {
     platform::clock_now()

@@ -71,31 +71,35 @@ impl<F> Timeout<F> {
         Self { future, delay: Delay::Reactor(async_epoll::Timer::after(duration, handle)) }
     }
 
-    /// Sets another deadline. The task that waits is woken at the new one; after `Elapsed`, the time runs again; if the
-    /// inner future has been ready, nothing happens.
-    pub fn reset(&mut self, deadline: Instant) {
-        self.delay.reset(deadline);
-    }
-
-    /// [`reset`](Self::reset) to `duration` from now. What an `Instant` cannot express is a century from now.
-    pub fn reset_after(&mut self, duration: Duration) {
-        self.reset(saturating_add(now(), duration));
-    }
-
-    /// [`reset`](Self::reset) of a pinned timeout.
+    /// Sets another deadline.
+    ///
+    /// A task that waits is woken at the new deadline. After `Elapsed`, the time runs again. After `Ok`, this does nothing.
     ///
     /// # Examples
     ///
     /// ```
     /// use async_timeout::Timeout;
-    /// use std::{pin::pin, time::{Duration, Instant}};
+    /// use std::{future::pending, pin::{Pin, pin}, time::{Duration, Instant}};
     ///
-    /// let mut timeout = pin!(Timeout::new(async { std::future::pending::<()>().await }, Duration::from_secs(3600)));
-    /// timeout.as_mut().reset_pinned(Instant::now());
+    /// // An async block cannot move once it is polled, so the timeout is pinned.
+    /// let mut timeout = pin!(Timeout::new(async { pending::<()>().await }, Duration::from_secs(3600)));
+    /// timeout.as_mut().reset(Instant::now());
+    /// assert!(futures::executor::block_on(timeout).is_err());
+    ///
+    /// // A future that is `Unpin` needs no `pin!`.
+    /// let mut timeout = Timeout::new(pending::<()>(), Duration::from_secs(3600));
+    /// Pin::new(&mut timeout).reset(Instant::now());
     /// assert!(futures::executor::block_on(timeout).is_err());
     /// ```
-    pub fn reset_pinned(self: Pin<&mut Self>, deadline: Instant) {
+    pub fn reset(self: Pin<&mut Self>, deadline: Instant) {
         self.project().delay.reset(deadline);
+    }
+
+    /// Sets the deadline to `duration` from now, by [`reset`](Self::reset).
+    ///
+    /// If an `Instant` cannot express that time, the deadline is a century from now.
+    pub fn reset_after(self: Pin<&mut Self>, duration: Duration) {
+        self.reset(saturating_add(now(), duration));
     }
 
     /// When the time is up: `None` for a duration that has not begun, for one that never ends, and once the inner future
