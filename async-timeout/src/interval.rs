@@ -1,9 +1,8 @@
 //! Ticks, a period apart.
 //!
-//! Each tick sets the timer for the next one, counted from the instant for which it was meant and not from that at
-//! which it came, so that small delays do not add up. What to do about a consumer that comes late is the one question
-//! here: [`MissedTickBehavior`] has three answers. They are worked out by a function without a clock, `next`, and
-//! tested there.
+//! Each tick sets the timer for the next tick. The next period is counted from the instant for which the tick was meant,
+//! not from its delivery, so small delays do not add up. If the consumer comes late, [`MissedTickBehavior`] decides
+//! about the next tick; its arithmetic is in `missed_tick.rs`. This file has the timer, the resets and the stream.
 
 use crate::delay::Delay;
 use crate::missed_tick::MissedTickBehavior;
@@ -17,13 +16,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// Ticks every `period`; the first time with the first poll.
+/// Returns an interval that ticks every `period`, for the first time with the first poll.
 ///
-/// `Duration::MAX` means that no second tick comes.
+/// With `Duration::MAX`, there is no second tick.
 ///
 /// # Panics
 ///
-/// If `period` is zero. [`Interval::try_new`] returns an error instead.
+/// Panics if `period` is zero. [`Interval::try_new`] returns an error instead.
 ///
 /// # Examples
 ///
@@ -39,7 +38,7 @@ use std::time::{Duration, Instant};
 ///     interval.tick().await;
 ///     assert!(begin.elapsed() >= Duration::from_millis(2));
 ///
-///     // It is a stream, too.
+///     // An interval is a stream, too.
 ///     let ticks: Vec<Instant> = interval.take(2).collect().await;
 ///     assert_eq!(ticks[1] - ticks[0], Duration::from_millis(2));
 /// });
@@ -52,11 +51,11 @@ pub fn interval(period: Duration) -> Interval {
     }
 }
 
-/// Ticks every `period`; the first time at `start`, which may have passed.
+/// Returns an interval that ticks every `period`, for the first time at `start`, which may have passed.
 ///
 /// # Panics
 ///
-/// If `period` is zero. [`Interval::try_at`] returns an error instead.
+/// Panics if `period` is zero. [`Interval::try_at`] returns an error instead.
 ///
 /// # Examples
 ///
@@ -80,33 +79,35 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
     }
 }
 
-/// Ticks, a period apart; from [`interval`] or [`interval_at`].
+/// A stream of ticks, a period apart, from [`interval`] or [`interval_at`].
 ///
-/// A [`Stream`] that never ends. Its items are the instants for which the ticks were meant, however late they come. They
-/// are a period apart, exactly, unless ticks are missed or it is reset. No tick ever comes early.
+/// This [`Stream`] never ends. Its items are the instants for which the ticks were meant, however late they are
+/// delivered. The items are exactly a period apart, unless ticks are missed or the interval is reset. No tick is
+/// delivered early.
 ///
-/// It may move between threads and executors: the task that polled last is woken. If the reactor whose timer it uses is
-/// dropped, it goes on with futures-timer.
+/// An interval may move between threads and executors: the task of the last poll is woken. If the reactor of its timer
+/// is dropped, the interval continues with futures-timer.
 ///
 /// # Cancel safety
 ///
-/// Dropping it cancels the timer. Dropping what [`tick`](Self::tick) or `next` returns loses no tick.
+/// Dropping the interval cancels the timer. Dropping the future of [`tick`](Self::tick) or `next` loses no tick.
 ///
 /// [`Stream`]: https://docs.rs/futures/0.3/futures/stream/trait.Stream.html
 #[must_use = "an interval does nothing unless it is polled, such as by `tick`"]
 pub struct Interval {
-    /// When the next tick is due. `None`: when it is first polled.
+    /// The instant of the next tick; `None` until the first poll, if the interval starts then. Each tick and each reset
+    /// writes it.
     next: Option<Instant>,
-    /// Waits for that.
+    /// Waits for `next`.
     delay: Delay,
-    /// From tick to tick. Not zero.
+    /// The time from tick to tick. Not zero.
     period: Duration,
-    /// What to do when the consumer is late.
+    /// The rule for the next tick when the consumer is late.
     behavior: MissedTickBehavior,
 }
 
 impl Interval {
-    /// As [`interval`], for a period that may be zero.
+    /// Returns an interval as [`interval`] does, or an error if `period` is zero.
     ///
     /// # Errors
     ///
@@ -125,7 +126,7 @@ impl Interval {
         Self::new(None, Delay::After(Duration::ZERO), period)
     }
 
-    /// As [`interval_at`], for a period that may be zero.
+    /// Returns an interval as [`interval_at`] does, or an error if `period` is zero.
     ///
     /// # Errors
     ///
@@ -143,6 +144,7 @@ impl Interval {
         Self::new(Some(start), Delay::At(start), period)
     }
 
+    /// Checks `period`. `delay` must wait for `next`.
     fn new(next: Option<Instant>, delay: Delay, period: Duration) -> io::Result<Self> {
         if period.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the period of an interval must not be zero"));
@@ -152,8 +154,8 @@ impl Interval {
 
     /// Waits for the next tick, and returns the instant for which it was meant.
     ///
-    /// On a reactor, very many overdue ticks in a row let other tasks go first now and then, so even a tick that is due may
-    /// be pending for a moment.
+    /// On a reactor, a long row of overdue ticks yields to other tasks now and then. So even a tick that is due may be
+    /// pending for a moment.
     ///
     /// # Cancel safety
     ///
@@ -166,8 +168,9 @@ impl Interval {
         poll_fn(|cx| self.poll_tick(cx)).await
     }
 
-    /// [`tick`](Self::tick) for a poll function of one's own. The task is woken for the next tick only after a poll
-    /// that returned `Pending`.
+    /// Polls for the next tick, as [`tick`](Self::tick) does, for hand-written futures.
+    ///
+    /// The task is woken for the next tick only after a poll has returned `Pending`.
     ///
     /// # Examples
     ///
@@ -189,7 +192,9 @@ impl Interval {
         Poll::Ready(tick)
     }
 
-    /// The next tick comes a period from now. A task that waits is woken then, as with all resets.
+    /// Sets the next tick to a period from now.
+    ///
+    /// As with all resets, a task that waits is woken at the new instant.
     ///
     /// # Examples
     ///
@@ -208,7 +213,7 @@ impl Interval {
         self.reset_after(self.period);
     }
 
-    /// The next tick comes at once.
+    /// Sets the next tick to now.
     ///
     /// # Examples
     ///
@@ -227,7 +232,9 @@ impl Interval {
         self.reset_at(now());
     }
 
-    /// The next tick comes `after` from now, which may be more than a period; those that follow, a period apart.
+    /// Sets the next tick to `after` from now, which may be more than a period.
+    ///
+    /// The ticks after the next are a period apart.
     ///
     /// # Examples
     ///
@@ -246,7 +253,9 @@ impl Interval {
         self.reset_at(saturating_add(now(), after));
     }
 
-    /// The next tick comes at `instant`, which may have passed; those that follow, a period apart.
+    /// Sets the next tick to `instant`, which may have passed.
+    ///
+    /// The ticks after the next are a period apart.
     ///
     /// # Examples
     ///
@@ -266,17 +275,17 @@ impl Interval {
         self.delay.reset(instant);
     }
 
-    /// From tick to tick.
+    /// Returns the time from tick to tick.
     pub fn period(&self) -> Duration {
         self.period
     }
 
-    /// What happens to ticks that nobody asks for in time. [`Burst`](MissedTickBehavior::Burst), unless set otherwise.
+    /// Returns what the interval does about missed ticks. The default is [`Burst`](MissedTickBehavior::Burst).
     pub fn missed_tick_behavior(&self) -> MissedTickBehavior {
         self.behavior
     }
 
-    /// Sets what happens to ticks that nobody asks for in time.
+    /// Sets what the interval does about missed ticks.
     ///
     /// # Examples
     ///
@@ -318,7 +327,7 @@ impl fmt::Debug for Interval {
 mod tests {
     use super::*;
 
-    /// A zero period is an error with a text.
+    /// A zero period is an error with a message.
     #[test]
     fn a_zero_period_is_an_error() {
         for made in [Interval::try_new(Duration::ZERO), Interval::try_at(Instant::now(), Duration::ZERO)] {

@@ -1,25 +1,26 @@
-//! When the next tick of an interval comes, if the consumer is late.
+//! The rule for the next tick of an interval when the consumer is late.
 //!
-//! [`Interval`](crate::Interval) asks after each tick. The answers are plain arithmetic on instants: nothing here reads
-//! a clock or waits, so the tests below check them against their definitions.
+//! [`Interval`](crate::Interval) calls [`MissedTickBehavior::next`] after each tick. The function is plain arithmetic on
+//! instants. It reads no clock and does not wait, so the tests below check it against the definitions.
 
 use std::time::{Duration, Instant};
 
-/// Late by no more than this, or than a tenth of the period if that is less, a tick is punctual: every timer is late a
-/// little.
+/// The lateness up to which a tick counts as punctual, because every timer is a little late. A tenth of the period is
+/// the limit instead, if shorter.
 const LATENESS_TOLERANCE: Duration = Duration::from_millis(5);
 
-/// What an [`Interval`](crate::Interval) does about ticks that nobody asked for in time.
+/// The behaviour of an [`Interval`](crate::Interval) when the consumer has missed ticks.
 ///
-/// Whatever it is, the tick that is overdue is delivered at once, with the instant for which it was meant. They differ
-/// in when the next ones come. Here the consumer asks for ticks all the time, but was busy from 1 to 3.5 (in periods):
+/// In all cases, the overdue tick is delivered at once, with the instant for which it was meant. The behaviours differ in
+/// the instants of the ticks after it. In this picture, the consumer always waits for the next tick, but is busy from 1
+/// to 3.5 (in periods):
 ///
 /// ```text
 ///              0     1     2     3     4     5     6
 ///                    ├── is busy ───┤
-///   Burst      0     1              23 4     5     6     none is lost: 2 and 3 one right after the other
-///   Delay      0     1              2     ·     ·        those that follow are late, too: 4.5, 5.5
-///   Skip       0     1              2  4     5     6     3 is lost, those that follow come when they should
+///   Burst      0     1              23 4     5     6     no tick is lost: 3 follows 2 at once
+///   Delay      0     1              2     ·     ·        all later ticks are shifted: 4.5, 5.5
+///   Skip       0     1              2  4     5     6     3 is lost, later ticks are on time
 /// ```
 ///
 /// # Examples
@@ -35,26 +36,27 @@ const LATENESS_TOLERANCE: Duration = Duration::from_millis(5);
 ///     assert_eq!(interval.tick().await, start);
 ///
 ///     std::thread::sleep(5 * period / 2); // Busy.
-///     assert_eq!(interval.tick().await, start + period, "it is late");
+///     assert_eq!(interval.tick().await, start + period, "the tick is late");
 ///     assert!(interval.tick().await >= start + 3 * period, "at least one is skipped");
 /// });
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum MissedTickBehavior {
-    /// None is lost: they are delivered one right after the other, until the interval has caught up.
+    /// Loses no tick: missed ticks are delivered one right after the other, until the interval has caught up.
     #[default]
     Burst,
-    /// The next tick comes a period after the late one was delivered. So ticks are never closer together than that,
-    /// and all that follow are shifted.
+    /// Delivers the next tick a period after the delivery of the late tick. Two ticks are never closer than a period,
+    /// and all later ticks are shifted.
     ///
-    /// A tick counts as late if it comes more than a tenth of a period, or 5 ms, after its instant, whichever is less.
+    /// A tick counts as late if delivered more than a tenth of a period, or more than 5 ms, after its instant, whichever
+    /// is less.
     Delay,
-    /// The next tick comes at the next multiple of the period. Those between are lost.
+    /// Delivers the next tick at the next multiple of the period. The ticks in between are lost.
     Skip,
 }
 
 impl MissedTickBehavior {
-    /// When the next tick comes, if the one meant for `tick` is delivered at `now`. `None`: never.
+    /// Returns the instant of the next tick, when the tick meant for `tick` is delivered at `now`. `None` means never.
     pub(crate) fn next(self, tick: Instant, now: Instant, period: Duration) -> Option<Instant> {
         let late = now.saturating_duration_since(tick);
         match self {
@@ -65,11 +67,11 @@ impl MissedTickBehavior {
     }
 }
 
-/// What is left of `duration` when whole periods are taken away. In one step: billions may have been missed.
+/// Returns the remainder of `duration` divided by `period`, by one division: billions of ticks may have been missed.
 fn remainder(duration: Duration, period: Duration) -> Duration {
     const SECOND: u128 = Duration::from_secs(1).as_nanos();
     let left = duration.as_nanos() % period.as_nanos();
-    // No more than `duration` has, so it fits.
+    // The remainder is at most `duration`, so its seconds fit into a `u64`.
     Duration::new((left / SECOND) as u64, (left % SECOND) as u32)
 }
 
@@ -83,26 +85,26 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    /// Bug E17; behaviour 154, 155: the next tick of each behaviour, in milliseconds after the one that is late.
+    /// Bug E17; behaviour 154, 155: the next tick of each behaviour, in milliseconds after the late tick.
     #[test]
     fn the_table_of_missed_ticks() {
         let period = ms(300);
         let tick = Instant::now();
         for (late, burst, delay, skip) in [
             (0, 300, 300, 300),
-            // Late as every timer is, which is not to add up.
+            // Every timer is late by this much, and the lateness must not add up.
             (1, 300, 300, 300),
             (5, 300, 300, 300),
             (6, 300, 306, 300),
             // Half a period.
             (150, 300, 450, 300),
             (299, 300, 599, 300),
-            // The next one is due now: with `Skip`, it is skipped.
+            // The next tick is due now, and `Skip` skips it.
             (300, 300, 600, 600),
             (301, 300, 601, 600),
             (599, 300, 899, 600),
             (600, 300, 900, 900),
-            // Two and a half.
+            // Two and a half periods.
             (750, 300, 1050, 900),
             (300_000_150, 300, 300_000_450, 300_000_300),
         ] {
@@ -113,7 +115,7 @@ mod tests {
         }
     }
 
-    /// The same for every short period and delay there is, against the definitions: a tick at a time.
+    /// Every short period and delay, against definitions that advance tick by tick.
     #[test]
     fn every_small_case_agrees_with_the_definitions() {
         let tick = Instant::now();
@@ -131,11 +133,11 @@ mod tests {
         }
     }
 
-    /// A consumer that comes at fixed times, and what it gets: whole runs, not single steps. In milliseconds.
+    /// The ticks that a consumer gets at fixed times, in milliseconds: whole runs, not single steps.
     #[test]
     fn a_late_consumer_catches_up() {
         let start = Instant::now();
-        // Asks for a tick as often as one is due, at each of these times.
+        // Takes all ticks that are due, at each of these times.
         let ticks = |behavior: MissedTickBehavior, times: &[u64]| {
             let (mut next, mut ticks) = (start, Vec::new());
             for &time in times {
@@ -153,7 +155,7 @@ mod tests {
         assert_eq!(ticks(Skip, &times), [(0, 0), (100, 100), (350, 200), (400, 400), (500, 500)]);
     }
 
-    /// Bug E1; behaviour 158: what cannot be expressed is never, and nothing overflows.
+    /// Bug E1; behaviour 158: a tick beyond the last `Instant` never comes, and nothing overflows.
     #[test]
     fn extremes_are_never() {
         let tick = Instant::now();
@@ -163,10 +165,10 @@ mod tests {
                     assert_eq!(behavior.next(tick, tick + late, period), None, "{behavior:?}");
                 }
             }
-            // A clock that runs backwards: the tick keeps its place.
+            // The clock has run backwards: the next tick is still a period after this tick.
             assert_eq!(behavior.next(tick + ms(50), tick, ms(10)), Some(tick + ms(60)));
         }
-        // Three centuries late, a nanosecond at a time: one step, and no more than one period away.
+        // Three centuries late, with a period of a nanosecond: one step, to at most one period from now.
         let late = 3 * CENTURY + Duration::from_nanos(1);
         let nanosecond = Duration::from_nanos(1);
         assert_eq!(Skip.next(tick, tick + late, nanosecond), Some(tick + late + nanosecond));

@@ -1,8 +1,9 @@
-//! The timers of async-epoll, or stand-ins where the crate is not available.
+//! The timers of async-epoll, or stand-ins where that crate is not available.
 //!
-//! This file holds the only platform condition of the inner code: Linux with the feature `reactor`. All other files
-//! use [`Timer`], [`poll_cooperate`] and [`clock_now`] on every platform. Without async-epoll, `Timer` is a type
-//! without values, so the compiler removes the branches that handle a reactor's timer.
+//! This file holds the one platform condition of the inner code: Linux with the feature `reactor`. All other files use
+//! [`Timer`], [`poll_cooperate`] and [`clock_now`] on every platform. Without async-epoll, `Timer` is a type without
+//! values, so the compiler removes the branches that handle a reactor's timer. The public items that name an
+//! `async_epoll::Handle` repeat the condition, because they do not exist elsewhere.
 
 pub(crate) use imp::{Timer, clock_now, poll_cooperate};
 
@@ -11,7 +12,8 @@ mod imp {
     pub(crate) use async_epoll::{Timer, poll_cooperate};
     use std::time::Instant;
 
-    /// Returns the time of the current reactor's clock, which a test may have moved, or else the real time.
+    /// Returns the time of the current reactor's clock, which a test may have moved. Without a current reactor, and without
+    /// the feature `test-util`, returns the real time.
     pub(crate) fn clock_now() -> Instant {
         #[cfg(feature = "test-util")]
         if let Ok(handle) = async_epoll::Handle::current() {
@@ -29,7 +31,7 @@ mod imp {
     use std::task::{Context, Poll};
     use std::time::{Duration, Instant};
 
-    /// Stands for `async_epoll::Timer`. No value of this type exists.
+    /// A stand-in for `async_epoll::Timer`. No value of this type exists.
     pub(crate) enum Timer {}
 
     impl Timer {
@@ -68,7 +70,7 @@ mod imp {
         }
     }
 
-    /// Returns `Ready`: without a reactor there is no budget, since nothing tells where a poll begins.
+    /// Returns `Ready`. Without a reactor, nothing tells where the poll of a task begins, so there is no budget.
     pub(crate) fn poll_cooperate(_: &Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }

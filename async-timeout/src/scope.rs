@@ -1,19 +1,20 @@
-//! The deadline of the scope that is being polled, in a thread-local.
+//! The deadline of the scopes that are being polled, in a thread-local.
 //!
-//! [`with_deadline`](crate::with_deadline) enters a [`Scope`] for each poll of its future. Whatever that future polls
-//! can ask for the nearest deadline by [`current`]. The thread-local stands below the timers, because a `Delay` asks
-//! for it, and the future with a deadline is built on a `Delay`.
+//! The future of [`with_deadline`](crate::with_deadline) enters a [`Scope`] for each poll of its inner future. Code
+//! inside that poll reads the nearest deadline by [`current`]. The thread-local stands below the timers because
+//! [`Delay::deadline`](crate::delay::Delay::deadline) reads it, while the future of `with_deadline` itself waits on a
+//! `Delay`.
 
 use std::cell::Cell;
 use std::time::Instant;
 
 thread_local! {
-    /// The nearest deadline of the scopes that are being polled on this thread. `None`: outside any scope. Written by
-    /// [`Scope`] alone.
+    /// The nearest deadline of the scopes that are being polled on this thread; `None` outside any scope. Only
+    /// [`Scope`] writes it: when a poll inside a scope begins, and when that poll ends.
     static CURRENT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// The nearest deadline of the scopes in which this is called; `None` outside any.
+/// Returns the nearest deadline of the scopes around this call, or `None` outside any scope.
 ///
 /// # Examples
 ///
@@ -23,23 +24,25 @@ thread_local! {
 ///
 /// assert_eq!(deadline::current(), None);
 /// let (soon, later) = (Instant::now() + Duration::from_secs(1), Instant::now() + Duration::from_secs(2));
-/// let inner = with_deadline(later, async { deadline::current() });
-/// assert_eq!(futures::executor::block_on(with_deadline(soon, inner)), Ok(Ok(Some(soon))));
+/// let inner = with_deadline(async { deadline::current() }, later);
+/// assert_eq!(futures::executor::block_on(with_deadline(inner, soon)), Ok(Ok(Some(soon))));
 /// ```
 #[inline]
 pub fn current() -> Option<Instant> {
     CURRENT.get()
 }
 
-/// A poll inside a scope. Puts back what was before, also when the poll panics.
+/// One poll inside a scope. Its drop restores the previous deadline, also when the poll panics.
 pub(crate) struct Scope {
+    /// The value of `CURRENT` before this poll.
     before: Option<Instant>,
 }
 
 impl Scope {
+    /// Makes `deadline` current, unless a scope around this one has a nearer deadline.
     pub(crate) fn enter(deadline: Option<Instant>) -> Self {
         let before = CURRENT.get();
-        // `None` is later than every deadline, not earlier.
+        // `None` means no deadline, but `Option` orders it before every `Some`. So only the `Some` values are compared.
         CURRENT.set(before.into_iter().chain(deadline).min());
         Self { before }
     }

@@ -1,7 +1,6 @@
-//! A point in time to wait for, whatever keeps the time.
+//! A wait until an instant, on either of the two kinds of timer.
 //!
-//! Everything public in this crate is built on [`Delay`], and nothing else here knows that there are two kinds of
-//! timer. The states:
+//! Every public type of this crate that waits for the time holds a [`Delay`]. The states:
 //!
 //! ```text
 //!   After(duration) ──┐ first poll       ┌─► Reactor(timer) ──┐ the reactor
@@ -9,6 +8,9 @@
 //!   At(instant) ──────┘ is there a       └─► Thread(timer) ◄──┘
 //!                       current reactor?
 //! ```
+//!
+//! Without a current reactor, an instant that has passed at the first poll leads to `Passed`, which needs no timer.
+//! `Over` is set from outside, by a future that needs its timer no longer.
 
 use super::thread_timer::ThreadTimer;
 use crate::now::now;
@@ -18,24 +20,24 @@ use futures::FutureExt;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// Waits until an instant. Unpin, so that it can be moved and reset. No larger than the reactor's timer.
+/// Waits until an instant. `Delay` is `Unpin`, so it can move and be reset, and is no larger than a reactor's timer.
 pub(crate) enum Delay {
-    /// Begins with the first poll.
+    /// Not polled yet. The duration begins with the first poll.
     After(Duration),
-    /// Not armed yet.
+    /// Not polled yet. The wait ends at the instant.
     At(Instant),
-    /// It had passed when first polled, so it was not worth a timer.
+    /// The instant had passed at the first poll, so no timer was armed.
     Passed(Instant),
     /// Armed in a reactor.
     Reactor(Timer),
     /// Armed on the helper thread of futures-timer.
     Thread(Box<ThreadTimer>),
-    /// Nobody needs to wait any more. Never ready, and stays as it is.
+    /// Not needed any more. Never ready, and keeps this state also when reset.
     Over,
 }
 
 impl Delay {
-    /// Ready once the time has come, and from then on.
+    /// Returns `Ready` once the time has come, and from then on.
     pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Self::After(_) | Self::At(_) = self {
             self.arm();
@@ -44,7 +46,7 @@ impl Delay {
             match timer.poll_unpin(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
-                // The reactor is gone. The time goes on, so somebody else has to keep it.
+                // The reactor has been dropped, so futures-timer takes over the deadline.
                 Poll::Ready(Err(_)) => *self = Self::on_thread(timer.deadline()),
             }
         }
@@ -55,9 +57,11 @@ impl Delay {
         }
     }
 
-    /// [`poll_elapsed`](Self::poll_elapsed) for those who may wait again and again. If no time has to pass, such a loop
-    /// would never let others go first, so it is made to, now and then. Not for timeouts: another loop, inside, must not be
-    /// able to put them off.
+    /// Polls as [`poll_elapsed`](Self::poll_elapsed), and charges the task's budget if the delay never had to wait.
+    ///
+    /// A loop over delays without a wait would never let other tasks run. This method returns `Pending` now and then, so
+    /// the loop yields. Timeouts do not call this method: they use no budget, so a busy loop in the inner future cannot
+    /// postpone a timeout.
     pub(crate) fn poll_fair(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let has_waited = self.is_elapsed()
             || match self {
@@ -67,14 +71,14 @@ impl Delay {
             };
         ready!(self.poll_elapsed(cx));
         if !has_waited && poll_cooperate(cx).is_pending() {
-            // Nobody has heard of it. Were it over already, `select!` would not ask again.
+            // The caller has not seen `Ready`, so `is_elapsed` must not say so: `select!` does not poll a terminated future.
             self.wait_again();
             return Poll::Pending;
         }
         Poll::Ready(())
     }
 
-    /// To be found out once more by the next poll: that the time has come.
+    /// Undoes the end of the wait: the next poll finds once more that the time has come.
     #[cold]
     fn wait_again(&mut self) {
         if let Some(deadline) = self.own_deadline() {
@@ -82,7 +86,7 @@ impl Delay {
         }
     }
 
-    /// Whether a poll has returned `Ready` since the last reset.
+    /// Returns whether a poll has returned `Ready` since the last reset.
     pub(crate) fn is_elapsed(&self) -> bool {
         match self {
             Self::After(_) | Self::At(_) | Self::Over => false,
@@ -92,19 +96,17 @@ impl Delay {
         }
     }
 
-    /// Chooses who keeps the time.
+    /// Chooses the kind of timer: the current reactor's if there is a current reactor, else a `ThreadTimer`.
     fn arm(&mut self) {
-        {
-            let timer = match *self {
-                Self::After(duration) => Timer::try_after(duration),
-                Self::At(deadline) => Timer::try_at(deadline),
-                _ => return,
-            };
-            if let Ok(timer) = timer {
-                // What was here owns nothing, so it need not be dropped. That is known to us only.
-                std::mem::forget(std::mem::replace(self, Self::Reactor(timer)));
-                return;
-            }
+        let timer = match *self {
+            Self::After(duration) => Timer::try_after(duration),
+            Self::At(deadline) => Timer::try_at(deadline),
+            _ => return,
+        };
+        if let Ok(timer) = timer {
+            // The old value is `After` or `At` and owns nothing. The compiler cannot know, and would emit a drop.
+            std::mem::forget(std::mem::replace(self, Self::Reactor(timer)));
+            return;
         }
         let now = now();
         *self = match *self {
@@ -116,12 +118,12 @@ impl Delay {
         }
     }
 
-    /// On the helper thread of futures-timer.
+    /// Creates a delay on the helper thread of futures-timer.
     fn on_thread(deadline: Option<Instant>) -> Self {
         Self::Thread(Box::new(ThreadTimer::new(deadline)))
     }
 
-    /// Another deadline. Who waited for the old one is woken at the new one.
+    /// Sets another deadline. A task that waited for the old deadline is woken at the new deadline.
     pub(crate) fn reset(&mut self, deadline: Instant) {
         match self {
             Self::Reactor(timer) => timer.reset(deadline),
@@ -131,14 +133,15 @@ impl Delay {
         }
     }
 
-    /// The instant, if it is known: not for a duration that has not begun, nor for "never". None is later than the end of
-    /// the scope in which this is asked.
+    /// Returns the deadline, but at most the end of the current scope.
+    ///
+    /// Returns `None` for a duration that has not begun, and for a delay that never ends.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = self.own_deadline()?;
         Some(scope::current().map_or(own, |end| end.min(own)))
     }
 
-    /// The same, wherever it is asked.
+    /// Returns the deadline without regard to the current scope.
     fn own_deadline(&self) -> Option<Instant> {
         match self {
             Self::At(deadline) | Self::Passed(deadline) => Some(*deadline),

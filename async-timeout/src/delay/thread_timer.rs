@@ -1,16 +1,17 @@
-//! A timer where no reactor runs: one of futures-timer's, whose helper thread starts when first needed.
+//! A timer for threads without a current reactor, on the helper thread of futures-timer.
 //!
-//! A thread may not be had: the process has reached its limit, say. futures-timer then makes a timer that panics when
-//! it is polled. We look before, and do without as long as we must:
+//! The helper thread starts with the first timer. It may fail to start, because the process has reached its limit of
+//! threads. futures-timer then returns a timer that panics when polled. So [`ThreadTimer`] first tries whether a
+//! thread can start, and works without the helper thread for as long as none can:
 //!
 //! ```text
 //!                       ┌─ yes ──► a timer of futures-timer
 //!   can a thread start? ┤
-//!                       └─ no ───► look at the clock in each poll, pause for a millisecond, ask to be polled again
-//!                                    └─ and ask again whether a thread can start
+//!                       └─ no ───► each poll reads the clock, sleeps for a millisecond, wakes its own task,
+//!                                    └─ and tries once more to start a thread
 //! ```
 //!
-//! That is slow and warms the machine, but a timeout still comes, never early, and nothing panics.
+//! Polling the clock is slow and uses CPU, but a timeout still fires, never early, and nothing panics.
 
 use crate::now::{FOREVER, now};
 use futures::FutureExt;
@@ -21,29 +22,31 @@ use std::task::{Context, Poll, Waker, ready};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two looks at the clock.
-const PACE: Duration = Duration::from_millis(1);
+/// The time between two readings of the clock when there is no helper thread.
+const CLOCK_POLL_PERIOD: Duration = Duration::from_millis(1);
 
-/// The helper thread runs. Once it does, it never ends.
+/// Whether the helper thread runs. Set once by [`start`], and never cleared: the helper thread does not end.
 static HELPER_RUNS: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// When this thread paused last. Many timers do not make many pauses.
-    static LAST_PAUSE: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The end of this thread's last sleep in [`ThreadTimer::poll_clock`]. All timers of a thread share it, so many
+    /// timers do not make many sleeps.
+    static LAST_SLEEP: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Waits on the helper thread for an instant.
+/// Waits until an instant on the helper thread.
 pub(crate) struct ThreadTimer {
-    /// `None` as long as the helper thread cannot start.
+    /// The timer of futures-timer; `None` for as long as the helper thread cannot start.
     timer: Option<futures_timer::Delay>,
-    /// `None`: never.
+    /// The end of the wait; `None` if the wait never ends.
     deadline: Option<Instant>,
-    /// A poll has returned `Ready`.
+    /// Whether a poll has returned `Ready` since the last reset.
     is_elapsed: bool,
 }
 
 impl ThreadTimer {
-    /// "Never" needs a timer, too: it remembers whom to wake after a reset.
+    /// Creates a timer for `deadline`. `None` means "never" and needs a timer, too: the timer stores the waker, and a
+    /// later reset may set an earlier deadline.
     pub(crate) fn new(deadline: Option<Instant>) -> Self {
         Self { timer: start(remaining(deadline)), deadline, is_elapsed: false }
     }
@@ -56,7 +59,7 @@ impl ThreadTimer {
         self.is_elapsed
     }
 
-    /// Whoever waits is woken at the new deadline.
+    /// Sets another deadline. A waiting task is woken at the new deadline.
     pub(crate) fn reset(&mut self, deadline: Instant) {
         (self.deadline, self.is_elapsed) = (Some(deadline), false);
         if let Some(timer) = &mut self.timer {
@@ -64,12 +67,12 @@ impl ThreadTimer {
         }
     }
 
-    /// Ready once the time has come, and from then on.
+    /// Returns `Ready` once the time has come, and from then on.
     pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_elapsed {
             return Poll::Ready(());
         }
-        // The helper thread may be about to find that out, if this was set to a time that has passed.
+        // After a reset to an instant in the past, the helper thread may not have fired the timer yet.
         let is_due = self.deadline.is_some_and(|deadline| deadline <= now());
         if !is_due && self.timer.is_none() {
             self.timer = start(remaining(self.deadline));
@@ -77,31 +80,33 @@ impl ThreadTimer {
         match &mut self.timer {
             _ if is_due => {}
             Some(timer) => ready!(timer.poll_unpin(cx)),
-            None => return self.look_again(cx),
+            None => return self.poll_clock(cx),
         }
         self.is_elapsed = true;
         Poll::Ready(())
     }
 
-    /// Without a helper thread: asks to be polled again, and does not hurry.
+    /// Wakes its own task, to be polled again, after a sleep of at most [`CLOCK_POLL_PERIOD`].
     #[cold]
-    fn look_again(&self, cx: &Context<'_>) -> Poll<()> {
+    fn poll_clock(&self, cx: &Context<'_>) -> Poll<()> {
         let now = Instant::now();
-        if LAST_PAUSE.get().is_none_or(|last| now.saturating_duration_since(last) >= PACE) {
-            thread::sleep(remaining(self.deadline).min(PACE));
-            LAST_PAUSE.set(Some(Instant::now()));
+        if LAST_SLEEP.get().is_none_or(|last| now.saturating_duration_since(last) >= CLOCK_POLL_PERIOD) {
+            thread::sleep(remaining(self.deadline).min(CLOCK_POLL_PERIOD));
+            LAST_SLEEP.set(Some(Instant::now()));
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
-/// A timer of futures-timer; `None` if its helper thread cannot start.
+/// Returns a timer of futures-timer, or `None` if its helper thread cannot start.
 fn start(duration: Duration) -> Option<futures_timer::Delay> {
-    // There are no threads, and none is needed, where JavaScript keeps the time. WASI has none either, and needs them.
+    // In a browser, JavaScript keeps the time: there are no threads, and futures-timer needs none. WASI has no threads
+    // either, but there futures-timer needs one.
     if !cfg!(all(target_family = "wasm", target_os = "unknown")) && !HELPER_RUNS.load(Ordering::Acquire) {
         thread::Builder::new().spawn(|| {}).ok()?.join().ok()?;
-        // Somebody else may have taken the place of that thread meanwhile.
+        // Another thread may have started since, and the limit may be reached again. So the first timer is polled
+        // with a guard against its panic.
         let mut probe = futures_timer::Delay::new(Duration::ZERO);
         let mut poll_probe = || probe.poll_unpin(&mut Context::from_waker(Waker::noop()));
         let _ready_or_not = catch_unwind(AssertUnwindSafe(&mut poll_probe)).ok()?;
@@ -110,7 +115,7 @@ fn start(duration: Duration) -> Option<futures_timer::Delay> {
     Some(futures_timer::Delay::new(duration))
 }
 
-/// What is left until `deadline`, which may be never.
+/// Returns the time until `deadline`, at most [`FOREVER`]. `None` means "never".
 fn remaining(deadline: Option<Instant>) -> Duration {
     deadline.map_or(FOREVER, |deadline| deadline.saturating_duration_since(now()).min(FOREVER))
 }
