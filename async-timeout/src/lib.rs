@@ -58,7 +58,7 @@
 //! # In tests
 //!
 //! With the feature `test-util`, a test can pause the clock of its reactor and advance it: see `clock`. For this, compute
-//! deadlines from [`now`] instead of `Instant::now()`.
+//! deadlines from [`now()`] instead of `Instant::now()`.
 //!
 //! # Features
 //!

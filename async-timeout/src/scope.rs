@@ -1,9 +1,8 @@
 //! The deadline of the scopes that are being polled, in a thread-local.
 //!
 //! The future of [`with_deadline`](crate::with_deadline) enters a [`Scope`] for each poll of its inner future. Code
-//! inside that poll reads the nearest deadline by [`current`]. The thread-local stands below the timers because
-//! [`Delay::deadline`](crate::delay::Delay::deadline) reads it, while the future of `with_deadline` itself waits on a
-//! `Delay`.
+//! inside that poll reads the nearest deadline by [`current`]. The thread-local stands below the timers: a
+//! [`Delay`](crate::delay::Delay) reads the deadline, and the future of `with_deadline` waits on a `Delay`.
 
 use std::cell::Cell;
 use std::time::Instant;

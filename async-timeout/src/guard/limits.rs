@@ -1,17 +1,17 @@
-//! The limits of an [`IoGuard`](crate::IoGuard), and how far each of them is: plain arithmetic on the time.
+//! The limits of an [`IoGuard`](crate::IoGuard), and the times from which they count.
 //!
-//! Nothing here waits or wakes. The guard tells what its operations come to; it is told what has been exceeded, and when
-//! to look again.
+//! [`Limits`] is plain arithmetic on the time. Nothing here waits or wakes a task. The tracker reports the outcome of each
+//! operation, and asks which limit is exceeded and when to check next.
 //!
 //! ```text
-//!                            began to wait       a byte moved                     began to wait
-//!   idle         ────────────────┼────────────────────┼────────── thinks ────────────────┼───────────────► cut
-//!                                └───── counts ───────┘                                  └─── idle limit ──┘
+//!                   starts to wait        a byte moved                    starts to wait
+//!   idle      ────────────┼────────────────────┼───── handler works ────────────┼───────────────► exceeded
+//!                         └───── counts ───────┘                                └─── idle limit ──┘
 //! ```
 //!
-//! Each direction counts for itself, from the first time that its operation has to wait. Bytes in one direction let the
-//! count of the other begin anew. So a clock is read in two cases only: an operation begins to wait, or bytes move
-//! beside somebody who waits. Otherwise bytes that move just stop the count, which costs one store.
+//! Each direction has its own count, from the first time that an operation of this direction has to wait. Bytes in one
+//! direction restart the count of the other. So the clock is read in two cases only: an operation starts to wait, or
+//! bytes move while the other direction waits. Otherwise, bytes that move stop the count, which costs one store.
 
 use crate::now::{FOREVER, now};
 use std::error::Error;
@@ -23,15 +23,17 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Limit {
-    /// No byte in either direction, from [`IoGuard::idle`](crate::IoGuard::idle).
+    /// No byte has moved in either direction. Set by [`IoGuard::idle`](crate::IoGuard::idle).
     Idle,
-    /// Everything together, from [`IoGuard::total`](crate::IoGuard::total).
+    /// The time of the whole connection is up. Set by [`IoGuard::total`](crate::IoGuard::total).
     Total,
-    /// The peer takes nothing, from [`IoGuard::write_stall`](crate::IoGuard::write_stall).
+    /// The peer has taken no byte. Set by [`IoGuard::write_stall`](crate::IoGuard::write_stall).
     WriteStall,
 }
 
-/// A limit of an [`IoGuard`](crate::IoGuard) was exceeded: the payload of its [`io::Error`]s of kind `TimedOut`.
+/// The payload of the [`io::Error`]s of an [`IoGuard`](crate::IoGuard) when a limit has been exceeded.
+///
+/// The errors are of kind `TimedOut`.
 ///
 /// # Examples
 ///
@@ -40,7 +42,7 @@ pub enum Limit {
 /// use futures::{AsyncReadExt, TryStreamExt, stream};
 /// use std::{io, time::Duration};
 ///
-/// // A peer that says nothing.
+/// // A peer that sends nothing.
 /// let silent = stream::pending::<io::Result<Vec<u8>>>().into_async_read();
 /// let limit = Duration::from_millis(5);
 /// let error = futures::executor::block_on(guard(silent).idle(limit).read(&mut [0; 16])).unwrap_err();
@@ -52,14 +54,14 @@ pub enum Limit {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct LimitExceeded {
-    /// Which one.
+    /// The limit that was exceeded.
     pub limit: Limit,
-    /// How long it was.
+    /// The duration of the limit.
     pub after: Duration,
 }
 
 impl LimitExceeded {
-    /// The payload of `error`, if that comes from an [`IoGuard`](crate::IoGuard).
+    /// Returns the payload of `error`, or `None` if `error` does not come from an [`IoGuard`](crate::IoGuard).
     pub fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
@@ -84,7 +86,7 @@ impl From<LimitExceeded> for io::Error {
     }
 }
 
-/// One of the directions of a connection; at most one task waits for each.
+/// A direction of a connection. At most one task waits for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Direction {
     Read,
@@ -92,7 +94,7 @@ pub(crate) enum Direction {
 }
 
 impl Direction {
-    /// The other one.
+    /// Returns the other direction.
     pub(crate) const fn other(self) -> Self {
         match self {
             Self::Read => Self::Write,
@@ -101,7 +103,7 @@ impl Direction {
     }
 }
 
-/// What is done with the connection.
+/// An operation on the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Operation {
     Read,
@@ -111,7 +113,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// The direction that it belongs to.
+    /// Returns the direction of the operation.
     pub(crate) const fn direction(self) -> Direction {
         match self {
             Self::Read => Direction::Read,
@@ -120,73 +122,77 @@ impl Operation {
     }
 }
 
-/// What an operation that is ready has come to.
+/// The outcome of an operation that is ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
     /// Bytes have moved.
     Moved,
-    /// Nothing is left to be flushed. Whether bytes have moved for that is seen only if it had to wait.
+    /// No byte is left to flush. The flush has certainly moved bytes only if it had to wait before.
     Flushed,
     /// No byte will follow in this direction.
     Ended,
-    /// An error, or no byte although there was room.
+    /// An error, or a write of no byte although the buffer had bytes.
     Failed,
-    /// Nothing was asked for: an empty buffer.
+    /// The buffer was empty, so there was nothing to do.
     Nothing,
 }
 
-/// The limits, and since when they count.
+/// The limits, and the instants from which they count.
 #[derive(Default)]
 pub(crate) struct Limits {
-    /// `None`, here and below: no such limit.
+    /// The longest wait without a byte; `None` for no limit. Set by the user.
     idle: Option<Duration>,
+    /// The longest time of the connection; `None` for no limit. Set by the user.
     total: Option<Duration>,
+    /// The longest wait without a byte that the peer takes; `None` for no limit. Set by the user.
     write_stall: Option<Duration>,
-    /// When everything has to be done. `None` before the first operation.
+    /// The instant at which the total limit is exceeded; `None` before the first operation, which sets it.
     end: Option<Instant>,
-    /// Since when each direction waits with no byte moved in either. `None`: its last operation was ready.
+    /// By direction: the instant from which its operation has waited with no byte moved in either direction. `None` if
+    /// the last operation was ready.
     waiting: [Option<Instant>; 2],
-    /// Since when the peer takes nothing. Ends with a byte that it takes, and not when somebody gives up waiting for it.
+    /// The instant from which the peer takes no byte. A byte that the peer takes clears it. A writer that stops waiting
+    /// does not.
     stalled: Option<Instant>,
-    /// It is a flush that waits.
+    /// Whether the operation that waits to write is a flush.
     is_flushing: bool,
-    /// No byte will follow in this direction, so it is not waited for.
+    /// By direction: whether no byte will follow, so no operation of this direction counts as waiting.
     ended: [bool; 2],
 }
 
 impl Limits {
-    /// See [`IoGuard::idle`](crate::IoGuard::idle).
+    /// Sets the idle limit. See [`IoGuard::idle`](crate::IoGuard::idle).
     pub(crate) fn set_idle(&mut self, limit: Duration) {
         self.idle = Some(limit).filter(|limit| *limit < FOREVER);
     }
 
-    /// See [`IoGuard::total`](crate::IoGuard::total).
+    /// Sets the total limit. See [`IoGuard::total`](crate::IoGuard::total).
     pub(crate) fn set_total(&mut self, limit: Duration) {
-        // An end that is known already is worked out anew.
+        // If the first operation has begun already, the end is computed again from its beginning.
         let begin = self.end.take().zip(self.total).and_then(|(end, total)| end.checked_sub(total));
         self.total = Some(limit).filter(|limit| *limit < FOREVER);
         self.end = begin.zip(self.total).and_then(|(begin, total)| begin.checked_add(total));
     }
 
-    /// See [`IoGuard::write_stall`](crate::IoGuard::write_stall).
+    /// Sets the write stall limit. See [`IoGuard::write_stall`](crate::IoGuard::write_stall).
     pub(crate) fn set_write_stall(&mut self, limit: Duration) {
         self.write_stall = Some(limit).filter(|limit| *limit < FOREVER);
     }
 
-    /// The limits as they were set: idle, total, write stall.
+    /// Returns the limits as they were set: idle, total, write stall.
     pub(crate) fn durations(&self) -> [Option<Duration>; 3] {
         [self.idle, self.total, self.write_stall]
     }
 
-    /// Both directions have ended: no limit counts any more.
+    /// Returns whether both directions have ended, so no limit counts any more.
     pub(crate) fn is_over(&self) -> bool {
         self.ended == [true; 2]
     }
 
-    /// An operation begins: whether the total limit has been exceeded. With one, this reads the clock.
+    /// Begins an operation. Returns the total limit if it is exceeded, and reads the clock if there is a total limit.
     ///
-    /// A timer alone would not do. In a task that never has to wait, the loop which fires the timers does not get its
-    /// turn; and a timer that needs memory and a lock is more than a connection pays for that is never waited for.
+    /// The timer alone would not do. If a task never has to wait, the loop that fires timers may not run. And a timer
+    /// needs memory and a lock, which is too much for a connection that never waits.
     pub(crate) fn begin(&mut self) -> Option<LimitExceeded> {
         let after = self.total.filter(|_| !self.is_over())?;
         let now = now();
@@ -196,7 +202,7 @@ impl Limits {
         self.end.filter(|end| *end <= now).map(|_| LimitExceeded { limit: Limit::Total, after })
     }
 
-    /// An operation has to wait. The time, if that has made a deadline.
+    /// Records that an operation has to wait. Returns the current time if a limit has started to count.
     pub(crate) fn start_waiting(&mut self, operation: Operation) -> Option<Instant> {
         let direction = operation.direction();
         let writes = direction == Direction::Write;
@@ -219,7 +225,7 @@ impl Limits {
         Some(now)
     }
 
-    /// An operation is ready.
+    /// Records the outcome of an operation that is ready.
     pub(crate) fn complete(&mut self, operation: Operation, outcome: Outcome) {
         let direction = operation.direction();
         match outcome {
@@ -240,52 +246,55 @@ impl Limits {
         }
     }
 
-    /// Bytes have moved.
+    /// Records that bytes have moved in `direction`.
     fn moved(&mut self, direction: Direction) {
         self.waiting[direction as usize] = None;
         match direction {
-            // A terminal goes on after its end of file.
+            // A terminal can yield more bytes after an end of file.
             Direction::Read => self.ended[Direction::Read as usize] = false,
             Direction::Write => self.stalled = None,
         }
-        // Were it only noted that bytes have moved, until the other direction next looks at the clock, then that direction could be
-        // cut as late as at twice its limit.
+        // The clock is read here, not when the other direction next checks its deadline. Otherwise the other direction
+        // could exceed its limit as late as after twice the limit.
         if let Some(since) = &mut self.waiting[direction.other() as usize] {
             *since = now();
         }
     }
 
-    /// The limit that an operation of `direction`, which has to wait, has exceeded; if several, the first.
+    /// Returns the limit that a pending operation of `direction` has exceeded at `now`. If several, returns the first.
     pub(crate) fn exceeded(&self, direction: Direction, now: Instant) -> Option<LimitExceeded> {
         let judged = [self.total_deadline(), self.idle_deadline(direction), self.stall_deadline()];
-        // That nothing could be written is for a writer to say, who has just tried again.
+        // Only a writer judges the write stall, because a writer has just tried again.
         let judged = if direction == Direction::Write { &judged[..] } else { &judged[..2] };
         let passed = judged.iter().flatten().filter(|(deadline, _)| *deadline <= now);
         passed.min_by_key(|(deadline, _)| *deadline).map(|(_, exceeded)| *exceeded)
     }
 
-    /// When to look next, after `now`: the nearest deadline of either direction. Those that have passed are not in it.
+    /// Returns the instant of the next check: the nearest deadline after `now`, of either direction.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
         let idle = [Direction::Read, Direction::Write].map(|direction| self.idle_deadline(direction));
         let all = idle.into_iter().chain([self.total_deadline(), self.stall_deadline()]).flatten();
         all.map(|(deadline, _)| deadline).filter(|deadline| *deadline > now).min()
     }
 
+    /// Returns when the total limit will be exceeded.
     fn total_deadline(&self) -> Option<(Instant, LimitExceeded)> {
         let end = self.end.filter(|_| !self.is_over());
         Some((end?, LimitExceeded { limit: Limit::Total, after: self.total? }))
     }
 
+    /// Returns when the idle limit of `direction` will be exceeded.
     fn idle_deadline(&self, direction: Direction) -> Option<(Instant, LimitExceeded)> {
         deadline(self.waiting[direction as usize], Limit::Idle, self.idle)
     }
 
+    /// Returns when the write stall limit will be exceeded.
     fn stall_deadline(&self) -> Option<(Instant, LimitExceeded)> {
         deadline(self.stalled, Limit::WriteStall, self.write_stall)
     }
 }
 
-/// When a limit that counts from `since` will be exceeded.
+/// Returns when a limit that counts from `since` will be exceeded.
 fn deadline(since: Option<Instant>, limit: Limit, after: Option<Duration>) -> Option<(Instant, LimitExceeded)> {
     let after = after?;
     Some((since?.checked_add(after)?, LimitExceeded { limit, after }))

@@ -1,24 +1,24 @@
-//! A connection with limits in time.
+//! Time limits for a connection.
 //!
-//! A timeout around each read would arm and cancel a timer each time, and still could not tell a peer that sends a byte
-//! now and then from one that is done in time. So a guard belongs to the whole connection, and has one timer for it:
+//! An [`IoGuard`] tries each operation on the connection first. Only an operation that is pending touches the limits and
+//! the timer, through a [`Tracker`]. One timer serves all limits, and bytes that move do not move the timer: when the
+//! timer fires, the woken task looks at the clock and sets the timer to the nearest deadline by then. So a connection
+//! costs about one timer operation per limit duration, however many bytes move.
 //!
 //! ```text
 //!   read or write:  total limit exceeded? ──yes─► error
 //!                     │
 //!                   inner ──Ready──► stop counting              (no timer, usually no clock)
 //!                     │ Pending
-//!                   begin to count, or go on; exceeded? ──yes─► error
+//!                   start or continue counting; exceeded? ──yes─► error
 //!                     │
-//!                   does the timer ring in time? ──no─► set it
+//!                   does the timer fire in time? ──no─► set it
 //!                     │
-//!                   Pending (the inner one and the timer have our waker)
-//! ```
+//!                   Pending (the inner connection and the timer have the task's waker)
 //!
-//! The timer is not moved when bytes do. It rings, whoever waits looks at the clock, and it is set to where the nearest
-//! limit has got to by then: about one timer operation in the time of a limit, however many bytes there are. What counts,
-//! and from when, is in [`limits`](crate::limits), what is done about it in [`watch`](crate::watch), and how one timer
-//! wakes two tasks in [`alarm`](crate::alarm).
+//!   IoGuard ──► tracker ──► limits    which limit counts, from when
+//!                  └──────► timer     one timer that wakes two tasks
+//! ```
 
 mod limits;
 mod timer;
@@ -36,7 +36,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tracker::Tracker;
 
-/// Puts limits in time on a connection: an [`IoGuard`], which has none until they are set.
+/// Returns an [`IoGuard`] around a connection. The guard has no limits until they are set.
 ///
 /// # Examples
 ///
@@ -60,46 +60,50 @@ pub fn guard<T>(io: T) -> IoGuard<T> {
 }
 
 pin_project! {
-    /// Limits in time on a connection, or on anything else that is [`AsyncRead`], [`AsyncWrite`] or both (those of
-    /// futures-io); from [`guard`].
+    /// A connection with time limits, from [`guard`].
+    ///
+    /// The connection may be anything that is [`AsyncRead`], [`AsyncWrite`] or both (the traits of futures-io).
     ///
     /// | limit | exceeded when |
     /// |---|---|
-    /// | [`idle`](Self::idle) | somebody waits, and no byte moves in either direction |
+    /// | [`idle`](Self::idle) | a task waits, and no byte moves in either direction |
     /// | [`total`](Self::total) | the time is up, whatever happens |
-    /// | [`write_stall`](Self::write_stall) | the peer takes no byte that it is sent |
+    /// | [`write_stall`](Self::write_stall) | the peer takes no byte that is sent |
     ///
-    /// What is ready is never too late, but for the total limit: the inner operation is tried first, and only one that
-    /// has to wait can exceed a limit. A limit is exceeded at 100 % of its time, never before, and then as soon as the
-    /// executor polls.
+    /// A limit for each read would need a timer operation for each read, and could not cut a peer that sends a byte now
+    /// and then. So the limits belong to the whole connection.
+    ///
+    /// Only the total limit can fail an operation that is ready: the inner operation is tried first, and only a pending
+    /// operation can exceed another limit. A limit is exceeded after its full time, never before, and the error comes as
+    /// soon as the executor polls.
     ///
     /// # Errors
     ///
-    /// Once a limit has been exceeded, it stays so: all operations fail with an [`io::Error`] of kind `TimedOut` whose
-    /// payload is a [`LimitExceeded`]. Whoever waits in the other direction is woken to learn of it. Only `poll_close`
-    /// still reaches the inner connection, so that it can be closed properly, and fails if that would have to wait.
+    /// Once a limit has been exceeded, all operations fail with an [`io::Error`] of kind `TimedOut`. Its payload is a
+    /// [`LimitExceeded`]. A task that waits in the other direction is woken and gets the error, too. Only `poll_close`
+    /// still reaches the inner connection, so the connection can be closed properly. It fails if it would have to wait.
     ///
     /// # Half-closed connections
     ///
-    /// After an end of file, which is no progress, only writing counts as waiting. After a `poll_close` that has
-    /// succeeded, only reading does. After both, no limit counts any more, and the timer is gone.
+    /// After an end of file, which is not progress, only writing counts as waiting. After a successful `poll_close`, only
+    /// reading does. After both, no limit counts, and the timer is dropped.
     ///
-    /// A connection that was cut is closed when it is dropped, but the kernel keeps what the peer has not taken and goes on
-    /// to offer it for a while. A linger of zero, where the socket has one, throws that away.
+    /// A connection that exceeded a limit is closed on drop, but the kernel keeps the bytes that the peer has not taken,
+    /// and tries to send them for a while. A linger of zero, on sockets with this option, discards these bytes.
     ///
     /// # Cancel safety
     ///
-    /// That of the inner connection. A read or write that is dropped while it waits leaves its count as it is, since
-    /// another one may follow at once, as in a loop around `select!`: a peer that has said nothing in between is cut by
-    /// that one.
+    /// As the inner connection. Dropping a read or write while it waits does not stop its count, since another operation
+    /// may follow at once, as in a loop around `select!`. If no byte has moved in between, the next operation
+    /// exceeds the limit.
     ///
     /// # How it works
     ///
-    /// There is one timer for all limits, made when an operation first has to wait, and not moved by bytes that do. It is
-    /// that of a reactor where one runs, as [everywhere in this crate](crate#where-the-time-comes-from). It wakes the two
-    /// tasks that last waited to read and to write, so the halves of `futures::io::split` may be in two tasks. Operations
-    /// that need not wait cost next to nothing: one with a total limit reads the clock, and so does one that moves bytes
-    /// while the other direction waits.
+    /// One timer serves all limits. It is created when an operation first has to wait, and is not moved by bytes. The
+    /// timer is a reactor's if a reactor is current, as [everywhere in this crate](crate#where-the-time-comes-from). It
+    /// wakes the two tasks that last waited to read and to write, so the halves of `futures::io::split` may be in two
+    /// tasks. An operation that does not have to wait costs next to nothing. It reads the clock in two cases: there
+    /// is a total limit, or bytes move while the other direction waits.
     ///
     /// # Examples
     ///
@@ -108,7 +112,7 @@ pin_project! {
     /// use futures::{AsyncReadExt, StreamExt, TryStreamExt, stream};
     /// use std::{io, time::Duration};
     ///
-    /// // A peer that sends a byte now and then, and never gets done. No limit on a single read stops it.
+    /// // A peer that sends a byte now and then, without an end. No limit on a single read stops this peer.
     /// let drip = stream::repeat(()).then(|()| async {
     ///     async_timeout::sleep(Duration::from_millis(4)).await;
     ///     Ok::<_, io::Error>(*b"a")
@@ -124,82 +128,90 @@ pin_project! {
     /// [`AsyncWrite`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncWrite.html
     #[must_use = "a guard guards what is done through it"]
     pub struct IoGuard<T> {
+        // The inner connection.
         #[pin]
         io: T,
+        // The limits and the timer.
         tracker: Tracker,
     }
 }
 
 impl<T> IoGuard<T> {
-    /// See [`guard`].
+    /// Returns a guard around `io`, without limits, as [`guard`] does.
     pub fn new(io: T) -> Self {
         Self { io, tracker: Tracker::default() }
     }
 
-    /// At most so long without a byte in either direction, while somebody waits for one.
+    /// Limits the time without a byte in either direction, while a task waits for one.
     ///
-    /// It counts from the first operation that has to wait since bytes last moved: while a handler thinks, its peer may be
-    /// silent. Bytes count when they are handed over. Those written into a buffer, be it the kernel's, have moved although
-    /// the peer may never take them; that is for [`write_stall`](Self::write_stall) to find out.
+    /// The time counts from the first operation that has to wait since bytes last moved. While a handler works and does
+    /// not wait for the connection, its peer may be silent. Bytes count when they are handed over: a byte written into
+    /// a buffer, such as the kernel's, has moved although the peer may never take it.
+    /// [`write_stall`](Self::write_stall) detects this case.
     ///
-    /// `Duration::ZERO`: nothing may wait at all. `Duration::MAX`, and everything beyond a century: no limit.
+    /// With `Duration::ZERO`, no operation may wait at all. `Duration::MAX`, and every duration beyond a century, means
+    /// no limit.
     pub fn idle(mut self, limit: Duration) -> Self {
         self.tracker.change().set_idle(limit);
         self
     }
 
-    /// At most so long for everything, from the first operation on.
+    /// Limits the time of the whole connection, counted from the first operation.
     ///
-    /// It stops even a peer that sends without pause. Nobody is woken who does not wait for this connection.
+    /// This limit stops even a peer that sends without a pause. At the deadline, only tasks that wait for this connection
+    /// are woken.
     ///
-    /// `Duration::ZERO`: the first operation fails. `Duration::MAX`, and everything beyond a century: no limit.
+    /// With `Duration::ZERO`, the first operation fails. `Duration::MAX`, and every duration beyond a century, means no
+    /// limit.
     pub fn total(mut self, limit: Duration) -> Self {
         self.tracker.change().set_total(limit);
         self
     }
 
-    /// At most so long without a byte that the peer takes, from the first write, flush or close that has to wait for it.
+    /// Limits the time without a byte that the peer takes.
     ///
-    /// Bytes go into the buffer of the kernel first, which makes room by and by: on loopback, a peer that takes 500 kB a
-    /// second was seen to let none move for three seconds. So the limit has to be much longer than the send buffer takes
-    /// at the slowest rate that is to be served; or the buffer made smaller, as by `set_send_buffer`. The same goes for
-    /// [`idle`](Self::idle), as which a blocked writer counts, too: a limit that is not the smaller of the two never acts
-    /// while nobody reads.
+    /// The time counts from the first write, flush or close that has to wait. This limit stops a peer that sends but does
+    /// not read. Only writers detect that the limit is exceeded, because only writers try to write; a waiting reader is
+    /// woken and gets the error, too.
     ///
-    /// It stops a peer that sends but does not read. Writers find it out, for they are the ones who try; others are told.
+    /// Bytes first go into the send buffer of the kernel, which makes room in large steps. On loopback, with a peer that
+    /// takes 500 kB a second, a writer was seen to wait for three seconds without a byte. So set the limit much longer
+    /// than the send buffer takes at the slowest rate to be served, or make the buffer smaller, for example by
+    /// `set_send_buffer`. The same goes for [`idle`](Self::idle), since a blocked writer counts as idle, too. If
+    /// `write_stall` is not the shorter of the two, it never acts while no task reads.
     ///
-    /// `Duration::ZERO`: no write may wait. `Duration::MAX`, and everything beyond a century: no limit.
+    /// With `Duration::ZERO`, no write may wait. `Duration::MAX`, and every duration beyond a century, means no limit.
     pub fn write_stall(mut self, limit: Duration) -> Self {
         self.tracker.change().set_write_stall(limit);
         self
     }
 
-    /// The limit that has been exceeded, if one has.
+    /// Returns the limit that has been exceeded, if any.
     pub fn exceeded(&self) -> Option<LimitExceeded> {
         self.tracker.exceeded()
     }
 
-    /// The inner connection. What is done with it directly counts for no limit.
+    /// Returns a reference to the inner connection. Direct operations on it count for no limit.
     pub fn get_ref(&self) -> &T {
         &self.io
     }
 
-    /// The inner connection, mutably.
+    /// Returns a mutable reference to the inner connection. Direct operations on it count for no limit.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.io
     }
 
-    /// The inner connection, pinned.
+    /// Returns a pinned mutable reference to the inner connection. Direct operations on it count for no limit.
     pub fn get_pin_mut(self: Pin<&mut Self>) -> Pin<&mut T> {
         self.project().io
     }
 
-    /// Gives the inner connection back, without limits.
+    /// Returns the inner connection, without limits.
     pub fn into_inner(self) -> T {
         self.io
     }
 
-    /// Every operation: the inner one is tried, and the limits hear what has come of it.
+    /// Runs one operation: tries it on the inner connection, and tells the tracker its outcome.
     fn poll<'a, R>(
         self: Pin<&'a mut Self>,
         cx: &mut Context<'_>,
@@ -230,7 +242,7 @@ impl<T> IoGuard<T> {
     }
 }
 
-/// What a read of `len` bytes into a buffer comes to.
+/// Returns the outcome of a read of `len` bytes into a buffer.
 fn read(len: usize, has_room: bool) -> Outcome {
     match len {
         0 if has_room => Outcome::Ended,
@@ -239,7 +251,7 @@ fn read(len: usize, has_room: bool) -> Outcome {
     }
 }
 
-/// What a write of `len` bytes out of a buffer comes to.
+/// Returns the outcome of a write of `len` bytes out of a buffer.
 fn written(len: usize, has_bytes: bool) -> Outcome {
     match len {
         0 if has_bytes => Outcome::Failed,

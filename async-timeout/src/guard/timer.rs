@@ -1,18 +1,21 @@
 //! One timer for the two tasks that may wait for one connection.
 //!
-//! The halves of a connection are often polled by two tasks (`futures::io::split`), and a timer wakes one. So this timer
-//! wakes a [`WakerPair`], which has the wakers of both:
+//! The two halves of a connection (`futures::io::split`) are often polled by two tasks, but a timer wakes one waker. So
+//! the timer of a guard wakes a [`WakerPair`], which holds the wakers of both tasks:
 //!
 //! ```text
-//!   reader's task ─┐ register                       ring: one of them finds out what has happened,
-//!                  ├──────────► WakerPair ◄── wakes ── Delay         and sets the timer anew
+//!   reader's task ─┐ register                         fires: a woken task looks at the clock
+//!                  ├──────────► WakerPair ◄── wakes ── Delay      and sets the timer again
 //!   writer's task ─┘
 //! ```
 //!
-//! Why is no ring missed? Whoever has to wait looks at the clock, sets the timer, and only then registers; registering
-//! fails if the wakers has rung since this direction last registered, and then everything is looked at once more. Both happen
-//! under one lock, so a ring comes before (and is seen) or after (and wakes). That lock is held for a few instructions,
-//! never while a waker is cloned, woken or dropped; all of that is code of the executor's.
+//! No fire is missed. A task that has to wait looks at the clock, sets the timer, and registers last. Registering fails
+//! if the timer has fired since the last registration of the same direction, and the task then looks at the clock once
+//! more. Fire and registration take the same lock. A fire before the registration is therefore seen, and a fire after the
+//! registration wakes the task.
+//!
+//! The lock is held for a few instructions, never while a waker is cloned, woken or dropped: wakers are code of the
+//! executor.
 
 use super::limits::Direction;
 use crate::delay::Delay;
@@ -24,26 +27,27 @@ use std::time::{Duration, Instant};
 
 /// A timer that wakes two tasks.
 pub(crate) struct GuardTimer {
+    /// Waits for `due`. Its waker is `wakers`.
     delay: Delay,
-    /// When it rings; `None` if it is not set.
+    /// The instant at which the timer fires; `None` if not set. Only [`set`](Self::set) writes it.
     due: Option<Instant>,
+    /// The wakers of the two tasks, shared with the timer in the reactor or on the helper thread.
     wakers: Arc<WakerPair>,
 }
 
 impl Default for GuardTimer {
-    /// Not set.
+    /// Returns a timer that is not set.
     fn default() -> Self {
         Self { delay: Delay::After(Duration::MAX), due: None, wakers: Arc::default() }
     }
 }
 
 impl GuardTimer {
-    /// Sees to it that the wakers rings at `next` or before. Ready with the time for which it was set, if that has come
-    /// meanwhile.
+    /// Ensures that the timer fires at `next` or earlier. Returns `Ready(next)` if that instant has come meanwhile.
     ///
-    /// A timer that is set to an earlier time already is left alone: it rings, somebody looks, and sets it anew. Were it
-    /// moved with each byte, it would cost more than the byte. But one that `has_fired` before its time has lost its
-    /// reactor, and will ring no more until it is polled and gets another clock.
+    /// A timer set to an earlier instant is not moved: it fires, and the woken task sets it again. Moving the timer with
+    /// each byte would cost more than the byte. A timer that `has_fired` before its time has lost its reactor, and does
+    /// not fire again until polled, when futures-timer takes over. So such a timer is set again in any case.
     pub(crate) fn set(
         &mut self,
         next: Option<Instant>,
@@ -63,44 +67,46 @@ impl GuardTimer {
             polled = self.delay.poll_elapsed(&mut Context::from_waker(&waker)).map(|()| next);
         }
         if was_due {
-            // It may not ring any more for that time, and the other direction has a deadline of its own to look at.
+            // The reset may have cancelled the fire for the old instant, and the other direction may have a deadline then.
             self.wakers.wake_directions([direction.other()]);
         }
         polled
     }
 
-    /// Has `waker` woken by the next ring. `false` if it has rung since this direction last registered.
+    /// Registers `waker` for the next fire. Returns `false` if the timer has fired since the last registration of
+    /// `direction`; the caller must then look at the clock again.
     pub(crate) fn register(&self, direction: Direction, waker: &Waker) -> bool {
         self.wakers.register(direction, waker)
     }
 
-    /// Wakes the task of `direction` right now.
+    /// Wakes the task of `direction` now.
     pub(crate) fn wake(&self, direction: Direction) {
         self.wakers.wake_directions([direction]);
     }
 }
 
-/// Wakes two tasks.
+/// A waker that wakes the tasks of both directions.
 #[derive(Default)]
 struct WakerPair(Mutex<[Registration; 2]>);
 
-/// What the wakers knows of one direction.
+/// The state of one direction.
 #[derive(Default)]
 struct Registration {
-    /// It has rung, and this direction has not looked since.
+    /// Whether the timer has fired since this direction registered. A fire sets it, and `register` clears it.
     has_fired: bool,
+    /// The waker of the waiting task. `register` sets it, and a fire takes it.
     waker: Option<Waker>,
 }
 
 impl WakerPair {
-    /// Nothing panics while it is held, so it is never poisoned.
+    /// Locks the registrations. No code panics while it holds the lock, so the lock is never poisoned.
     fn lock(&self) -> MutexGuard<'_, [Registration; 2]> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// See [`GuardTimer::register`].
     fn register(&self, direction: Direction, waker: &Waker) -> bool {
-        // Still there, so it has not rung: that takes the waker away.
+        // A fire takes the waker. If the waker is still registered, the timer has not fired.
         if self.lock()[direction as usize].waker.as_ref().is_some_and(|registered| registered.will_wake(waker)) {
             return true;
         }
@@ -114,7 +120,7 @@ impl WakerPair {
         !has_fired
     }
 
-    /// Wakes those who have registered, and lets all of `directions` know.
+    /// Marks all of `directions` as fired, and wakes their registered tasks.
     fn wake_directions<const N: usize>(&self, directions: [Direction; N]) {
         let mut registrations = self.lock();
         let wakers = directions.map(|direction| {
@@ -125,7 +131,7 @@ impl WakerPair {
         drop(registrations);
         let mut panicked = None;
         for waker in wakers.into_iter().flatten() {
-            // A waker that panics must not keep the other one from being woken.
+            // If the first waker panics, the second must still be woken.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
                 panicked = Some(panic);
             }
