@@ -144,6 +144,36 @@ impl Interval {
         Self::new(Some(start), Delay::At(start), period)
     }
 
+    /// Returns an interval as [`try_new`](Self::try_new) does, on a timer of the reactor of `handle`, whatever thread polls.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if `period` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_timeout::Interval;
+    /// use std::time::Duration;
+    ///
+    /// // No reactor is current in this executor, so a plain `interval` would use futures-timer.
+    /// let background = async_epoll::Reactor::new()?.into_background()?;
+    /// let period = Duration::from_millis(2);
+    /// let mut interval = Interval::with_handle(period, &background.handle())?;
+    /// futures::executor::block_on(async {
+    ///     let first = interval.tick().await;
+    ///     assert_eq!(interval.tick().await, first + period);
+    /// });
+    /// # background.shutdown()
+    /// # }
+    /// ```
+    #[cfg(all(feature = "reactor", target_os = "linux"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reactor")))]
+    pub fn with_handle(period: Duration, handle: &async_epoll::Handle) -> io::Result<Self> {
+        Self::new(None, Delay::Reactor(async_epoll::Timer::after(Duration::ZERO, handle)), period)
+    }
+
     /// Checks `period`. `delay` must wait for `next`.
     fn new(next: Option<Instant>, delay: Delay, period: Duration) -> io::Result<Self> {
         if period.is_zero() {

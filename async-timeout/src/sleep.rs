@@ -60,7 +60,22 @@ pub struct Sleep {
 
 impl Sleep {
     /// Waits for `duration`, as [`sleep`] does, on a timer of the reactor of `handle`, whatever thread polls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_timeout::Sleep;
+    /// use std::time::Duration;
+    ///
+    /// // No reactor is current in this executor, so a plain `sleep` would use futures-timer.
+    /// let background = async_epoll::Reactor::new()?.into_background()?;
+    /// futures::executor::block_on(Sleep::with_handle(Duration::from_millis(2), &background.handle()));
+    /// # background.shutdown()
+    /// # }
+    /// ```
     #[cfg(all(feature = "reactor", target_os = "linux"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reactor")))]
     pub fn with_handle(duration: Duration, handle: &async_epoll::Handle) -> Self {
         Self { delay: Delay::Reactor(async_epoll::Timer::after(duration, handle)) }
     }

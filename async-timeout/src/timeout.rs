@@ -74,7 +74,23 @@ impl<F> Timeout<F> {
 
     /// Limits `future` to `duration`, as [`new`](Self::new) does, by a timer of the reactor of `handle`, whatever thread
     /// polls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_timeout::Timeout;
+    /// use std::{future::pending, time::Duration};
+    ///
+    /// // No reactor is current in this executor, so `Timeout::new` would use futures-timer.
+    /// let background = async_epoll::Reactor::new()?.into_background()?;
+    /// let timeout = Timeout::with_handle(pending::<()>(), Duration::from_millis(2), &background.handle());
+    /// assert!(futures::executor::block_on(timeout).is_err());
+    /// # background.shutdown()
+    /// # }
+    /// ```
     #[cfg(all(feature = "reactor", target_os = "linux"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reactor")))]
     pub fn with_handle(future: F, duration: Duration, handle: &async_epoll::Handle) -> Self {
         Self { future, delay: Delay::Reactor(async_epoll::Timer::after(duration, handle)) }
     }

@@ -43,6 +43,25 @@ async fn late(behavior: MissedTickBehavior) -> (Instant, Interval) {
     (start, interval)
 }
 
+/// An interval with an explicit handle ticks on that reactor, in an executor where no reactor is current.
+#[test]
+fn ticks_of_another_reactor() {
+    let _watchdog = watchdog(TIME);
+    let background = Reactor::new().unwrap().into_background().unwrap();
+    let handle = background.handle();
+    block_on(async {
+        let mut ticks = Interval::with_handle(PERIOD, &handle).unwrap();
+        let first = ticks.tick().now_or_never().expect("at once");
+        assert_eq!(ticks.tick().await, first + PERIOD);
+        assert!(Instant::now() >= first + PERIOD, "early");
+        assert!(ticks.tick().now_or_never().is_none());
+        assert_eq!(handle.stats().timers, 1, "another timer");
+    });
+    assert_eq!(handle.stats().timers, 0, "left armed");
+    assert_eq!(Interval::with_handle(Duration::ZERO, &handle).unwrap_err().kind(), ErrorKind::InvalidInput);
+    background.shutdown().unwrap();
+}
+
 /// Behaviour 153: the first tick is that of the first poll, or comes at the start.
 #[test]
 fn the_first_tick() {
