@@ -23,11 +23,11 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Limit {
-    /// No byte has moved in either direction. Set by [`IoGuard::idle`](crate::IoGuard::idle).
+    /// No byte has moved in either direction. See [`IoGuard::idle`](crate::IoGuard::idle).
     Idle,
-    /// The time of the whole connection is up. Set by [`IoGuard::total`](crate::IoGuard::total).
+    /// The time of the whole connection is up. See [`IoGuard::total`](crate::IoGuard::total).
     Total,
-    /// The peer has taken no byte. Set by [`IoGuard::write_stall`](crate::IoGuard::write_stall).
+    /// The peer has taken no byte. See [`IoGuard::write_stall`](crate::IoGuard::write_stall).
     WriteStall,
 }
 
@@ -151,8 +151,8 @@ pub(crate) struct Limits {
     /// By direction: the instant from which its operation has waited with no byte moved in either direction. `None` if
     /// the last operation was ready.
     waiting: [Option<Instant>; 2],
-    /// The instant from which the peer takes no byte. A byte that the peer takes clears it. A writer that stops waiting
-    /// does not.
+    /// The instant from which the peer takes no byte. Set when a write, flush or close starts to wait; cleared by a byte
+    /// that the peer takes and by the end of writing, but not by a writer that stops waiting.
     stalled: Option<Instant>,
     /// Whether the operation that waits to write is a flush.
     is_flushing: bool,
