@@ -75,7 +75,7 @@ async fn serve(stream: TcpStream) -> io::Result<()> {
             _ if byte != *b"\n" => line.push(byte[0]),
             _ => {
                 // Everything inside, be it a sleep, a connection or a lookup, ends with the deadline.
-                let answer = with_deadline(now() + REQUEST, work(&line)).await;
+                let answer = with_deadline(work(&line), now() + REQUEST).await;
                 stream.write_all(answer.unwrap_or("too late\n").as_bytes()).await?;
                 line.clear();
             }

@@ -1,14 +1,17 @@
-//! The clock of the current reactor, for tests: it can be stopped, and moved. Needs the feature `test-util`.
+//! Pauses and advances the clock of the current reactor, for tests. Needs the feature `test-util`.
 //!
-//! While it is paused, all that this crate does on that reactor (timeouts, sleeps, intervals, guards, deadlines) sees the time
-//! stand still; it moves by [`advance`] alone, which fires every timer that is passed, in order, and lets the tasks
-//! run in between. Sockets work on. See [`TestClock`], which is what these functions use;
-//! [`Handle::test_clock`](async_epoll::Handle::test_clock) gives that of a reactor which is not the current one.
+//! While the clock is paused, the time stands still for everything that this crate does on the reactor: timeouts,
+//! sleeps, intervals, guards and deadlines. Only [`advance`] moves the time. It fires every timer on the way, in order,
+//! and lets the tasks run in between. Sockets work as usual. The functions of this module use a [`TestClock`];
+//! [`Handle::test_clock`](async_epoll::Handle::test_clock) returns the clock of a reactor that is not current.
 //!
-//! Nothing else moves it: while it is paused and nobody advances it, whoever waits for the time waits for ever. And it does
-//! not wait for what it cannot see: while another thread, or a helper thread that looks up a name, takes its time to
-//! answer, an advance goes on. What happens on the reactor's own thread, sockets included, is seen. A sleep begins when
-//! it is first polled, so to advance past it, let it be polled first or `join!` the two:
+//! Two properties to know when writing a test:
+//!
+//! - A paused clock never moves by itself. A task that waits for a timer waits for ever, unless the test calls `advance`.
+//! - `advance` does not wait for work that the reactor cannot see, such as another thread, or the helper thread that
+//!   looks up a name. Everything on the reactor's own thread, sockets included, is seen.
+//!
+//! A sleep begins with its first poll. To advance past the end of a sleep, poll the sleep first, or `join!` the two:
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -34,22 +37,24 @@ use async_epoll::{Handle, TestClock};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// The clock, if there is a reactor.
+/// Returns the clock of the current reactor.
 fn current() -> io::Result<TestClock> {
     Handle::current().map(|handle| handle.test_clock())
 }
 
-/// Stops the clock of the current reactor. A clock that stands is left alone.
+/// Pauses the clock of the current reactor. Does nothing if the clock is paused already.
 ///
 /// # Errors
 ///
-/// `NotConnected`, with a message that says what to do, where no reactor is current: the time of futures-timer cannot be
-/// stopped.
+/// `NotConnected`, with a message that says what to do, if no reactor is current. The time of futures-timer cannot be
+/// paused.
 pub fn pause() -> io::Result<()> {
     current().map(|clock| clock.pause())
 }
 
-/// Lets the clock run again from where it stands, so that it stays ahead of the real time, or behind it.
+/// Lets the clock run again.
+///
+/// The clock goes on from its present time, so it stays ahead of the real time or behind it.
 ///
 /// # Errors
 ///
@@ -58,22 +63,25 @@ pub fn resume() -> io::Result<()> {
     current().map(|clock| clock.resume())
 }
 
-/// Moves the clock, which has to be paused, by `duration`: from timer to timer, in order; after each, the tasks run until
-/// none can go on. Returns when the clock has arrived and they have.
+/// Advances the paused clock by `duration`, from timer to timer, in order.
+///
+/// After each timer, the tasks run until none can make progress. Returns once the clock has reached its end and the
+/// tasks have run.
 ///
 /// # Errors
 ///
-/// As [`pause`]; and `InvalidInput` if the clock is not paused, or resumed meanwhile.
+/// As [`pause`]; and `InvalidInput` if the clock is not paused, or is resumed meanwhile.
 ///
 /// # Cancel safety
 ///
-/// Dropped, the clock stays where it has come.
+/// If the future is dropped, the clock keeps the time it has reached.
 pub async fn advance(duration: Duration) -> io::Result<()> {
     current()?.advance(duration).await
 }
 
-/// What the clock of the current reactor shows; `Instant::now()` where there is none, since nothing can have been
-/// paused there. Deadlines are to be made from this.
+/// Returns the time of the current reactor's clock, for tests to compute deadlines.
+///
+/// Without a current reactor there is no clock to pause, and the result is `Instant::now()`.
 pub fn now() -> Instant {
-    current().map_or_else(|_| Instant::now(), |clock| clock.now())
+    crate::now::now()
 }

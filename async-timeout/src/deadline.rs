@@ -1,63 +1,47 @@
 //! Deadlines for everything that happens inside a future.
 //!
-//! A request has so much time, however many things it has to wait for. Instead of passing the deadline on to each of
-//! them, [`with_deadline`] sets it for all: in a thread-local, only while the future is polled, so that it is seen by
-//! what the future polls, and by nothing else.
+//! A request may wait for many operations, but has one deadline. [`with_deadline`] sets the deadline once, instead of
+//! passing it to each operation. The deadline is in a thread-local only while the future is polled. So the code that
+//! the future polls can read the deadline by [`current`], and other code cannot.
 //!
 //! ```text
-//!   with_deadline(12:00:05, …)               current() is 12:00:05 in here
-//!     ├─ resolve, connect                    dropped at 12:00:05, wherever they are
-//!     ├─ with_deadline(12:00:09, …)          current() is still 12:00:05: the nearest wins
+//!   with_deadline(…, 12:00:05)               current() is 12:00:05 in here
+//!     ├─ resolve, connect                    dropped at 12:00:05, in whatever state
+//!     ├─ with_deadline(…, 12:00:09)          current() is still 12:00:05: the nearest deadline wins
 //!     ├─ FuturesUnordered of children        polled in here, so limited as well
-//!     └─ spawn(…)                            polled by the executor: not limited, unless by inherit
+//!     └─ spawn(…)                            polled by the executor: not limited, except by inherit
 //! ```
 //!
-//! The scope has a timer of its own, and drops its future when that fires; so nothing inside waits longer, and what waits
-//! there need not know. Above all, a timeout inside does not time out on the scope's account: a loop that tries again
-//! after each timeout would find every further attempt timed out at once when the scope is over, and never return to
-//! have the scope end it.
+//! A scope is one such future with its deadline. It has a timer of its own and drops the inner future when the timer
+//! fires, so no operation inside waits longer, and none needs to know of the scope. A [`Timeout`](crate::Timeout) inside
+//! does not end early when the scope ends. If it did, a loop that retries after each timeout would find every further
+//! attempt timed out at once. The loop would never return to the scope, and the scope could not end the loop.
 
 use crate::delay::Delay;
 use crate::elapsed::Elapsed;
+use crate::now::now;
+use crate::scope::Scope;
 use futures::future::FusedFuture;
 use pin_project_lite::pin_project;
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-thread_local! {
-    /// The nearest deadline of the scopes that are being polled.
-    static CURRENT: Cell<Option<Instant>> = const { Cell::new(None) };
-}
+#[doc(inline)]
+pub use crate::scope::current;
 
-/// The nearest deadline of the scopes in which this is called; `None` outside any.
+/// Returns the time left until [`current`], or `None` outside any scope.
 ///
-/// # Examples
-///
-/// ```
-/// use async_timeout::{deadline, with_deadline};
-/// use std::time::{Duration, Instant};
-///
-/// assert_eq!(deadline::current(), None);
-/// let (soon, later) = (Instant::now() + Duration::from_secs(1), Instant::now() + Duration::from_secs(2));
-/// let inner = with_deadline(later, async { deadline::current() });
-/// assert_eq!(futures::executor::block_on(with_deadline(soon, inner)), Ok(Ok(Some(soon))));
-/// ```
-#[inline]
-pub fn current() -> Option<Instant> {
-    CURRENT.get()
-}
-
-/// The time that is left until [`current`], zero if that has passed; `None` outside any scope.
+/// The result is zero if the deadline has passed.
 pub fn remaining() -> Option<Duration> {
-    Some(current()?.saturating_duration_since(crate::delay::now()))
+    Some(current()?.saturating_duration_since(now()))
 }
 
-/// Limits `future` by the deadline that is [`current`] here, wherever it is polled: a spawned task does not inherit it by
-/// itself. Without a limit where there is none.
+/// Limits `future` by the deadline that is [`current`] in this call, wherever `future` is polled later.
+///
+/// A spawned task does not inherit the deadline without this function. Outside any scope, `future` gets no limit.
 ///
 /// # Examples
 ///
@@ -68,28 +52,27 @@ pub fn remaining() -> Option<Duration> {
 ///
 /// let mut pool = LocalPool::new();
 /// let spawner = pool.spawner();
-/// let handle = pool.run_until(with_deadline(Instant::now(), async {
-///     spawner.spawn_local_with_handle(deadline::inherit(pending::<()>())).unwrap()
-/// }));
-/// assert!(pool.run_until(handle.unwrap()).is_err(), "the child has timed out");
+/// let parent = async { spawner.spawn_local_with_handle(deadline::inherit(pending::<()>())).unwrap() };
+/// let child = pool.run_until(with_deadline(parent, Instant::now())).unwrap();
+/// assert!(pool.run_until(child).is_err(), "the child has timed out");
 /// ```
 pub fn inherit<F: Future>(future: F) -> WithDeadline<F> {
-    WithDeadline::new(current(), future)
+    WithDeadline::new(future, current())
 }
 
-/// Sets a deadline for everything inside `future`: when it comes, `future` is dropped, wherever it is, and the output is
-/// `Err(Elapsed)`.
+/// Sets a deadline for everything inside `future`.
 ///
-/// While `future` is polled, [`deadline::current`](current) says `deadline`, or that of a scope around this one if it is
-/// nearer. Sleeps, timeouts, intervals and whatever else waits for the time cannot wait beyond it, and their `deadline()`
-/// is never later. Spawned tasks are not inside; see [`inherit`].
+/// If `future` is still pending when the deadline passes, `future` is dropped and the output is `Err(Elapsed)`. While
+/// `future` is polled, [`deadline::current`](current) returns `deadline`, or the deadline of an outer scope if nearer.
+/// Sleeps, timeouts, intervals and all other timers inside cannot wait longer, and their `deadline()` is never later.
+/// Spawned tasks are not inside; see [`inherit`].
 ///
-/// As with [`Timeout`](crate::Timeout), `future` is polled first: if it is ready, its output is not lost, however late
-/// it is.
+/// As with [`Timeout`](crate::Timeout), `future` is polled first: an output that is ready is returned, even after the
+/// deadline.
 ///
 /// # Cancel safety
 ///
-/// `future` has to be one that may be dropped.
+/// `future` must be cancel safe, because the deadline may drop `future` at any of its await points.
 ///
 /// # Examples
 ///
@@ -97,42 +80,43 @@ pub fn inherit<F: Future>(future: F) -> WithDeadline<F> {
 /// use async_timeout::{sleep, with_deadline};
 /// use std::time::{Duration, Instant};
 ///
-/// let soon = Instant::now() + Duration::from_millis(2);
-/// let result = futures::executor::block_on(with_deadline(soon, async {
+/// let slow = async {
 ///     for _ in 0..1_000 {
 ///         sleep(Duration::from_secs(1)).await;
 ///     }
-/// }));
-/// assert!(result.is_err());
+/// };
+/// let soon = Instant::now() + Duration::from_millis(2);
+/// assert!(futures::executor::block_on(with_deadline(slow, soon)).is_err());
 /// ```
-pub fn with_deadline<F: Future>(deadline: Instant, future: F) -> WithDeadline<F> {
-    WithDeadline::new(Some(deadline), future)
+pub fn with_deadline<F: Future>(future: F, deadline: Instant) -> WithDeadline<F> {
+    WithDeadline::new(future, Some(deadline))
 }
 
 pin_project! {
-    /// A future and all that is inside it, with a deadline; from [`with_deadline`] and [`inherit`].
+    /// A future with a deadline for everything inside, from [`with_deadline`] and [`inherit`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the future inside.
+    /// Dropping this future drops the inner future.
     #[must_use = "futures do nothing unless polled or awaited"]
     pub struct WithDeadline<F> {
-        // `None` once it has been ready, or the time was up.
+        // The inner future; `None` once it has been ready or the deadline has passed.
         #[pin]
         future: Option<F>,
-        // `None`: no limit.
+        // The deadline as it was given; `None` if there is no limit.
         deadline: Option<Instant>,
+        // Waits for `deadline`; `Over` if there is no limit, or once the inner future has been ready.
         delay: Delay,
     }
 }
 
 impl<F> WithDeadline<F> {
-    fn new(deadline: Option<Instant>, future: F) -> Self {
+    fn new(future: F, deadline: Option<Instant>) -> Self {
         let delay = deadline.map_or(Delay::Over, Delay::At);
         Self { future: Some(future), deadline, delay }
     }
 
-    /// When the time is up; `None` for a future that has inherited no deadline.
+    /// Returns the deadline, or `None` if the future has inherited no deadline.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
@@ -141,7 +125,7 @@ impl<F> WithDeadline<F> {
 impl<F: Future> Future for WithDeadline<F> {
     type Output = Result<F::Output, Elapsed>;
 
-    /// After it has been ready, further polls return `Err` again, or `Pending` if it was in time.
+    /// Polls the inner future, then the timer. After `Err`, further polls return `Err` again; after `Ok`, `Pending`.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let Some(future) = this.future.as_mut().as_pin_mut() {
@@ -154,7 +138,7 @@ impl<F: Future> Future for WithDeadline<F> {
                 return Poll::Ready(Ok(output));
             }
         }
-        // Not inside the scope: here, only those around it count.
+        // This scope has been left, so only the outer scopes apply to the timer.
         ready!(this.delay.poll_elapsed(cx));
         this.future.set(None);
         Poll::Ready(Err(Elapsed::new()))
@@ -170,25 +154,5 @@ impl<F: Future> FusedFuture for WithDeadline<F> {
 impl<F: fmt::Debug> fmt::Debug for WithDeadline<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WithDeadline").field("future", &self.future).field("deadline", &self.deadline).finish()
-    }
-}
-
-/// A poll inside a scope. Puts back what was before, also when the poll panics.
-struct Scope {
-    before: Option<Instant>,
-}
-
-impl Scope {
-    fn enter(deadline: Option<Instant>) -> Self {
-        let before = CURRENT.get();
-        // `None` is later than every deadline, not earlier.
-        CURRENT.set(before.into_iter().chain(deadline).min());
-        Self { before }
-    }
-}
-
-impl Drop for Scope {
-    fn drop(&mut self) {
-        CURRENT.set(self.before);
     }
 }

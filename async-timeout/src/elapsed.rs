@@ -1,12 +1,16 @@
 //! The error of a timeout.
+//!
+//! [`Timeout`](crate::Timeout), [`ItemTimeout`](crate::ItemTimeout) and [`with_deadline`](crate::with_deadline) return
+//! [`Elapsed`]. An [`IoGuard`](crate::IoGuard) has several limits, so its errors carry a
+//! [`LimitExceeded`](crate::LimitExceeded) instead.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// The time was up before the future, or the next item of the stream, was ready.
+/// The error of a future, or of a stream's next item, that was not ready before its deadline.
 ///
-/// Converts to [`io::Error`] of kind `TimedOut`, so `?` works in functions that return `io::Result`.
+/// This error converts to [`io::Error`] of kind `TimedOut`, so `?` works in functions that return `io::Result`.
 ///
 /// # Examples
 ///
@@ -25,7 +29,7 @@ use std::io;
 pub struct Elapsed(());
 
 impl Elapsed {
-    /// Only a timeout that has passed makes one.
+    /// Creates the error. Only a timeout that has passed does so, hence no public constructor.
     pub(crate) const fn new() -> Self {
         Self(())
     }

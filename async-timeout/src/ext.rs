@@ -1,11 +1,15 @@
-//! The same as methods of every future.
+//! The constructors of [`Timeout`] as methods of every future.
+//!
+//! This file adds no behaviour of its own.
 
 use crate::timeout::{IoTimeout, Timeout};
 use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Adds timeouts to every future. Named so that it can be imported beside `futures::FutureExt`.
+/// Adds timeouts to every future.
+///
+/// The name lets code import this trait beside `futures::FutureExt`.
 ///
 /// # Examples
 ///
@@ -18,7 +22,9 @@ use std::time::{Duration, Instant};
 /// assert_eq!(futures::executor::block_on(future), Ok(2));
 /// ```
 pub trait TimeoutExt: Future {
-    /// [`Timeout::new`] as a method.
+    /// Limits the future to `duration`, counted from the first poll that finds the future pending.
+    ///
+    /// See [`Timeout::new`].
     fn timeout(self, duration: Duration) -> Timeout<Self>
     where
         Self: Sized,
@@ -26,7 +32,9 @@ pub trait TimeoutExt: Future {
         Timeout::new(self, duration)
     }
 
-    /// [`Timeout::at`] as a method.
+    /// Limits the future to the time until `deadline`.
+    ///
+    /// See [`Timeout::at`].
     fn timeout_at(self, deadline: Instant) -> Timeout<Self>
     where
         Self: Sized,
@@ -34,7 +42,9 @@ pub trait TimeoutExt: Future {
         Timeout::at(self, deadline)
     }
 
-    /// For futures with an [`io::Result`]: an error of kind `TimedOut` instead of a second layer of `Result`.
+    /// Limits a future with an [`io::Result`] to `duration`, without a second layer of `Result`.
+    ///
+    /// The output is an error of kind `TimedOut` if the time is up first.
     ///
     /// # Examples
     ///

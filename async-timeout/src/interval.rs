@@ -1,11 +1,12 @@
 //! Ticks, a period apart.
 //!
-//! Each tick sets the timer for the next one, counted from the instant for which it was meant and not from that at
-//! which it came, so that small delays do not add up. What to do about a consumer that comes late is the one question
-//! here: [`MissedTickBehavior`] has three answers. They are worked out by a function without a clock, `next`, and
-//! tested there.
+//! Each tick sets the timer for the next tick. The next period is counted from the instant for which the tick was meant,
+//! not from its delivery, so small delays do not add up. If the consumer comes late, [`MissedTickBehavior`] decides
+//! about the next tick; its arithmetic is in `missed_tick.rs`. This file has the timer, the resets and the stream.
 
-use crate::delay::{Delay, now, saturating_add};
+use crate::delay::Delay;
+use crate::missed_tick::MissedTickBehavior;
+use crate::now::{now, saturating_add};
 use futures::Stream;
 use futures::stream::FusedStream;
 use std::fmt;
@@ -15,17 +16,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// Late by no more than this, or than a tenth of the period if that is less, a tick is punctual: every timer is late a
-/// little.
-const PUNCTUAL: Duration = Duration::from_millis(5);
-
-/// Ticks every `period`; the first time with the first poll.
+/// Returns an interval that ticks every `period`, for the first time with the first poll.
 ///
-/// `Duration::MAX` means that no second tick comes.
+/// With `Duration::MAX`, there is no second tick.
 ///
 /// # Panics
 ///
-/// If `period` is zero. [`Interval::try_new`] returns an error instead.
+/// Panics if `period` is zero. [`Interval::try_new`] returns an error instead.
 ///
 /// # Examples
 ///
@@ -41,7 +38,7 @@ const PUNCTUAL: Duration = Duration::from_millis(5);
 ///     interval.tick().await;
 ///     assert!(begin.elapsed() >= Duration::from_millis(2));
 ///
-///     // It is a stream, too.
+///     // An interval is a stream, too.
 ///     let ticks: Vec<Instant> = interval.take(2).collect().await;
 ///     assert_eq!(ticks[1] - ticks[0], Duration::from_millis(2));
 /// });
@@ -54,11 +51,11 @@ pub fn interval(period: Duration) -> Interval {
     }
 }
 
-/// Ticks every `period`; the first time at `start`, which may have passed.
+/// Returns an interval that ticks every `period`, for the first time at `start`, which may have passed.
 ///
 /// # Panics
 ///
-/// If `period` is zero. [`Interval::try_at`] returns an error instead.
+/// Panics if `period` is zero. [`Interval::try_at`] returns an error instead.
 ///
 /// # Examples
 ///
@@ -82,97 +79,35 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
     }
 }
 
-/// What an [`Interval`] does about ticks that nobody asked for in time.
+/// A stream of ticks, a period apart, from [`interval`] or [`interval_at`].
 ///
-/// Whatever it is, the tick that is overdue is delivered at once, with the instant for which it was meant. They differ
-/// in when the next ones come. Here the consumer asks for ticks all the time, but was busy from 1 to 3.5 (in periods):
+/// This [`Stream`] never ends. Its items are the instants for which the ticks were meant, however late they are
+/// delivered. The items are exactly a period apart, unless ticks are missed or the interval is reset. No tick is
+/// delivered early.
 ///
-/// ```text
-///              0     1     2     3     4     5     6
-///                    ├── is busy ───┤
-///   Burst      0     1              23 4     5     6     none is lost: 2 and 3 one right after the other
-///   Delay      0     1              2     ·     ·        those that follow are late, too: 4.5, 5.5
-///   Skip       0     1              2  4     5     6     3 is lost, those that follow come when they should
-/// ```
-///
-/// # Examples
-///
-/// ```
-/// use async_timeout::{MissedTickBehavior, interval_at};
-/// use std::time::{Duration, Instant};
-///
-/// futures::executor::block_on(async {
-///     let (start, period) = (Instant::now(), Duration::from_millis(2));
-///     let mut interval = interval_at(start, period);
-///     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-///     assert_eq!(interval.tick().await, start);
-///
-///     std::thread::sleep(5 * period / 2); // Busy.
-///     assert_eq!(interval.tick().await, start + period, "it is late");
-///     assert!(interval.tick().await >= start + 3 * period, "at least one is skipped");
-/// });
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum MissedTickBehavior {
-    /// None is lost: they are delivered one right after the other, until the interval has caught up.
-    #[default]
-    Burst,
-    /// The next tick comes a period after the late one was delivered. So ticks are never closer together than that,
-    /// and all that follow are shifted.
-    ///
-    /// A tick counts as late if it comes more than a tenth of a period, or 5 ms, after its instant, whichever is less.
-    Delay,
-    /// The next tick comes at the next multiple of the period. Those between are lost.
-    Skip,
-}
-
-impl MissedTickBehavior {
-    /// When the next tick comes, if the one meant for `tick` is delivered at `now`. `None`: never.
-    fn next(self, tick: Instant, now: Instant, period: Duration) -> Option<Instant> {
-        let late = now.saturating_duration_since(tick);
-        match self {
-            Self::Delay if late > PUNCTUAL.min(period / 10) => now.checked_add(period),
-            Self::Skip if late >= period => now.checked_add(period - remainder(late, period)),
-            _ => tick.checked_add(period),
-        }
-    }
-}
-
-/// What is left of `duration` when whole periods are taken away. In one step: billions may have been missed.
-fn remainder(duration: Duration, period: Duration) -> Duration {
-    const SECOND: u128 = Duration::from_secs(1).as_nanos();
-    let left = duration.as_nanos() % period.as_nanos();
-    // No more than `duration` has, so it fits.
-    Duration::new((left / SECOND) as u64, (left % SECOND) as u32)
-}
-
-/// Ticks, a period apart; from [`interval`] or [`interval_at`].
-///
-/// A [`Stream`] that never ends. Its items are the instants for which the ticks were meant, however late they come. They
-/// are a period apart, exactly, unless ticks are missed or it is reset. No tick ever comes early.
-///
-/// It may move between threads and executors: the task that polled last is woken. If the reactor whose timer it uses is
-/// dropped, it goes on with futures-timer.
+/// An interval may move between threads and executors: the task of the last poll is woken. If the reactor of its timer
+/// is dropped, the interval continues with futures-timer.
 ///
 /// # Cancel safety
 ///
-/// Dropping it cancels the timer. Dropping what [`tick`](Self::tick) or `next` returns loses no tick.
+/// Dropping the interval cancels the timer. Dropping the future of [`tick`](Self::tick) or `next` loses no tick.
 ///
 /// [`Stream`]: https://docs.rs/futures/0.3/futures/stream/trait.Stream.html
 #[must_use = "an interval does nothing unless it is polled, such as by `tick`"]
 pub struct Interval {
-    /// When the next tick is due. `None`: when it is first polled.
+    /// The instant of the next tick; `None` until the first poll, if the interval starts then. Each tick and each reset
+    /// writes it.
     next: Option<Instant>,
-    /// Waits for that.
+    /// Waits for `next`.
     delay: Delay,
-    /// From tick to tick. Not zero.
+    /// The time from tick to tick. Not zero.
     period: Duration,
-    /// What to do when the consumer is late.
+    /// The rule for the next tick when the consumer is late.
     behavior: MissedTickBehavior,
 }
 
 impl Interval {
-    /// As [`interval`], for a period that may be zero.
+    /// Returns an interval as [`interval`] does, or an error if `period` is zero.
     ///
     /// # Errors
     ///
@@ -191,7 +126,7 @@ impl Interval {
         Self::new(None, Delay::After(Duration::ZERO), period)
     }
 
-    /// As [`interval_at`], for a period that may be zero.
+    /// Returns an interval as [`interval_at`] does, or an error if `period` is zero.
     ///
     /// # Errors
     ///
@@ -209,6 +144,37 @@ impl Interval {
         Self::new(Some(start), Delay::At(start), period)
     }
 
+    /// Returns an interval as [`try_new`](Self::try_new) does, on a timer of the reactor of `handle`, whatever thread polls.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if `period` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_timeout::Interval;
+    /// use std::time::Duration;
+    ///
+    /// // No reactor is current in this executor, so a plain `interval` would use futures-timer.
+    /// let background = async_epoll::Reactor::new()?.into_background()?;
+    /// let period = Duration::from_millis(2);
+    /// let mut interval = Interval::with_handle(period, &background.handle())?;
+    /// futures::executor::block_on(async {
+    ///     let first = interval.tick().await;
+    ///     assert_eq!(interval.tick().await, first + period);
+    /// });
+    /// # background.shutdown()
+    /// # }
+    /// ```
+    #[cfg(all(feature = "reactor", target_os = "linux"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reactor")))]
+    pub fn with_handle(period: Duration, handle: &async_epoll::Handle) -> io::Result<Self> {
+        Self::new(None, Delay::Reactor(async_epoll::Timer::after(Duration::ZERO, handle)), period)
+    }
+
+    /// Checks `period`. `delay` must wait for `next`.
     fn new(next: Option<Instant>, delay: Delay, period: Duration) -> io::Result<Self> {
         if period.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the period of an interval must not be zero"));
@@ -218,8 +184,8 @@ impl Interval {
 
     /// Waits for the next tick, and returns the instant for which it was meant.
     ///
-    /// On a reactor, very many overdue ticks in a row let other tasks go first now and then, so even a tick that is due may
-    /// be pending for a moment.
+    /// On a reactor, a long row of overdue ticks yields to other tasks now and then. So even a tick that is due may be
+    /// pending for a moment.
     ///
     /// # Cancel safety
     ///
@@ -232,8 +198,9 @@ impl Interval {
         poll_fn(|cx| self.poll_tick(cx)).await
     }
 
-    /// [`tick`](Self::tick) for a poll function of one's own. The task is woken for the next tick only after a poll
-    /// that returned `Pending`.
+    /// Polls for the next tick, as [`tick`](Self::tick) does, for hand-written futures.
+    ///
+    /// The task is woken for the next tick only after a poll has returned `Pending`.
     ///
     /// # Examples
     ///
@@ -255,7 +222,9 @@ impl Interval {
         Poll::Ready(tick)
     }
 
-    /// The next tick comes a period from now. A task that waits is woken then, as with all resets.
+    /// Sets the next tick to a period from now.
+    ///
+    /// As with all resets, a task that waits is woken at the new instant.
     ///
     /// # Examples
     ///
@@ -274,7 +243,7 @@ impl Interval {
         self.reset_after(self.period);
     }
 
-    /// The next tick comes at once.
+    /// Sets the next tick to now.
     ///
     /// # Examples
     ///
@@ -293,7 +262,9 @@ impl Interval {
         self.reset_at(now());
     }
 
-    /// The next tick comes `after` from now, which may be more than a period; those that follow, a period apart.
+    /// Sets the next tick to `after` from now, which may be more than a period.
+    ///
+    /// The ticks after the next are a period apart.
     ///
     /// # Examples
     ///
@@ -312,7 +283,9 @@ impl Interval {
         self.reset_at(saturating_add(now(), after));
     }
 
-    /// The next tick comes at `instant`, which may have passed; those that follow, a period apart.
+    /// Sets the next tick to `instant`, which may have passed.
+    ///
+    /// The ticks after the next are a period apart.
     ///
     /// # Examples
     ///
@@ -332,17 +305,17 @@ impl Interval {
         self.delay.reset(instant);
     }
 
-    /// From tick to tick.
+    /// Returns the time from tick to tick.
     pub fn period(&self) -> Duration {
         self.period
     }
 
-    /// What happens to ticks that nobody asks for in time. [`Burst`](MissedTickBehavior::Burst), unless set otherwise.
+    /// Returns what the interval does about missed ticks. The default is [`Burst`](MissedTickBehavior::Burst).
     pub fn missed_tick_behavior(&self) -> MissedTickBehavior {
         self.behavior
     }
 
-    /// Sets what happens to ticks that nobody asks for in time.
+    /// Sets what the interval does about missed ticks.
     ///
     /// # Examples
     ///
@@ -382,107 +355,9 @@ impl fmt::Debug for Interval {
 
 #[cfg(test)]
 mod tests {
-    use super::MissedTickBehavior::{Burst, Delay, Skip};
     use super::*;
-    use crate::delay::FOREVER as CENTURY;
 
-    const fn ms(milliseconds: u64) -> Duration {
-        Duration::from_millis(milliseconds)
-    }
-
-    /// Bug E17; behaviour 154, 155: the next tick of each behaviour, in milliseconds after the one that is late.
-    #[test]
-    fn the_table_of_missed_ticks() {
-        let period = ms(300);
-        let tick = Instant::now();
-        for (late, burst, delay, skip) in [
-            (0, 300, 300, 300),
-            // Late as every timer is, which is not to add up.
-            (1, 300, 300, 300),
-            (5, 300, 300, 300),
-            (6, 300, 306, 300),
-            // Half a period.
-            (150, 300, 450, 300),
-            (299, 300, 599, 300),
-            // The next one is due now: with `Skip`, it is skipped.
-            (300, 300, 600, 600),
-            (301, 300, 601, 600),
-            (599, 300, 899, 600),
-            (600, 300, 900, 900),
-            // Two and a half.
-            (750, 300, 1050, 900),
-            (300_000_150, 300, 300_000_450, 300_000_300),
-        ] {
-            let next = |behavior: MissedTickBehavior| behavior.next(tick, tick + ms(late), period);
-            assert_eq!(next(Burst), Some(tick + ms(burst)), "Burst, {late} ms late");
-            assert_eq!(next(Delay), Some(tick + ms(delay)), "Delay, {late} ms late");
-            assert_eq!(next(Skip), Some(tick + ms(skip)), "Skip, {late} ms late");
-        }
-    }
-
-    /// The same for every short period and delay there is, against the definitions: a tick at a time.
-    #[test]
-    fn every_small_case_agrees_with_the_definitions() {
-        let tick = Instant::now();
-        let after = |nanos: u64| tick + Duration::from_nanos(nanos);
-        for period in 1..=40 {
-            for late in 0..=200 {
-                let next = |behavior: MissedTickBehavior| {
-                    behavior.next(tick, after(late), Duration::from_nanos(period)).unwrap()
-                };
-                assert_eq!(next(Burst), after(period));
-                assert_eq!(next(Delay), after(if late * 10 > period { late + period } else { period }));
-                let multiple = (1..).map(|number| number * period).find(|&multiple| multiple > late).unwrap();
-                assert_eq!(next(Skip), after(multiple), "{late} ns late, period {period}");
-            }
-        }
-    }
-
-    /// A consumer that comes at fixed times, and what it gets: whole runs, not single steps. In milliseconds.
-    #[test]
-    fn a_late_consumer_catches_up() {
-        let start = Instant::now();
-        // Asks for a tick as often as one is due, at each of these times.
-        let ticks = |behavior: MissedTickBehavior, times: &[u64]| {
-            let (mut next, mut ticks) = (start, Vec::new());
-            for &time in times {
-                while next <= start + ms(time) {
-                    ticks.push((time, (next - start).as_millis()));
-                    next = behavior.next(next, start + ms(time), ms(100)).unwrap();
-                }
-            }
-            ticks
-        };
-        let times = [0, 100, 350, 400, 450, 500, 550];
-        let burst = [(0, 0), (100, 100), (350, 200), (350, 300), (400, 400), (500, 500)];
-        assert_eq!(ticks(Burst, &times), burst);
-        assert_eq!(ticks(Delay, &times), [(0, 0), (100, 100), (350, 200), (450, 450), (550, 550)]);
-        assert_eq!(ticks(Skip, &times), [(0, 0), (100, 100), (350, 200), (400, 400), (500, 500)]);
-    }
-
-    /// Bug E1; behaviour 158: what cannot be expressed is never, and nothing overflows.
-    #[test]
-    fn extremes_are_never() {
-        let tick = Instant::now();
-        for behavior in [Burst, Delay, Skip] {
-            for late in [Duration::ZERO, ms(1000)] {
-                for period in [Duration::MAX, Duration::MAX - Duration::from_nanos(1), Duration::from_secs(u64::MAX)] {
-                    assert_eq!(behavior.next(tick, tick + late, period), None, "{behavior:?}");
-                }
-            }
-            // A clock that runs backwards: the tick keeps its place.
-            assert_eq!(behavior.next(tick + ms(50), tick, ms(10)), Some(tick + ms(60)));
-        }
-        // Three centuries late, a nanosecond at a time: one step, and no more than one period away.
-        let late = 3 * CENTURY + Duration::from_nanos(1);
-        let nanosecond = Duration::from_nanos(1);
-        assert_eq!(Skip.next(tick, tick + late, nanosecond), Some(tick + late + nanosecond));
-        assert_eq!(Skip.next(tick, tick + late, CENTURY), Some(tick + 4 * CENTURY));
-        assert_eq!(remainder(Duration::MAX, Duration::MAX), Duration::ZERO);
-        assert_eq!(remainder(Duration::MAX, Duration::from_secs(u64::MAX)), Duration::from_nanos(999_999_999));
-    }
-
-    /// A zero period is an error with a text.
+    /// A zero period is an error with a message.
     #[test]
     fn a_zero_period_is_an_error() {
         for made in [Interval::try_new(Duration::ZERO), Interval::try_at(Instant::now(), Duration::ZERO)] {

@@ -1,7 +1,7 @@
-//! Timeouts for futures-rs: any future, limited in time.
+//! Timeouts for futures-rs: a time limit for any future.
 //!
-//! futures-rs has no timeout, since a timeout needs a clock that wakes somebody, and futures-rs has none. This crate
-//! adds it, for any executor on any platform where `std` can tell the time:
+//! futures-rs has no timeout. A timeout needs a clock that wakes tasks, and futures-rs has no such clock. This crate adds
+//! timeouts for any executor, on any platform where `std` can tell the time:
 //!
 //! ```
 //! use async_timeout::{Elapsed, Timeout, TimeoutExt};
@@ -17,8 +17,9 @@
 //!
 //! # A race of two futures
 //!
-//! A [`Timeout`] polls the inner future first, and the timer only if that is not ready. So a future that is ready never
-//! times out, however late it is looked at, and around a ready future a timeout costs next to nothing.
+//! A [`Timeout`] polls the inner future first, and polls the timer only if the inner future is pending. A future that is
+//! ready therefore never times out, however late the executor polls it, and a timeout around a ready future costs next
+//! to nothing.
 //!
 //! ```text
 //!   poll:   inner? ──Ready──► Ok(value)
@@ -27,75 +28,83 @@
 //!           timer? ──due────► Err(Elapsed)
 //!             │ Pending
 //!             ▼
-//!           Pending (both hold our waker)
+//!           Pending (both hold the task's waker)
 //! ```
 //!
 //! A timeout given as a [`Duration`](std::time::Duration) begins with the first poll that finds the inner future
-//! pending, not when it is made. A deadline given as an [`Instant`](std::time::Instant) means what it says.
+//! pending, not with its construction. A deadline given as an [`Instant`](std::time::Instant) is fixed from the start.
 //!
 //! # Deadlines for everything inside
 //!
-//! A [`Timeout`] limits one thing. What a request does may be many things one after the other, and [`with_deadline`] limits
-//! them all; what is inside may ask for [`deadline::current`].
+//! A [`Timeout`] limits one operation. A request may need many operations, one after the other. [`with_deadline`] limits
+//! them all, and code inside can read the deadline by [`deadline::current`].
 //!
 //! # Where the time comes from
 //!
-//! Which timer is used is decided at that first pending poll. On a thread where a reactor of `async-epoll` runs, it is
-//! one of the reactor's: no helper thread, no system call. (So somebody has to turn that reactor: a timeout awaited under
-//! a guard of `Handle::enter` in an executor that does not, waits for ever; and so does one that was armed there and moved
-//! to another thread, while nobody runs the reactor.) Everywhere else it is one of
-//! `futures-timer`'s, whose helper thread starts when first needed. If it cannot start, because the process may have no
-//! more threads, timers go on without it: whoever waits is polled about once per millisecond until the time has come, or
-//! a thread can be had.
+//! A timer is chosen at that first pending poll:
+//!
+//! - If a reactor of `async-epoll` is current on the thread, the timer is one of the reactor's. It needs no helper thread
+//!   and no system call.
+//! - Otherwise, the timer is one of `futures-timer`'s. Its helper thread starts with the first such timer.
+//!
+//! A reactor's timer fires only while some thread runs the reactor. A timeout that is awaited under a guard of
+//! `Handle::enter` waits for ever if the executor does not run that reactor. A timeout that has been armed on a reactor
+//! and has moved to another thread also waits for ever, if no thread runs the reactor any more.
+//!
+//! The helper thread of futures-timer may fail to start, because the process has reached its limit of threads. Timers
+//! then work without the thread: a waiting task is polled about once per millisecond until the time has come or the
+//! thread can start.
 //!
 //! # In tests
 //!
-//! With the feature `test-util`, a test stops the time of its reactor and moves it as it likes: see `clock`. For that,
-//! make deadlines from [`now`], not from `Instant::now()`.
+//! With the feature `test-util`, a test can pause the clock of its reactor and advance it: see `clock`. For this, compute
+//! deadlines from [`now()`] instead of `Instant::now()`.
 //!
 //! # Features
 //!
-//! - `reactor`, on by default, for Linux: the timers of async-epoll where one of its reactors runs. Without it, or on other
-//!   systems, all timers are those of futures-timer.
-//! - `test-util`: the module `clock`.
+//! - `reactor`, on by default, for Linux: uses the timers of async-epoll where one of its reactors is current. Without
+//!   this feature, and on other systems, all timers are those of futures-timer.
+//! - `test-util`: adds the module `clock`.
 //!
 //! # Where to read next
 //!
-//! In the source, the `mod` lines are in reading order; `delay.rs` has the two kinds of timer behind one face.
+//! In the source, the `mod` lines are in reading order. Start with `delay/`, which hides the two kinds of timer behind
+//! one type.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+// The ground.
+mod platform;
+mod now;
+pub use now::now;
 
 mod elapsed;
 pub use elapsed::Elapsed;
 
-mod thread_timer;
+mod scope;
+// The timer under everything below.
 mod delay;
-pub use delay::now;
-
-mod timeout;
-pub use timeout::{IoTimeout, Timeout};
 
 mod sleep;
 pub use sleep::{Sleep, sleep, sleep_until};
 
-mod ext;
-pub use ext::TimeoutExt;
+mod timeout;
+pub use timeout::{IoTimeout, Timeout};
+
+mod missed_tick;
+pub use missed_tick::MissedTickBehavior;
 
 mod interval;
-pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use interval::{Interval, interval, interval_at};
+
+mod ext;
+pub use ext::TimeoutExt;
 
 mod stream;
 pub use stream::{Debounce, ItemTimeout, StreamTimeoutExt, Throttle};
 
 mod guard;
-pub use guard::{IoGuard, guard};
-
-mod watch;
-
-mod limits;
-pub use limits::{Limit, LimitExceeded};
-
-mod alarm;
+pub use guard::{IoGuard, Limit, LimitExceeded, guard};
 
 pub mod deadline;
 #[doc(inline)]

@@ -1,6 +1,9 @@
-//! Waiting for nothing but the time.
+//! A future that waits for the time alone.
+//!
+//! [`Sleep`] is the thinnest use of a [`Delay`], which chooses and holds the timer.
 
-use crate::delay::{Delay, now, saturating_add};
+use crate::delay::Delay;
+use crate::now::{now, saturating_add};
 use futures::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
@@ -8,7 +11,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// Waits for `duration`, counted from the first poll. Never ends early; `Duration::MAX` never ends.
+/// Waits for `duration`, counted from the first poll.
+///
+/// The wait never ends early. `Duration::MAX` never ends.
 ///
 /// # Examples
 ///
@@ -23,7 +28,7 @@ pub fn sleep(duration: Duration) -> Sleep {
     Sleep { delay: Delay::After(duration) }
 }
 
-/// Waits until `deadline`; not at all if that has passed.
+/// Waits until `deadline`. If `deadline` has passed, the first poll is ready.
 ///
 /// # Examples
 ///
@@ -36,36 +41,55 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep { delay: Delay::At(deadline) }
 }
 
-/// Completes at an instant, never before; from [`sleep`] or [`sleep_until`].
+/// A future that completes at an instant, never before, from [`sleep`] or [`sleep_until`].
 ///
-/// It may move between threads and executors: the task that polled last is woken. If the reactor whose timer it uses
-/// is dropped, it goes on with futures-timer; while that lives and nobody runs it, it waits.
+/// A sleep may move between threads and executors: the task of the last poll is woken. If the reactor of its timer is
+/// dropped, the sleep continues with futures-timer. While the reactor lives but no thread runs it, the sleep waits.
 ///
-/// On a reactor, a loop of sleeps for which no time has to pass lets other tasks go first now and then. Elsewhere nobody
-/// knows where a poll begins, so there it does not.
+/// On a reactor, a loop of sleeps without any wait yields to other tasks now and then. Elsewhere such a loop does not
+/// yield, since nothing tells where the poll of a task begins.
 ///
 /// # Cancel safety
 ///
-/// Dropping it cancels the timer.
+/// Dropping the future cancels the timer.
 #[must_use = "futures do nothing unless polled or awaited"]
 pub struct Sleep {
+    /// Waits for the deadline.
     delay: Delay,
 }
 
 impl Sleep {
-    /// As [`sleep`], on the timers of the reactor of `handle`, whatever thread polls.
+    /// Waits for `duration`, as [`sleep`] does, on a timer of the reactor of `handle`, whatever thread polls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_timeout::Sleep;
+    /// use std::time::Duration;
+    ///
+    /// // No reactor is current in this executor, so a plain `sleep` would use futures-timer.
+    /// let background = async_epoll::Reactor::new()?.into_background()?;
+    /// futures::executor::block_on(Sleep::with_handle(Duration::from_millis(2), &background.handle()));
+    /// # background.shutdown()
+    /// # }
+    /// ```
     #[cfg(all(feature = "reactor", target_os = "linux"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reactor")))]
     pub fn with_handle(duration: Duration, handle: &async_epoll::Handle) -> Self {
-        Self { delay: Delay::with_handle(duration, handle) }
+        Self { delay: Delay::Reactor(async_epoll::Timer::after(duration, handle)) }
     }
 
-    /// Sets another deadline, completed or not. The task that waits is woken at the new one; after completion, it has
-    /// to be polled again first.
+    /// Sets another deadline, before or after completion.
+    ///
+    /// A task that waits is woken at the new deadline. After completion, no task waits until the next poll.
     pub fn reset(&mut self, deadline: Instant) {
         self.delay.reset(deadline);
     }
 
-    /// [`reset`](Self::reset) to `duration` from now. What an `Instant` cannot express is a century from now.
+    /// Sets the deadline to `duration` from now, by [`reset`](Self::reset).
+    ///
+    /// If an `Instant` cannot express that time, the deadline is a century from now.
     ///
     /// # Examples
     ///
@@ -82,13 +106,14 @@ impl Sleep {
         self.reset(saturating_add(now(), duration));
     }
 
-    /// When it completes: `None` for a duration that has not begun, and for one that never ends. Inside
-    /// [`with_deadline`](crate::with_deadline), not later than that says.
+    /// Returns the instant of completion, or `None` for a duration that has not begun or never ends.
+    ///
+    /// Inside [`with_deadline`](crate::with_deadline), the result is at most the deadline of that scope.
     pub fn deadline(&self) -> Option<Instant> {
         self.delay.deadline()
     }
 
-    /// Whether a poll has returned `Ready` since the last reset.
+    /// Returns whether a poll has returned `Ready` since the last reset.
     pub fn is_elapsed(&self) -> bool {
         self.delay.is_elapsed()
     }

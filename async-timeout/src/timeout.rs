@@ -1,7 +1,12 @@
-//! A future with a limit in time.
+//! A future with a time limit.
+//!
+//! [`Timeout`] is the race of the inner future and a [`Delay`], drawn in the crate's documentation. The order of the two
+//! polls is the one hard idea: the inner future first, so a result that is ready is never lost to the deadline.
+//! [`IoTimeout`] flattens the two `Result`s of I/O futures.
 
-use crate::delay::{Delay, now, saturating_add};
+use crate::delay::Delay;
 use crate::elapsed::Elapsed;
+use crate::now::{now, saturating_add};
 use futures::future::FusedFuture;
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -12,19 +17,20 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 pin_project! {
-    /// Limits a future in time: `Ok` with its output, or `Err(Elapsed)` if the time is up first.
+    /// A future with a time limit: `Ok` with its output, or `Err(Elapsed)` if the time is up first.
     ///
-    /// The inner future is polled first, always. If it is ready, the outcome is `Ok`, even if the deadline has passed.
-    /// The timer is looked at whenever the inner future is pending, even if that wakes itself for ever. A socket
-    /// or a sleep that has to let others go first, after very many in one poll that were ready at once, is pending, too.
+    /// The inner future is always polled first. If the inner future is ready, the result is `Ok`, even after the deadline.
+    /// Whenever the inner future is pending, the timer is polled as well, even if the inner future wakes itself for ever.
+    /// A socket or a sleep also returns pending when it yields to other tasks, after very many operations in one poll
+    /// were ready at once.
     ///
     /// # Cancel safety
     ///
-    /// Dropping a timeout drops the inner future. After `Elapsed`, the inner future still exists until the timeout is
-    /// dropped; [`into_inner`](Self::into_inner) gives it back.
+    /// Dropping a timeout drops the inner future. After `Elapsed`, the inner future exists until the timeout is dropped;
+    /// [`into_inner`](Self::into_inner) returns it.
     ///
-    /// A timeout may move between threads and executors; the task that polled last is woken. Armed on a reactor, it needs
-    /// that to be run, as long as it lives.
+    /// A timeout may move between threads and executors: the task of the last poll is woken. A timeout that is armed on a
+    /// reactor fires only while some thread runs the reactor. If the reactor is dropped, futures-timer takes over.
     ///
     /// # Examples
     ///
@@ -45,8 +51,10 @@ pin_project! {
     /// ```
     #[must_use = "futures do nothing unless polled or awaited"]
     pub struct Timeout<F> {
+        // The inner future.
         #[pin]
         future: F,
+        // Waits for the deadline; `Over` once the inner future has been ready.
         delay: Delay,
     }
 }
@@ -54,7 +62,7 @@ pin_project! {
 impl<F> Timeout<F> {
     /// Limits `future` to `duration`, counted from the first poll that finds it pending.
     ///
-    /// `Duration::MAX`, and everything beyond a century, means no limit.
+    /// `Duration::MAX`, and every duration beyond a century, means no limit.
     pub fn new(future: F, duration: Duration) -> Self {
         Self { future, delay: Delay::After(duration) }
     }
@@ -64,61 +72,84 @@ impl<F> Timeout<F> {
         Self { future, delay: Delay::At(deadline) }
     }
 
-    /// As [`new`](Self::new), on the timers of the reactor of `handle`, whatever thread polls.
+    /// Limits `future` to `duration`, as [`new`](Self::new) does, by a timer of the reactor of `handle`, whatever thread
+    /// polls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_timeout::Timeout;
+    /// use std::{future::pending, time::Duration};
+    ///
+    /// // No reactor is current in this executor, so `Timeout::new` would use futures-timer.
+    /// let background = async_epoll::Reactor::new()?.into_background()?;
+    /// let timeout = Timeout::with_handle(pending::<()>(), Duration::from_millis(2), &background.handle());
+    /// assert!(futures::executor::block_on(timeout).is_err());
+    /// # background.shutdown()
+    /// # }
+    /// ```
     #[cfg(all(feature = "reactor", target_os = "linux"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reactor")))]
     pub fn with_handle(future: F, duration: Duration, handle: &async_epoll::Handle) -> Self {
-        Self { future, delay: Delay::with_handle(duration, handle) }
+        Self { future, delay: Delay::Reactor(async_epoll::Timer::after(duration, handle)) }
     }
 
-    /// Sets another deadline. The task that waits is woken at the new one; after `Elapsed`, the time runs again; if the
-    /// inner future has been ready, nothing happens.
-    pub fn reset(&mut self, deadline: Instant) {
-        self.delay.reset(deadline);
-    }
-
-    /// [`reset`](Self::reset) to `duration` from now. What an `Instant` cannot express is a century from now.
-    pub fn reset_after(&mut self, duration: Duration) {
-        self.reset(saturating_add(now(), duration));
-    }
-
-    /// [`reset`](Self::reset) of a pinned timeout.
+    /// Sets another deadline.
+    ///
+    /// A task that waits is woken at the new deadline. After `Elapsed`, the time runs again. After `Ok`, this does nothing.
     ///
     /// # Examples
     ///
     /// ```
     /// use async_timeout::Timeout;
-    /// use std::{pin::pin, time::{Duration, Instant}};
+    /// use std::{future::pending, pin::{Pin, pin}, time::{Duration, Instant}};
     ///
-    /// let mut timeout = pin!(Timeout::new(async { std::future::pending::<()>().await }, Duration::from_secs(3600)));
-    /// timeout.as_mut().reset_pinned(Instant::now());
+    /// // An async block cannot move once it is polled, so the timeout is pinned.
+    /// let mut timeout = pin!(Timeout::new(async { pending::<()>().await }, Duration::from_secs(3600)));
+    /// timeout.as_mut().reset(Instant::now());
+    /// assert!(futures::executor::block_on(timeout).is_err());
+    ///
+    /// // A future that is `Unpin` needs no `pin!`.
+    /// let mut timeout = Timeout::new(pending::<()>(), Duration::from_secs(3600));
+    /// Pin::new(&mut timeout).reset(Instant::now());
     /// assert!(futures::executor::block_on(timeout).is_err());
     /// ```
-    pub fn reset_pinned(self: Pin<&mut Self>, deadline: Instant) {
+    pub fn reset(self: Pin<&mut Self>, deadline: Instant) {
         self.project().delay.reset(deadline);
     }
 
-    /// When the time is up: `None` for a duration that has not begun, for one that never ends, and once the inner future
-    /// has been ready. Inside [`with_deadline`](crate::with_deadline), not later than that says.
+    /// Sets the deadline to `duration` from now, by [`reset`](Self::reset).
+    ///
+    /// If an `Instant` cannot express that time, the deadline is a century from now.
+    pub fn reset_after(self: Pin<&mut Self>, duration: Duration) {
+        self.reset(saturating_add(now(), duration));
+    }
+
+    /// Returns the instant at which the time is up.
+    ///
+    /// Returns `None` for a duration that has not begun or never ends, and once the inner future has been ready. Inside
+    /// [`with_deadline`](crate::with_deadline), the result is at most the deadline of that scope.
     pub fn deadline(&self) -> Option<Instant> {
         self.delay.deadline()
     }
 
-    /// The inner future.
+    /// Returns a reference to the inner future.
     pub fn get_ref(&self) -> &F {
         &self.future
     }
 
-    /// The inner future, mutably.
+    /// Returns a mutable reference to the inner future.
     pub fn get_mut(&mut self) -> &mut F {
         &mut self.future
     }
 
-    /// The inner future, pinned.
+    /// Returns a pinned mutable reference to the inner future.
     pub fn get_pin_mut(self: Pin<&mut Self>) -> Pin<&mut F> {
         self.project().future
     }
 
-    /// Gives the inner future back, without a limit.
+    /// Returns the inner future, without a limit.
     pub fn into_inner(self) -> F {
         self.future
     }
@@ -127,14 +158,15 @@ impl<F> Timeout<F> {
 impl<F: Future> Future for Timeout<F> {
     type Output = Result<F::Output, Elapsed>;
 
-    /// After `Elapsed`, polls on: the inner future may still come. After `Ok`, further polls return `Pending`.
+    /// Polls the inner future, then the timer. After `Elapsed`, further polls do the same, and may return `Ok`. After
+    /// `Ok`, further polls return `Pending`.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if let Delay::Over = this.delay {
             return Poll::Pending;
         }
         if let Poll::Ready(output) = this.future.poll(cx) {
-            // The timer is not needed any more, even if nobody drops us.
+            // Disarm the timer now: the timeout may live on for a long time.
             *this.delay = Delay::Over;
             return Poll::Ready(Ok(output));
         }
@@ -143,7 +175,8 @@ impl<F: Future> Future for Timeout<F> {
 }
 
 impl<F: Future> FusedFuture for Timeout<F> {
-    /// Whether it has been ready, be it `Ok` or `Elapsed`. After [`reset`](Timeout::reset), an elapsed one goes on.
+    /// Returns whether the timeout has been ready, with `Ok` or `Elapsed`. An elapsed timeout runs again after
+    /// [`reset`](Timeout::reset).
     fn is_terminated(&self) -> bool {
         matches!(self.delay, Delay::Over) || self.delay.is_elapsed()
     }
@@ -156,9 +189,10 @@ impl<F: fmt::Debug> fmt::Debug for Timeout<F> {
 }
 
 pin_project! {
-    /// A [`Timeout`] around a future with an [`io::Result`], flattened: `Err` of kind `TimedOut` if the time is up.
+    /// A [`Timeout`] around a future with an [`io::Result`], without a second layer of `Result`.
     ///
-    /// From [`TimeoutExt::io_timeout`](crate::TimeoutExt::io_timeout).
+    /// The output is an error of kind `TimedOut` if the time is up first. From
+    /// [`TimeoutExt::io_timeout`](crate::TimeoutExt::io_timeout).
     ///
     /// # Cancel safety
     ///
@@ -166,17 +200,19 @@ pin_project! {
     #[must_use = "futures do nothing unless polled or awaited"]
     #[derive(Debug)]
     pub struct IoTimeout<F> {
+        // Has the future and the timer.
         #[pin]
         timeout: Timeout<F>,
     }
 }
 
 impl<F> IoTimeout<F> {
+    /// Wraps `timeout`. Its future returns an `io::Result`.
     pub(crate) const fn new(timeout: Timeout<F>) -> Self {
         Self { timeout }
     }
 
-    /// The timeout inside.
+    /// Returns the timeout inside, which still has its deadline.
     pub fn into_inner(self) -> Timeout<F> {
         self.timeout
     }

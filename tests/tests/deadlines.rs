@@ -37,7 +37,7 @@ fn everywhere(test: impl AsyncFn()) {
 /// Awaits `future` in a scope that ends soon, and makes sure that it does, at the right time.
 async fn is_cut<T: std::fmt::Debug>(future: impl Future<Output = T>) {
     let end = soon();
-    with_deadline(end, future).await.unwrap_err();
+    with_deadline(future, end).await.unwrap_err();
     assert!(Instant::now() >= end, "early");
     assert!(Instant::now() < end + TIME / 4, "late");
     assert_eq!(deadline::current(), None);
@@ -87,10 +87,10 @@ fn a_loop_of_attempts_ends() {
 #[test]
 fn what_is_in_time_is_not_touched() {
     everywhere(async || {
-        assert_eq!(with_deadline(Instant::now(), ready(1)).await, Ok(1));
+        assert_eq!(with_deadline(ready(1), Instant::now()).await, Ok(1));
         let own = pending::<()>().timeout(SHORT);
-        assert_eq!(with_deadline(Instant::now() + HOUR, own).await.map(|inner| inner.is_err()), Ok(true));
-        assert_eq!(with_deadline(Instant::now() + HOUR, sleep(SHORT)).await, Ok(()));
+        assert_eq!(with_deadline(own, Instant::now() + HOUR).await.map(|inner| inner.is_err()), Ok(true));
+        assert_eq!(with_deadline(sleep(SHORT), Instant::now() + HOUR).await, Ok(()));
     });
 }
 
@@ -100,26 +100,32 @@ fn the_nearest_wins() {
         let (near, far) = (Instant::now() + HOUR, Instant::now() + 2 * HOUR);
         assert_eq!(deadline::current(), None);
         assert_eq!(deadline::remaining(), None);
-        with_deadline(far, async {
-            assert_eq!(deadline::current(), Some(far));
-            with_deadline(near, async {
-                assert_eq!(deadline::current(), Some(near));
-                let inner = with_deadline(far, async { deadline::current() });
-                assert_eq!(inner.deadline(), Some(far));
-                assert_eq!(inner.await, Ok(Some(near)));
-                assert!(deadline::remaining().unwrap() <= HOUR);
-            })
-            .await
-            .unwrap();
-            assert_eq!(deadline::current(), Some(far), "put back");
-        })
+        with_deadline(
+            async {
+                assert_eq!(deadline::current(), Some(far));
+                with_deadline(
+                    async {
+                        assert_eq!(deadline::current(), Some(near));
+                        let inner = with_deadline(async { deadline::current() }, far);
+                        assert_eq!(inner.deadline(), Some(far));
+                        assert_eq!(inner.await, Ok(Some(near)));
+                        assert!(deadline::remaining().unwrap() <= HOUR);
+                    },
+                    near,
+                )
+                .await
+                .unwrap();
+                assert_eq!(deadline::current(), Some(far), "put back");
+            },
+            far,
+        )
         .await
         .unwrap();
         // The outer one, and the inner one.
-        is_cut(with_deadline(far, pending::<()>())).await;
-        let inner = with_deadline(soon(), pending::<()>());
-        assert_eq!(with_deadline(far, inner).await.map(|inner| inner.is_err()), Ok(true));
-        let past = with_deadline(Instant::now(), async { deadline::remaining() }).await;
+        is_cut(with_deadline(pending::<()>(), far)).await;
+        let inner = with_deadline(pending::<()>(), soon());
+        assert_eq!(with_deadline(inner, far).await.map(|inner| inner.is_err()), Ok(true));
+        let past = with_deadline(async { deadline::remaining() }, Instant::now()).await;
         assert_eq!(past, Ok(Some(Duration::ZERO)));
     });
 }
@@ -129,25 +135,31 @@ fn the_nearest_wins() {
 fn deadlines_are_clipped() {
     everywhere(async || {
         let end = Instant::now() + HOUR;
-        with_deadline(end, async {
-            let (mut long, mut timeout) = (sleep(2 * HOUR), Timeout::new(pending::<()>(), 2 * HOUR));
-            assert!(futures::poll!(&mut long).is_pending() && futures::poll!(&mut timeout).is_pending());
-            assert_eq!((long.deadline(), timeout.deadline()), (Some(end), Some(end)));
-            let mut short = sleep(HOUR / 2);
-            assert!(futures::poll!(&mut short).is_pending());
-            assert!(short.deadline().unwrap() < end);
-            // Another task may set it to an earlier time, as anywhere.
-            long.reset(soon());
-            long.await;
-        })
+        with_deadline(
+            async {
+                let (mut long, mut timeout) = (sleep(2 * HOUR), Timeout::new(pending::<()>(), 2 * HOUR));
+                assert!(futures::poll!(&mut long).is_pending() && futures::poll!(&mut timeout).is_pending());
+                assert_eq!((long.deadline(), timeout.deadline()), (Some(end), Some(end)));
+                let mut short = sleep(HOUR / 2);
+                assert!(futures::poll!(&mut short).is_pending());
+                assert!(short.deadline().unwrap() < end);
+                // Another task may set it to an earlier time, as anywhere.
+                long.reset(soon());
+                long.await;
+            },
+            end,
+        )
         .await
         .unwrap();
         // Taken out of the scope, it has its own time again.
-        let taken = with_deadline(soon(), async {
-            let mut timer = sleep(5 * SHORT);
-            assert!(futures::poll!(&mut timer).is_pending());
-            timer
-        });
+        let taken = with_deadline(
+            async {
+                let mut timer = sleep(5 * SHORT);
+                assert!(futures::poll!(&mut timer).is_pending());
+                timer
+            },
+            soon(),
+        );
         let begin = Instant::now();
         taken.await.unwrap().await;
         assert!(begin.elapsed() >= 5 * SHORT);
@@ -159,11 +171,14 @@ fn deadlines_are_clipped() {
 fn only_while_it_is_polled() {
     everywhere(async || {
         let end = Instant::now() + HOUR;
-        let mut scope = Box::pin(with_deadline(end, async {
-            tests::yield_now().await;
-            assert_eq!(deadline::current(), Some(end));
-            panic!("on purpose");
-        }));
+        let mut scope = Box::pin(with_deadline(
+            async {
+                tests::yield_now().await;
+                assert_eq!(deadline::current(), Some(end));
+                panic!("on purpose");
+            },
+            end,
+        ));
         assert!(futures::poll!(&mut scope).is_pending());
         assert_eq!(deadline::current(), None);
         let poll = || scope.poll_unpin(&mut Context::from_waker(Waker::noop()));
@@ -178,18 +193,21 @@ fn spawned_tasks_do_not_inherit_unless_asked() {
     let mut runtime = LocalRuntime::new().unwrap();
     let spawner = runtime.spawner();
     let end = Instant::now() + HOUR;
-    let seen = runtime.run_until(with_deadline(end, async {
-        let alone = spawner.spawn_local_with_handle(async { deadline::current() }).unwrap();
-        let asked = spawner.spawn_local_with_handle(deadline::inherit(async { deadline::current() })).unwrap();
-        // What is awaited here is the handle; the task is polled elsewhere.
-        (alone.await, asked.await)
-    }));
+    let seen = runtime.run_until(with_deadline(
+        async {
+            let alone = spawner.spawn_local_with_handle(async { deadline::current() }).unwrap();
+            let asked = spawner.spawn_local_with_handle(deadline::inherit(async { deadline::current() })).unwrap();
+            // What is awaited here is the handle; the task is polled elsewhere.
+            (alone.await, asked.await)
+        },
+        end,
+    ));
     assert_eq!(seen.unwrap(), Ok((None, Ok(Some(end)))));
 
     // It outlives the scope, and is limited by its deadline all the same.
     let end = soon();
     let child =
-        with_deadline(end, async { spawner.spawn_local_with_handle(deadline::inherit(pending::<()>())).unwrap() });
+        with_deadline(async { spawner.spawn_local_with_handle(deadline::inherit(pending::<()>())).unwrap() }, end);
     let child = runtime.run_until(child).unwrap().unwrap();
     runtime.run_until(child).unwrap().unwrap_err();
     assert!(Instant::now() >= end);
@@ -220,7 +238,7 @@ fn dropped_at_once() {
                 let _canary = &canary;
                 timer.poll_unpin(cx)
             });
-            let mut scope = with_deadline(soon(), future);
+            let mut scope = with_deadline(future, soon());
             assert!(!scope.is_terminated());
             let result = (&mut scope).await;
             assert!(dropped.get(), "{result:?}, and the scope is still there");
@@ -249,7 +267,7 @@ fn a_connect_inside_is_dropped() {
                 is_cut(async { Timer::after(HOUR, &async_epoll::Handle::current().unwrap()).await.unwrap() }).await;
                 // A name that is being looked up on another thread.
                 let end = Instant::now();
-                let result: Result<_, Elapsed> = with_deadline(end, TcpStream::connect("localhost:1")).await;
+                let result: Result<_, Elapsed> = with_deadline(TcpStream::connect("localhost:1"), end).await;
                 // It may be faster than the deadline is looked at, but not connected.
                 assert!(!matches!(result, Ok(Ok(_))));
             }

@@ -522,7 +522,7 @@ impl Waits {
         match self {
             Self::Timer(timer) => timer.reset(deadline),
             Self::Sleep(sleep) => sleep.reset(deadline),
-            Self::Timeout(timeout) => timeout.reset(deadline),
+            Self::Timeout(timeout) => Pin::new(timeout).reset(deadline),
         }
     }
 }

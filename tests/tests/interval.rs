@@ -1,5 +1,5 @@
 //! Intervals, with the real clock: in a plain `block_on` and on a reactor. The tables of missed ticks are tested beside
-//! the function that makes them, in `async-timeout/src/interval.rs`.
+//! the function that makes them, in `async-timeout/src/missed_tick.rs`.
 
 use async_epoll::{LocalRuntime, Reactor};
 use async_timeout::{Interval, MissedTickBehavior, TimeoutExt, interval, interval_at, sleep};
@@ -41,6 +41,25 @@ async fn late(behavior: MissedTickBehavior) -> (Instant, Interval) {
     assert_eq!(interval.tick().await, start);
     std::thread::sleep(PERIOD * 5 / 2);
     (start, interval)
+}
+
+/// An interval with an explicit handle ticks on that reactor, in an executor where no reactor is current.
+#[test]
+fn ticks_of_another_reactor() {
+    let _watchdog = watchdog(TIME);
+    let background = Reactor::new().unwrap().into_background().unwrap();
+    let handle = background.handle();
+    block_on(async {
+        let mut ticks = Interval::with_handle(PERIOD, &handle).unwrap();
+        let first = ticks.tick().now_or_never().expect("at once");
+        assert_eq!(ticks.tick().await, first + PERIOD);
+        assert!(Instant::now() >= first + PERIOD, "early");
+        assert!(ticks.tick().now_or_never().is_none());
+        assert_eq!(handle.stats().timers, 1, "another timer");
+    });
+    assert_eq!(handle.stats().timers, 0, "left armed");
+    assert_eq!(Interval::with_handle(Duration::ZERO, &handle).unwrap_err().kind(), ErrorKind::InvalidInput);
+    background.shutdown().unwrap();
 }
 
 /// Behaviour 153: the first tick is that of the first poll, or comes at the start.

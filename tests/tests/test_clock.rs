@@ -154,7 +154,7 @@ fn all_of_async_timeout() {
         let at = |time| async move { clock::now() - begin == time };
         let (timeout, scope, until, ok, advanced) = futures::join!(
             async { Timeout::new(pending::<()>(), HOUR).await.is_err() && at(HOUR).await },
-            async { with_deadline(begin + 2 * HOUR, pending::<()>()).await.is_err() && at(2 * HOUR).await },
+            async { with_deadline(pending::<()>(), begin + 2 * HOUR).await.is_err() && at(2 * HOUR).await },
             async {
                 sleep_until(begin + 3 * HOUR).await;
                 at(3 * HOUR).await

@@ -110,7 +110,7 @@ fn resets() {
 
         let mut timeout = Timeout::new(pending::<()>(), SHORT);
         assert!((&mut timeout).await.is_err() && (&mut timeout).await.is_err());
-        timeout.reset(Instant::now() + SHORT);
+        Pin::new(&mut timeout).reset(Instant::now() + SHORT);
         assert!(futures::poll!(&mut timeout).is_pending());
         assert!(timeout.await.is_err());
     });
@@ -449,12 +449,12 @@ fn fused() {
             assert_eq!((&mut timeout).await, Ok(Ok(1)));
             assert!(timeout.is_terminated() && timeout.deadline().is_none());
             assert_eq!(handle.stats().timers, 0, "a timer that nobody needs");
-            timeout.reset(Instant::now());
+            Pin::new(&mut timeout).reset(Instant::now());
             assert!(futures::poll!(&mut timeout).is_pending() && timeout.is_terminated(), "over is over");
 
             let mut timeout = Timeout::new(pending::<()>(), SHORT);
             assert!((&mut timeout).await.is_err() && timeout.is_terminated());
-            timeout.reset(Instant::now() + SHORT);
+            Pin::new(&mut timeout).reset(Instant::now() + SHORT);
             assert!(!timeout.is_terminated());
             timeout.await.unwrap_err();
 
@@ -478,7 +478,7 @@ fn fused() {
     let mut pinned = std::pin::pin!(Timeout::new(async { pending::<()>().await }, TIME));
     block_on(poll_fn(|cx| {
         assert!(pinned.as_mut().poll(cx).is_pending());
-        pinned.as_mut().reset_pinned(Instant::now() + SHORT);
+        pinned.as_mut().reset(Instant::now() + SHORT);
         Poll::Ready(())
     }));
     block_on(pinned).unwrap_err();

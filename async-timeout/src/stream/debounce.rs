@@ -1,20 +1,21 @@
-//! A stream whose items come once it is quiet.
+//! A stream that yields an item only after a quiet time.
 //!
-//! One item is held, and its timer runs. The timer is looked at before the stream: if both are ready, nobody can tell
-//! whether the newer item came before the time was up. To take the newer one would mean that a stream that has always
-//! an item when it is looked at, since the thread is busy, would keep all of them back.
+//! [`Debounce`] holds one item, and the timer of that item runs. The timer is polled before the inner stream. If both
+//! are ready, nothing tells whether the newer item came before or after the end of the time. Taking the newer item first
+//! would be wrong: if the thread is so busy that every poll finds a new item, no item would ever come out.
 //!
 //! ```text
-//!   poll:   held, and timer due? ──yes──► the item that is held
+//!   poll:   held, and timer due? ──yes──► yields the held item
 //!             │ no
 //!             ▼
-//!           inner? ──item──► held instead, the timer begins anew; again, up to BATCH times
-//!             │    ──end───► the item that is held, and then the end
+//!           inner? ──item──► holds it instead, restarts the timer; repeats, at most MAX_BATCH times
+//!             │    ──end───► yields the held item, and then the end
 //!             ▼ Pending
-//!           Pending (both hold our waker)
+//!           Pending (both hold the task's waker)
 //! ```
 
-use crate::delay::{Delay, now, saturating_add};
+use crate::delay::Delay;
+use crate::now::{now, saturating_add};
 use futures::stream::{Fuse, FusedStream, Stream, StreamExt};
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -22,28 +23,29 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Items that one poll takes from a stream that has always one ready. Then other tasks go first.
-const BATCH: usize = 32;
+/// The number of items that one poll takes at most, from a stream that always has an item ready. The task then wakes
+/// itself and yields.
+const MAX_BATCH: usize = 32;
 
 pin_project! {
-    /// Lets an item through once no other has followed it for a while.
+    /// Yields an item of a stream once no other item has followed for a while.
     /// From [`StreamTimeoutExt::debounce`](crate::StreamTimeoutExt::debounce).
     ///
-    /// - An item is held until the stream has been quiet for the duration. A newer item takes its place, the older one
-    ///   is dropped, and the time begins anew.
-    /// - A stream that is never quiet yields nothing until it ends.
-    /// - When the stream ends, the item that is held comes at once, and then the end.
-    /// - Quiet is what this sees when it is polled. If it was not polled for so long that the time is up, the item that
-    ///   it holds comes out, even if a newer one is waiting.
-    /// - An error item of a stream of `Result`s is an item like others: it may take the place of a value, and a newer
-    ///   value may take its place, and then nobody hears of the error. Where that matters, handle errors before.
+    /// - An item is held until the inner stream has been quiet for the duration. A newer item replaces the held item,
+    ///   which is dropped, and restarts the time.
+    /// - A stream that is never quiet yields no item until its end.
+    /// - When the inner stream ends, the held item comes at once, and then the end.
+    /// - Quiet means that no poll has found an item. If the time is already up when the task is polled, the held item
+    ///   comes out, even if a newer item is waiting.
+    /// - An error item of a stream of `Result`s is an item like others. An error may replace a value, and a newer value
+    ///   may replace an error, which is then lost. If errors must not be lost, handle them before this adapter.
     ///
-    /// With `Duration::MAX`, only the last item comes. With `Duration::ZERO`, of several items that are ready at once
-    /// only the last comes (or one per poll, if there are very many).
+    /// With `Duration::MAX`, only the last item comes. With `Duration::ZERO`, only the last of several items that are
+    /// ready at once comes (or one item per poll, if there are very many).
     ///
     /// # Cancel safety
     ///
-    /// Dropping what `next` returns loses nothing: the item is held here, its time goes on to run.
+    /// Dropping the future of `next` loses no item. The held item stays in this stream, and its time continues to run.
     ///
     /// # Examples
     ///
@@ -68,38 +70,44 @@ pin_project! {
     /// ```
     #[must_use = "streams do nothing unless polled"]
     pub struct Debounce<S: Stream> {
+        // The inner stream, which is not polled after its end.
         #[pin]
         stream: Fuse<S>,
-        // How long the stream has to be quiet.
+        // The time for which the stream has to be quiet.
         duration: Duration,
-        // The latest item.
+        // The latest item, until it comes out.
         held: Option<S::Item>,
-        // Until that comes out. Of no meaning while nothing is held.
+        // Waits until `held` comes out. Each new item resets it. Without meaning while no item is held.
         delay: Delay,
     }
 }
 
 impl<S: Stream> Debounce<S> {
+    /// Yields the items of `stream` that are followed by a quiet time of `duration`.
     pub(super) fn new(stream: S, duration: Duration) -> Self {
         Self { stream: stream.fuse(), duration, held: None, delay: Delay::After(duration) }
     }
 
-    /// The inner stream.
+    /// Returns a reference to the inner stream.
     pub fn get_ref(&self) -> &S {
         self.stream.get_ref()
     }
 
-    /// The inner stream, mutably. Items that are taken from it here are no news to the one that is held.
+    /// Returns a mutable reference to the inner stream.
+    ///
+    /// Items taken directly from the inner stream do not replace the held item or restart its time.
     pub fn get_mut(&mut self) -> &mut S {
         self.stream.get_mut()
     }
 
-    /// The inner stream, pinned. Items that are taken from it here are no news to the one that is held.
+    /// Returns a pinned mutable reference to the inner stream.
+    ///
+    /// Items taken directly from the inner stream do not replace the held item or restart its time.
     pub fn get_pin_mut(self: Pin<&mut Self>) -> Pin<&mut S> {
         self.project().stream.get_pin_mut()
     }
 
-    /// Gives the inner stream back. The item that is held, if there is one, is lost.
+    /// Returns the inner stream. A held item is lost.
     pub fn into_inner(self) -> S {
         self.stream.into_inner()
     }
@@ -114,11 +122,11 @@ impl<S: Stream> Stream for Debounce<S> {
             return Poll::Ready(this.held.take());
         }
         let mut taken = 0;
-        while taken < BATCH {
+        while taken < MAX_BATCH {
             match this.stream.as_mut().poll_next(cx) {
                 Poll::Ready(Some(item)) => *this.held = Some(item),
                 Poll::Ready(None) => {
-                    // Whatever timer there was is gone.
+                    // The end needs no timer: disarm it.
                     *this.delay = Delay::After(*this.duration);
                     return Poll::Ready(this.held.take());
                 }
@@ -127,19 +135,19 @@ impl<S: Stream> Stream for Debounce<S> {
             taken += 1;
         }
         if taken > 0 {
-            // Once for all of them: the clock costs more than most items.
+            // One reset for the whole batch: reading the clock costs more than most items.
             this.delay.reset(saturating_add(now(), *this.duration));
             if this.delay.poll_fair(cx).is_ready() {
                 return Poll::Ready(this.held.take());
             }
         }
-        if taken == BATCH {
+        if taken == MAX_BATCH {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// If there is an item, or will be, at least the last one comes out.
+    /// Returns a lower bound of 1 if an item is held or will come, since at least the last item comes out.
     fn size_hint(&self) -> (usize, Option<usize>) {
         let (lower, upper) = self.stream.size_hint();
         let held = usize::from(self.held.is_some());
@@ -149,7 +157,7 @@ impl<S: Stream> Stream for Debounce<S> {
 
 impl<S: Stream> FusedStream for Debounce<S> {
     fn is_terminated(&self) -> bool {
-        // Nothing is held then: the end takes it out.
+        // At the end, no item is held: the poll that found the end took the item out.
         self.stream.is_terminated()
     }
 }

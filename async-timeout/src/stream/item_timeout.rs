@@ -1,15 +1,15 @@
-//! A stream with a limit for each item.
+//! A stream with a time limit for each item.
 //!
-//! The same race as that of a [`Timeout`](crate::Timeout), again and again:
+//! Each item is a race of the inner stream and a timer, as in a [`Timeout`](crate::Timeout):
 //!
 //! ```text
-//!   poll:   inner? ──item──► Ok(item), and the timer has not begun
+//!   poll:   inner? ──item──► Ok(item), and the timer is reset to "not begun"
 //!             │ Pending
 //!             ▼
-//!           timer? ──due───► Err(Elapsed), and the timer has not begun
+//!           timer? ──due───► Err(Elapsed), and the timer is reset to "not begun"
 //!             │ Pending
 //!             ▼
-//!           Pending (both hold our waker)
+//!           Pending (both hold the task's waker)
 //! ```
 
 use crate::delay::Delay;
@@ -22,24 +22,24 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 pin_project! {
-    /// Limits the time that a stream takes for each item: `Ok` with the item, or `Err(Elapsed)` if the time is up
-    /// first. From [`StreamTimeoutExt::item_timeout`](crate::StreamTimeoutExt::item_timeout).
+    /// Limits the time for each item of a stream: `Ok` with the item, or `Err(Elapsed)` if the time is up first.
+    /// From [`StreamTimeoutExt::item_timeout`](crate::StreamTimeoutExt::item_timeout).
     ///
-    /// - The time of an item begins when the stream is polled for it and found pending. How long the consumer takes
+    /// - The time for an item begins with the poll that finds the inner stream pending. The time that the consumer takes
     ///   between items does not count.
-    /// - The stream is polled first, always: an item that is ready is `Ok`, however late it is. The timer is looked at
-    ///   whenever the stream is pending, even if that wakes itself for ever.
-    /// - After `Err(Elapsed)` the stream goes on, and the next item has its own time: it is for the consumer to decide
-    ///   when to give up. No item is lost; one that was late comes next.
-    /// - When the stream ends, this ends, and the timer is gone.
-    /// - An error item of a stream of `Result`s is an item like others: it comes in time as `Ok(Err(…))`.
+    /// - The inner stream is always polled first: an item that is ready is `Ok`, however late it is. Whenever the inner
+    ///   stream is pending, the timer is polled as well, even if the stream wakes itself for ever.
+    /// - After `Err(Elapsed)` the stream goes on, and the next item has its own time. The consumer decides when to give
+    ///   up. No item is lost; a late item comes next.
+    /// - When the inner stream ends, this stream ends and the timer is disarmed.
+    /// - An error item of a stream of `Result`s is an item like others. If in time, it is `Ok(Err(…))`.
     ///
-    /// With `Duration::MAX` there is no limit. With `Duration::ZERO`, there is an `Err(Elapsed)` for each poll that
-    /// finds the stream pending.
+    /// With `Duration::MAX` there is no limit. With `Duration::ZERO`, each poll that finds the inner stream pending yields
+    /// `Err(Elapsed)`.
     ///
     /// # Cancel safety
     ///
-    /// Dropping what `next` returns loses nothing: the time goes on to run, and the next call goes on to wait.
+    /// Dropping the future of `next` loses no item. The time continues to run, and the next call continues the wait.
     ///
     /// # Examples
     ///
@@ -63,38 +63,44 @@ pin_project! {
     /// ```
     #[must_use = "streams do nothing unless polled"]
     pub struct ItemTimeout<S> {
+        // The inner stream, which is not polled after its end.
         #[pin]
         stream: Fuse<S>,
-        // Of each item.
+        // The limit for each item.
         duration: Duration,
-        // Begins with the first poll that finds the stream pending.
+        // Waits for the limit of the next item. Begins with the first poll that finds the stream pending.
         delay: Delay,
     }
 }
 
 impl<S: Stream> ItemTimeout<S> {
+    /// Limits each item of `stream` to `duration`.
     pub(super) fn new(stream: S, duration: Duration) -> Self {
         Self { stream: stream.fuse(), duration, delay: Delay::After(duration) }
     }
 }
 
 impl<S> ItemTimeout<S> {
-    /// The inner stream.
+    /// Returns a reference to the inner stream.
     pub fn get_ref(&self) -> &S {
         self.stream.get_ref()
     }
 
-    /// The inner stream, mutably. The limit does not apply to items that are taken from it here.
+    /// Returns a mutable reference to the inner stream.
+    ///
+    /// The limit does not apply to items taken directly from the inner stream.
     pub fn get_mut(&mut self) -> &mut S {
         self.stream.get_mut()
     }
 
-    /// The inner stream, pinned. The limit does not apply to items that are taken from it here.
+    /// Returns a pinned mutable reference to the inner stream.
+    ///
+    /// The limit does not apply to items taken directly from the inner stream.
     pub fn get_pin_mut(self: Pin<&mut Self>) -> Pin<&mut S> {
         self.project().stream.get_pin_mut()
     }
 
-    /// Gives the inner stream back, without a limit. No item is lost.
+    /// Returns the inner stream, without a limit. No item is lost.
     pub fn into_inner(self) -> S {
         self.stream.into_inner()
     }
@@ -116,7 +122,8 @@ impl<S: Stream> Stream for ItemTimeout<S> {
         Poll::Ready(item)
     }
 
-    /// Each item of the stream is one, and any number of errors may come between them.
+    /// Returns the lower bound of the inner stream. Any number of errors may come between the items, so there is no
+    /// upper bound before the end.
     fn size_hint(&self) -> (usize, Option<usize>) {
         let upper = self.stream.is_done().then_some(0);
         (self.stream.size_hint().0, upper)

@@ -1,11 +1,13 @@
-//! Time for streams, as methods of every stream.
+//! Limits in time for streams, as methods of every stream.
 //!
-//! Three ideas, a file each, and each of them is about another gap between items:
+//! The room has three adapters, one in each file, and the trait [`StreamTimeoutExt`] that creates them. Each adapter is
+//! about another gap between items. All of them hold one [`Delay`](crate::delay::Delay), and none spawns a task. The
+//! files do not depend on each other.
 //!
 //! ```text
-//!   item_timeout   too long until the next item: an error in its place      a ─────────── Elapsed ── b
-//!   throttle       too short until the next item: the stream has to wait    a · · b · · c
-//!   debounce       too short to look at the item: only the last comes out   abc · · c
+//!   item_timeout   the gap is too long: yields an error in between          a ─────────── Elapsed ── b
+//!   throttle       the gap is too short: the stream has to wait             a · · b · · c
+//!   debounce       the gap is too short: only the last item comes out       abc · · c
 //! ```
 
 mod item_timeout;
@@ -19,7 +21,9 @@ pub use throttle::Throttle;
 use futures::Stream;
 use std::time::Duration;
 
-/// Adds timeouts and rates to every stream. Named so that it can be imported beside `futures::StreamExt`.
+/// Adds timeouts and rates to every stream.
+///
+/// The name lets code import this trait beside `futures::StreamExt`.
 ///
 /// # Examples
 ///
@@ -36,7 +40,7 @@ use std::time::Duration;
 /// });
 /// ```
 pub trait StreamTimeoutExt: Stream {
-    /// Limits how long each item may take: `Err(Elapsed)` comes in its place, and the stream goes on.
+    /// Limits the time for each item. If the time is up, the stream yields `Err(Elapsed)` and goes on.
     ///
     /// See [`ItemTimeout`].
     fn item_timeout(self, duration: Duration) -> ItemTimeout<Self>
@@ -46,7 +50,7 @@ pub trait StreamTimeoutExt: Stream {
         ItemTimeout::new(self, duration)
     }
 
-    /// Lets at most one item through per `duration`; the stream has to wait, and nothing is lost.
+    /// Yields at most one item per `duration`. The inner stream has to wait, and no item is lost.
     ///
     /// See [`Throttle`].
     fn throttle(self, duration: Duration) -> Throttle<Self>
@@ -56,7 +60,7 @@ pub trait StreamTimeoutExt: Stream {
         Throttle::new(self, duration)
     }
 
-    /// Waits until the stream has been quiet for `duration`, and then lets its latest item through.
+    /// Waits until the stream has been quiet for `duration`, then yields its latest item.
     ///
     /// See [`Debounce`].
     fn debounce(self, duration: Duration) -> Debounce<Self>

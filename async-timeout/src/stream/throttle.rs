@@ -1,9 +1,10 @@
-//! A stream whose items do not come too fast.
+//! A stream with a limit on its rate.
 //!
-//! Nothing is kept here: while the time runs, the inner stream is not polled at all. So whoever fills it has to wait,
-//! if there is a bound to what it holds.
+//! [`Throttle`] buffers no item: while the time runs, it does not poll the inner stream at all. If the inner stream is
+//! bounded, such as a bounded channel, its producer has to wait (back-pressure).
 
-use crate::delay::{Delay, now, saturating_add};
+use crate::delay::Delay;
+use crate::now::{now, saturating_add};
 use futures::stream::{Fuse, FusedStream, Stream, StreamExt};
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -12,21 +13,21 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 pin_project! {
-    /// Lets at most one item through per duration.
+    /// Yields at most one item of a stream per duration.
     /// From [`StreamTimeoutExt::throttle`](crate::StreamTimeoutExt::throttle).
     ///
-    /// - The first item comes at once. Each item begins a time in which no other comes, counted from when it was
-    ///   returned: who asks for the next one later than that does not wait.
-    /// - In that time the inner stream is not polled. Nothing is dropped and nothing is kept here, so a bounded channel
-    ///   fills up and its senders wait (back-pressure).
-    /// - The end of the stream is passed on. It is found by polling, and so it comes after the time of the last item.
+    /// - The first item comes at once. Each item starts a time in which no other item comes, counted from the return of
+    ///   the item. A consumer that asks for the next item later than that does not wait.
+    /// - In that time the inner stream is not polled. No item is dropped and none is buffered, so a bounded channel fills
+    ///   up and its senders wait (back-pressure).
+    /// - The end of the stream is passed on. Only a poll finds the end, so it comes after the time of the last item.
     /// - An error item of a stream of `Result`s is an item like others.
     ///
     /// With `Duration::ZERO` all items come at once; with `Duration::MAX` only the first comes.
     ///
     /// # Cancel safety
     ///
-    /// Dropping what `next` returns loses nothing: the time goes on to run, and the next call goes on to wait.
+    /// Dropping the future of `next` loses no item. The time continues to run, and the next call continues the wait.
     ///
     /// # Examples
     ///
@@ -47,38 +48,46 @@ pin_project! {
     /// ```
     #[must_use = "streams do nothing unless polled"]
     pub struct Throttle<S> {
+        // The inner stream, which is not polled after its end.
         #[pin]
         stream: Fuse<S>,
-        // From item to item.
+        // The least time from item to item.
         duration: Duration,
-        // Until the next item may come. `None`: it may.
+        // Waits until the next item may come; `None` if it may come now. Each item sets it.
         delay: Option<Delay>,
     }
 }
 
 impl<S: Stream> Throttle<S> {
+    /// Limits the rate of `stream` to one item per `duration`.
     pub(super) fn new(stream: S, duration: Duration) -> Self {
         Self { stream: stream.fuse(), duration, delay: None }
     }
 }
 
 impl<S> Throttle<S> {
-    /// The inner stream.
+    /// Returns a reference to the inner stream.
     pub fn get_ref(&self) -> &S {
         self.stream.get_ref()
     }
 
-    /// The inner stream, mutably. Items that are taken from it here are not counted.
+    /// Returns a mutable reference to the inner stream.
+    ///
+    /// Items taken directly from the inner stream do not start a time.
     pub fn get_mut(&mut self) -> &mut S {
         self.stream.get_mut()
     }
 
-    /// The inner stream, pinned. Items that are taken from it here are not counted.
+    /// Returns a pinned mutable reference to the inner stream.
+    ///
+    /// Items taken directly from the inner stream do not start a time.
     pub fn get_pin_mut(self: Pin<&mut Self>) -> Pin<&mut S> {
         self.project().stream.get_pin_mut()
     }
 
-    /// Gives the inner stream back, without a limit. No item is lost; what is forgotten is when the last one came.
+    /// Returns the inner stream, without a limit.
+    ///
+    /// No item is lost, but the time of the last item is.
     pub fn into_inner(self) -> S {
         self.stream.into_inner()
     }

@@ -1,0 +1,319 @@
+//! Time limits for a connection.
+//!
+//! An [`IoGuard`] tries each operation on the connection first. Only an operation that is pending touches the limits and
+//! the timer, through a [`Tracker`]. One timer serves all limits, and bytes that move do not move the timer: when the
+//! timer fires, the woken task looks at the clock and sets the timer to the nearest deadline by then. So a connection
+//! costs about one timer operation per limit duration, however many bytes move.
+//!
+//! ```text
+//!   read or write:  total limit exceeded? ──yes─► error
+//!                     │
+//!                   inner ──Ready──► stop counting              (no timer, usually no clock)
+//!                     │ Pending
+//!                   start or continue counting; exceeded? ──yes─► error
+//!                     │
+//!                   does the timer fire in time? ──no─► set it
+//!                     │
+//!                   Pending (the inner connection and the timer have the task's waker)
+//!
+//!   IoGuard ──► tracker ──► limits    which limit counts, from when
+//!                  └──────► timer     one timer that wakes two tasks
+//! ```
+
+mod limits;
+mod timer;
+mod tracker;
+
+pub use limits::{Limit, LimitExceeded};
+
+use futures::io::{AsyncBufRead, AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
+use limits::{Operation, Outcome};
+use pin_project_lite::pin_project;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tracker::Tracker;
+
+/// Returns an [`IoGuard`] around a connection. The guard has no limits until they are set.
+///
+/// # Examples
+///
+/// ```
+/// use async_timeout::guard;
+/// use futures::AsyncReadExt;
+/// use std::time::Duration;
+///
+/// futures::executor::block_on(async {
+///     let request: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+///     let mut connection = guard(request).idle(Duration::from_secs(30)).total(Duration::from_secs(300));
+///     let mut text = String::new();
+///     connection.read_to_string(&mut text).await?;
+///     assert!(text.starts_with("GET"));
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<_, std::io::Error>(())
+/// ```
+pub fn guard<T>(io: T) -> IoGuard<T> {
+    IoGuard::new(io)
+}
+
+pin_project! {
+    /// A connection with time limits, from [`guard`].
+    ///
+    /// The connection may be anything that is [`AsyncRead`], [`AsyncWrite`] or both (the traits of futures-io).
+    ///
+    /// | limit | exceeded when |
+    /// |---|---|
+    /// | [`idle`](Self::idle) | a task waits, and no byte moves in either direction |
+    /// | [`total`](Self::total) | the time is up, whatever happens |
+    /// | [`write_stall`](Self::write_stall) | the peer takes no byte that is sent |
+    ///
+    /// A limit for each read would need a timer operation for each read, and could not cut a peer that sends a byte now
+    /// and then. So the limits belong to the whole connection.
+    ///
+    /// Only the total limit can fail an operation that is ready: the inner operation is tried first, and only a pending
+    /// operation can exceed another limit. A limit is exceeded after its full time, never before, and the error comes as
+    /// soon as the executor polls.
+    ///
+    /// # Errors
+    ///
+    /// Once a limit has been exceeded, all operations fail with an [`io::Error`] of kind `TimedOut`. Its payload is a
+    /// [`LimitExceeded`]. A task that waits in the other direction is woken and gets the error, too. Only `poll_close`
+    /// still reaches the inner connection, so the connection can be closed properly. It fails if it would have to wait.
+    ///
+    /// # Half-closed connections
+    ///
+    /// After an end of file, which is not progress, only writing counts as waiting. After a successful `poll_close`, only
+    /// reading does. After both, no limit counts, and the timer is dropped.
+    ///
+    /// A connection that exceeded a limit is closed on drop, but the kernel keeps the bytes that the peer has not taken,
+    /// and tries to send them for a while. A linger of zero, on sockets with this option, discards these bytes.
+    ///
+    /// # Cancel safety
+    ///
+    /// As the inner connection. Dropping a read or write while it waits does not stop its count, since another operation
+    /// may follow at once, as in a loop around `select!`. If no byte has moved in between, the next operation
+    /// exceeds the limit.
+    ///
+    /// # How it works
+    ///
+    /// One timer serves all limits. It is created when an operation first has to wait, and is not moved by bytes. The
+    /// timer is a reactor's if a reactor is current, as [everywhere in this crate](crate#where-the-time-comes-from). It
+    /// wakes the two tasks that last waited to read and to write, so the halves of `futures::io::split` may be in two
+    /// tasks. An operation that does not have to wait costs next to nothing. It reads the clock in two cases: there
+    /// is a total limit, or bytes move while the other direction waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use async_timeout::{Limit, LimitExceeded, guard};
+    /// use futures::{AsyncReadExt, StreamExt, TryStreamExt, stream};
+    /// use std::{io, time::Duration};
+    ///
+    /// // A peer that sends a byte now and then, without an end. No limit on a single read stops this peer.
+    /// let drip = stream::repeat(()).then(|()| async {
+    ///     async_timeout::sleep(Duration::from_millis(4)).await;
+    ///     Ok::<_, io::Error>(*b"a")
+    /// });
+    /// let drip = std::pin::pin!(drip);
+    ///
+    /// let mut connection = guard(drip.into_async_read()).idle(Duration::from_secs(5)).total(Duration::from_millis(20));
+    /// let error = futures::executor::block_on(connection.read_to_end(&mut Vec::new())).unwrap_err();
+    /// assert_eq!(LimitExceeded::of(&error).unwrap().limit, Limit::Total);
+    /// ```
+    ///
+    /// [`AsyncRead`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncRead.html
+    /// [`AsyncWrite`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncWrite.html
+    #[must_use = "a guard guards what is done through it"]
+    pub struct IoGuard<T> {
+        // The inner connection.
+        #[pin]
+        io: T,
+        // The limits and the timer.
+        tracker: Tracker,
+    }
+}
+
+impl<T> IoGuard<T> {
+    /// Returns a guard around `io`, without limits, as [`guard`] does.
+    pub fn new(io: T) -> Self {
+        Self { io, tracker: Tracker::default() }
+    }
+
+    /// Limits the time without a byte in either direction, while a task waits for one.
+    ///
+    /// The time counts from the first operation that has to wait since bytes last moved. While a handler works and does
+    /// not wait for the connection, its peer may be silent. Bytes count when they are handed over: a byte written into
+    /// a buffer, such as the kernel's, has moved although the peer may never take it.
+    /// [`write_stall`](Self::write_stall) detects this case.
+    ///
+    /// With `Duration::ZERO`, no operation may wait at all. `Duration::MAX`, and every duration beyond a century, means
+    /// no limit.
+    pub fn idle(mut self, limit: Duration) -> Self {
+        self.tracker.change().set_idle(limit);
+        self
+    }
+
+    /// Limits the time of the whole connection, counted from the first operation.
+    ///
+    /// This limit stops even a peer that sends without a pause. At the deadline, only tasks that wait for this connection
+    /// are woken.
+    ///
+    /// With `Duration::ZERO`, the first operation fails. `Duration::MAX`, and every duration beyond a century, means no
+    /// limit.
+    pub fn total(mut self, limit: Duration) -> Self {
+        self.tracker.change().set_total(limit);
+        self
+    }
+
+    /// Limits the time without a byte that the peer takes.
+    ///
+    /// The time counts from the first write, flush or close that has to wait. This limit stops a peer that sends but does
+    /// not read. Only writers detect that the limit is exceeded, because only writers try to write; a waiting reader is
+    /// woken and gets the error, too.
+    ///
+    /// Bytes first go into the send buffer of the kernel, which makes room in large steps. On loopback, with a peer that
+    /// takes 500 kB a second, a writer was seen to wait for three seconds without a byte. So set the limit much longer
+    /// than the send buffer takes at the slowest rate to be served, or make the buffer smaller, for example by
+    /// `set_send_buffer`. The same goes for [`idle`](Self::idle), since a blocked writer counts as idle, too. If
+    /// `write_stall` is not the shorter of the two, it never acts while no task reads.
+    ///
+    /// With `Duration::ZERO`, no write may wait. `Duration::MAX`, and every duration beyond a century, means no limit.
+    pub fn write_stall(mut self, limit: Duration) -> Self {
+        self.tracker.change().set_write_stall(limit);
+        self
+    }
+
+    /// Returns the limit that has been exceeded, if any.
+    pub fn exceeded(&self) -> Option<LimitExceeded> {
+        self.tracker.exceeded()
+    }
+
+    /// Returns a reference to the inner connection. Direct operations on it count for no limit.
+    pub fn get_ref(&self) -> &T {
+        &self.io
+    }
+
+    /// Returns a mutable reference to the inner connection. Direct operations on it count for no limit.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.io
+    }
+
+    /// Returns a pinned mutable reference to the inner connection. Direct operations on it count for no limit.
+    pub fn get_pin_mut(self: Pin<&mut Self>) -> Pin<&mut T> {
+        self.project().io
+    }
+
+    /// Returns the inner connection, without limits.
+    pub fn into_inner(self) -> T {
+        self.io
+    }
+
+    /// Runs one operation: tries it on the inner connection, and tells the tracker its outcome.
+    fn poll<'a, R>(
+        self: Pin<&'a mut Self>,
+        cx: &mut Context<'_>,
+        operation: Operation,
+        poll: impl FnOnce(Pin<&'a mut T>, &mut Context<'_>) -> Poll<io::Result<R>>,
+        outcome: impl FnOnce(&R) -> Outcome,
+    ) -> Poll<io::Result<R>> {
+        let this = self.project();
+        if let Some(exceeded) = this.tracker.begin(operation) {
+            if operation == Operation::Close {
+                if let Poll::Ready(closed) = poll(this.io, cx) {
+                    return Poll::Ready(closed);
+                }
+            }
+            return Poll::Ready(Err(exceeded.into()));
+        }
+        let polled = poll(this.io, cx);
+        match &polled {
+            Poll::Ready(Ok(done)) => this.tracker.complete(operation, outcome(done)),
+            Poll::Ready(Err(_)) => this.tracker.complete(operation, Outcome::Failed),
+            Poll::Pending => {
+                if let Some(exceeded) = this.tracker.wait(operation, cx) {
+                    return Poll::Ready(Err(exceeded.into()));
+                }
+            }
+        }
+        polled
+    }
+}
+
+/// Returns the outcome of a read of `len` bytes into a buffer.
+fn read(len: usize, has_room: bool) -> Outcome {
+    match len {
+        0 if has_room => Outcome::Ended,
+        0 => Outcome::Nothing,
+        _ => Outcome::Moved,
+    }
+}
+
+/// Returns the outcome of a write of `len` bytes out of a buffer.
+fn written(len: usize, has_bytes: bool) -> Outcome {
+    match len {
+        0 if has_bytes => Outcome::Failed,
+        0 => Outcome::Nothing,
+        _ => Outcome::Moved,
+    }
+}
+
+impl<T: AsyncRead> AsyncRead for IoGuard<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let has_room = !buf.is_empty();
+        self.poll(cx, Operation::Read, |io, cx| io.poll_read(cx, buf), |len| read(*len, has_room))
+    }
+
+    fn poll_read_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let has_room = bufs.iter().any(|buf| !buf.is_empty());
+        self.poll(cx, Operation::Read, |io, cx| io.poll_read_vectored(cx, bufs), |len| read(*len, has_room))
+    }
+}
+
+impl<T: AsyncBufRead> AsyncBufRead for IoGuard<T> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.poll(cx, Operation::Read, |io, cx| io.poll_fill_buf(cx), |bytes| read(bytes.len(), true))
+    }
+
+    fn consume(self: Pin<&mut Self>, amt: usize) {
+        self.project().io.consume(amt);
+    }
+}
+
+impl<T: AsyncWrite> AsyncWrite for IoGuard<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll(cx, Operation::Write, |io, cx| io.poll_write(cx, buf), |len| written(*len, !buf.is_empty()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let has_bytes = bufs.iter().any(|buf| !buf.is_empty());
+        self.poll(cx, Operation::Write, |io, cx| io.poll_write_vectored(cx, bufs), |len| written(*len, has_bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(cx, Operation::Flush, |io, cx| io.poll_flush(cx), |()| Outcome::Flushed)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(cx, Operation::Close, |io, cx| io.poll_close(cx), |()| Outcome::Ended)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for IoGuard<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [idle, total, write_stall] = self.tracker.limits().durations();
+        let mut debug = f.debug_struct("IoGuard");
+        debug.field("io", &self.io).field("idle", &idle).field("total", &total).field("write_stall", &write_stall);
+        debug.field("exceeded", &self.exceeded()).finish()
+    }
+}
