@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn sockets_are_found_behind_references_and_nowhere_else() {
         async_epoll::block_on(async {
-            let listener = crate::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let listener = crate::tcp::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let place = std::ptr::from_ref(&stream);
             let found = |socket: Option<&TcpStream>| socket.is_some_and(|socket| std::ptr::eq(socket, place));

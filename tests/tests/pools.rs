@@ -1,0 +1,247 @@
+//! One reactor, several pools: `run` and `run_until` find out once, exactly, which tasks are in the pool that they are
+//! given.
+//!
+//! The table: tasks in the pool that is run × tasks in another pool × the method. A task is *ready* if it waits for its
+//! first poll, *pending* if it was polled and waits for a channel.
+
+use async_epoll::{LocalRuntime, Reactor, Spawner, Timer};
+use futures::StreamExt;
+use futures::channel::{mpsc, oneshot};
+use futures::executor::LocalPool;
+use futures::task::LocalSpawnExt;
+use std::cell::Cell;
+use std::io::ErrorKind::InvalidInput;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use tests::{thread_cpu, watchdog, yield_now};
+
+/// Far more than any test takes.
+const TIME: Duration = Duration::from_secs(60);
+const MS: Duration = Duration::from_millis(1);
+
+/// What a pool has of a spawner's tasks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Has {
+    Nothing,
+    /// A spawner, but no task.
+    Spawner,
+    Ready,
+    Pending,
+}
+
+const ALL: [Has; 4] = [Has::Nothing, Has::Spawner, Has::Ready, Has::Pending];
+
+/// A pool with a task in that state, and what lets a pending task end.
+fn pool(has: Has, reactor: &Reactor) -> (LocalPool, Option<Spawner>, Option<oneshot::Sender<()>>) {
+    let mut pool = LocalPool::new();
+    if has == Has::Nothing {
+        return (pool, None, None);
+    }
+    let spawner = reactor.spawner(&pool);
+    let mut end = None;
+    match has {
+        Has::Ready => spawner.spawn_local(yield_now()).unwrap(),
+        Has::Pending => {
+            let (sender, receiver) = oneshot::channel::<()>();
+            spawner.spawn_local(async move { receiver.await.unwrap() }).unwrap();
+            pool.run_until_stalled();
+            end = Some(sender);
+        }
+        _ => {}
+    }
+    (pool, Some(spawner), end)
+}
+
+#[test]
+fn every_division_of_tasks() {
+    let _watchdog = watchdog(TIME);
+    for (here, elsewhere) in ALL.into_iter().flat_map(|here| ALL.map(|elsewhere| (here, elsewhere))) {
+        for until in [false, true] {
+            let mut reactor = Reactor::new().unwrap();
+            let (mut first, one, end) = pool(here, &reactor);
+            let (mut second, _two, other_end) = pool(elsewhere, &reactor);
+            // A pending task here is woken by a timer, in the pool itself.
+            if let (Some(spawner), Some(end)) = (&one, end) {
+                let timer = Timer::after(2 * MS, &reactor.handle());
+                let end = async move {
+                    timer.await.unwrap();
+                    end.send(()).unwrap();
+                };
+                spawner.spawn_local(end).unwrap();
+            }
+            let begin = Instant::now();
+            let handle = reactor.handle();
+            let result = match until {
+                false => reactor.run(&mut first),
+                true => reactor.run_until(&mut first, Timer::after(4 * MS, &handle)).map(Result::unwrap),
+            };
+            let took = begin.elapsed();
+            let cell = format!("{here:?} here, {elsewhere:?} elsewhere, until: {until}: {result:?} after {took:?}");
+            let has_tasks_here = matches!(here, Has::Ready | Has::Pending);
+            let is_wrong = !has_tasks_here && (elsewhere == Has::Ready || elsewhere == Has::Pending && !until);
+            match result {
+                Ok(()) => assert!(!is_wrong, "{cell}"),
+                Err(error) => {
+                    assert!(is_wrong && error.kind() == InvalidInput, "{cell}");
+                    assert!(error.to_string().contains("pass the LocalPool"), "{cell}");
+                }
+            }
+            assert!(took < Duration::from_secs(1), "{cell}");
+            // The other pool's task is still there, and its wakes count again.
+            let left = usize::from(matches!(elsewhere, Has::Ready | Has::Pending));
+            assert_eq!(reactor.handle().stats().live_tasks, left, "{cell}");
+            if let Some(end) = other_end {
+                thread::spawn(move || {
+                    thread::sleep(2 * MS);
+                    end.send(()).unwrap();
+                });
+            }
+            reactor.run(&mut second).unwrap();
+            assert_eq!(reactor.handle().stats().live_tasks, 0, "{cell}");
+            assert_eq!(reactor.handle().stats().ready_tasks, 0, "{cell}");
+        }
+    }
+}
+
+/// While a pool is run, ready tasks of another pool neither keep the reactor awake nor make it spin: those that were ready
+/// before, and those that another thread wakes meanwhile.
+#[test]
+fn a_pool_that_is_not_run_costs_no_time() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let (mut first, second) = (LocalPool::new(), LocalPool::new());
+    let (one, two) = (reactor.spawner(&first), reactor.spawner(&second));
+    two.spawn_local(yield_now()).unwrap();
+    let three = reactor.spawner(&second);
+    let (wakes, mut woken) = mpsc::unbounded();
+    three.spawn_local(async move { while woken.next().await.is_some() {} }).unwrap();
+    let remote = three.remote();
+    let waker = thread::spawn(move || {
+        for _ in 0..20 {
+            thread::sleep(MS);
+            wakes.unbounded_send(()).unwrap();
+            remote.spawn_with(|| async {}).unwrap();
+        }
+    });
+    let handle = reactor.handle();
+    one.spawn_local(async move {
+        for _ in 0..50 {
+            Timer::after(2 * MS, &handle).await.unwrap();
+        }
+    })
+    .unwrap();
+    let cpu = thread_cpu();
+    reactor.run(&mut first).unwrap();
+    let (stats, cpu) = (reactor.handle().stats(), thread_cpu() - cpu);
+    assert!(stats.turns <= 3 * 50 + 20, "{stats:?}");
+    assert!(cpu < 50 * MS, "{cpu:?}");
+    waker.join().unwrap();
+    assert_eq!(stats.live_tasks, 2 + 20);
+    let mut second = second;
+    reactor.run(&mut second).unwrap();
+    assert_eq!(reactor.handle().stats().live_tasks, 0);
+}
+
+/// A pool that is never run collects no probes, however often another one is.
+#[test]
+fn a_pool_that_is_not_run_collects_nothing() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let (mut first, mut second) = (LocalPool::new(), LocalPool::new());
+    let (_one, _two) = (reactor.spawner(&first), reactor.spawner(&second));
+    for _ in 0..1000 {
+        reactor.run_until(&mut first, yield_now()).unwrap();
+        // Ready at once: the pool is not even run.
+        reactor.run_until(&mut first, async {}).unwrap();
+    }
+    let left = (0..).take_while(|_| second.try_run_one()).count();
+    assert!(left <= 1, "{left} probes");
+    assert!(!first.try_run_one(), "the pool that was run has polled them all");
+}
+
+/// Two spawners of one pool and one of another, run in turn: each method waits for the tasks of its pool alone.
+#[test]
+fn each_pool_in_turn() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let mut pools = [LocalPool::new(), LocalPool::new()];
+    let spawners: Vec<_> = [0, 1, 0].iter().map(|&index| reactor.spawner(&pools[index])).collect();
+    for round in 0..20 {
+        let done = Rc::new(Cell::new(0));
+        for spawner in &spawners {
+            let (timer, done) = (Timer::after(MS, &reactor.handle()), Rc::clone(&done));
+            let task = async move {
+                timer.await.unwrap();
+                done.set(done.get() + 1);
+            };
+            spawner.spawn_local(task).unwrap();
+        }
+        reactor.run(&mut pools[round % 2]).unwrap();
+        assert_eq!(done.get(), [2, 1][round % 2]);
+        reactor.run(&mut pools[1 - round % 2]).unwrap();
+        assert_eq!(done.get(), 3);
+    }
+}
+
+/// The race: other threads are in the middle of a wake when `run_until` asks. A set in the right pool that were taken for
+/// one of another pool would never be woken again, and the watchdog would end the test.
+#[test]
+fn the_answer_is_exact_while_other_threads_wake() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let (mut first, second) = (LocalPool::new(), LocalPool::new());
+    let (one, two) = (reactor.spawner(&first), reactor.spawner(&second));
+    two.spawn_local(yield_now()).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    // Tasks of the pool's own spawner are woken in the pool's own queue, which is where a probe may be hidden.
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (sender, mut receiver) = mpsc::unbounded::<()>();
+            first.spawner().spawn_local(async move { while receiver.next().await.is_some() {} }).unwrap();
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = sender.unbounded_send(());
+                    thread::yield_now();
+                }
+            })
+        })
+        .collect();
+    let (ask, asked) = std::sync::mpsc::channel::<oneshot::Sender<()>>();
+    let answers = thread::spawn(move || asked.into_iter().for_each(|sender| sender.send(()).unwrap()));
+    for _ in 0..2000 {
+        let (sender, receiver) = oneshot::channel();
+        let (done, is_done) = oneshot::channel();
+        // The task here is woken by another thread; it wakes the main future.
+        one.spawn_local(async move {
+            receiver.await.unwrap();
+            done.send(()).unwrap();
+        })
+        .unwrap();
+        ask.send(sender).unwrap();
+        reactor.run_until(&mut first, is_done).unwrap().unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    drop(ask);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    answers.join().unwrap();
+    assert_eq!(reactor.handle().stats().live_tasks, 1);
+}
+
+/// A runtime and a further pool on its reactor's handle are not confused by a pool that was dropped.
+#[test]
+fn a_pool_that_is_gone_is_no_wrong_pool() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let gone = LocalPool::new();
+    let spawner = reactor.spawner(&gone);
+    spawner.spawn_local(yield_now()).unwrap();
+    drop(gone);
+    reactor.run(&mut LocalPool::new()).unwrap();
+    let mut runtime = LocalRuntime::from(reactor);
+    runtime.run_until(yield_now()).unwrap();
+    assert!(spawner.spawn_local(async {}).is_err());
+}
