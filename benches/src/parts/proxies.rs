@@ -1,0 +1,127 @@
+//! Proxies: connections whose bytes all go to another address.
+//!
+//! Three threads of one process. The proxy is the main thread, on the core of the servers, and its CPU time is what is
+//! measured. On the core of the load generator, one thread sends through each connection and closes it, and another
+//! takes what arrives. Both block, so they run only when there is something to do.
+
+use crate::machine::{cores, process, sys};
+use crate::orders::peer::Peer;
+use crate::orders::proxy::ProxyOrder;
+use async_epoll::LocalRuntime;
+use futures::future::join_all;
+use std::io::{self, Read, Write};
+use std::net::{self, Ipv4Addr, SocketAddr, TcpListener};
+use std::thread;
+
+/// After so many seconds the kernel ends a child that has not ended by itself.
+const TIME_LIMIT: u32 = 120;
+/// Bytes that are sent or taken at a time.
+const GULP: usize = 64 * 1024;
+const MIB: usize = 1024 * 1024;
+
+/// The whole child process: prints what it found on one line.
+pub(crate) fn proxy(order: &ProxyOrder) -> io::Result<()> {
+    sys::die_with_parent()?;
+    sys::end_after(TIME_LIMIT);
+    let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let (front, back) = (listen()?, listen()?);
+    let (front_address, back_address) = (front.local_addr()?, back.local_addr()?);
+    let (connections, bytes) = (order.connections, order.mib * MIB);
+    let seconds = thread::scope(|scope| {
+        let sending = scope.spawn(move || send(front_address, connections, bytes));
+        let taking = scope.spawn(move || take(&back, connections));
+        cores::pin_to_server_core()?;
+        let before = process::cpu_nanos(std::process::id())?;
+        let copied = match order.peer {
+            Peer::Ours => ours(front, back_address, connections),
+            Peer::Tokio => tokio(front, back_address, connections),
+            Peer::Raw => Err(io::Error::other("raw has no proxy")),
+        }?;
+        let nanos = process::cpu_nanos(std::process::id())? - before;
+        let panicked = |_| io::Error::other("the load has panicked");
+        sending.join().map_err(panicked)??;
+        let taken = taking.join().map_err(panicked)??;
+        if (copied, taken) != ((bytes * connections) as u64, bytes * connections) {
+            return Err(io::Error::other("bytes were lost"));
+        }
+        io::Result::Ok(nanos as f64 / 1e9 / (taken as f64 / (1024 * MIB) as f64))
+    })?;
+    println!("{seconds}");
+    Ok(())
+}
+
+/// Sends so many bytes through each of so many connections, a gulp to each in turn.
+fn send(address: SocketAddr, connections: usize, bytes: usize) -> io::Result<()> {
+    cores::pin_to_load_core()?;
+    let connect = |_| net::TcpStream::connect(address);
+    let mut streams = (0..connections).map(connect).collect::<io::Result<Vec<_>>>()?;
+    let gulp = vec![b'x'; GULP];
+    for _ in 0..bytes / GULP {
+        streams.iter_mut().try_for_each(|stream| stream.write_all(&gulp))?;
+    }
+    Ok(())
+}
+
+/// Takes all that comes, by a thread for each connection. Returns how many bytes that was.
+fn take(listener: &TcpListener, connections: usize) -> io::Result<usize> {
+    cores::pin_to_load_core()?;
+    thread::scope(|scope| {
+        let takers = (0..connections).map(|_| {
+            let (mut stream, _) = listener.accept()?;
+            // A new thread inherits the core.
+            Ok(scope.spawn(move || {
+                let (mut gulp, mut taken) = (vec![0; GULP], 0);
+                loop {
+                    match stream.read(&mut gulp)? {
+                        0 => return io::Result::Ok(taken),
+                        length => taken += length,
+                    }
+                }
+            }))
+        });
+        let takers = takers.collect::<io::Result<Vec<_>>>()?;
+        let panicked = |_| io::Error::other("a taker has panicked");
+        takers.into_iter().map(|taker| taker.join().map_err(panicked)?).sum()
+    })
+}
+
+/// Our proxy. Returns the bytes that went the way of the load.
+fn ours(listener: TcpListener, target: SocketAddr, connections: usize) -> io::Result<u64> {
+    use async_net_lite::{TcpListener, TcpStream, copy_bidirectional};
+    let mut runtime = LocalRuntime::new()?;
+    let listener = TcpListener::from_std(listener, &runtime.handle())?;
+    let spawner = runtime.spawner();
+    let proxying = async {
+        let mut tasks = Vec::new();
+        for _ in 0..connections {
+            let (client, _) = listener.accept().await?;
+            let copying = async move { copy_bidirectional(client, TcpStream::connect(target).await?).await };
+            let (sender, receiver) = futures::channel::oneshot::channel();
+            let task = async { drop(sender.send(copying.await)) };
+            spawner.spawn_local(task).map_err(io::Error::other)?;
+            tasks.push(receiver);
+        }
+        join_all(tasks).await.into_iter().map(|copied| Ok(copied.map_err(io::Error::other)??.0)).sum()
+    };
+    runtime.run_until(proxying)?
+}
+
+/// The same of tokio, on its current_thread runtime.
+fn tokio(listener: TcpListener, target: SocketAddr, connections: usize) -> io::Result<u64> {
+    use tokio::net::{TcpListener, TcpStream};
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let accepting = runtime.spawn(async move {
+        let listener = TcpListener::from_std(listener)?;
+        let mut tasks = Vec::new();
+        for _ in 0..connections {
+            let (mut client, _) = listener.accept().await?;
+            tasks.push(tokio::spawn(async move {
+                let mut server = TcpStream::connect(target).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            }));
+        }
+        join_all(tasks).await.into_iter().map(|copied| Ok(copied.map_err(io::Error::other)??.0)).sum()
+    });
+    runtime.block_on(accepting).map_err(io::Error::other)?
+}

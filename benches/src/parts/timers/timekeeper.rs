@@ -1,0 +1,19 @@
+//! What every timer implementation is used for.
+
+use std::future::Future;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// A timer implementation together with the runtime it needs.
+pub(super) trait Timekeeper {
+    /// The peer's future that completes after a time.
+    type Sleep: Future;
+    /// Runs a future to its end, on the peer's own runtime, as its documentation recommends.
+    fn run<F: Future>(self, future: F) -> io::Result<F::Output>;
+    /// Returns a future that completes after `duration`.
+    fn sleep(duration: Duration) -> Self::Sleep;
+    /// Returns `future` with a limit on its time.
+    fn timeout<F: Future>(future: F, limit: Duration) -> impl Future;
+    /// Returns `future` with a deadline.
+    fn timeout_at<F: Future>(future: F, deadline: Instant) -> impl Future;
+}
