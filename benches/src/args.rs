@@ -1,7 +1,7 @@
-//! The command line, parsed by hand: a dozen words need no parser of their own.
+//! The command line, parsed by hand: a dozen words do not need a parser crate.
 //!
-//! [`Service`] and [`Target`] are also what the conductor wants of its children; they turn themselves back into
-//! arguments, so that the two directions stand side by side.
+//! The user's commands are `run` and `all`. The other commands start the parts; the conductor writes them with the
+//! `to_args` methods of the orders. The tests check that every order survives this round trip.
 
 use crate::cases::case::Effort;
 use crate::cases::registry;
@@ -14,7 +14,7 @@ use crate::orders::wakes::WakeOrder;
 use crate::run::Run;
 use std::str::FromStr;
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub(crate) const USAGE: &str = "\
 usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table for each case
        benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
@@ -23,10 +23,10 @@ usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table 
              M1 memory  M2 memory given back
              T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  T8 reads with a limit
              W1 wakes  F1 fairness  H1 hyper  U1 datagrams  P1 proxy, or `all`
-  --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
+  --quick    fewer pairs and shorter runs: checks that everything works; do not quote its figures
   --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 and H1 need 25 for a claim)
 
-The parts, which `run` starts by itself:
+The parts, started by `run`:
        benches serve ours|raw|tokio [--protocol echo|http|http-flat|http-timed] [--port P] [--connections N] [--defer-accept]
                      [--close-first] [--count-heap]
        benches serve ours|tokio --datagrams BATCH [--port P]
@@ -36,7 +36,7 @@ The parts, which `run` starts by itself:
        benches wakes ours|tokio --connections TASKS --count ROUNDS
        benches proxy ours|tokio --connections N --count MIB";
 
-/// What to do.
+/// A parsed command line.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Proxy(ProxyOrder),
 }
 
-/// Every flag there is, before it is known which command it belongs to.
+/// The words and options of a command line, before they are matched with a command.
 #[derive(Default)]
 struct Flags {
     words: Vec<String>,
@@ -67,13 +67,13 @@ struct Flags {
 }
 
 impl Flags {
-    /// How many connections, or tasks, at a time.
+    /// Returns the value of `--connections`: connections, or tasks, at a time.
     fn connections(&self) -> Result<usize, String> {
         usize::try_from(self.connections.unwrap_or(1)).map_err(|error| error.to_string())
     }
 }
 
-/// Understands the command line, or says what is wrong with it.
+/// Returns the command, or a message that says what is wrong with the command line.
 pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
     let mut flags = Flags::default();
     let mut args = args.peekable();
@@ -136,12 +136,12 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
     }
 }
 
-/// The value of an option.
+/// Parses the value of an option.
 fn value<T: FromStr>(option: &str, value: Option<String>) -> Result<T, String> {
     value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("{option} needs a number"))
 }
 
-/// The cases by name.
+/// Returns the command that measures the cases with these names.
 fn run(names: &[&str], flags: &Flags) -> Result<Command, String> {
     let all = names.iter().any(|name| name.eq_ignore_ascii_case("all"));
     let cases = if all {

@@ -1,8 +1,16 @@
 //! Measures async-epoll, async-net-lite and async-timeout beside their peers: `run CASE…`, `run all`.
 //!
 //! One binary plays every part. `run` is the conductor: for each measurement it starts a server (`serve`) and a load
-//! generator (`load`) as child processes, each kept on a core of its own, and compares what they report. `README.md`
-//! says what is measured and how to read the tables.
+//! generator (`load`) as child processes, each pinned to a core of its own, and compares their reports. `README.md`
+//! describes the cases and how to read the tables.
+//!
+//! ```text
+//!   main ─▶ args ─▶ run ─▶ cases ─▶ children            the conductor
+//!     │                      │         │
+//!     └────▶ parts ──────────┤         │                a child: a server, a load generator, timers, …
+//!              │             ▼         ▼
+//!              └──▶ orders   figures   machine          the ground floor: these do not know each other
+//! ```
 
 mod machine;
 mod figures;

@@ -1,4 +1,4 @@
-//! Runs cases and shows their results: on the terminal, and for `all` in `RESULTS.md` and `plots/`.
+//! Runs cases and writes their results: to the terminal, and for `all` also to `RESULTS.md` and `plots/`.
 
 use crate::cases::case::{Case, Effort, Report};
 use crate::machine::sys;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// The directory of this suite.
 const HOME: &str = env!("CARGO_MANIFEST_DIR");
-/// To find out which peers were built.
+/// The lock file, for the versions of the peers.
 const LOCK: &str = include_str!("../Cargo.lock");
 
 /// Cases to measure.
@@ -34,10 +34,10 @@ pub(crate) fn run(run: &Run) -> io::Result<()> {
     if run.all { write_files(run, &reports) } else { Ok(()) }
 }
 
-/// What holds for all tables.
+/// Returns the text above all tables: peers, kernel, and how to read the figures.
 fn preface(run: &Run) -> String {
     let effort = if run.effort.quick {
-        "\nThis was a quick run: it shows that the suite works, and its figures are not to be quoted.\n"
+        "\nThis was a quick run: it shows that the suite works. Do not quote its figures.\n"
     } else {
         ""
     };
@@ -46,7 +46,7 @@ fn preface(run: &Run) -> String {
         "Servers: ours, raw (hand-written epoll, no futures), tokio {} current_thread; Linux {}, {} core(s).\n\
          Timers: ours, those of the same tokio, of monoio {} (epoll), async-io {} and futures-timer {}.\n\
          Counts (system calls, instructions, bytes) can be compared with other runs. Ratios come from interleaved runs\n\
-         on this machine and hold for such pairs only. No absolute time is a result.\n{effort}",
+         on this machine and hold for these pairs only. No absolute time is a result.\n{effort}",
         version("tokio"),
         kernel(),
         sys::allowed_cores().map_or(0, |cores| cores.len()),
@@ -56,25 +56,25 @@ fn preface(run: &Run) -> String {
     )
 }
 
-/// The version of a package in the lock file.
+/// Returns the version of a package in the lock file.
 fn locked_version(package: &str) -> Option<&'static str> {
     let (_, entry) = LOCK.split_once(&format!("name = \"{package}\"\nversion = \""))?;
     entry.split('"').next()
 }
 
-/// The first two numbers of the kernel's version.
+/// Returns the first two numbers of the kernel's version.
 fn kernel() -> String {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     release.trim().splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
 }
 
-/// Writes the tables and the plots.
+/// Writes `RESULTS.md` and the plots.
 fn write_files(run: &Run, reports: &[Report]) -> io::Result<()> {
     let home = Path::new(HOME);
     let plots = home.join("plots");
     fs::create_dir_all(&plots)?;
     let mut text =
-        format!("# Results\n\nWritten by `benches all`; `README.md` says how to read it.\n\n{}", preface(run));
+        format!("# Results\n\nWritten by `benches all`; `README.md` says how to read the tables.\n\n{}", preface(run));
     for report in reports {
         let _ = write!(text, "\n{}", report.table);
         let plot = &report.plot;

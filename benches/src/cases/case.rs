@@ -1,4 +1,4 @@
-//! What a case is: an id, a title, and a function from the effort to a report.
+//! The definition of a case: an id, a title, and a function from the effort to a report.
 
 use crate::figures::plot::Plot;
 use crate::figures::table::Table;

@@ -53,7 +53,7 @@ impl Variant {
         Target { close_first: self.close_first, ..Target::new(Traffic::Connect, port, PARALLEL) }
     }
 
-    /// Returns the server's system calls for one connection.
+    /// Returns the server's system calls per connection.
     fn calls(&self, peer: Peer, effort: &Effort) -> io::Result<Calls> {
         let (fewer, more) = (effort.scale(FEWER), effort.scale(MORE));
         let count = |connections| {

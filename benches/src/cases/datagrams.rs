@@ -1,4 +1,4 @@
-//! U1: echo of datagrams, ours in batches and one by one beside tokio one by one.
+//! U1: echo of datagrams: ours with and without batches, beside tokio without batches.
 
 use super::case::{Case, Effort, Report};
 use super::method::{ROUNDING, median, ratio, rounds, sample};
@@ -14,19 +14,19 @@ pub(super) const U1: Case = Case { id: "U1", title: "echo of datagrams", measure
 
 /// Bytes of a datagram.
 const SIZE: usize = 64;
-/// Datagrams on their way at any time.
+/// Datagrams in flight.
 const WINDOWS: [usize; 4] = [1, 16, 64, 256];
-/// With fewer than this there is hardly anything to move together, so the goal is not about them.
+/// The goal does not apply to fewer datagrams in flight, since a batch would then hold only a few.
 const WORTHWHILE: usize = 64;
-/// Places of a batch of ours.
+/// The capacity of our batches.
 const BATCH: usize = 64;
-/// At least so many times as much CPU time per datagram for tokio.
+/// The goal: tokio uses at least this factor more CPU time per datagram.
 const GOAL: f64 = 1.15;
 
-/// The whole case.
+/// Measures every number in flight.
 fn measure(effort: &Effort) -> io::Result<Report> {
     let head = [
-        "datagrams on their way",
+        "datagrams in flight",
         "CPU per datagram, tokio/ours in batches",
         "tokio/ours one by one",
         "datagrams/s, ours in batches/tokio",
@@ -56,12 +56,12 @@ fn measure(effort: &Effort) -> io::Result<Report> {
             format!("{:.0} %", median(&rounds, |sample| sample.busy, batches) * 100.0),
             goal,
         ]);
-        plot.bar(format!("{window} on their way, in batches"), cpu.median);
-        plot.bar(format!("{window} on their way, one by one"), cpu_single.median);
+        plot.bar(format!("{window} in flight, in batches"), cpu.median);
+        plot.bar(format!("{window} in flight, one by one"), cpu_single.median);
     }
     table.note(format!(
-        "Datagrams of {SIZE} B, batches of at most {BATCH}. Goal: at least {GOAL} times as much CPU time per datagram for \
-         tokio, with {WORTHWHILE} or more on their way. {} pairs each.",
+        "Datagrams of {SIZE} B, batches of at most {BATCH}. Goal: tokio uses at least {GOAL} times as much CPU time \
+         per datagram, with {WORTHWHILE} or more in flight. {} pairs each.",
         effort.pairs
     ));
     Ok(Report { table, plot })

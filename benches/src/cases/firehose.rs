@@ -1,5 +1,5 @@
-//! F1: one connection that sends at full speed beside 100 that send a request now and then. Do they wait for it, and
-//! does it wait for them?
+//! F1: a connection at full speed (the *firehose*) beside 100 rate-limited clients: how long do the clients wait, and
+//! how much slower is the firehose than alone?
 
 use super::case::{Case, Effort, Report};
 use super::method::{ROUNDING, median, ratio, rounds};
@@ -17,30 +17,32 @@ use std::time::Duration;
 /// The case.
 pub(super) const F1: Case = Case { id: "F1", title: "a firehose beside others", measure };
 
-/// The rate-limited connections.
-const OTHERS: usize = 100;
-/// Warming up, in milliseconds.
+/// The number of rate-limited clients.
+const CLIENTS: usize = 100;
+/// The time to warm up, in milliseconds.
 const WARM_UP: u64 = 200;
-/// The firehose alone, in milliseconds.
+/// The measured time of the firehose alone, in milliseconds.
 const ALONE: u64 = 600;
-/// The firehose beside the others, in milliseconds.
+/// The measured time of the firehose beside the clients, in milliseconds.
 const BESIDE: u64 = 1500;
-/// The others wait at most this part of what they wait with tokio.
+/// The goal for the clients: at most this part of their p99 with tokio.
 const GOAL_WAIT: f64 = 1.0;
-/// The firehose keeps at least this part of its lone speed.
+/// The goal for the firehose: at least this part of its speed alone.
 const GOAL_FLOW: f64 = 0.7;
 
-/// One run of one server.
+/// One run of a server.
 struct Sample {
-    /// Nanoseconds that a request of the others takes.
+    /// Median latency of the clients, in nanoseconds.
     p50: f64,
+    /// 99th percentile of the same.
     p99: f64,
-    /// Bytes per nanosecond of the firehose, alone and beside the others.
+    /// Speed of the firehose alone, in bytes per nanosecond.
     alone: f64,
+    /// Speed of the firehose beside the clients, in bytes per nanosecond.
     beside: f64,
 }
 
-/// Runs one server.
+/// Runs a server.
 fn sample(peer: Peer, effort: &Effort) -> io::Result<Sample> {
     let server = Server::start(&Service::new(peer), Under::Nothing)?;
     let flow = |connections, millis| {
@@ -51,23 +53,24 @@ fn sample(peer: Peer, effort: &Effort) -> io::Result<Sample> {
         io::Result::Ok((outcome, outcome.bytes as f64 / outcome.nanos as f64))
     };
     let (_, alone) = flow(0, ALONE)?;
-    let (outcome, beside) = flow(OTHERS, BESIDE)?;
+    let (outcome, beside) = flow(CLIENTS, BESIDE)?;
     Ok(Sample { p50: outcome.p50 as f64, p99: outcome.p99 as f64, alone, beside })
 }
 
-/// The whole case.
+/// Measures ours and tokio.
 fn measure(effort: &Effort) -> io::Result<Report> {
     let head = [
         "server",
-        "p99 of the others, in proportion to tokio's",
+        "p99 of the clients, in proportion to tokio's",
         "their p50",
         "for context: p99 in µs",
-        "the firehose, in proportion to its lone speed",
+        "the firehose, in proportion to its speed alone",
         "in proportion to tokio's",
         "goal",
     ];
-    let mut table = Table::new(format!("F1: a firehose beside {OTHERS} rate-limited connections"), Kind::Ratios, &head);
-    let mut plot = Plot::new("f1", "Firehose beside 100 others, in proportion to its lone speed (more is better)");
+    let mut table =
+        Table::new(format!("F1: a firehose beside {CLIENTS} rate-limited connections"), Kind::Ratios, &head);
+    let mut plot = Plot::new("f1", "Firehose beside 100 clients, in proportion to its speed alone (more is better)");
     let peers = [Peer::Ours, Peer::Tokio];
     let rounds = rounds(&peers, effort, |peer| sample(peer, effort))?;
     for (place, peer) in peers.into_iter().enumerate() {
@@ -86,7 +89,7 @@ fn measure(effort: &Effort) -> io::Result<Report> {
         ]);
         plot.bar(peer.to_string(), flow.median);
     }
-    table.note(format!("Goal: p99 not above tokio's, and at least {GOAL_FLOW} of the lone speed."));
+    table.note(format!("Goal: p99 not above tokio's, and at least {GOAL_FLOW} of the speed alone."));
     table.note(format!("{} pairs each. {ABSOLUTE_TIMES}", effort.pairs));
     Ok(Report { table, plot })
 }

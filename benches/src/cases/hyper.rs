@@ -1,8 +1,8 @@
 //! H1: hyper on our crates beside hyper on tokio: requests/s, and user instructions per request.
 //!
-//! Both answer "Hello, World!" to 64 connections: as hyper does it unless told otherwise, head and body of an answer in
-//! two slices; flattened, by `writev(false)`, which is cheaper for bodies as small as this one; and with a timer, by
-//! which hyper limits the time for the head of each request, so that each request arms and cancels a timeout.
+//! Both answer "Hello, World!" to 64 connections, in three variants. By default hyper writes the head and the body of
+//! an answer as two slices. Flattened (`writev(false)`), hyper copies them together, which is cheaper for small bodies.
+//! With a timer, hyper limits the time for the head of each request, so each request arms and cancels a timeout.
 
 use super::case::{Case, Effort, Report};
 use super::method::{ROUNDING, median, ratio, rounds, sample, send_count};
@@ -17,23 +17,23 @@ use std::io;
 /// The case.
 pub(super) const H1: Case = Case { id: "H1", title: "hyper", measure };
 
-/// Who is measured.
+/// The peers; raw speaks no HTTP.
 const PEERS: [Peer; 2] = [Peer::Ours, Peer::Tokio];
 /// Connections at a time.
 const CONNECTIONS: usize = 64;
 /// The shorter run under callgrind, in requests.
 const FEWER: u64 = 10_000;
-/// The longer one.
+/// The longer run under callgrind, in requests.
 const MORE: u64 = 30_000;
-/// At most so many instructions per request, without a timer.
+/// The goal: at most this number of instructions per request, without a timer.
 const GOAL: f64 = 5300.0;
 
-/// The load on a port.
+/// Returns the load for a port.
 fn target(port: u16) -> Target {
     Target::new(Traffic::Http, port, CONNECTIONS)
 }
 
-/// User instructions per request of one server.
+/// Returns the user instructions per request of a server.
 fn instructions(peer: Peer, protocol: Protocol, effort: &Effort) -> io::Result<f64> {
     let service = Service { protocol, connections: Some(CONNECTIONS as u64), ..Service::new(peer) };
     let count = |requests| callgrind::count(&service, |port| send_count(&target(port), requests));
@@ -42,7 +42,7 @@ fn instructions(peer: Peer, protocol: Protocol, effort: &Effort) -> io::Result<f
     Ok((count(more)? as f64 - fewer_counted) / (more - fewer) as f64)
 }
 
-/// The whole case.
+/// Measures the three variants.
 fn measure(effort: &Effort) -> io::Result<Report> {
     let head = [
         "hyper",

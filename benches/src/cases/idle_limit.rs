@@ -1,6 +1,6 @@
-//! T8: what an idle limit costs per poll of a read, where reads have data at once, and where each has to wait.
+//! T8: the cost of an idle limit per poll of a read, for reads ready at once and for reads pending once.
 //!
-//! The goal is one of nanoseconds, since a ratio to a read from memory would say nothing: what a limit costs is the
+//! The goal is in nanoseconds, since a ratio to a read from memory would be meaningless: the cost of a limit is the
 //! difference to the bare read of the same round.
 
 use super::case::{Case, Effort, Report};
@@ -17,14 +17,16 @@ pub(super) const T8: Case = Case { id: "T8", title: "an idle limit, per poll of 
 
 /// Reads of a run.
 const READS: u64 = 3_000_000;
-/// At most so many nanoseconds beyond the bare read.
+/// The goal: at most this number of nanoseconds beyond the bare read.
 const GOAL: f64 = 30.0;
-/// Places in [`ReadLimit::ALL`].
+/// The place of the bare read in [`ReadLimit::ALL`].
 const BARE: usize = 0;
+/// The place of our limit.
 const OURS: usize = 1;
+/// The place of tokio's timeout.
 const TOKIO: usize = 2;
 
-/// The whole case.
+/// Measures all limits.
 fn measure(effort: &Effort) -> io::Result<Report> {
     let head = ["read", "limit", "CPU, in proportion to tokio's timeout", "ns of CPU beyond the bare read", "goal"];
     let mut table = Table::new("T8: an idle limit, per poll of a read", Kind::Ratios, &head);
@@ -47,7 +49,7 @@ fn measure(effort: &Effort) -> io::Result<Report> {
             plot.bar(format!("{read}, {limit}"), to_tokio.median);
         }
     }
-    table.note(format!("A read that has to wait is two polls. Goal: at most {GOAL} ns of CPU beyond the bare read."));
+    table.note(format!("A pending read takes two polls. Goal: at most {GOAL} ns of CPU beyond the bare read."));
     table.note(format!("{} pairs each. {ABSOLUTE_TIMES}", effort.pairs));
     Ok(Report { table, plot })
 }

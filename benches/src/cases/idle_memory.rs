@@ -1,6 +1,6 @@
-//! M1: resident memory per idle connection, beyond the buffer of 4 KiB that each server gives it.
+//! M1: resident memory per idle connection, beyond the server's buffer of 4 KiB for each connection.
 //!
-//! The kernel counts whole pages. With thousands of connections the error of that is below one byte each.
+//! The kernel counts whole pages. With thousands of connections the error is below one byte per connection.
 
 use super::case::{Case, Effort, Report};
 use crate::children::load::Load;
@@ -21,14 +21,14 @@ pub(super) const M1: Case = Case { id: "M1", title: "memory per idle connection"
 const CONNECTIONS: usize = 8000;
 /// Runs of each server.
 const RUNS: usize = 3;
-/// At most so many bytes.
+/// The goal, in bytes, at most.
 const GOAL: f64 = 400.0;
 
-/// Bytes per connection. Each has made one round trip, so that its buffer has been used.
+/// Returns the bytes per connection. Each connection has made a round trip, so its buffer has been used.
 fn bytes(peer: Peer) -> io::Result<f64> {
     let server = Server::start(&Service::new(peer), Under::Nothing)?;
     let connect = |connections| Load::start(&Target::new(Traffic::Echo, server.port, connections));
-    connect(1)?.finish()?; // Whatever is set up only once has been by now.
+    connect(1)?.finish()?; // Excludes memory that the server allocates only once.
     let before = process::resident_bytes(server.process())? as f64;
     let load = connect(CONNECTIONS)?;
     let after = process::resident_bytes(server.process())? as f64;
@@ -36,7 +36,7 @@ fn bytes(peer: Peer) -> io::Result<f64> {
     Ok((after - before) / CONNECTIONS as f64 - BUFFER as f64)
 }
 
-/// The whole case.
+/// Measures each server.
 fn measure(effort: &Effort) -> io::Result<Report> {
     let head = ["server", "bytes per connection beyond its buffer", "quartiles", "goal"];
     let title = format!("M1: resident memory per idle connection, {CONNECTIONS} connections");

@@ -1,4 +1,4 @@
-//! T7: by how much a lone sleep overshoots. That it is never early is checked, too: an early one ends the run.
+//! T7: the overshoot of a lone sleep. The exercise also checks that no sleep is early: an early sleep fails the run.
 
 use super::case::{Case, Effort, Report};
 use super::method::{median, ratio, rounds};
@@ -14,25 +14,24 @@ pub(super) const T7: Case = Case { id: "T7", title: "overshoot of a lone sleep",
 /// Sleeps of each length in a run.
 const SLEEPS: u64 = 30;
 
-/// What is to be reached for each length.
+/// The goal of a peer, for each length of sleep.
 struct Goal {
-    /// By whom.
     peer: TimerPeer,
     /// At most this part of tokio's overshoot.
     of_tokio: f64,
-    /// Nor more than this peer's.
+    /// And not more than this peer's overshoot, with the tolerance [`NO_WORSE`].
     not_above: Option<TimerPeer>,
 }
 
-/// The second one is for the precise mode.
+/// The goals of the default and of the precise mode.
 const GOALS: [Goal; 2] = [
     Goal { peer: TimerPeer::Ours, of_tokio: 0.16, not_above: None },
     Goal { peer: TimerPeer::OursPrecise, of_tokio: 0.1, not_above: Some(TimerPeer::AsyncIo) },
 ];
-/// "No worse" leaves room for what two runs of one program differ by.
+/// The tolerance of `not_above`: two runs of the same program differ by this factor.
 const NO_WORSE: f64 = 1.05;
 
-/// The whole case.
+/// Measures all peers.
 fn measure(effort: &Effort) -> io::Result<Report> {
     let head = ["sleep", "peer", "overshoot (p50), in proportion to tokio's", "for context: µs", "goal"];
     let mut table = Table::new("T7: overshoot of a lone sleep", Kind::Ratios, &head);
@@ -66,7 +65,7 @@ fn measure(effort: &Effort) -> io::Result<Report> {
     }
     for Goal { peer, of_tokio, not_above } in &GOALS {
         let above = not_above.map_or(String::new(), |other| format!(", and not above {other} by more than 5 %"));
-        table.note(format!("Goal ({peer}): at most {of_tokio} of tokio{above}. None was early."));
+        table.note(format!("Goal ({peer}): at most {of_tokio} of tokio{above}. No sleep was early."));
     }
     table.note(format!("{} pairs each. {ABSOLUTE_TIMES}", effort.pairs));
     Ok(Report { table, plot })

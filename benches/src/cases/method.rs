@@ -1,8 +1,8 @@
 //! How the cases measure: interleaved rounds for ratios, runs of two lengths for counts.
 //!
 //! Absolute speed drifts by 10 to 30 % within minutes. So ratios come from [`rounds`], which run every peer once, one
-//! right after the other, and give one [`ratio`] per round; a table shows their median and quartiles. Counts come from two
-//! runs of different length: the difference divided by the additional requests (the *slope*) leaves the set-up out.
+//! right after the other, and give one [`ratio`] per round; a table shows their median and quartiles. Counts come from
+//! two runs of different length: the difference divided by the additional requests (the *slope*) leaves the set-up out.
 
 use super::case::Effort;
 use crate::children::load::Load;
@@ -14,7 +14,7 @@ use crate::orders::service::Service;
 use std::io;
 use std::time::Duration;
 
-/// Goals are stated to two decimals, so a figure that rounds to the goal reaches it.
+/// Goals are stated to two decimals: a figure reaches a goal if it rounds to the goal.
 pub(super) const ROUNDING: f64 = 0.005;
 /// How long each server is measured, in milliseconds.
 const MEASURED: u64 = 1000;

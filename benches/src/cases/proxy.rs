@@ -1,4 +1,4 @@
-//! P1: bulk data through a TCP proxy: what a GiB costs the proxy.
+//! P1: bulk data through a TCP proxy: CPU time of the proxy per GiB.
 
 use super::case::{Case, Effort, Report};
 use super::method::{ROUNDING, median, ratio, rounds};
@@ -12,12 +12,12 @@ use std::io;
 /// The case.
 pub(super) const P1: Case = Case { id: "P1", title: "bulk data through a proxy", measure };
 
-/// Connections at the same time, and the MiB that go through each.
+/// Connections at the same time, and MiB through each.
 const SHAPES: [(usize, u64); 2] = [(1, 2560), (16, 160)];
-/// At most this part of tokio's CPU time.
+/// The goal: at most this part of tokio's CPU time.
 const GOAL: f64 = 0.6;
 
-/// The whole case.
+/// Measures both shapes.
 fn measure(effort: &Effort) -> io::Result<Report> {
     let head = ["connections", "CPU of the proxy per GiB, ours/tokio", "for context: s per GiB, ours", "tokio", "goal"];
     let mut table = Table::new("P1: bulk data through a TCP proxy", Kind::Ratios, &head);

@@ -1,7 +1,7 @@
-//! M2: what is left in the heap after many connections have come and gone.
+//! M2: the live heap after many connections have come and gone.
 //!
-//! The bytes of the heap are those that the program has asked for and not given back: a leak shows in them, the
-//! allocator's own habits do not. Those show in the resident memory beside it, which has no goal.
+//! The bytes of the heap are the sizes requested by the program and not yet freed: they show a leak, but no reserves of
+//! the allocator. The resident memory beside them includes these reserves, and has no goal.
 
 use super::case::{Case, Effort, Report};
 use crate::children::load::Load;
@@ -24,54 +24,54 @@ pub(super) const M2: Case = Case { id: "M2", title: "memory given back", measure
 const CONNECTIONS: usize = 8000;
 /// Runs of each server.
 const RUNS: usize = 3;
-/// At most so many bytes more than at the start.
+/// The goal: at most this number of bytes more than at the start.
 const GOAL: f64 = 64.0 * 1024.0;
-/// How often to look whether the heap still changes.
+/// The interval between two looks at the heap.
 const LOOK: Duration = Duration::from_millis(20);
-/// It has settled when so many looks see the same.
-const SETTLED: usize = 10;
-/// Looks before we take what there is.
-const PATIENCE: usize = 500;
+/// The heap is stable when this number of looks see the same size.
+const STABLE: usize = 10;
+/// The number of looks after which the size is used even if not stable.
+const MAX_LOOKS: usize = 500;
 
-/// What one run of one server has left.
+/// One run of a server.
 struct Sample {
     /// Bytes of the heap per open connection, beyond its buffer.
     open: f64,
-    /// Bytes of the heap after all have closed, more than at the start.
+    /// Bytes of the heap after all connections have closed, more than at the start.
     heap: f64,
-    /// The same, of the resident memory.
+    /// Bytes of resident memory after all connections have closed, more than at the start.
     resident: f64,
 }
 
-/// The heap once the server has dealt with all that was closed.
-fn settled(server: &mut Server) -> io::Result<f64> {
+/// Returns the bytes of the heap when the server has handled all closed connections.
+fn stable_heap(server: &mut Server) -> io::Result<f64> {
     let (mut heap, mut same) = (server.heap()?, 0);
-    for _ in 0..PATIENCE {
+    for _ in 0..MAX_LOOKS {
         thread::sleep(LOOK);
         let now = server.heap()?;
         same = if now == heap { same + 1 } else { 0 };
         heap = now;
-        if same == SETTLED {
+        if same == STABLE {
             break;
         }
     }
     Ok(heap as f64)
 }
 
-/// Runs one server.
+/// Runs a server.
 fn sample(peer: Peer) -> io::Result<Sample> {
     let mut server = Server::start(&Service { count_heap: true, ..Service::new(peer) }, Under::Nothing)?;
     let target = Target::new(Traffic::Echo, server.port, 1);
-    Load::start(&target)?.finish()?; // Whatever is set up only once has been by now.
-    let (heap, resident) = (settled(&mut server)?, process::resident_bytes(server.process())? as f64);
+    Load::start(&target)?.finish()?; // Excludes memory that the server allocates only once.
+    let (heap, resident) = (stable_heap(&mut server)?, process::resident_bytes(server.process())? as f64);
     let load = Load::start(&Target { connections: CONNECTIONS, ..target })?;
-    let open = (settled(&mut server)? - heap) / CONNECTIONS as f64 - BUFFER as f64;
+    let open = (stable_heap(&mut server)? - heap) / CONNECTIONS as f64 - BUFFER as f64;
     load.finish()?;
-    let heap = settled(&mut server)? - heap;
+    let heap = stable_heap(&mut server)? - heap;
     Ok(Sample { open, heap, resident: process::resident_bytes(server.process())? as f64 - resident })
 }
 
-/// The whole case.
+/// Measures each server.
 fn measure(effort: &Effort) -> io::Result<Report> {
     let head = [
         "server",

@@ -1,4 +1,5 @@
-//! E2: system calls per request, at 64 connections and at one, and `epoll_ctl` calls per connection.
+//! E2: system calls per request, with 64 connections and with a single connection, and `epoll_ctl` calls per
+//! connection.
 
 use super::case::{Case, Effort, Report};
 use super::method::{ROUNDING, send_count};
@@ -24,7 +25,7 @@ const GOAL_MANY: f64 = 2.10;
 /// The goal with one connection, at most.
 const GOAL_ONE: f64 = 3.00;
 
-/// Returns the system calls of one server in the shorter and in the longer run.
+/// Returns the system calls of a server in the shorter and in the longer run.
 fn counts(peer: Peer, connections: usize, effort: &Effort) -> io::Result<[Calls; 2]> {
     let service = Service { connections: Some(connections as u64), ..Service::new(peer) };
     let count =

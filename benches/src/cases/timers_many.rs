@@ -1,8 +1,8 @@
 //! T5 and T6: very many timers, and many, that all fire within a second: CPU time and memory.
 //!
-//! The CPU time is that of the whole process, since some peers have a thread that keeps the time. It holds everything:
-//! making the futures, arming, firing, seeing that they are ready, dropping. What a timer takes in memory is told in
-//! two parts, the future and the heap beyond it: some keep everything in the future, others nearly nothing.
+//! The CPU time is that of the whole process, since some peers have a timer thread. It includes every step: create,
+//! arm, fire, poll until ready, drop. The memory of a timer is given in two parts, the future and the heap beyond the
+//! future: some peers keep everything in the future, others nearly nothing.
 
 use super::case::{Case, Effort, Report};
 use super::method::{median, ratio, rounds};
@@ -17,18 +17,18 @@ pub(super) const T5: Case = Case { id: "T5", title: "very many timers within a s
 /// 10 000 timers.
 pub(super) const T6: Case = Case { id: "T6", title: "many timers within a second", measure: many };
 
-/// Ours is the first, tokio the second.
+/// Ours must be the first, tokio the second.
 const PEERS: [TimerPeer; 5] =
     [TimerPeer::Ours, TimerPeer::Tokio, TimerPeer::Monoio, TimerPeer::AsyncIo, TimerPeer::FuturesTimer];
 /// Timers of T5.
 const VERY_MANY: u64 = 1_000_000;
-/// At most this part of tokio's CPU time in T5.
+/// The goal of T5: at most this part of tokio's CPU time.
 const GOAL_VERY_MANY: f64 = 0.5;
-/// At most so many bytes for each, the future and the heap together.
+/// The goal of T5: at most this number of bytes per timer, the future and the heap together.
 const GOAL_BYTES: f64 = 64.0;
 /// Timers of T6.
 const MANY: u64 = 10_000;
-/// At most this part of tokio's CPU time in T6.
+/// The goal of T6: at most this part of tokio's CPU time.
 const GOAL_MANY: f64 = 0.8;
 
 /// Lets `count` timers of a peer fire, and returns the milliseconds of CPU as the only figure.
@@ -36,7 +36,7 @@ fn storm(peer: TimerPeer, count: usize) -> io::Result<Vec<f64>> {
     figures::timers(TimerOrder { peer, exercise: Exercise::Storm, count })
 }
 
-/// T5.
+/// Measures T5.
 fn very_many(effort: &Effort) -> io::Result<Report> {
     let head = [
         "peer",
@@ -81,7 +81,7 @@ fn very_many(effort: &Effort) -> io::Result<Report> {
     Ok(Report { table, plot })
 }
 
-/// T6.
+/// Measures T6.
 fn many(effort: &Effort) -> io::Result<Report> {
     let head = ["peer", "CPU, in proportion to tokio's", "for context: ms of CPU", "goal"];
     let mut table = Table::new("T6: 10 000 timers that fire within a second", Kind::Ratios, &head);

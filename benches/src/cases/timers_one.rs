@@ -1,7 +1,7 @@
-//! T1 to T4: what one timeout costs, as users write it: `Timeout::new`, `sleep`, and what the peers have for them.
+//! T1 to T4: the cost of a single timeout through the public API: `Timeout::new`, `sleep`, and their counterparts.
 //!
-//! Each run is a process of its own, which prints the CPU time of one operation in nanoseconds. These drift with the
-//! machine, so they are shown for context only. The result is the ratio to tokio's run of the same round.
+//! Each run is a process of its own that prints the CPU time of an operation in nanoseconds. The nanoseconds drift with
+//! the machine, so they are shown for context only. The result is the ratio to tokio's run of the same round.
 
 use super::case::{Case, Effort, Report};
 use super::method::{median, ratio, rounds};
@@ -24,26 +24,26 @@ pub(super) const T3: Case =
 pub(super) const T4: Case =
     Case { id: "T4", title: "one timer of very many replaced", measure: |effort| measure(&CHURN, effort) };
 
-/// One of the four.
+/// The parameters of a case.
 struct Shape {
     title: &'static str,
-    /// The name of the plot.
+    /// The file name of the plot.
     plot: &'static str,
     exercise: Exercise,
-    /// Operations, or timers beside the one measured.
+    /// Operations, or other timers, depending on the exercise.
     count: u64,
-    /// Ours is the first, tokio the second.
+    /// Ours must be the first, tokio the second.
     peers: &'static [TimerPeer],
-    /// The figures that a run prints.
+    /// The figures of a run, in their order.
     variants: &'static [Variant],
 }
 
-/// One figure of a run.
+/// A figure of a run.
 struct Variant {
     name: &'static str,
-    /// At most this part of tokio's CPU time.
+    /// The goal: at most this part of tokio's CPU time.
     goal: f64,
-    /// And less than this peer's.
+    /// A second goal: less CPU time than this peer.
     below: Option<TimerPeer>,
 }
 
@@ -92,7 +92,7 @@ const CHURN: Shape = Shape {
     variants: &[Variant { name: "replaced", goal: 0.8, below: None }],
 };
 
-/// One of them.
+/// Measures a case.
 fn measure(shape: &Shape, effort: &Effort) -> io::Result<Report> {
     let head = ["timeout", "peer", "CPU, in proportion to tokio's", "for context: ns of CPU", "goal"];
     let mut table = Table::new(shape.title, Kind::Ratios, &head);

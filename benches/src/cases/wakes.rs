@@ -1,5 +1,4 @@
-//! W1: wakes from another thread, one at a time and in bursts: how many round trips, and how many system calls for
-//! them.
+//! W1: wakes from another thread, singly and in bursts: round trips per second, and system calls per wake.
 
 use super::case::{Case, Effort, Report};
 use super::method::{ROUNDING, median, ratio, rounds};
@@ -13,14 +12,14 @@ use std::io;
 /// The case.
 pub(super) const W1: Case = Case { id: "W1", title: "wakes from another thread", measure };
 
-/// Tasks that are woken in a round, and rounds of a run.
+/// Tasks woken in a round, and rounds of a run.
 const SHAPES: [(usize, u64); 2] = [(1, 20_000), (64, 5_000)];
-/// At least so much of tokio's rounds per second.
+/// The goal: at least this part of tokio's rounds per second.
 const GOAL: f64 = 1.0;
-/// At most so many writes more than there were sleeps.
+/// The goal: at most this number of writes more than sleeps.
 const BEYOND_SLEEPS: f64 = 1.0;
 
-/// The whole case.
+/// Measures both shapes.
 fn measure(effort: &Effort) -> io::Result<Report> {
     let head = [
         "tasks woken in a round",
@@ -56,7 +55,8 @@ fn measure(effort: &Effort) -> io::Result<Report> {
         plot.bar(format!("{tasks} at a time, tokio"), writes[1]);
     }
     table.note(format!(
-        "Goal: not below tokio, and in no run more than {BEYOND_SLEEPS} eventfd write beyond the sleeps. Writes are counts."
+        "Goal: not below tokio, and in no run more than {BEYOND_SLEEPS} eventfd write beyond the sleeps. The writes \
+         are counts."
     ));
     table.note(format!("{} pairs each. {ABSOLUTE_TIMES}", effort.pairs));
     Ok(Report { table, plot })

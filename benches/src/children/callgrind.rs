@@ -1,13 +1,14 @@
 //! Counts instructions: the server runs under `valgrind --tool=callgrind`, which simulates its user code.
 //!
-//! valgrind knows no `epoll_pwait2`, and the reactor falls back to `epoll_wait` then.
+//! valgrind does not support `epoll_pwait2`; the reactor falls back to `epoll_wait` there.
 
 use super::scratch::Scratch;
 use super::server::{Server, Under};
 use crate::orders::service::Service;
 use std::io;
 
-/// Runs the server under callgrind while `drive` makes its connections come and go, and counts user instructions.
+/// Runs the server under callgrind to its end, and returns its user instructions. `drive` opens and closes the
+/// connections.
 pub(crate) fn count(service: &Service, drive: impl FnOnce(u16) -> io::Result<()>) -> io::Result<u64> {
     let file = Scratch::new("callgrind");
     let server = Server::start(service, Under::Callgrind(file.path()))?;
@@ -16,7 +17,7 @@ pub(crate) fn count(service: &Service, drive: impl FnOnce(u16) -> io::Result<()>
     total(&file.read()?).ok_or_else(|| io::Error::other("callgrind has written no totals"))
 }
 
-/// The line `totals:` of a profile, or `summary:` in those of older versions.
+/// Returns the figure on the line `totals:` of a profile, or `summary:` in older versions of valgrind.
 fn total(profile: &str) -> Option<u64> {
     let figure =
         |line: &str| line.strip_prefix("totals:").or_else(|| line.strip_prefix("summary:"))?.trim().parse().ok();

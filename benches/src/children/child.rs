@@ -1,7 +1,7 @@
-//! One child process of the suite, and the lines that it prints.
+//! One child process of the suite, and the lines it prints.
 //!
-//! [`Child`] owns the process: dropping it kills the process and waits for it, whatever went wrong before. `server`,
-//! `load` and `figures` build on it. No process is ever ended by name.
+//! [`Child`] owns the process: a drop kills the process and reaps it, whatever error came before. `server`, `load` and
+//! `figures` build on this type. No process is ever ended by name.
 
 use crate::machine::sys;
 use std::io::{self, BufRead, BufReader, ErrorKind};
@@ -19,12 +19,12 @@ const EXIT_POLL: Duration = Duration::from_millis(5);
 pub(super) struct Child {
     process: process::Child,
     output: BufReader<ChildStdout>,
-    /// How error messages call the child.
+    /// The name of the child in error messages.
     name: &'static str,
 }
 
 impl Child {
-    /// Starts `command`, such that the kernel ends the child if this process ends.
+    /// Starts `command`, tied to this process: the kernel ends the child with it.
     pub(super) fn start(mut command: Command, stdin: Stdio, name: &'static str) -> io::Result<Self> {
         sys::tie_to_us(&mut command);
         let mut process = command.stdin(stdin).stdout(Stdio::piped()).spawn()?;
@@ -37,7 +37,7 @@ impl Child {
         self.process.id()
     }
 
-    /// Takes the write end of the child's standard input, if it is a pipe.
+    /// Takes the write end of the child's standard input; `None` unless a pipe was asked for.
     pub(super) fn take_input(&mut self) -> Option<ChildStdin> {
         self.process.stdin.take()
     }

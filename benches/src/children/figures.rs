@@ -1,6 +1,6 @@
-//! Children that carry out one order, print one line of figures, and end: timers, reads, wakes, proxies.
+//! Children that carry out a single order, print a line of figures, and end: timers, reads, wakes, proxies.
 //!
-//! Each measurement is a process of its own, so no allocator, thread or timer of an earlier one is left in it.
+//! Each measurement is a process of its own, free of the heap, threads and timers of earlier measurements.
 
 use super::child::Child;
 use crate::orders::proxy::ProxyOrder;
@@ -15,7 +15,7 @@ pub(crate) fn timers(order: TimerOrder) -> io::Result<Vec<f64>> {
     run(order.to_args(), "the process with the timers")
 }
 
-/// Returns the nanoseconds of CPU per poll of reads that are ready at once, and of reads that are pending once.
+/// Returns the nanoseconds of CPU per poll, of reads ready at once and of reads pending once.
 pub(crate) fn reads(order: ReadOrder) -> io::Result<[f64; 2]> {
     let figures = run(order.to_args(), "the process that reads")?;
     figures.try_into().map_err(|_| io::Error::other("the process that reads does not say how long"))

@@ -1,4 +1,4 @@
-//! A running load generator, which takes orders and prints outcomes.
+//! A running load generator: orders go in, outcomes come out.
 //!
 //! The generator prints an empty line when its connections are established, so [`Load::start`] returns only then and no
 //! order measures the set-up.
@@ -12,7 +12,7 @@ use std::process::{ChildStdin, Command, Stdio};
 #[derive(Debug)]
 pub(crate) struct Load {
     child: Child,
-    /// The pipe for orders; the generator ends when it is closed.
+    /// The pipe for orders; closing the pipe ends the generator.
     input: ChildStdin,
 }
 

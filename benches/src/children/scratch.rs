@@ -1,27 +1,27 @@
-//! Files for what the tools write, removed when dropped.
+//! Temporary files for the output of the tools.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A file name in the directory for temporary files.
+/// A file name in the directory for temporary files. The file is removed when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A name that nobody else uses.
+    /// Returns a unique name: process id, a number, and `what`.
     pub(crate) fn new(what: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self(std::env::temp_dir().join(format!("benches-{}-{number}.{what}", std::process::id())))
     }
 
-    /// Where the tool shall write.
+    /// Returns the path for the tool's output.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// What the tool has written.
+    /// Returns the tool's output.
     pub(crate) fn read(&self) -> io::Result<String> {
         std::fs::read_to_string(&self.0)
     }
@@ -29,7 +29,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // It fails only if the tool has written nothing.
+        // This fails only if the tool has written nothing.
         let _ = std::fs::remove_file(&self.0);
     }
 }

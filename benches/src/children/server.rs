@@ -1,4 +1,4 @@
-//! A running server, alone or under a tool that counts its system calls or instructions.
+//! A running server, alone or under a tool for counting system calls or instructions.
 //!
 //! The server prints its port when it listens, so [`Server::start`] returns once clients can connect. A server with a
 //! fixed number of connections ends by itself ([`Server::finish`]); any other is killed when the [`Server`] is dropped.
@@ -49,7 +49,7 @@ pub(crate) struct Server {
     child: Child,
     /// The port on which the server listens.
     pub(crate) port: u16,
-    /// The pipe for questions about the heap; `None` unless the server counts it.
+    /// The pipe for questions about the heap; `None` unless the server was started with `count_heap`.
     input: Option<ChildStdin>,
 }
 
@@ -88,7 +88,7 @@ impl Server {
     }
 }
 
-/// Returns the error for a tool that is not installed.
+/// Returns the error for a missing tool.
 fn missing(tool: &str, cases: &str) -> io::Error {
     io::Error::new(ErrorKind::NotFound, format!("{tool} is not installed; {cases} cannot be measured without it"))
 }

@@ -1,7 +1,7 @@
 //! Counts system calls: the server runs under `strace -f -c` from its start.
 //!
-//! A run of its own counts the set-up too. Two runs that differ in nothing but the number of requests give the cost of a
-//! request: the *slope*.
+//! A single run counts the set-up too. Two runs that differ only in the number of requests give the cost of a request:
+//! the *slope*.
 
 use super::scratch::Scratch;
 use super::server::{Server, Under};
@@ -9,12 +9,12 @@ use crate::orders::service::Service;
 use std::collections::BTreeMap;
 use std::io;
 
-/// How often each system call was made.
+/// The number of calls of each system call: of a run, or per request after [`Calls::slope`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Calls(BTreeMap<String, f64>);
 
 impl Calls {
-    /// Understands the table of `strace -c`: share, seconds, microseconds per call, calls, errors if any, name.
+    /// Parses the table of `strace -c`: share, seconds, microseconds per call, calls, errors if any, name.
     fn parse(table: &str) -> Self {
         let row = |line: &str| {
             let words: Vec<_> = line.split_whitespace().collect();
@@ -25,23 +25,23 @@ impl Calls {
         Self(table.lines().filter_map(row).collect())
     }
 
-    /// All together.
+    /// Returns the sum over all system calls.
     pub(crate) fn total(&self) -> f64 {
         self.0.values().sum()
     }
 
-    /// Those of one name.
+    /// Returns the count for one name.
     pub(crate) fn of(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 
-    /// What each of `more` further requests has cost, when `self` was counted with them and `fewer` without.
+    /// Returns the cost of one request, when the run of `self` had `more` requests more than the run of `fewer`.
     pub(crate) fn slope(&self, fewer: &Self, more: u64) -> Self {
         let names = self.0.keys().chain(fewer.0.keys());
         Self(names.map(|name| (name.clone(), (self.of(name) - fewer.of(name)) / more as f64)).collect())
     }
 
-    /// The names with their counts, largest first, without those that drop out.
+    /// Returns the names with their counts, largest first, without names that round to 0.
     pub(crate) fn breakdown(&self) -> String {
         let mut calls: Vec<_> = self.0.iter().filter(|(_, count)| **count >= 0.005).collect();
         calls.sort_by(|a, b| b.1.total_cmp(a.1));
@@ -50,7 +50,7 @@ impl Calls {
     }
 }
 
-/// Runs the server under strace while `drive` makes its connections come and go, and counts.
+/// Runs the server under strace to its end, and returns its system calls. `drive` opens and closes the connections.
 pub(crate) fn count(service: &Service, drive: impl FnOnce(u16) -> io::Result<()>) -> io::Result<Calls> {
     let file = Scratch::new("strace");
     let server = Server::start(service, Under::Strace(file.path()))?;

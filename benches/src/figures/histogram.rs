@@ -1,10 +1,10 @@
-//! Counts latencies in buckets whose width grows with the value: within 1 % of the truth from nanoseconds to hours, in
-//! memory that is allocated once.
+//! A histogram of latencies. The width of a bucket grows with the value, so a percentile is exact to 1 % from
+//! nanoseconds to hours. The memory is allocated once, before the measurement.
 
 /// Buckets for each power of two.
 const PRECISION: u64 = 128;
 
-/// How often each latency was seen.
+/// The number of occurrences of each latency.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     buckets: Vec<u64>,
@@ -12,23 +12,23 @@ pub(crate) struct Histogram {
 }
 
 impl Histogram {
-    /// Nothing seen yet.
+    /// Returns an empty histogram.
     pub(crate) fn new() -> Self {
         Self { buckets: vec![0; bucket(u64::MAX) + 1], count: 0 }
     }
 
-    /// Counts one value.
+    /// Adds a value.
     pub(crate) fn add(&mut self, value: u64) {
         self.buckets[bucket(value)] += 1;
         self.count += 1;
     }
 
-    /// How many values were added.
+    /// Returns the number of values added.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
-    /// The value that `percent` of the values do not exceed; 0 if there are none.
+    /// Returns the value not exceeded by `percent` of the values; 0 if the histogram is empty.
     pub(crate) fn percentile(&self, percent: u64) -> u64 {
         let rank = (self.count * percent).div_ceil(100);
         let mut seen = 0;
@@ -40,14 +40,14 @@ impl Histogram {
     }
 }
 
-/// The bucket of a value: exact below `PRECISION`, then `PRECISION` buckets for each doubling.
+/// Returns the bucket of a value: one bucket per value below `PRECISION`, then `PRECISION` buckets per power of two.
 fn bucket(value: u64) -> usize {
     let shift = (value / PRECISION).checked_ilog2().map_or(0, |doublings| doublings + 1);
     let shift = shift.saturating_sub(1);
     (u64::from(shift) * PRECISION + (value >> shift)) as usize
 }
 
-/// The smallest value of a bucket.
+/// Returns the smallest value of a bucket.
 fn lower_bound(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     let shift = (bucket / PRECISION).saturating_sub(1);

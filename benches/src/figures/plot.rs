@@ -1,12 +1,12 @@
-//! Bar charts as SVG, written by hand: a bar is one rectangle.
+//! Bar charts as SVG, written by hand: each bar is a rectangle with a label.
 
 use std::fmt;
 
-/// Height of a bar with the gap below it.
+/// Height of a bar with the gap below, in user units of the SVG, as all lengths here.
 const STEP: usize = 22;
 /// Height of a bar.
 const BAR: usize = 16;
-/// Where bars begin.
+/// The left end of the bars.
 const LEFT: usize = 260;
 /// Length of the longest bar.
 const LONGEST: f64 = 360.0;
@@ -16,19 +16,19 @@ const TOP: usize = 34;
 /// A chart with horizontal bars.
 #[derive(Debug)]
 pub(crate) struct Plot {
-    /// The file's name, without `.svg`.
+    /// The file name, without `.svg`.
     pub(crate) name: &'static str,
     title: String,
     bars: Vec<(String, f64)>,
 }
 
 impl Plot {
-    /// Without bars yet.
+    /// Returns a chart without bars.
     pub(crate) fn new(name: &'static str, title: impl Into<String>) -> Self {
         Self { name, title: title.into(), bars: Vec::new() }
     }
 
-    /// Adds a bar. Those whose label ends in "ours" stand out.
+    /// Adds a bar. A label that ends in "ours" gets another colour.
     pub(crate) fn bar(&mut self, label: impl Into<String>, value: f64) {
         self.bars.push((label.into(), value));
     }
@@ -52,7 +52,7 @@ impl fmt::Display for Plot {
     }
 }
 
-/// With two decimals if it is small.
+/// Returns the text of a value: with two decimals below 100, as an integer above.
 fn figure(value: f64) -> String {
     if value < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") }
 }

@@ -1,8 +1,8 @@
-//! Medians, with the quartiles beside them.
+//! The median of a set of figures, with its quartiles.
 
 use std::fmt;
 
-/// The middle of a set of figures, and how far they scatter.
+/// The median and the quartiles of a set of figures. Displayed as `0.98 [0.97–1.01]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -11,7 +11,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of at least one figure.
+    /// Returns the spread of `figures`, which must not be empty.
     pub(crate) fn of(mut figures: Vec<f64>) -> Self {
         figures.sort_by(f64::total_cmp);
         let at = |part| quantile(&figures, part);
@@ -19,7 +19,7 @@ impl Spread {
     }
 }
 
-/// The figure below which `part` of them lie, between neighbours in proportion.
+/// Returns the quantile `part` (from 0 to 1) of sorted figures, interpolated between neighbours.
 fn quantile(sorted: &[f64], part: f64) -> f64 {
     let place = (sorted.len() - 1) as f64 * part;
     let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);

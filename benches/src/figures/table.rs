@@ -1,4 +1,4 @@
-//! Tables in Markdown, with columns of even width, so that they read well in a terminal too.
+//! Tables in Markdown, with columns of even width, so they are also readable in a terminal.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ pub(crate) enum Kind {
     Ratios,
 }
 
-/// To be said below a table that shows such.
-pub(crate) const ABSOLUTE_TIMES: &str = "Absolute times are there for context, they are no results.";
+/// The note below a table with absolute times.
+pub(crate) const ABSOLUTE_TIMES: &str = "Absolute times are given for context only; they are not results.";
 
 /// A table with its heading.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// With the heads of its columns.
+    /// Returns an empty table with these column heads.
     pub(crate) fn new(title: impl Into<String>, kind: Kind, head: &[&str]) -> Self {
         let head = head.iter().map(|&cell| cell.into()).collect();
         Self { title: title.into(), kind, rows: vec![head], notes: Vec::new() }
@@ -35,12 +35,12 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Adds a sentence below.
+    /// Adds a note below the table.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
 
-    /// The widest cell of each column.
+    /// Returns the width of the widest cell of each column, in characters.
     fn widths(&self) -> Vec<usize> {
         let columns = 0..self.rows[0].len();
         let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -70,7 +70,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// Says whether a goal is reached.
+/// Returns the word for a goal in a table.
 pub(crate) fn verdict(reached: bool) -> String {
     if reached { "reached" } else { "missed" }.into()
 }

@@ -1,38 +1,39 @@
-//! How many bytes of this process are allocated and not freed.
+//! The live bytes of the heap: allocated by this process and not yet freed.
 //!
-//! The allocator itself is in `sys.rs`, since it cannot be written without `unsafe`; it reports here. Counting is off
-//! until somebody [asks for it](count), so that the cases which measure speed pay one load per allocation, and no more.
-//! What counts is what was asked for: neither the allocator's own book-keeping nor what it keeps for later is in it.
+//! The allocator itself is in `sys.rs`, since writing an allocator needs `unsafe`; it reports here. Counting is off
+//! until [`count`] is called, so the cases that measure speed pay for one atomic load per allocation and no more.
+//! The requested sizes are counted. The allocator's own book-keeping and its reserves are not included.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-/// Whether to count.
+/// Whether to count. Set once by [`count`].
 static COUNTING: AtomicBool = AtomicBool::new(false);
-/// Bytes allocated minus bytes freed, since counting began. Below zero if what was allocated before is freed.
+/// Bytes allocated minus bytes freed since counting began. Negative if earlier allocations are freed.
 static LIVE: AtomicI64 = AtomicI64::new(0);
 
-/// Counts from now on.
+/// Starts counting.
 pub(crate) fn count() {
     COUNTING.store(true, Ordering::Relaxed);
 }
 
-/// Bytes that are allocated now, more than when counting began.
+/// Returns the bytes allocated now, minus the bytes allocated when counting began.
 pub(crate) fn live() -> i64 {
     LIVE.load(Ordering::Relaxed)
 }
 
-/// Called by the allocator. A block that could not be had is counted all the same: the process is about to end then.
+/// Counts an allocation. A failed allocation is counted too: the process is about to end then.
 #[inline]
 pub(crate) fn grows(size: usize) {
     add(size as i64);
 }
 
-/// Called by the allocator.
+/// Counts a deallocation.
 #[inline]
 pub(crate) fn shrinks(size: usize) {
     add(-(size as i64));
 }
 
+/// Adds to the live bytes, if counting is on.
 #[inline]
 fn add(bytes: i64) {
     if COUNTING.load(Ordering::Relaxed) {
@@ -44,7 +45,7 @@ fn add(bytes: i64) {
 mod tests {
     use super::*;
 
-    /// Other tests allocate meanwhile, but nothing of this size.
+    /// Other tests allocate at the same time, but only small blocks.
     #[test]
     fn what_is_allocated_is_counted_until_it_is_freed() {
         const SIZE: i64 = 1 << 28;

@@ -1,7 +1,8 @@
 //! The machine: the kernel calls of the suite, and what the kernel and the allocator report.
 //!
 //! The ground floor of the suite. `sys` holds every line of `unsafe`; `cores` decides which process runs where;
-//! `process` and `heap` read the counters from which most cases take their figures. Nothing here knows what is measured.
+//! `process` and `heap` read the counters from which most cases take their figures. Nothing here knows what is
+//! measured.
 //!
 //! ```text
 //!   cores ──▶ sys ──▶ heap        process

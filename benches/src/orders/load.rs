@@ -1,7 +1,7 @@
-//! What a load generator is asked to do, and what it answers.
+//! The orders for a load generator, and their outcomes.
 //!
-//! A [`Target`] is fixed for the life of the process: it says where to connect, and how. After that the conductor
-//! writes any number of [`LoadOrder`]s to the generator, one per line, and reads one [`LoadOutcome`] for each.
+//! A [`Target`] is fixed for the life of the process: where to connect, and how. Then the conductor writes any number
+//! of [`LoadOrder`]s to the generator, each on a line, and reads a [`LoadOutcome`] for each.
 
 use std::fmt;
 use std::io;
@@ -110,7 +110,7 @@ impl FromStr for LoadOrder {
     }
 }
 
-/// The result of one [`LoadOrder`].
+/// The result of a [`LoadOrder`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoadOutcome {
     /// Requests answered.

@@ -1,10 +1,10 @@
-//! What a process that measures a TCP proxy is asked to do.
+//! The order for a process that measures a TCP proxy.
 //!
-//! The process answers with one figure: seconds of CPU time of the proxy per GiB.
+//! The process answers with a single figure: seconds of CPU time of the proxy per GiB.
 
 use super::peer::Peer;
 
-/// The order for one process.
+/// The order for a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProxyOrder {
     /// Ours or tokio; raw has no proxy.

@@ -1,7 +1,6 @@
-//! What a process that measures reads with an idle limit is asked to do: a kind of limit, and a count.
+//! The order for a process that measures reads with an idle limit: a kind of limit, and a count.
 //!
-//! The process answers with two figures: nanoseconds of CPU per poll of reads that are ready at once, and of reads that
-//! are pending once.
+//! The process answers with two figures: nanoseconds of CPU per poll, of reads ready at once and of reads pending once.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +14,7 @@ pub(crate) enum ReadLimit {
     Ours,
     /// tokio's `timeout` around each read.
     TokioTimeout,
-    /// One `Sleep` of tokio per connection, reset by each read that has to wait.
+    /// One `Sleep` of tokio per connection, reset by each pending read.
     TokioReset,
 }
 
@@ -44,7 +43,7 @@ impl FromStr for ReadLimit {
     }
 }
 
-/// The order for one process.
+/// The order for a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadOrder {
     pub(crate) limit: ReadLimit,

@@ -1,7 +1,7 @@
-//! What a server is asked to do, and what its clients must know about it.
+//! The order for a server, and the facts that its clients must know.
 //!
 //! The conductor builds a [`Service`] and turns it into arguments; the command line parser turns the arguments back.
-//! The constants are facts on which a server and a load generator, two processes, have to agree.
+//! A server and a load generator, two processes, have to agree on the constants.
 
 use super::peer::Peer;
 use std::fmt;

@@ -1,12 +1,12 @@
-//! What a process that measures timers is asked to do: a peer, an exercise, and a count.
+//! The order for a process that measures timers: a peer, an exercise, and a count.
 //!
-//! The process answers with one line of figures; each exercise documents its own in `parts/timers/exercises.rs`.
+//! The process answers with a line of figures; `parts/timers/exercises.rs` documents the figures of each exercise.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The sleeps whose overshoot [`Exercise::Lone`] measures; its figures are in this order.
+/// The lengths of sleep in [`Exercise::Lone`]; its figures are in this order.
 pub(crate) const LONE_SLEEPS: [Duration; 3] =
     [Duration::from_micros(100), Duration::from_millis(1), Duration::from_millis(10)];
 
@@ -58,13 +58,13 @@ impl FromStr for TimerPeer {
 /// What is done with the timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exercise {
-    /// Put a timeout around a future that is ready.
+    /// Put a timeout around a ready future.
     Ready,
     /// Arm a timeout earlier than all other timers, and cancel it.
     Earliest,
     /// Arm a timeout later than all other timers, and cancel it.
     Latest,
-    /// Cancel one of many timers, and arm another.
+    /// Cancel a random timer among many, and arm another.
     Churn,
     /// Let many timers fire.
     Storm,
@@ -103,7 +103,7 @@ impl FromStr for Exercise {
     }
 }
 
-/// The order for one process.
+/// The order for a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimerOrder {
     pub(crate) peer: TimerPeer,

@@ -1,9 +1,9 @@
-//! What a process that measures wakes from another thread is asked to do, and what it answers.
+//! The order for a process that measures wakes from another thread, and its outcome.
 
 use super::peer::Peer;
 use std::io;
 
-/// The order for one process.
+/// The order for a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WakeOrder {
     /// Ours or tokio; raw has no tasks.
@@ -22,7 +22,7 @@ impl WakeOrder {
     }
 }
 
-/// The result of one [`WakeOrder`].
+/// The result of a [`WakeOrder`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WakeOutcome {
     /// Rounds per second.

@@ -1,4 +1,4 @@
-//! The cost of one operation in CPU time, for the timers (T1 to T4) and the reads (T8).
+//! The cost of an operation in CPU time, for the timers (T1 to T4) and the reads (T8).
 
 use crate::machine::sys;
 use std::future::poll_fn;
@@ -6,10 +6,10 @@ use std::hint::black_box;
 use std::io;
 use std::task::{Context, Poll};
 
-/// Returns the CPU time of one `operation` in nanoseconds: the mean of `count`, after `count / 10` to warm up.
+/// Returns the CPU time of an `operation` in nanoseconds: the mean of `count`, after `count / 10` to warm up.
 ///
-/// All operations run within one poll of the returned future, so the cost of an executor is not included. The time
-/// is the whole process's, since some peers have a thread that does a part of the work.
+/// All operations run within a single poll of the returned future, so the cost of an executor is not included. The CPU
+/// time is that of the whole process, since some peers do a part of the work in another thread.
 pub(super) async fn nanos_each(count: usize, mut operation: impl FnMut(&mut Context<'_>) -> bool) -> io::Result<f64> {
     poll_fn(|cx| {
         let mut repeat = |times| {

@@ -1,8 +1,8 @@
-//! Proxies: connections whose bytes all go to another address.
+//! TCP proxies: every byte of a connection is forwarded to another address.
 //!
-//! Three threads of one process. The proxy is the main thread, on the core of the servers, and its CPU time is what is
-//! measured. On the core of the load generator, one thread sends through each connection and closes it, and another
-//! takes what arrives. Both block, so they run only when there is something to do.
+//! The process has three threads. The main thread is the proxy, on the core for measured code; its CPU time is the
+//! figure. On the core for load, a thread sends through each connection and closes it, and another receives. Both use
+//! blocking calls, so they use no CPU while they wait.
 
 use crate::machine::{cores, process, sys};
 use crate::orders::peer::Peer;
@@ -13,13 +13,14 @@ use std::io::{self, Read, Write};
 use std::net::{self, Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 
-/// After so many seconds the kernel ends a child that has not ended by itself.
+/// The kernel ends the process after this number of seconds.
 const TIME_LIMIT: u32 = 120;
-/// Bytes that are sent or taken at a time.
-const GULP: usize = 64 * 1024;
+/// Bytes sent or received at a time.
+const CHUNK: usize = 64 * 1024;
+/// Bytes of a MiB.
 const MIB: usize = 1024 * 1024;
 
-/// The whole child process: prints what it found on one line.
+/// Carries out an order, and prints its figure on a line.
 pub(crate) fn proxy(order: &ProxyOrder) -> io::Result<()> {
     sys::die_with_parent()?;
     sys::end_after(TIME_LIMIT);
@@ -50,19 +51,19 @@ pub(crate) fn proxy(order: &ProxyOrder) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends so many bytes through each of so many connections, a gulp to each in turn.
+/// Sends `bytes` through each connection, [`CHUNK`] bytes to each in turn.
 fn send(address: SocketAddr, connections: usize, bytes: usize) -> io::Result<()> {
     cores::pin_to_load_core()?;
     let connect = |_| net::TcpStream::connect(address);
     let mut streams = (0..connections).map(connect).collect::<io::Result<Vec<_>>>()?;
-    let gulp = vec![b'x'; GULP];
-    for _ in 0..bytes / GULP {
-        streams.iter_mut().try_for_each(|stream| stream.write_all(&gulp))?;
+    let chunk = vec![b'x'; CHUNK];
+    for _ in 0..bytes / CHUNK {
+        streams.iter_mut().try_for_each(|stream| stream.write_all(&chunk))?;
     }
     Ok(())
 }
 
-/// Takes all that comes, by a thread for each connection. Returns how many bytes that was.
+/// Receives until all connections are closed, with a thread per connection. Returns the number of bytes.
 fn take(listener: &TcpListener, connections: usize) -> io::Result<usize> {
     cores::pin_to_load_core()?;
     thread::scope(|scope| {
@@ -70,9 +71,9 @@ fn take(listener: &TcpListener, connections: usize) -> io::Result<usize> {
             let (mut stream, _) = listener.accept()?;
             // A new thread inherits the core.
             Ok(scope.spawn(move || {
-                let (mut gulp, mut taken) = (vec![0; GULP], 0);
+                let (mut chunk, mut taken) = (vec![0; CHUNK], 0);
                 loop {
-                    match stream.read(&mut gulp)? {
+                    match stream.read(&mut chunk)? {
                         0 => return io::Result::Ok(taken),
                         length => taken += length,
                     }
@@ -85,7 +86,7 @@ fn take(listener: &TcpListener, connections: usize) -> io::Result<usize> {
     })
 }
 
-/// Our proxy. Returns the bytes that went the way of the load.
+/// Runs our proxy. Returns the bytes forwarded from the sender to the receiver.
 fn ours(listener: TcpListener, target: SocketAddr, connections: usize) -> io::Result<u64> {
     use async_net_lite::{TcpListener, TcpStream, copy_bidirectional};
     let mut runtime = LocalRuntime::new()?;
@@ -106,7 +107,7 @@ fn ours(listener: TcpListener, target: SocketAddr, connections: usize) -> io::Re
     runtime.run_until(proxying)?
 }
 
-/// The same of tokio, on its current_thread runtime.
+/// Runs tokio's proxy on its current_thread runtime. Returns the bytes forwarded from the sender to the receiver.
 fn tokio(listener: TcpListener, target: SocketAddr, connections: usize) -> io::Result<u64> {
     use tokio::net::{TcpListener, TcpStream};
     listener.set_nonblocking(true)?;

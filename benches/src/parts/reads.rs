@@ -1,13 +1,13 @@
-//! Reads with an idle limit, in a child process for each measurement: what the limit costs beside the same read without.
+//! Reads with an idle limit: the cost of the limit beside the same read without a limit.
 //!
-//! The connection is a piece of memory, so nothing of the kernel is in it. It either has data at once, or keeps each
-//! read waiting for one poll, as a request does that follows an answer; such a read is two polls, pending and ready, and
-//! what counts is the cost of one poll. All reads are polled by hand, within one poll of
-//! the future that the runtime runs, so nothing of an executor is in it either. It counts CPU time.
+//! The connection is a buffer in memory, so the figures contain no kernel time. A read is either ready at once, or
+//! pending for one poll, like the read of a request that follows an answer. A pending read takes two polls (pending,
+//! ready); the figure is the CPU time per poll. All reads are polled by hand within a single poll of the main future,
+//! so the figures contain no executor either.
 //!
-//! Four ways to limit a read: not at all (*bare*); the `IoGuard` of async-timeout (*ours*); tokio's `timeout` around each
-//! read (*tokio-timeout*); and one `Sleep` of tokio's for the connection, set anew by the first poll of a read that has
-//! to wait and set back by its end, which is how tokio-io-timeout does it (*tokio-reset*).
+//! There are four kinds of limit: none (*bare*); the `IoGuard` of async-timeout (*ours*); tokio's `timeout` around each
+//! read (*tokio-timeout*); and a `Sleep` of tokio per connection (*tokio-reset*), as in tokio-io-timeout: the first
+//! pending poll of a read resets the sleep to the limit, and the end of the read resets it to now.
 
 use super::cpu_time::nanos_each;
 use crate::machine::{cores, sys};
@@ -23,14 +23,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-/// After so many seconds the kernel ends a child that has not ended by itself.
+/// The kernel ends the process after this number of seconds.
 const TIME_LIMIT: u32 = 60;
-/// Never reached.
+/// The idle limit; no read waits this long.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Bytes of a read.
 const SIZE: usize = 64;
 
-/// Carries out one order, and prints its figures on one line.
+/// Carries out an order, and prints its figures on a line.
 pub(crate) fn read(order: &ReadOrder) -> io::Result<()> {
     sys::die_with_parent()?;
     sys::end_after(TIME_LIMIT);
@@ -47,19 +47,19 @@ pub(crate) fn read(order: &ReadOrder) -> io::Result<()> {
     Ok(())
 }
 
-/// On a reactor.
+/// Runs the reads on a reactor.
 fn on_ours(reads: impl Future<Output = io::Result<Vec<f64>>>) -> io::Result<Vec<f64>> {
     async_epoll::Reactor::new()?.run_until(&mut LocalPool::new(), reads)?
 }
 
-/// As the timers of tokio are measured.
+/// Runs the reads on tokio, with the same settings as for the timers of tokio.
 fn on_tokio(reads: impl Future<Output = io::Result<Vec<f64>>>) -> io::Result<Vec<f64>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(tokio::task::unconstrained(reads))
 }
 
-/// Both kinds of read. The limit is armed beforehand, by a read that waits, as it is on a connection that has been in
-/// use.
+/// Returns the nanoseconds per poll, of ready reads and of pending reads. A pending read arms the limit beforehand, as
+/// on any connection in use.
 async fn both<R: Reader>(count: usize) -> io::Result<Vec<f64>> {
     let mut nanos = Vec::new();
     for waits in [false, true] {
@@ -72,9 +72,11 @@ async fn both<R: Reader>(count: usize) -> io::Result<Vec<f64>> {
     Ok(nanos)
 }
 
-/// A connection that has data always, or whenever somebody has waited for it.
+/// A connection that always has data, or has data at every second poll.
 struct Memory {
+    /// Whether each read is pending once.
     waits: bool,
+    /// Whether the current read has been pending. Toggled by each poll if `waits`.
     has_waited: bool,
 }
 
@@ -89,17 +91,17 @@ impl AsyncRead for Memory {
     }
 }
 
-/// A connection whose reads are limited, or not.
+/// A connection with a kind of limit on its reads.
 trait Reader {
-    /// Around the connection.
+    /// Wraps the connection.
     fn new(memory: Memory) -> Self;
-    /// The connection.
+    /// Returns the wrapped connection.
     fn memory(&mut self) -> &mut Memory;
-    /// One read, polled until it is ready: the bytes that it has read.
+    /// Polls a read until it is ready, and returns the bytes read.
     fn read(&mut self, cx: &mut Context<'_>) -> usize;
 }
 
-/// Polls until it is ready.
+/// Polls until ready, and returns the bytes read; 0 after an error.
 fn insist(mut poll: impl FnMut() -> Poll<io::Result<usize>>) -> usize {
     loop {
         if let Poll::Ready(read) = black_box(poll()) {
@@ -138,7 +140,7 @@ impl Reader for IoGuard<Memory> {
     }
 }
 
-/// A timeout around each read.
+/// A connection with a timeout of tokio around each read.
 struct WithTimeout(Memory);
 
 impl Reader for WithTimeout {
@@ -158,14 +160,16 @@ impl Reader for WithTimeout {
     }
 }
 
-/// One timer for the connection, set by each read that has to wait.
+/// A connection with a `Sleep` of tokio, reset by each pending read.
 struct WithReset {
     memory: Memory,
     sleep: Pin<Box<Sleep>>,
+    /// Whether `sleep` holds the limit of a pending read.
     is_set: bool,
 }
 
 impl WithReset {
+    /// Polls the connection, then the limit.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.memory).poll_read(cx, buffer);
         if polled.is_ready() {

@@ -1,9 +1,9 @@
-//! Wakes from another thread: that thread raises a flag for each of some tasks, wakes them, and waits until all have
-//! lowered their flags.
+//! Wakes from another thread. In each round the *waking thread* raises a flag for every task, wakes the task, and waits
+//! until all tasks have lowered their flags.
 //!
-//! The other thread has the core of the load generator. It waits by looking, not by sleeping, so that the way back
-//! costs nothing, and the round trip is the wake. Whoever sleeps in epoll has to be woken through a descriptor; how
-//! often that was written to, the kernel tells, since this process writes to nothing else meanwhile.
+//! The waking thread runs on the core for load. It waits by polling, not by sleeping, so the way back costs nothing and
+//! the round trip is the wake. A reactor asleep in epoll must be woken through a descriptor. The kernel counts the
+//! writes to this descriptor: the process makes no other writes during the measurement.
 
 use crate::machine::{cores, process, sys};
 use crate::orders::peer::Peer;
@@ -19,42 +19,42 @@ use std::task::Poll;
 use std::thread;
 use std::time::Instant;
 
-/// After so many seconds the kernel ends a child that has not ended by itself: some wake-up was lost.
+/// The kernel ends the process after this number of seconds: a wake-up was lost.
 const TIME_LIMIT: u32 = 60;
 
-/// What the two threads share.
+/// The state shared by the two threads.
 #[derive(Default)]
-struct Ring {
-    /// One for each task.
+struct Shared {
+    /// A flag per task.
     flags: Vec<Flag>,
-    /// Flags that were lowered so far.
+    /// The number of flags lowered so far, counted by the tasks.
     lowered: AtomicUsize,
-    /// The tasks are to end.
+    /// Set by the waking thread when the tasks must end.
     over: AtomicBool,
 }
 
-/// Raised by the other thread, lowered by its task.
+/// A flag: raised by the waking thread, lowered by its task.
 #[derive(Default)]
 struct Flag {
     raised: AtomicBool,
     waker: AtomicWaker,
 }
 
-impl Ring {
-    /// The task of one flag.
+impl Shared {
+    /// Returns the task of a flag.
     fn task(self: &Arc<Self>, number: usize) -> impl Future<Output = ()> + Send + 'static {
-        let ring = Arc::clone(self);
+        let shared = Arc::clone(self);
         poll_fn(move |cx| {
-            let flag = &ring.flags[number];
+            let flag = &shared.flags[number];
             flag.waker.register(cx.waker());
             if flag.raised.swap(false, Ordering::AcqRel) {
-                ring.lowered.fetch_add(1, Ordering::Release);
+                shared.lowered.fetch_add(1, Ordering::Release);
             }
-            if ring.over.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+            if shared.over.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
         })
     }
 
-    /// The other thread's part: so many rounds.
+    /// Runs `rounds` rounds on the waking thread.
     fn wake_all(&self, rounds: usize) {
         for _ in 0..rounds {
             let wanted = self.lowered.load(Ordering::Acquire) + self.flags.len();
@@ -68,21 +68,20 @@ impl Ring {
         }
     }
 
-    /// All tasks end.
+    /// Ends all tasks.
     fn finish(&self) {
         self.over.store(true, Ordering::Release);
         self.flags.iter().for_each(|flag| flag.waker.wake());
     }
 }
 
-/// The other thread: warms up, measures, and has the tasks end. `counted` tells how many writes and sleeps the reactor
-/// has counted.
-fn measure(order: WakeOrder, ring: &Ring, counted: impl Fn() -> [u64; 2]) -> io::Result<WakeOutcome> {
+/// Warms up and measures, on the waking thread. `counted` returns the reactor's own counts of writes and sleeps.
+fn measure(order: WakeOrder, shared: &Shared, counted: impl Fn() -> [u64; 2]) -> io::Result<WakeOutcome> {
     cores::pin_to_load_core()?;
-    ring.wake_all(order.rounds / 10 + 1);
+    shared.wake_all(order.rounds / 10 + 1);
     let (writes, [counted_writes, counted_sleeps]) = (process::own_writes()?, counted());
     let begin = Instant::now();
-    ring.wake_all(order.rounds);
+    shared.wake_all(order.rounds);
     let rate = order.rounds as f64 / begin.elapsed().as_secs_f64();
     let (writes_after, [counted_writes_after, counted_sleeps_after]) = (process::own_writes()?, counted());
     Ok(WakeOutcome {
@@ -92,60 +91,60 @@ fn measure(order: WakeOrder, ring: &Ring, counted: impl Fn() -> [u64; 2]) -> io:
     })
 }
 
-/// The whole child process: prints what it found on one line.
+/// Carries out an order, and prints its outcome on a line.
 pub(crate) fn wake(order: &WakeOrder) -> io::Result<()> {
     sys::die_with_parent()?;
     sys::end_after(TIME_LIMIT);
     cores::pin_to_server_core()?;
     let flags = (0..order.tasks).map(|_| Flag::default()).collect();
-    let ring = Arc::new(Ring { flags, ..Ring::default() });
+    let shared = Arc::new(Shared { flags, ..Shared::default() });
     let outcome = match order.peer {
-        Peer::Ours => ours(*order, &ring),
-        Peer::Tokio => tokio(*order, &ring),
+        Peer::Ours => ours(*order, &shared),
+        Peer::Tokio => tokio(*order, &shared),
         Peer::Raw => Err(io::Error::other("raw has no tasks")),
     }?;
     println!("{}", outcome.to_line());
     Ok(())
 }
 
-/// Our tasks.
-fn ours(order: WakeOrder, ring: &Arc<Ring>) -> io::Result<WakeOutcome> {
+/// Runs the tasks on our runtime.
+fn ours(order: WakeOrder, shared: &Arc<Shared>) -> io::Result<WakeOutcome> {
     let mut runtime = LocalRuntime::new()?;
     let spawner = runtime.spawner();
     for number in 0..order.tasks {
-        spawner.spawn_local(ring.task(number)).map_err(io::Error::other)?;
+        spawner.spawn_local(shared.task(number)).map_err(io::Error::other)?;
     }
     let handle = runtime.handle();
     let counted = move || {
         let stats = handle.stats();
         [stats.remote_wakes, stats.sleeps]
     };
-    beside(order, ring, counted, || runtime.run())
+    beside(order, shared, counted, || runtime.run())
 }
 
-/// The same tasks on tokio's current_thread runtime, with sockets enabled, so that it sleeps in epoll.
-fn tokio(order: WakeOrder, ring: &Arc<Ring>) -> io::Result<WakeOutcome> {
+/// Runs the tasks on tokio's current_thread runtime, with sockets enabled, so the runtime sleeps in epoll.
+fn tokio(order: WakeOrder, shared: &Arc<Shared>) -> io::Result<WakeOutcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let tasks: Vec<_> = (0..order.tasks).map(|number| runtime.spawn(ring.task(number))).collect();
+    let tasks: Vec<_> = (0..order.tasks).map(|number| runtime.spawn(shared.task(number))).collect();
     beside(
         order,
-        ring,
+        shared,
         || [0, 0],
         || runtime.block_on(join_all(tasks)).into_iter().collect::<Result<(), _>>().map_err(io::Error::other),
     )
 }
 
-/// Runs the tasks on this thread while the other one wakes them.
+/// Runs the tasks on this thread, while the waking thread measures.
 fn beside(
     order: WakeOrder,
-    ring: &Ring,
+    shared: &Shared,
     counted: impl Fn() -> [u64; 2] + Send,
     run: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<WakeOutcome> {
     thread::scope(|scope| {
         let waking = scope.spawn(move || {
-            let outcome = measure(order, ring, counted);
-            ring.finish();
+            let outcome = measure(order, shared, counted);
+            shared.finish();
             outcome
         });
         run()?;

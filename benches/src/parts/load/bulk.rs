@@ -1,4 +1,4 @@
-//! Requests so large that they do not fit into the buffers of a connection: each is sent while its answer comes back.
+//! Requests larger than the socket buffers: each is sent while its answer arrives.
 
 use super::client::{connect, reset_on_close};
 use super::closed_loop::ClosedLoop;
@@ -9,32 +9,32 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 
-/// The largest request.
+/// The largest request, in bytes.
 pub(super) const LARGEST: usize = 16 << 20;
-/// Bytes that are received at a time.
-const GULP: usize = 64 * 1024;
+/// Bytes received at a time.
+const CHUNK: usize = 64 * 1024;
 
 /// One connection.
 struct Client {
     stream: TcpStream,
-    /// Bytes of the request that are still to be sent.
+    /// Bytes of the request not yet sent.
     unsent: usize,
-    /// Bytes of the answer that are missing.
+    /// Bytes of the answer not yet received; 0 without a request in flight.
     missing: usize,
-    /// When the request began.
+    /// The start of the request, in nanoseconds of the job.
     begin: u64,
 }
 
-/// All of them.
+/// All connections.
 pub(super) struct Bulk {
     epoll: Epoll,
     clients: Vec<Client>,
     request: Vec<u8>,
-    gulp: Vec<u8>,
+    chunk: Vec<u8>,
 }
 
 impl Bulk {
-    /// Connects all.
+    /// Connects all clients.
     pub(super) fn new(target: &Target) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         let mut clients = Vec::with_capacity(target.connections);
@@ -45,7 +45,7 @@ impl Bulk {
             epoll.add(stream.as_fd(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, token as u64)?;
             clients.push(Client { stream, unsent: 0, missing: 0, begin: 0 });
         }
-        Ok(Self { epoll, clients, request: vec![b'x'; target.size], gulp: vec![0; GULP] })
+        Ok(Self { epoll, clients, request: vec![b'x'; target.size], chunk: vec![0; CHUNK] })
     }
 }
 
@@ -61,7 +61,7 @@ impl ClosedLoop for Bulk {
         let client = &mut self.clients[token];
         while client.missing > 0 {
             let sent = moved(client.stream.write(&self.request[self.request.len() - client.unsent..]))?;
-            let received = match client.stream.read(&mut self.gulp) {
+            let received = match client.stream.read(&mut self.chunk) {
                 Ok(0) => return Err(io::Error::other("the server has closed a connection")),
                 result => moved(result)?,
             };
@@ -84,7 +84,7 @@ impl ClosedLoop for Bulk {
 }
 
 impl Client {
-    /// Begins the next request, if one more is wanted.
+    /// Begins the next request, if the job asks for another.
     fn next(&mut self, size: usize, job: &mut Job) {
         let now = job.now();
         if job.more(now) {
@@ -93,7 +93,7 @@ impl Client {
     }
 }
 
-/// The bytes that were moved; none if it would have had to wait.
+/// Returns the bytes read or written; 0 for `WouldBlock`.
 fn moved(result: io::Result<usize>) -> io::Result<usize> {
     result.or_else(|error| if error.kind() == ErrorKind::WouldBlock { Ok(0) } else { Err(error) })
 }

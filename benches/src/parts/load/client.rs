@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-/// Requests and answers must be shorter than this number of bytes, so that every complete answer is a short read.
+/// Requests and answers must be shorter than this number of bytes, so every complete answer is a short read.
 pub(super) const BUFFER: usize = 8192;
 
 /// Connects with `TCP_NODELAY`. On loopback the handshake is over before `connect` could block.
@@ -16,7 +16,7 @@ pub(super) fn connect(port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Makes `close` send a reset, which leaves no `TIME_WAIT`: thousands of connections come and go within seconds.
+/// Makes `close` send a reset. A FIN would leave a `TIME_WAIT` state for each of thousands of connections.
 pub(super) fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }
@@ -36,7 +36,7 @@ impl Client {
         Ok(Self { stream: connect(target.port)?, received: 0, sent: 0 })
     }
 
-    /// Sends one request. The last request has been answered, so this one fits into the socket's buffer.
+    /// Sends a request. The previous request has been answered, so the new request fits into the socket's buffer.
     pub(super) fn send(&mut self, request: &[u8], now: u64) -> io::Result<()> {
         (self.received, self.sent) = (0, now);
         self.stream.write_all(request)

@@ -1,4 +1,4 @@
-//! The loop over epoll that echo, connect and bulk have in common.
+//! The epoll loop of echo, connect and bulk.
 
 use super::job::{Job, SILENCE};
 use crate::machine::sys::{Epoll, epoll_event};
@@ -15,7 +15,7 @@ pub(super) trait ClosedLoop {
     fn epoll(&self) -> &Epoll;
 }
 
-/// Carries out one order, with `events` as room for the kernel's events.
+/// Carries out an order. The kernel's events are written to `events`.
 pub(super) fn run(load: &mut dyn ClosedLoop, order: LoadOrder, events: &mut [epoll_event]) -> io::Result<LoadOutcome> {
     let mut job = Job::new(order);
     load.begin(&mut job)?;

@@ -24,7 +24,7 @@ impl Connect {
         Ok(Self { epoll: Epoll::new()?, target: *target, clients, request: vec![b'x'; target.size] })
     }
 
-    /// Opens a new connection with this token and sends its request, if the job asks for one more.
+    /// Opens a new connection with this token and sends its request, if the job asks for another request.
     fn open(&mut self, token: usize, job: &mut Job) -> io::Result<()> {
         let now = job.now();
         if job.more(now) {

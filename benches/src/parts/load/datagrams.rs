@@ -1,8 +1,8 @@
-//! A load of datagrams: so many on their way at any time, each answer followed by the next question.
+//! A load of datagrams: a fixed number in flight, and each answer is followed by the next question.
 //!
-//! It moves them in batches, by the crate that is measured in another process: a generator that sent one by one would be
-//! slower than a server that does not, and the server would find its queue empty. Each datagram carries the time when it was
-//! sent. None may get lost: the queues of both sides are longer than what is on its way, so silence is an error.
+//! The generator uses batches, through the same crate that another process measures. A generator without batches would
+//! be slower than a server with batches, and the server would find its queue empty. Each datagram carries the time of
+//! sending. No datagram may be lost: the queues on both sides hold more than is in flight, so silence is an error.
 
 use super::job::{Job, SILENCE};
 use crate::orders::load::{LoadOrder, LoadOutcome, Target};
@@ -13,22 +13,23 @@ use async_timeout::TimeoutExt;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, UdpSocket as StdSocket};
 
-/// Datagrams moved by one system call at most.
+/// Datagrams per system call, at most.
 const BATCH: usize = 64;
-/// Bytes of the time at the beginning of each datagram.
+/// Bytes of the time stamp at the beginning of each datagram.
 const STAMP: usize = size_of::<u64>();
 
-/// One socket, and what it sends.
+/// A connected socket and its datagram.
 pub(super) struct Datagrams {
     runtime: LocalRuntime,
     socket: UdpSocket,
-    /// Datagrams on their way at any time.
+    /// Datagrams in flight.
     window: u64,
+    /// The datagram to send; its first bytes are overwritten by the time stamp.
     question: Vec<u8>,
 }
 
 impl Datagrams {
-    /// Connects.
+    /// Connects the socket to the server's port.
     pub(super) fn new(target: &Target) -> io::Result<Self> {
         if !(STAMP..=MAX_DATAGRAM).contains(&target.size) {
             return Err(io::Error::other(format!("the size must be from {STAMP} to {MAX_DATAGRAM}")));
@@ -41,7 +42,7 @@ impl Datagrams {
         Ok(Self { runtime, socket, window: target.connections as u64, question: vec![b'x'; target.size] })
     }
 
-    /// Carries out one order.
+    /// Carries out an order.
     pub(super) fn run(&mut self, order: LoadOrder) -> io::Result<LoadOutcome> {
         let Self { runtime, socket, window, question } = self;
         runtime.run_until(async {
@@ -72,7 +73,7 @@ impl Datagrams {
     }
 }
 
-/// Sends all of a batch.
+/// Sends a whole batch.
 async fn send(socket: &UdpSocket, out: &mut SendBatch) -> io::Result<()> {
     while !out.is_empty() {
         socket.send_batch(out).await?;

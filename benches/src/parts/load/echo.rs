@@ -1,4 +1,4 @@
-//! Many requests over each connection, with one in flight per connection; plain bytes or HTTP.
+//! Many requests over each connection, at most one in flight per connection; plain bytes or HTTP.
 
 use super::client::{BUFFER, Client, reset_on_close};
 use super::closed_loop::ClosedLoop;
@@ -15,12 +15,12 @@ pub(super) struct Echo {
     /// By token.
     clients: Vec<Client>,
     request: Vec<u8>,
-    /// Bytes of an answer, measured at the first one. In HTTP all answers have one length, since the date has.
+    /// Bytes of an answer, measured when connecting. All HTTP answers have the same length, since dates have.
     answer: usize,
 }
 
 impl Echo {
-    /// Connects all, one after the other. Each makes one round trip, so the server has accepted it.
+    /// Connects all clients in sequence. Each makes a round trip, so the server has accepted all of them.
     pub(super) fn new(target: &Target) -> io::Result<Self> {
         let (request, is_whole): (_, fn(&[u8], usize) -> bool) = match target.traffic {
             Traffic::Http => {

@@ -1,10 +1,9 @@
-//! One connection that sends at full speed, and beside it others that send a request now and then: does the server keep
-//! them waiting?
+//! One connection at full speed (the *firehose*) beside rate-limited connections: does the server delay the latter?
 //!
-//! The others are *rate-limited*: each has a request due at even intervals, and its latency counts from then, even if
-//! the last answer is late. So what a slow server delays is seen, and not left out by a client that waits politely. The
-//! load generator never sleeps: it has its core to itself, and its own sleep is not to be measured. In each round it
-//! does one read and one write for the firehose at most, so that it is not what keeps the others waiting.
+//! Each *rate-limited* client has a request due at even intervals. Its latency counts from the due time, even if the
+//! previous answer is late, so the delays of a slow server are included (no coordinated omission). The load generator
+//! never sleeps: it has a core of its own, and the latency of its own sleep must not be measured. Each round makes at
+//! most one read and one write for the firehose, so the generator itself does not delay the clients.
 
 use super::client;
 use super::job::SILENCE;
@@ -16,29 +15,29 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// Between two requests of one of the others.
+/// The interval between the requests of a rate-limited client.
 const PERIOD: Duration = Duration::from_millis(20);
-/// Bytes that the firehose sends or receives at a time.
-const GULP: usize = 64 * 1024;
-/// The token of the firehose; the others have their number.
+/// Bytes that the firehose sends or receives at a time, at most.
+const CHUNK: usize = 64 * 1024;
+/// The token of the firehose; the token of a client is its index.
 const FIREHOSE: u64 = u64::MAX;
 
-/// One of the others.
+/// A rate-limited client.
 struct Client {
     stream: TcpStream,
-    /// When its next request is due, in nanoseconds of the order; if one is on its way, when that one was.
+    /// The due time of the request in flight or else of the next request, in nanoseconds since the order began.
     due: u64,
-    /// Bytes of the answer that are missing; 0 if no request is on its way.
+    /// Bytes of the answer not yet received; 0 without a request in flight.
     missing: usize,
 }
 
-/// The firehose and the others, all connected.
+/// The firehose and the rate-limited clients, all connected.
 pub(super) struct Firehose {
     epoll: Epoll,
     stream: TcpStream,
     clients: Vec<Client>,
     request: Vec<u8>,
-    gulp: Vec<u8>,
+    chunk: Vec<u8>,
 }
 
 impl Firehose {
@@ -59,10 +58,10 @@ impl Firehose {
         }
         let stream = connect()?;
         epoll.add(stream.as_fd(), EPOLLIN | EPOLLOUT, FIREHOSE)?;
-        Ok(Self { epoll, stream, clients, request: vec![b'x'; target.size], gulp: vec![b'x'; GULP] })
+        Ok(Self { epoll, stream, clients, request: vec![b'x'; target.size], chunk: vec![b'x'; CHUNK] })
     }
 
-    /// Carries out one order, which must be one of time. What is on its way for the firehose at the end stays there.
+    /// Carries out an order, which must be [`LoadOrder::Time`]. Firehose bytes in flight at the end are not waited for.
     pub(super) fn run(&mut self, order: LoadOrder, events: &mut [epoll_event]) -> io::Result<LoadOutcome> {
         let LoadOrder::Time(time) = order else { return Err(io::Error::other("the firehose flows for a time")) };
         let (period, end) = (PERIOD.as_nanos() as u64, time.as_nanos() as u64);
@@ -101,15 +100,15 @@ impl Firehose {
         }
     }
 
-    /// Takes what has come back, and sends as much as fits. Returns the bytes that have come back.
+    /// Makes one read and one write on the firehose. Returns the bytes read.
     fn flow(&mut self) -> io::Result<u64> {
-        let received = match self.stream.read(&mut self.gulp) {
+        let received = match self.stream.read(&mut self.chunk) {
             Ok(0) => return Err(io::Error::other("the server has closed the firehose")),
             Ok(length) => length as u64,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(error) => return Err(error),
         };
-        match self.stream.write(&self.gulp) {
+        match self.stream.write(&self.chunk) {
             Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
             _ => Ok(received),
         }
@@ -117,7 +116,7 @@ impl Firehose {
 }
 
 impl Client {
-    /// Says whether the answer is complete now.
+    /// Reads the available bytes. Returns whether the answer is complete.
     fn receive(&mut self) -> io::Result<bool> {
         loop {
             match self.stream.read(&mut [0; 1024]) {

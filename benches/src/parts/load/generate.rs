@@ -25,16 +25,19 @@ pub(crate) fn generate(target: &Target) -> io::Result<()> {
     }
     let mut events = [NO_EVENT; EVENTS];
     match target.traffic {
-        Traffic::Echo | Traffic::Http => obey(Echo::new(target)?, |load, order| run(load, order, &mut events)),
-        Traffic::Bulk => obey(Bulk::new(target)?, |load, order| run(load, order, &mut events)),
-        Traffic::Connect => obey(Connect::new(target)?, |load, order| run(load, order, &mut events)),
-        Traffic::Datagrams => obey(Datagrams::new(target)?, |load, order| load.run(order)),
-        Traffic::Firehose => obey(Firehose::new(target)?, |load, order| load.run(order, &mut events)),
+        Traffic::Echo | Traffic::Http => serve_orders(Echo::new(target)?, |load, order| run(load, order, &mut events)),
+        Traffic::Bulk => serve_orders(Bulk::new(target)?, |load, order| run(load, order, &mut events)),
+        Traffic::Connect => serve_orders(Connect::new(target)?, |load, order| run(load, order, &mut events)),
+        Traffic::Datagrams => serve_orders(Datagrams::new(target)?, |load, order| load.run(order)),
+        Traffic::Firehose => serve_orders(Firehose::new(target)?, |load, order| load.run(order, &mut events)),
     }
 }
 
 /// Reports that everything is connected, then reads orders and prints outcomes until the input ends.
-fn obey<L>(mut load: L, mut carry_out: impl FnMut(&mut L, LoadOrder) -> io::Result<LoadOutcome>) -> io::Result<()> {
+fn serve_orders<L>(
+    mut load: L,
+    mut carry_out: impl FnMut(&mut L, LoadOrder) -> io::Result<LoadOutcome>,
+) -> io::Result<()> {
     let mut output = io::stdout();
     writeln!(output)?;
     for line in io::stdin().lock().lines() {

@@ -1,15 +1,15 @@
-//! One order being carried out: how many requests were sent, how many answered, and the latencies.
+//! An order in progress: the requests sent, the requests answered, and the latencies.
 //!
-//! Every kind of load but the firehose counts with a [`Job`]; the firehose is limited by time only.
+//! Every kind of load except the firehose counts with a [`Job`]; the firehose is limited by time only.
 
 use crate::figures::histogram::Histogram;
 use crate::orders::load::{LoadOrder, LoadOutcome};
 use std::time::{Duration, Instant};
 
-/// A server that sends nothing for this long counts as dead.
+/// A server silent for this long is considered dead.
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
 
-/// One order being carried out.
+/// An order in progress.
 pub(super) struct Job {
     begin: Instant,
     order: LoadOrder,

@@ -1,6 +1,6 @@
-//! Echo servers for datagrams: ours, by batches or one by one, and tokio's, which has no batches.
+//! Echo servers for datagrams: ours, with or without batches, and tokio's, which has no batches.
 //!
-//! One task each, which sends back what it receives to where it came from, until killed.
+//! Each is a single task that sends every datagram back to its sender, until killed.
 
 use crate::orders::service::MAX_DATAGRAM;
 use async_epoll::LocalRuntime;
@@ -8,7 +8,7 @@ use async_net_lite::{RecvBatch, SendBatch, UdpSocket};
 use std::io;
 use std::net;
 
-/// Ours, `batch` datagrams at a time.
+/// Serves with our crates, `batch` datagrams at a time.
 pub(super) fn ours(socket: net::UdpSocket, batch: usize) -> io::Result<()> {
     let mut runtime = LocalRuntime::new()?;
     let socket = UdpSocket::from_std(socket, &runtime.handle())?;
@@ -20,7 +20,7 @@ pub(super) fn ours(socket: net::UdpSocket, batch: usize) -> io::Result<()> {
     runtime.run()
 }
 
-/// Whatever has come, by two system calls.
+/// Echoes all datagrams in the queue, up to the size of a batch, with two system calls.
 async fn in_batches(socket: &UdpSocket, batch: usize) -> io::Result<()> {
     let (mut questions, mut answers) = (RecvBatch::new(batch, MAX_DATAGRAM)?, SendBatch::new(batch, MAX_DATAGRAM)?);
     loop {
@@ -34,7 +34,7 @@ async fn in_batches(socket: &UdpSocket, batch: usize) -> io::Result<()> {
     }
 }
 
-/// Two system calls for each.
+/// Echoes with two system calls per datagram.
 async fn one_by_one(socket: &UdpSocket) -> io::Result<()> {
     let mut buffer = [0; MAX_DATAGRAM];
     loop {
@@ -43,10 +43,10 @@ async fn one_by_one(socket: &UdpSocket) -> io::Result<()> {
     }
 }
 
-/// The echo server of tokio's own documentation.
+/// Serves with the echo server of tokio's documentation.
 pub(super) fn tokio(socket: net::UdpSocket) -> io::Result<()> {
     let runtime = ::tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    // A task of its own, since `block_on` polls its own future without the scheduler's queue.
+    // A spawned task, because `block_on` polls its own future outside the scheduler's queue.
     let echoing = runtime.spawn(async move {
         let socket = ::tokio::net::UdpSocket::from_std(socket)?;
         let mut buffer = [0; MAX_DATAGRAM];

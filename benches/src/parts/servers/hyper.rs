@@ -1,7 +1,7 @@
-//! hyper on our crates, and on tokio: the same service, and the adapters that either side offers.
+//! hyper on our crates and on tokio: the same service, with the adapters of each side.
 //!
-//! Each as its documentation recommends: `HyperIo` and `HyperTimer` here, `TokioIo` and `TokioTimer` of hyper-util
-//! there.
+//! Each as its documentation recommends: `HyperIo` and `HyperTimer` of async-net-lite, `TokioIo` and `TokioTimer` of
+//! hyper-util.
 
 use crate::orders::service::{HELLO, Protocol, Service};
 use async_epoll::LocalRuntime;
@@ -17,12 +17,12 @@ use std::io;
 use std::net;
 use tokio::sync::mpsc;
 
-/// Every answer.
+/// Returns the answer to every request.
 async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(Response::new(Full::new(Bytes::from_static(HELLO.as_bytes()))))
 }
 
-/// On async-epoll and async-net-lite, until the last connection has ended.
+/// Serves on async-epoll and async-net-lite, until the last connection has ended.
 pub(super) fn ours(listener: net::TcpListener, service: &Service) -> io::Result<()> {
     let mut runtime = LocalRuntime::new()?;
     let listener = async_net_lite::TcpListener::from_std(listener, &runtime.handle())?;
@@ -50,7 +50,7 @@ pub(super) fn ours(listener: net::TcpListener, service: &Service) -> io::Result<
     runtime.run()
 }
 
-/// On tokio's current_thread runtime, until the last connection has ended.
+/// Serves on tokio's current_thread runtime, until the last connection has ended.
 pub(super) fn tokio(listener: net::TcpListener, service: &Service) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut http = http1::Builder::new();
@@ -60,7 +60,7 @@ pub(super) fn tokio(listener: net::TcpListener, service: &Service) -> io::Result
         _ => {}
     }
     let connections = service.connections.unwrap_or(u64::MAX);
-    // As in the echo server: a task of its own, and a channel that ends with the last connection.
+    // As in the echo server: a spawned accept task, and a channel that ends with the last connection.
     let accepting = runtime.spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (alive, mut ended) = mpsc::channel::<()>(1);

@@ -1,4 +1,4 @@
-//! The listening socket of the servers that have no options type of their own: raw, tokio, and hyper on tokio.
+//! The listening socket of the servers without an options type of their own: raw, tokio, and hyper on tokio.
 //!
 //! Our own server sets the same options through `ListenOptions`, with the constants from here.
 

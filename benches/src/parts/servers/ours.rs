@@ -1,4 +1,4 @@
-//! The crates of this repository: a `LocalPool`, a reactor, and a task for each connection.
+//! The crates of this repository: a `LocalPool`, a reactor, and a task per connection.
 
 use super::listener::{BACKLOG, DEFER_SECONDS};
 use crate::orders::service::{BUFFER, Service};
@@ -9,7 +9,7 @@ use std::io;
 use std::net::{self, Ipv4Addr};
 use std::time::Duration;
 
-/// The listening socket, by our own options: what they set is what the other servers set by hand.
+/// Returns the listening socket. Our own `ListenOptions` set the same options as `listener` does for the other servers.
 pub(super) fn listen(service: &Service) -> io::Result<net::TcpListener> {
     let mut options = ListenOptions::new().backlog(BACKLOG.unsigned_abs()).nodelay(true);
     if service.defer_accept {
@@ -18,7 +18,7 @@ pub(super) fn listen(service: &Service) -> io::Result<net::TcpListener> {
     async_epoll::block_on(async { options.bind((Ipv4Addr::LOCALHOST, service.port)).await?.into_std() })?
 }
 
-/// Runs until the last task has finished: the one that accepts, and one for each connection.
+/// Runs until the last task has finished: the accept task and a task per connection.
 pub(super) fn serve(listener: net::TcpListener, service: &Service) -> io::Result<()> {
     let mut runtime = LocalRuntime::new()?;
     let listener = TcpListener::from_std(listener, &runtime.handle())?;
@@ -37,7 +37,7 @@ pub(super) fn serve(listener: net::TcpListener, service: &Service) -> io::Result
     runtime.run()
 }
 
-/// Serves one connection. An error is its end, as in every server here: the client has gone.
+/// Serves a connection. An error ends the task, as in every server here: the client has gone.
 async fn echo(mut stream: TcpStream, close_first: bool) {
     let mut buffer = [0; BUFFER];
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {

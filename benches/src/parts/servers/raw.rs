@@ -1,9 +1,9 @@
-//! A hand-written, edge-triggered epoll loop without futures: the limit that an epoll server can reach.
+//! A hand-written, edge-triggered epoll loop without futures: the limit for an epoll server.
 //!
-//! It saves every system call that can be saved. A read that fills less than the buffer is taken for the end of what is
-//! there (the *short-read rule*), unless the event said that more than data has come: urgent data, an end of file, an
-//! error. A descriptor is registered once and deregistered by closing it. With `TCP_DEFER_ACCEPT` the first bytes are
-//! there when a connection is accepted, so it is served once before it is registered, and perhaps never is.
+//! The loop avoids every avoidable system call. A read shorter than the buffer means that the socket is drained (the
+//! *short-read rule*), unless the event announced more than data: urgent data, an end of file, an error. A descriptor
+//! is registered once and deregistered by closing it. With `TCP_DEFER_ACCEPT` the first bytes have arrived when a
+//! connection is accepted, so the connection is served once before its registration; often no registration is needed.
 
 use crate::machine::sys::{EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, Epoll, NO_EVENT};
 use crate::orders::service::{BUFFER, Service};
@@ -14,23 +14,24 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// Events taken from the kernel at a time, as many as the reactor takes.
 const EVENTS: usize = 1024;
-/// The token of the listener; connections have their descriptor's number.
+/// The token of the listener; the token of a connection is its descriptor.
 const LISTENER: u64 = u64::MAX;
-/// What connections are registered for.
+/// The events for which connections are registered.
 const CONNECTION: i32 = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
-/// Events after which a short read is not the end of what is there: all but these two.
+/// The events after which the short-read rule holds.
 const DATA_ONLY: u32 = (EPOLLIN | EPOLLOUT) as u32;
 
-/// One connection.
+/// A connection.
 struct Connection {
     stream: TcpStream,
-    /// What of the buffer has been read but not yet written back.
+    /// The part of the buffer that was read but not yet written back.
     unsent: std::ops::Range<usize>,
     buffer: [u8; BUFFER],
 }
 
 impl Connection {
-    /// Echoes until nothing is there. Says whether the connection goes on.
+    /// Echoes until the socket would block. Returns whether the connection stays open. `data_only` allows the
+    /// short-read rule.
     fn progress(&mut self, data_only: bool, close_first: bool) -> io::Result<bool> {
         loop {
             while !self.unsent.is_empty() {
@@ -58,19 +59,21 @@ impl Connection {
     }
 }
 
-/// The connections, and how many more are wanted.
+/// The state of the server.
 struct Server {
     epoll: Epoll,
-    /// By descriptor number.
+    /// By descriptor.
     connections: Vec<Option<Box<Connection>>>,
+    /// Registered connections.
     open: u64,
+    /// Connections still to be accepted.
     wanted: u64,
     defer_accept: bool,
     close_first: bool,
 }
 
 impl Server {
-    /// Accepts until nobody is left in the queue.
+    /// Accepts until the queue of the listener is empty.
     fn accept(&mut self, listener: &TcpListener) -> io::Result<()> {
         while self.wanted > 0 {
             let stream = match SockRef::from(listener).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) {
@@ -94,12 +97,12 @@ impl Server {
         Ok(())
     }
 
-    /// Serves the connection with this token. An error is its end.
+    /// Serves the connection with this token. An error closes the connection.
     fn serve(&mut self, token: u64, events: u32) {
         let Some(slot) = usize::try_from(token).ok().and_then(|slot| self.connections.get_mut(slot)) else { return };
         let Some(connection) = slot else { return };
         if events == EPOLLOUT as u32 && connection.unsent.is_empty() {
-            return; // It can be written to, as ever, and nothing is to be written.
+            return; // The socket is writable, but there is nothing to write.
         }
         if !matches!(connection.progress(events & !DATA_ONLY == 0, self.close_first), Ok(true)) {
             *slot = None;
@@ -108,7 +111,7 @@ impl Server {
     }
 }
 
-/// Runs until the wanted number of connections has come and gone.
+/// Runs until the ordered number of connections has come and gone.
 pub(super) fn serve(listener: TcpListener, service: &Service) -> io::Result<()> {
     let mut server = Server {
         epoll: Epoll::new()?,

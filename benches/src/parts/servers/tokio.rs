@@ -1,8 +1,7 @@
-//! tokio, on its current_thread runtime, with a spawned task for each connection: the echo server of its own
-//! documentation.
+//! tokio, on its current_thread runtime, with a spawned task per connection: the echo server of tokio's documentation.
 //!
-//! Waiting for the last connection uses the idiom of its graceful-shutdown guide: each task holds the sender of a
-//! channel, and the channel ends when the last one is dropped. That costs nothing per request.
+//! Waiting for the last connection uses the idiom of tokio's graceful-shutdown guide: each task holds a sender of a
+//! channel, and the channel ends when the last sender is dropped. This costs nothing per request.
 
 use crate::orders::service::{BUFFER, Service};
 use std::io;
@@ -15,7 +14,7 @@ use tokio::sync::mpsc;
 pub(super) fn serve(listener: net::TcpListener, service: &Service) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (connections, close_first) = (service.connections.unwrap_or(u64::MAX), service.close_first);
-    // The loop is a task of its own, since `block_on` polls its own future without the scheduler's queue.
+    // The accept loop is a spawned task, because `block_on` polls its own future outside the scheduler's queue.
     let accepting = runtime.spawn(async move {
         let listener = TcpListener::from_std(listener)?;
         let (alive, mut ended) = mpsc::channel::<()>(1);
@@ -34,7 +33,7 @@ pub(super) fn serve(listener: net::TcpListener, service: &Service) -> io::Result
     runtime.block_on(accepting).map_err(io::Error::other)?
 }
 
-/// Serves one connection.
+/// Serves a connection.
 async fn echo(mut stream: TcpStream, close_first: bool) {
     let mut buffer = [0; BUFFER];
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {

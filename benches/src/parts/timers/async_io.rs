@@ -1,4 +1,4 @@
-//! async-io, in its own `block_on`. It has no timeout; one races its timer against the future.
+//! async-io, in its own `block_on`. async-io has no timeout, so its timer races against the future.
 
 use super::timekeeper::Timekeeper;
 use async_io::{Timer, block_on};
@@ -8,7 +8,7 @@ use std::io;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-/// Without settings.
+/// The peer, with default settings.
 pub(super) struct AsyncIo;
 
 impl Timekeeper for AsyncIo {

@@ -1,9 +1,9 @@
-//! What is done with the timers, the same for every peer.
+//! The exercises: what is done with the timers of every peer.
 //!
-//! The first four measure the cost of one operation, in one long poll of the future that the peer's runtime runs: no
-//! task is scheduled and nothing sleeps meanwhile, so it is the timers that are measured, and not the executor. In the
-//! storm all timers have one waker, which does nothing but count, for the same reason. Both count CPU time, that of the
-//! whole process: some peers have a thread that does the work, and what else the machine does is not in it.
+//! The first four exercises (T1 to T4) measure the cost of an operation within a single poll of the main future: no
+//! task is scheduled and nothing sleeps meanwhile, so the figures contain the timers and not the executor. For the same
+//! reason all timers of the storm (T5, T6) share a waker that only counts. The figures are CPU time of the whole
+//! process: some peers work in a second thread, and the load of other processes is excluded.
 
 use super::timekeeper::Timekeeper;
 use crate::figures::spread::Spread;
@@ -21,24 +21,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// Operations measured beside many other timers.
+/// The number of operations measured beside many other timers.
 const OPERATIONS: usize = 200_000;
-/// The limit of a timeout that is earlier than all other timers.
+/// The limit of a timeout earlier than all other timers.
 const SOON: Duration = Duration::from_secs(10);
-/// The other timers begin here: none of them fires while we measure.
+/// The earliest limit of the other timers, so late that none fires during the measurement.
 const LATER: Duration = Duration::from_secs(600);
-/// The other timers lie within so much time.
+/// The limits of the other timers are distributed over this time after [`LATER`].
 const LATER_SPAN: Duration = Duration::from_secs(1000);
-/// The limit of a timeout that is later than all other timers.
+/// The limit of a timeout later than all other timers.
 const LAST: Duration = Duration::from_secs(4 * 3600);
-/// Long enough for a runtime to go to sleep once and learn of its first timer.
+/// A sleep before the measurement, so the runtime has entered its driver once and knows its first timer.
 const PAUSE: Duration = Duration::from_millis(2);
-/// All timers of a storm fire within so much time.
+/// All timers of a storm fire within this time.
 const STORM: Duration = Duration::from_secs(1);
-/// How long before the storm, with a microsecond more for each timer: they are all to be armed by then.
-const EVE: Duration = Duration::from_millis(100);
+/// The time to arm all timers before the storm begins; each timer adds a microsecond.
+const ARMING: Duration = Duration::from_millis(100);
 
-/// Carries out one order with the timers of `keeper`.
+/// Carries out an order with the timers of `keeper`, and returns the figures.
 pub(super) fn exercise<K: Timekeeper>(keeper: K, order: &TimerOrder) -> io::Result<Vec<f64>> {
     let count = order.count;
     match order.exercise {
@@ -52,13 +52,13 @@ pub(super) fn exercise<K: Timekeeper>(keeper: K, order: &TimerOrder) -> io::Resu
     }
 }
 
-/// T1: the timer is never needed.
+/// T1: a timeout around a ready future, in nanoseconds. The timer is never needed.
 async fn around_ready<K: Timekeeper>(count: usize) -> io::Result<Vec<f64>> {
     let around_ready = |cx: &mut Context<'_>| poll_once(K::timeout(ready(()), black_box(SOON)), cx);
     Ok(vec![nanos_each(count, around_ready).await?])
 }
 
-/// T2: the new deadline is the first of all. One other timer is there, as in any program that has timeouts.
+/// T2: the new deadline is the earliest, in nanoseconds. Another timer is armed, as in any program with timeouts.
 async fn earliest<K: Timekeeper>(count: usize) -> io::Result<Vec<f64>> {
     let _other = armed::<K>(LATER).await;
     K::sleep(PAUSE).await;
@@ -66,7 +66,7 @@ async fn earliest<K: Timekeeper>(count: usize) -> io::Result<Vec<f64>> {
     Ok(vec![nanos_each(count, arm_and_cancel).await?])
 }
 
-/// T3: the new deadline is the last of very many; given as a span, then as an instant.
+/// T3: the new deadline is the latest of very many, in nanoseconds: given as a duration, and as an instant.
 async fn latest<K: Timekeeper>(others: usize) -> io::Result<Vec<f64>> {
     let _others = many::<K>(others, &mut Random(1)).await;
     K::sleep(PAUSE).await;
@@ -76,8 +76,8 @@ async fn latest<K: Timekeeper>(others: usize) -> io::Result<Vec<f64>> {
     Ok(vec![nanos_each(OPERATIONS, after).await?, nanos_each(OPERATIONS, at).await?])
 }
 
-/// T4: any of very many is replaced by another one. Both are in the same place of memory: nothing is allocated for
-/// them.
+/// T4: a random timer of very many is replaced by another, in nanoseconds. The new timer takes the place of the old in
+/// memory, so nothing is allocated.
 async fn churn<K: Timekeeper>(live: usize) -> io::Result<Vec<f64>> {
     let random = &mut Random(1);
     let mut timers = many::<K>(live, random).await;
@@ -90,19 +90,19 @@ async fn churn<K: Timekeeper>(live: usize) -> io::Result<Vec<f64>> {
     Ok(vec![nanos_each(OPERATIONS, replace).await?])
 }
 
-/// T5 and T6: CPU time of the process, in milliseconds, for timers that fire within a second: made, armed, fired, seen
-/// to be ready, dropped.
+/// T5 and T6: CPU time of the process, in milliseconds, for timers that fire within a second: create, arm, fire, poll
+/// until ready, drop.
 async fn storm<K: Timekeeper>(count: usize) -> io::Result<Vec<f64>> {
-    let (mut random, eve) = (Random(1), EVE + Duration::from_micros(count as u64));
+    let (mut random, arming) = (Random(1), ARMING + Duration::from_micros(count as u64));
     let tally = Arc::new(Tally { fired: AtomicUsize::new(0), count, all: AtomicWaker::new() });
     let waker = Waker::from(Arc::clone(&tally));
     let mut cx = Context::from_waker(&waker);
     let before = sys::process_cpu()?;
     let mut timers: Vec<_> = (0..count)
         .map(|_| {
-            let mut timer = Box::pin(K::sleep(eve + random.within(STORM)));
+            let mut timer = Box::pin(K::sleep(arming + random.within(STORM)));
             if timer.as_mut().poll(&mut cx).is_ready() {
-                tally.wake_by_ref(); // The eve was too short.
+                tally.wake_by_ref(); // `ARMING` was too short.
             }
             timer
         })
@@ -115,14 +115,14 @@ async fn storm<K: Timekeeper>(count: usize) -> io::Result<Vec<f64>> {
     let ready = timers.iter_mut().map(|timer| usize::from(timer.as_mut().poll(&mut cx).is_ready())).sum::<usize>();
     drop(timers);
     let cpu = sys::process_cpu()? - before;
-    // A timer is polled once more only after all have woken, so every one of them must be ready.
+    // The second poll comes only after all timers have woken their waker, so every timer must be ready.
     if ready < count {
         return Err(io::Error::other(format!("{} timers were woken early", count - ready)));
     }
     Ok(vec![cpu.as_secs_f64() * 1e3])
 }
 
-/// T5: bytes of one timer: of the future itself, and of the heap beyond all futures.
+/// T5: bytes of a timer: of the future itself, and of the heap beyond the future.
 async fn bytes<K: Timekeeper>(count: usize) -> Vec<f64> {
     let (mut random, waker) = (Random(1), Waker::noop());
     let mut cx = Context::from_waker(waker);
@@ -136,12 +136,12 @@ async fn bytes<K: Timekeeper>(count: usize) -> Vec<f64> {
         timers.push(timer);
     }
     let per_timer = (heap::live() - before) as f64 / count as f64;
-    // The vector holds a pointer to each.
+    // The vector holds a pointer to each timer.
     vec![size as f64, per_timer - (size + size_of::<usize>()) as f64]
 }
 
-/// T7: the median overshoot of each of the sleeps, in microseconds. Each begins at a random moment of a millisecond, so
-/// that no clock that ticks can be in step with them.
+/// T7: the median overshoot of each length of sleep, in microseconds. Each sleep begins at a random moment within a
+/// millisecond, so the sleeps cannot be in phase with a ticking clock.
 async fn lone<K: Timekeeper>(count: usize) -> io::Result<Vec<f64>> {
     let (mut random, mut medians) = (Random(1), Vec::new());
     for sleep in LONE_SLEEPS {
@@ -164,19 +164,19 @@ async fn lone<K: Timekeeper>(count: usize) -> io::Result<Vec<f64>> {
     Ok(medians)
 }
 
-/// Polls a future once and drops it. It has to be in memory for that, as it would be in a task.
+/// Polls a future once and drops it. The future is forced into memory, as in a task.
 fn poll_once(future: impl Future, cx: &mut Context<'_>) -> bool {
     black_box(pin!(future)).poll(cx).is_ready()
 }
 
-/// A timer that has been polled once.
+/// Returns an armed timer: it has been polled once.
 async fn armed<K: Timekeeper>(duration: Duration) -> Pin<Box<K::Sleep>> {
     let mut timer = Box::pin(K::sleep(duration));
     poll_fn(|cx| Poll::Ready(black_box(timer.as_mut().poll(cx).is_ready()))).await;
     timer
 }
 
-/// So many timers that do not fire while we measure.
+/// Returns `count` armed timers that do not fire during the measurement.
 async fn many<K: Timekeeper>(count: usize, random: &mut Random) -> Vec<Pin<Box<K::Sleep>>> {
     let mut timers = Vec::with_capacity(count);
     for _ in 0..count {
@@ -185,7 +185,7 @@ async fn many<K: Timekeeper>(count: usize, random: &mut Random) -> Vec<Pin<Box<K
     timers
 }
 
-/// Counts timers that have fired, and wakes somebody when all have.
+/// A waker that counts the timers fired, and wakes the main future when all have fired.
 struct Tally {
     fired: AtomicUsize,
     count: usize,
@@ -204,11 +204,11 @@ impl Wake for Tally {
     }
 }
 
-/// Random numbers by xorshift: the same for every peer.
+/// Pseudo-random numbers by xorshift: the same sequence for every peer.
 struct Random(u64);
 
 impl Random {
-    /// Below `limit`, which is far below 2⁶⁴.
+    /// Returns a number below `limit`, which must be far below 2⁶⁴.
     fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -216,12 +216,12 @@ impl Random {
         self.0 % limit
     }
 
-    /// Shorter than `span`.
+    /// Returns a duration shorter than `span`.
     fn within(&mut self, span: Duration) -> Duration {
         Duration::from_nanos(self.below(span.as_nanos() as u64))
     }
 
-    /// For a timer that does not fire while we measure.
+    /// Returns a limit for a timer that must not fire during the measurement.
     fn later(&mut self) -> Duration {
         LATER + self.within(LATER_SPAN)
     }

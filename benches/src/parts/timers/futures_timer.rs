@@ -1,5 +1,5 @@
-//! futures-timer, whose helper thread keeps the time for any executor; here for that of futures. It has no timeout; one
-//! races its delay against the future.
+//! futures-timer, with a helper thread for the time and the `block_on` of futures. futures-timer has no timeout, so its
+//! delay races against the future.
 
 use super::timekeeper::Timekeeper;
 use futures::executor::block_on;
@@ -10,7 +10,7 @@ use std::io;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-/// Without settings.
+/// The peer, with default settings.
 pub(super) struct FuturesTimer;
 
 impl Timekeeper for FuturesTimer {

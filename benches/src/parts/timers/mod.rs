@@ -1,8 +1,8 @@
 //! The timers under measurement, and what is done with them, in a child process for each measurement.
 //!
 //! [`exercises`] does the same with every peer, through the [`Timekeeper`](timekeeper::Timekeeper) trait. The peers'
-//! files implement the trait the way the documentation of each crate recommends, so no peer is measured with code of
-//! another shape.
+//! files implement the trait as the documentation of each crate recommends, so every peer is measured with code of the
+//! same shape.
 //!
 //! ```text
 //!               perform                        the order's peer and exercise

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Without settings.
+/// The peer, with default settings.
 pub(super) struct Monoio;
 
 impl Timekeeper for Monoio {

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// With the settings of the reactor.
+/// The peer, with the settings of its reactor.
 pub(super) struct Ours(pub(super) Builder);
 
 impl Timekeeper for Ours {

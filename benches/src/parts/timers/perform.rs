@@ -1,4 +1,4 @@
-//! The whole process: carry out one order with the ordered peer, and print the figures.
+//! The whole process: carry out an order and print its figures.
 
 use super::async_io::AsyncIo;
 use super::exercises::exercise;
@@ -11,10 +11,10 @@ use crate::orders::timers::{Exercise, TimerOrder, TimerPeer};
 use async_epoll::Reactor;
 use std::io;
 
-/// After this number of seconds the kernel ends the process: a wake-up was lost.
+/// The kernel ends the process after this number of seconds: a wake-up was lost.
 const TIME_LIMIT: u32 = 60;
 
-/// Carries out one order, and prints its figures on one line.
+/// Carries out an order, and prints its figures on a line.
 pub(crate) fn perform(order: &TimerOrder) -> io::Result<()> {
     sys::die_with_parent()?;
     sys::end_after(TIME_LIMIT);

@@ -1,16 +1,16 @@
-//! What every timer implementation is used for.
+//! The interface of a timer implementation, as the exercises use it.
 
 use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// A timer implementation together with the runtime it needs.
+/// A timer implementation and its runtime.
 pub(super) trait Timekeeper {
-    /// The peer's future that completes after a time.
+    /// The peer's sleep future.
     type Sleep: Future;
     /// Runs a future to its end, on the peer's own runtime, as its documentation recommends.
     fn run<F: Future>(self, future: F) -> io::Result<F::Output>;
-    /// Returns a future that completes after `duration`.
+    /// Returns a sleep of `duration`.
     fn sleep(duration: Duration) -> Self::Sleep;
     /// Returns `future` with a limit on its time.
     fn timeout<F: Future>(future: F, limit: Duration) -> impl Future;

@@ -1,8 +1,8 @@
-//! tokio, on its current_thread runtime with sockets enabled, as a server has them: its timers tell the sleeping epoll
-//! of earlier deadlines.
+//! tokio, on its current_thread runtime with sockets enabled, as in a server: an earlier deadline then wakes the epoll
+//! driver.
 //!
-//! Its cooperative budget is off. It would send a task away that asks after a million timers in one go, which no task
-//! of a real program does, so it is not what is to be measured.
+//! The cooperative budget is off: the budget would make a task yield that polls a million timers in a single poll. No
+//! task of a real program does this, so yielding must not be measured.
 
 use super::timekeeper::Timekeeper;
 use std::future::Future;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep, timeout, timeout_at};
 
-/// Without settings.
+/// The peer, with default settings.
 pub(super) struct Tokio;
 
 impl Timekeeper for Tokio {
