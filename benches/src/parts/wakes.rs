@@ -1,9 +1,12 @@
 //! Wakes from another thread. In each round the *waking thread* raises a flag for every task, wakes the task, and waits
 //! until all tasks have lowered their flags.
 //!
-//! The waking thread runs on the core for load. It waits by polling, not by sleeping, so the way back costs nothing and
-//! the round trip is the wake. A reactor asleep in epoll must be woken through a descriptor. The kernel counts the
-//! writes to this descriptor: the process makes no other writes during the measurement.
+//! The waking thread waits by polling, not by sleeping, so the way back costs nothing and the round trip is the wake. A
+//! reactor asleep in epoll must be woken through a descriptor. The kernel counts the writes to this descriptor: the
+//! process makes no other writes during the measurement.
+//!
+//! Both threads run on the core for measured code. The waking thread starts after the process was pinned and inherits
+//! the mask, so the core for load is not among its allowed cores.
 
 use crate::machine::{cores, process, sys};
 use crate::orders::peer::Peer;

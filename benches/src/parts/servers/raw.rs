@@ -3,7 +3,7 @@
 //! The loop avoids every avoidable system call. A read shorter than the buffer means that the socket is drained (the
 //! *short-read rule*), unless the event announced more than data: urgent data, an end of file, an error. A descriptor
 //! is registered once and deregistered by closing it. With `TCP_DEFER_ACCEPT` the first bytes have arrived when a
-//! connection is accepted, so the connection is served once before its registration; often no registration is needed.
+//! connection is accepted, so the connection is served once before its registration; it may end without one.
 
 use crate::machine::sys::{EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, Epoll, NO_EVENT};
 use crate::orders::service::{BUFFER, Service};
