@@ -1,18 +1,20 @@
-//! The command line, parsed by hand: a dozen words need no parser of their own.
+//! The command line, parsed by hand: a dozen words do not need a parser crate.
 //!
-//! [`Service`] and [`Target`] are also what the conductor wants of its children; they turn themselves back into
-//! arguments, so that the two directions stand side by side.
+//! The user's commands are `run` and `all`. The other commands start the parts; the conductor writes them with the
+//! `to_args` methods of the orders. The tests check that every order survives this round trip.
 
-use crate::cases::{self, Case, Effort};
-use crate::load::Traffic;
-use crate::proxies::Haul;
-use crate::reads;
-use crate::servers::{Peer, Protocol};
-use crate::timers;
-use crate::wakes::Bout;
+use crate::cases::case::Effort;
+use crate::cases::registry;
+use crate::orders::load::Target;
+use crate::orders::proxy::ProxyOrder;
+use crate::orders::reads::ReadOrder;
+use crate::orders::service::{Protocol, Service};
+use crate::orders::timers::TimerOrder;
+use crate::orders::wakes::WakeOrder;
+use crate::run::Run;
 use std::str::FromStr;
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub(crate) const USAGE: &str = "\
 usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table for each case
        benches all [--quick] [--pairs N]           every case, and write RESULTS.md and plots/
@@ -21,10 +23,10 @@ usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table 
              M1 memory  M2 memory given back
              T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  T8 reads with a limit
              W1 wakes  F1 fairness  H1 hyper  U1 datagrams  P1 proxy, or `all`
-  --quick    fewer pairs and shorter runs: shows that everything works, its figures are not to be quoted
+  --quick    fewer pairs and shorter runs: checks that everything works; do not quote its figures
   --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 and H1 need 25 for a claim)
 
-The parts, which `run` starts by itself:
+The parts, started by `run`:
        benches serve ours|raw|tokio [--protocol echo|http|http-flat|http-timed] [--port P] [--connections N] [--defer-accept]
                      [--close-first] [--count-heap]
        benches serve ours|tokio --datagrams BATCH [--port P]
@@ -34,106 +36,20 @@ The parts, which `run` starts by itself:
        benches wakes ours|tokio --connections TASKS --count ROUNDS
        benches proxy ours|tokio --connections N --count MIB";
 
-/// What to do.
+/// A parsed command line.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
     Run(Run),
     Serve(Service),
     Load(Target),
-    Timers(timers::Order),
-    Reads(reads::Order),
-    Wakes(Bout),
-    Proxy(Haul),
+    Timers(TimerOrder),
+    Reads(ReadOrder),
+    Wakes(WakeOrder),
+    Proxy(ProxyOrder),
 }
 
-/// Cases to measure.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) cases: Vec<&'static Case>,
-    pub(crate) effort: Effort,
-    /// Every case was asked for, so the results are written to files.
-    pub(crate) all: bool,
-}
-
-/// What a server does.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Service {
-    pub(crate) peer: Peer,
-    /// What it speaks.
-    pub(crate) protocol: Protocol,
-    /// 0 for any free port.
-    pub(crate) port: u16,
-    /// The server ends after so many connections; `None` to serve until killed.
-    pub(crate) connections: Option<u64>,
-    /// Set `TCP_DEFER_ACCEPT` on the listener.
-    pub(crate) defer_accept: bool,
-    /// Close after the first answer instead of waiting for the client to.
-    pub(crate) close_first: bool,
-    /// Count the bytes of the heap, and tell them when asked.
-    pub(crate) count_heap: bool,
-    /// Echo datagrams instead, so many at a time.
-    pub(crate) datagrams: Option<usize>,
-}
-
-impl Service {
-    /// Echoes on any port until killed.
-    pub(crate) fn new(peer: Peer) -> Self {
-        Self {
-            peer,
-            protocol: Protocol::Echo,
-            port: 0,
-            connections: None,
-            defer_accept: false,
-            close_first: false,
-            count_heap: false,
-            datagrams: None,
-        }
-    }
-
-    /// The command line that asks for this.
-    pub(crate) fn to_args(self) -> Vec<String> {
-        let mut args = vec!["serve".into(), self.peer.to_string(), "--port".into(), self.port.to_string()];
-        args.extend(["--protocol".into(), self.protocol.to_string()]);
-        if let Some(connections) = self.connections {
-            args.extend(["--connections".into(), connections.to_string()]);
-        }
-        args.extend(self.defer_accept.then(|| "--defer-accept".into()));
-        args.extend(self.close_first.then(|| "--close-first".into()));
-        args.extend(self.count_heap.then(|| "--count-heap".into()));
-        if let Some(batch) = self.datagrams {
-            args.extend(["--datagrams".into(), batch.to_string()]);
-        }
-        args
-    }
-}
-
-/// What a load generator does.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Target {
-    pub(crate) traffic: Traffic,
-    /// Where the server listens, on 127.0.0.1.
-    pub(crate) port: u16,
-    /// How many at a time; beside the firehose, if it is one; datagrams, if it is such.
-    pub(crate) connections: usize,
-    /// Bytes of a request and of its answer.
-    pub(crate) size: usize,
-    /// The server closes first, after its answer.
-    pub(crate) close_first: bool,
-}
-
-impl Target {
-    /// The command line that asks for this.
-    pub(crate) fn to_args(self) -> Vec<String> {
-        let mut args = vec!["load".into(), self.traffic.to_string()];
-        args.extend(["--port".into(), self.port.to_string(), "--connections".into(), self.connections.to_string()]);
-        args.extend(["--size".into(), self.size.to_string()]);
-        args.extend(self.close_first.then(|| "--close-first".into()));
-        args
-    }
-}
-
-/// Every flag there is, before it is known which command it belongs to.
+/// The words and options of a command line, before they are matched with a command.
 #[derive(Default)]
 struct Flags {
     words: Vec<String>,
@@ -151,13 +67,13 @@ struct Flags {
 }
 
 impl Flags {
-    /// How many connections, or tasks, at a time.
+    /// Returns the value of `--connections`: connections, or tasks, at a time.
     fn connections(&self) -> Result<usize, String> {
         usize::try_from(self.connections.unwrap_or(1)).map_err(|error| error.to_string())
     }
 }
 
-/// Understands the command line, or says what is wrong with it.
+/// Returns the command, or a message that says what is wrong with the command line.
 pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
     let mut flags = Flags::default();
     let mut args = args.peekable();
@@ -202,36 +118,36 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
         })),
         ["timers", peer, exercise] => {
             let count = flags.count.ok_or("timers needs --count")?;
-            timers::Order::new(peer, exercise.parse()?, count).map(Command::Timers)
+            Ok(Command::Timers(TimerOrder { peer: peer.parse()?, exercise: exercise.parse()?, count }))
         }
-        ["reads", way] => {
+        ["reads", limit] => {
             let count = flags.count.ok_or("reads needs --count")?;
-            reads::Order::new(way, count).map(Command::Reads)
+            Ok(Command::Reads(ReadOrder { limit: limit.parse()?, count }))
         }
         ["wakes", peer] => {
             let rounds = flags.count.ok_or("wakes needs --count")?;
-            Ok(Command::Wakes(Bout { peer: peer.parse()?, tasks: flags.connections()?, rounds }))
+            Ok(Command::Wakes(WakeOrder { peer: peer.parse()?, tasks: flags.connections()?, rounds }))
         }
         ["proxy", peer] => {
             let mib = flags.count.ok_or("proxy needs --count")?;
-            Ok(Command::Proxy(Haul { peer: peer.parse()?, connections: flags.connections()?, mib }))
+            Ok(Command::Proxy(ProxyOrder { peer: peer.parse()?, connections: flags.connections()?, mib }))
         }
         _ => Err("say what to run".into()),
     }
 }
 
-/// The value of an option.
+/// Parses the value of an option.
 fn value<T: FromStr>(option: &str, value: Option<String>) -> Result<T, String> {
     value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("{option} needs a number"))
 }
 
-/// The cases by name.
+/// Returns the command that measures the cases with these names.
 fn run(names: &[&str], flags: &Flags) -> Result<Command, String> {
     let all = names.iter().any(|name| name.eq_ignore_ascii_case("all"));
     let cases = if all {
-        cases::ALL.iter().collect()
+        registry::ALL.iter().collect()
     } else {
-        let find = |name: &&str| cases::find(name).ok_or_else(|| format!("there is no case {name}"));
+        let find = |name: &&str| registry::find(name).ok_or_else(|| format!("there is no case {name}"));
         names.iter().map(find).collect::<Result<_, _>>()?
     };
     let pairs = flags.pairs.unwrap_or(if flags.quick { 3 } else { 9 }).max(1);
@@ -241,6 +157,9 @@ fn run(names: &[&str], flags: &Flags) -> Result<Command, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orders::peer::Peer;
+    use crate::orders::reads::ReadLimit;
+    use crate::orders::timers::{Exercise, TimerPeer};
 
     fn words(line: &str) -> impl Iterator<Item = String> {
         line.split(' ').map(String::from)
@@ -257,24 +176,24 @@ mod tests {
 
     #[test]
     fn the_others_survive_their_own_command_lines() {
-        let order = timers::Order::new("tokio", timers::Exercise::Storm, 7).unwrap();
+        let order = TimerOrder { peer: TimerPeer::Tokio, exercise: Exercise::Storm, count: 7 };
         let Ok(Command::Timers(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
         assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
-        let order = reads::Order::new("ours", 7).unwrap();
+        let order = ReadOrder { limit: ReadLimit::Ours, count: 7 };
         let Ok(Command::Reads(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
         assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
-        let bout = Bout { peer: Peer::Tokio, tasks: 3, rounds: 7 };
-        let Ok(Command::Wakes(parsed)) = parse(bout.to_args().into_iter()) else { panic!("no bout") };
-        assert_eq!(format!("{parsed:?}"), format!("{bout:?}"));
-        let haul = Haul { peer: Peer::Tokio, connections: 3, mib: 7 };
-        let Ok(Command::Proxy(parsed)) = parse(haul.to_args().into_iter()) else { panic!("no haul") };
-        assert_eq!(format!("{parsed:?}"), format!("{haul:?}"));
+        let order = WakeOrder { peer: Peer::Tokio, tasks: 3, rounds: 7 };
+        let Ok(Command::Wakes(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
+        assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
+        let order = ProxyOrder { peer: Peer::Tokio, connections: 3, mib: 7 };
+        let Ok(Command::Proxy(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
+        assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
     }
 
     #[test]
     fn all_names_every_case_and_nonsense_is_refused() {
         let Ok(Command::Run(run)) = parse(words("all --quick")) else { panic!("no run") };
-        assert!(run.all && run.effort.quick && run.cases.len() == cases::ALL.len());
+        assert!(run.all && run.effort.quick && run.cases.len() == registry::ALL.len());
         assert!(parse(words("run E9")).is_err());
         assert!(parse(words("run E1 --pairs many")).is_err());
         assert!(parse(words("run")).is_err());

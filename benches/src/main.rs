@@ -1,39 +1,28 @@
 //! Measures async-epoll, async-net-lite and async-timeout beside their peers: `run CASE…`, `run all`.
 //!
 //! One binary plays every part. `run` is the conductor: for each measurement it starts a server (`serve`) and a load
-//! generator (`load`) as child processes, each kept on a core of its own, and compares what they report. `README.md`
-//! says what is measured and how to read the tables.
+//! generator (`load`) as child processes, each pinned to a core of its own, and compares their reports. `README.md`
+//! describes the cases and how to read the tables.
 //!
-//! In reading order: [`cases`] holds the measurements, [`servers`], [`timers`], [`reads`], [`wakes`] and [`proxies`] what
-//! is measured, [`load`], [`bulk`], [`firehose`] and [`datagrams`] what servers are measured with, [`child`] starts and
-//! ends the processes, [`strace`], [`callgrind`], [`process`] and [`heap`] count, and [`spread`], [`table`], [`plot`] and
-//! [`results`] turn figures into text.
+//! ```text
+//!   main ─▶ args ─▶ run ─▶ cases ─▶ children            the conductor
+//!     │                      │         │
+//!     └────▶ parts ──────────┤         │                a child: a server, a load generator, timers, …
+//!              │             ▼         ▼
+//!              └──▶ orders   figures   machine          the ground floor: these do not know each other
+//! ```
 
-mod args;
-mod bulk;
-mod callgrind;
+mod machine;
+mod figures;
+mod orders;
+mod parts;
+mod children;
 mod cases;
-mod child;
-mod datagrams;
-mod firehose;
-mod heap;
-mod histogram;
-mod load;
-mod plot;
-mod process;
-mod reads;
-mod proxies;
-mod results;
-mod scratch;
-mod servers;
-mod spread;
-mod strace;
-mod sys;
-mod table;
-mod timers;
-mod wakes;
+mod run;
+mod args;
 
 use args::Command;
+use parts::{load, proxies, reads, servers, timers, wakes};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -49,13 +38,13 @@ fn main() -> ExitCode {
             println!("{}", args::USAGE);
             Ok(())
         }
-        Command::Run(run) => results::run(&run),
+        Command::Run(run) => run::run(&run),
         Command::Serve(service) => servers::serve(&service),
         Command::Load(target) => load::generate(&target),
-        Command::Timers(order) => timers::exercise(&order),
+        Command::Timers(order) => timers::perform(&order),
         Command::Reads(order) => reads::read(&order),
-        Command::Wakes(bout) => wakes::fight(&bout),
-        Command::Proxy(haul) => proxies::carry(&haul),
+        Command::Wakes(order) => wakes::wake(&order),
+        Command::Proxy(order) => proxies::proxy(&order),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
