@@ -16,22 +16,9 @@ use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tests::{abstract_name, limit_open_files, open_fds, p99, strict_timing, thread_cpu, watchdog};
-
-const TIME: Duration = Duration::from_secs(60);
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-const CHILD: &str = "TEST_ACCEPT_CHILD";
-
-/// Whether this is the child in which test `name` is to run; if not, runs it.
-fn in_a_child(name: &str) -> bool {
-    if std::env::var_os(CHILD).is_some() {
-        return true;
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    let status = command.args(["--exact", name, "--nocapture"]).env(CHILD, "1").status().unwrap();
-    assert!(status.success(), "{status}");
-    false
-}
+use tests::{
+    LOCALHOST, TIME, abstract_name, in_child, limit_open_files, open_fds, p99, strict_timing, thread_cpu, watchdog,
+};
 
 /// Takes all descriptors that this process may have, but for `room`.
 fn leave_room(room: usize) -> Vec<File> {
@@ -66,7 +53,7 @@ fn crowd() -> (LocalRuntime, Accepted, Vec<std::net::TcpStream>, Vec<File>) {
 /// Bug F1: a socket of ours that is closed lets a paused listener go on at once, on this thread and from another one.
 #[test]
 fn a_closed_socket_ends_the_pause() {
-    if !in_a_child("a_closed_socket_ends_the_pause") {
+    if !in_child("a_closed_socket_ends_the_pause") {
         return;
     }
     let _watchdog = watchdog(TIME);
@@ -156,7 +143,7 @@ fn each_closed_socket_lets_one_in<T: 'static>(
 /// Bug F1: for a TCP listener it need not be a TCP stream that is closed.
 #[test]
 fn sockets_of_all_kinds_end_the_pause_of_a_tcp_listener() {
-    if !in_a_child("sockets_of_all_kinds_end_the_pause_of_a_tcp_listener") {
+    if !in_child("sockets_of_all_kinds_end_the_pause_of_a_tcp_listener") {
         return;
     }
     let _watchdog = watchdog(TIME);
@@ -170,7 +157,7 @@ fn sockets_of_all_kinds_end_the_pause_of_a_tcp_listener() {
 /// Bug F1: nor for a Unix listener a Unix stream.
 #[test]
 fn sockets_of_all_kinds_end_the_pause_of_a_unix_listener() {
-    if !in_a_child("sockets_of_all_kinds_end_the_pause_of_a_unix_listener") {
+    if !in_child("sockets_of_all_kinds_end_the_pause_of_a_unix_listener") {
         return;
     }
     let _watchdog = watchdog(TIME);
@@ -184,7 +171,7 @@ fn sockets_of_all_kinds_end_the_pause_of_a_unix_listener() {
 /// A descriptor that somebody else frees is found, too, within the longest pause. And the wait takes no CPU.
 #[test]
 fn what_others_free_is_found_within_a_second() {
-    if !in_a_child("what_others_free_is_found_within_a_second") {
+    if !in_child("what_others_free_is_found_within_a_second") {
         return;
     }
     let _watchdog = watchdog(TIME);
@@ -222,7 +209,7 @@ fn two_thousand_clients_and_64_descriptors() {
     if let Some(port) = std::env::var_os(PORT) {
         return two_thousand_clients(port.to_str().unwrap().parse().unwrap());
     }
-    if !in_a_child("two_thousand_clients_and_64_descriptors") {
+    if !in_child("two_thousand_clients_and_64_descriptors") {
         return;
     }
     let _watchdog = watchdog(TIME);

@@ -22,10 +22,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::Context;
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::{open_fds, thread_cpu, waker_fn, watchdog, yield_now};
-
-const TIME: Duration = Duration::from_secs(60);
-const LONG: Duration = Duration::from_secs(3600);
+use tests::{HOUR, TIME, open_fds, thread_cpu, waker_fn, watchdog, yield_now};
 
 fn background() -> Background {
     Reactor::new().unwrap().into_background().unwrap()
@@ -203,7 +200,7 @@ fn registrations_and_earlier_timers_interrupt_the_wait() {
     let _watchdog = watchdog(TIME);
     let reactor = background();
     let handle = reactor.handle();
-    let mut far = Timer::after(LONG, &handle);
+    let mut far = Timer::after(HOUR, &handle);
     assert!((&mut far).now_or_never().is_none());
     for _ in 0..20 {
         let begin = Instant::now();
@@ -211,7 +208,7 @@ fn registrations_and_earlier_timers_interrupt_the_wait() {
         assert!(begin.elapsed() >= Duration::from_millis(3));
         far.reset(Instant::now() + Duration::from_millis(2));
         block_on(&mut far).unwrap();
-        far.reset(Instant::now() + LONG);
+        far.reset(Instant::now() + HOUR);
         assert!((&mut far).now_or_never().is_none());
         let (mut left, right) = UnixStream::pair().unwrap();
         let source = Source::with_handle(right, &handle).unwrap();
@@ -237,7 +234,7 @@ fn the_end_is_told_to_all() {
         let waiter = thread::spawn(move || {
             let source = Source::with_handle(right, &handle).unwrap();
             let (read, timer) = block_on(async {
-                futures::join!(async { (&source).read(&mut [0]).await }, Timer::after(LONG, &handle))
+                futures::join!(async { (&source).read(&mut [0]).await }, Timer::after(HOUR, &handle))
             });
             (read.unwrap_err().kind(), timer.unwrap_err().kind())
         });

@@ -7,26 +7,15 @@ use futures::future::FutureExt;
 use futures::io::AsyncReadExt;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
-use tests::{Watchdog, full_listener, open_fds, thread_cpu, watchdog};
+use tests::common::block_on;
+use tests::{LOCALHOST, alone, full_listener, open_fds, thread_cpu};
 
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 /// Until the next address gets its chance.
 const HEAD_START: Duration = Duration::from_millis(250);
 /// What happens at once has happened by then.
 const AT_ONCE: Duration = Duration::from_millis(200);
-
-/// Descriptors are counted, so one test at a time.
-fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
-    static ALONE: Mutex<()> = Mutex::new(());
-    (ALONE.lock().unwrap_or_else(PoisonError::into_inner), watchdog(Duration::from_secs(60)))
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
 
 /// An address on which nobody listens.
 fn refused() -> SocketAddr {

@@ -3,7 +3,7 @@
 
 use async_epoll::LocalRuntime;
 use async_net_lite::unix::UnixStream;
-use async_net_lite::{CopyError, TcpListener, TcpStream, copy_bidirectional};
+use async_net_lite::{CopyError, TcpStream, copy_bidirectional};
 use async_timeout::{Timeout, sleep};
 use futures::future::{FutureExt, join, join_all, join3};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,61 +12,31 @@ use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tests::{CountingAllocator, limit_open_files, live_heap, open_fds, thread_cpu, watchdog, yield_now};
+use tests::common::{block_on, tcp};
+use tests::{
+    CountingAllocator, TIME, in_child, limit_open_files, live_heap, noise, open_fds, thread_cpu, watchdog, yield_now,
+};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-const TIME: Duration = Duration::from_secs(60);
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 /// Bytes of a direction's buffer.
 const BUFFER: usize = 16 * KIB;
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
+/// A connected pair of streams that send small pieces at once, so that pieces of many sizes do not wait for each other's
+/// acknowledgements.
 async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (server, _) = listener.accept().await.unwrap();
-    // Pieces of many sizes would wait for each other's acknowledgements.
+    let (client, server) = tcp::pair().await;
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     (client, server)
-}
-
-/// Runs a test of this file once more, in a process of its own. Returns whether this is that process.
-fn is_child(test: &str) -> bool {
-    const CHILD: &str = "TEST_COPY_CHILD";
-    if std::env::var_os(CHILD).is_some() {
-        return true;
-    }
-    let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
-        .env(CHILD, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{status}");
-    false
-}
-
-/// Bytes that look random and are the same for the same seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(1);
-    let mut bytes = Vec::with_capacity(length + 4);
-    while bytes.len() < length {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        bytes.extend_from_slice(&((state >> 32) as u32).to_ne_bytes());
-    }
-    bytes.truncate(length);
-    bytes
 }
 
 /// Hides what a stream is, so that it is copied like a stranger's.
@@ -210,7 +180,6 @@ where
 /// by value, by shared reference and by exclusive one.
 #[test]
 fn megabytes_both_ways() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for way in 0..7 {
             let ((left, mut a), (mut b, right)) = (pair().await, pair().await);
@@ -233,7 +202,6 @@ fn megabytes_both_ways() {
 /// Between Unix sockets, and between one and a TCP connection; a Unix peer that is gone is an error without a signal.
 #[test]
 fn unix_sockets() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let lengths = (5 * MIB + 1, 3 * MIB + 17);
         let (there, back) = (noise(1, lengths.0), noise(2, lengths.1));
@@ -287,7 +255,6 @@ fn in_memory_with_any_executor() {
 /// Each side may end first, with much or with nothing. The other direction goes on, and the copy ends with the second.
 #[test]
 fn half_closes_in_each_order() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for strangers in [false, true] {
             for left_first in [false, true] {
@@ -324,7 +291,6 @@ fn half_closes_in_each_order() {
 /// One byte at a time, and now and then so much that the way changes.
 #[test]
 fn drips_and_bursts() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
         left.set_nodelay(true).unwrap();
@@ -358,7 +324,6 @@ fn drips_and_bursts() {
 /// A reset of one side is an error that keeps its kind and says how much had been copied; the other side is let go.
 #[test]
 fn a_reset_says_how_much_had_been_copied() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for strangers in [false, true] {
             for length in [5, MIB] {
@@ -397,7 +362,6 @@ fn a_reset_says_how_much_had_been_copied() {
 /// Writing to a side that is gone is an error as well, in the middle of bulk data.
 #[test]
 fn a_writer_that_is_gone_ends_the_copy() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for strangers in [false, true] {
             let ((left, a), (b, mut right)) = (pair().await, pair().await);
@@ -428,7 +392,7 @@ fn a_writer_that_is_gone_ends_the_copy() {
 #[test]
 fn no_sigpipe() {
     let _watchdog = watchdog(TIME);
-    if !is_child("no_sigpipe") {
+    if !in_child("no_sigpipe") {
         return;
     }
     tests::restore_default_sigpipe();
@@ -461,7 +425,7 @@ fn no_sigpipe() {
 #[test]
 fn no_sigpipe_by_a_splice_that_succeeds() {
     let _watchdog = watchdog(TIME);
-    if !is_child("no_sigpipe_by_a_splice_that_succeeds") {
+    if !in_child("no_sigpipe_by_a_splice_that_succeeds") {
         return;
     }
     tests::restore_default_sigpipe();
@@ -496,7 +460,6 @@ fn no_sigpipe_by_a_splice_that_succeeds() {
 /// there.
 #[test]
 fn a_slow_reader_stalls_the_sender_and_nobody_spins() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for strangers in [false, true] {
             let ((left, a), (b, right)) = (pair().await, pair().await);
@@ -552,7 +515,7 @@ fn a_slow_reader_stalls_the_sender_and_nobody_spins() {
 #[test]
 fn idle_copies_hold_nothing() {
     let _watchdog = watchdog(TIME);
-    if !is_child("idle_copies_hold_nothing") {
+    if !in_child("idle_copies_hold_nothing") {
         return;
     }
     // Four descriptors each.
@@ -601,7 +564,7 @@ fn idle_copies_hold_nothing() {
 #[test]
 fn without_descriptors_for_pipes() {
     let _watchdog = watchdog(TIME);
-    if !is_child("without_descriptors_for_pipes") {
+    if !in_child("without_descriptors_for_pipes") {
         return;
     }
     block_on(async {
@@ -619,7 +582,7 @@ fn without_descriptors_for_pipes() {
 #[test]
 fn a_copy_that_is_dropped_leaves_no_descriptor() {
     let _watchdog = watchdog(TIME);
-    if !is_child("a_copy_that_is_dropped_leaves_no_descriptor") {
+    if !in_child("a_copy_that_is_dropped_leaves_no_descriptor") {
         return;
     }
     block_on(async {
@@ -653,7 +616,6 @@ fn a_copy_that_is_dropped_leaves_no_descriptor() {
 /// the mark for the end of file, or for a reader that has nothing.
 #[test]
 fn urgent_data_does_not_hide_what_follows() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for length in [10, MIB] {
             for pause in [0, 20] {
@@ -685,7 +647,6 @@ fn urgent_data_does_not_hide_what_follows() {
 /// With the end of file right behind, which `splice(2)` reports at the mark already, and with a sender that waits.
 #[test]
 fn urgent_data_reached_by_splicing() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for ended in [false, true] {
             let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
@@ -833,7 +794,6 @@ fn bulk_data_starves_nobody() {
 /// to write; and not after each write.
 #[test]
 fn sinks_are_flushed_when_the_reader_waits() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
         struct Buffered(futures::io::BufWriter<TcpStream>);
@@ -914,7 +874,6 @@ fn liars_are_found_out() {
 /// Many copies at a time, more than pipes are kept for, on one thread.
 #[test]
 fn many_at_a_time() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         join_all((0..40).map(|_| async {
             let ((left, a), (b, right)) = (pair().await, pair().await);

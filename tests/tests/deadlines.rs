@@ -6,7 +6,6 @@ use async_epoll::{LocalRuntime, Timer};
 use async_net_lite::TcpStream;
 use async_timeout::{Elapsed, Timeout, TimeoutExt, deadline, sleep, sleep_until, with_deadline};
 use futures::channel::oneshot;
-use futures::executor::{LocalPool, block_on};
 use futures::future::{FusedFuture, FutureExt, join_all, pending, poll_fn, ready};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::cell::Cell;
@@ -14,24 +13,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tests::{full_listener, in_child, open_fds, watchdog};
+use tests::common::everywhere;
+use tests::{HOUR, TIME, full_listener, in_child, open_fds, watchdog};
 
-const TIME: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(10);
-const HOUR: Duration = Duration::from_secs(3600);
 
 fn soon() -> Instant {
     Instant::now() + SHORT
-}
-
-/// The same test in the three places where a scope may be awaited.
-fn everywhere(test: impl AsyncFn()) {
-    let _watchdog = watchdog(TIME);
-    block_on(test());
-    LocalPool::new().run_until(test());
-    let mut runtime = LocalRuntime::new().unwrap();
-    runtime.run_until(test()).unwrap();
-    assert_eq!(runtime.handle().stats().timers, 0, "left armed");
 }
 
 /// Awaits `future` in a scope that ends soon, and makes sure that it does, at the right time.

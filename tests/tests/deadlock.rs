@@ -11,9 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
-use tests::watchdog;
-
-const TIME: Duration = Duration::from_secs(60);
+use tests::{TIME, watchdog};
 
 /// Bug C19: nothing could ever wake these tasks. They are named by where they were spawned.
 #[test]

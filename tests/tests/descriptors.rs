@@ -4,8 +4,6 @@
 //! happen. There is a second event each time, since a lost edge shows only there; and the end, for kinds that have one.
 //! Terminals have a file of their own.
 
-mod waiting;
-
 use async_epoll::{Interest, LocalRuntime, Source};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use rustix::event::{EventfdFlags, eventfd};
@@ -24,33 +22,9 @@ use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
-use tests::watchdog;
-use waiting::{block_on, fill, idle, waits};
-
-/// A new folder, removed with all that is in it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("descriptors-{}-{name}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Two connected TCP sockets.
-fn tcp_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (one, listener.accept().unwrap().0)
-}
+use tests::common::block_on;
+use tests::common::waiting::{fill, idle, waits};
+use tests::{Folder, TIME, std_tcp_pair, watchdog};
 
 /// Any descriptor as a file, which reads and writes by plain `read(2)` and `write(2)`.
 fn file(fd: impl Into<OwnedFd>) -> File {
@@ -141,8 +115,8 @@ fn packet_pipes() {
 /// both, a FIFO never ends, whatever writers come and go.
 #[test]
 fn fifos() {
-    let folder = Folder::new("fifo");
-    let path = folder.0.join("fifo");
+    let folder = Folder::new();
+    let path = folder.join("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
     let open_reader = || File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
     let open_writer = {
@@ -248,10 +222,10 @@ fn signalfds() {
 #[test]
 fn inotify() {
     use rustix::fs::inotify;
-    let folder = Folder::new("inotify");
+    let folder = Folder::new();
     block_on(async {
         let watched = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
-        let watch = inotify::add_watch(&watched, &folder.0, inotify::WatchFlags::CREATE).unwrap();
+        let watch = inotify::add_watch(&watched, folder.path(), inotify::WatchFlags::CREATE).unwrap();
         let remove = file(watched.try_clone().unwrap());
         let source = Source::new(watched).unwrap();
         let next = |fd: &OwnedFd| {
@@ -261,7 +235,7 @@ fn inotify() {
             Ok((event.events(), event.file_name().map(|name| name.to_str().unwrap().to_owned())))
         };
         for name in ["one", "another"] {
-            let path = folder.0.join(name);
+            let path = folder.join(name);
             let (events, found) =
                 waits(source.read_with(next), move || drop(File::create(path).unwrap())).await.unwrap();
             assert!(events.contains(inotify::ReadFlags::CREATE));
@@ -369,9 +343,9 @@ fn udp_sockets() {
 #[test]
 fn tcp_sockets() {
     block_on(async {
-        let (one, other) = tcp_pair();
+        let (one, other) = std_tcp_pair();
         reads(one, other).await;
-        let (one, other) = tcp_pair();
+        let (one, other) = std_tcp_pair();
         SockRef::from(&one).set_send_buffer_size(1 << 16).unwrap();
         SockRef::from(&other).set_recv_buffer_size(1 << 16).unwrap();
         writes(one, other, &[ErrorKind::BrokenPipe, ErrorKind::ConnectionReset]).await;
@@ -414,15 +388,15 @@ fn epoll_in_epoll() {
 /// comes back in working order, and nothing of it stays in the reactor.
 #[test]
 fn what_is_always_ready_is_refused() {
-    let _watchdog = watchdog(Duration::from_secs(60));
-    let folder = Folder::new("refused");
-    let path = folder.0.join("regular");
+    let _watchdog = watchdog(TIME);
+    let folder = Folder::new();
+    let path = folder.join("regular");
     std::fs::write(&path, "content").unwrap();
     let mut runtime = LocalRuntime::new().unwrap();
     let handle = runtime.handle();
     let expected: [(PathBuf, Option<&[u8]>); 4] = [
         (path, Some(b"content")),
-        (folder.0.clone(), None),
+        (folder.path().to_owned(), None),
         ("/dev/null".into(), Some(b"")),
         ("/dev/zero".into(), Some(&[0; 7])),
     ];
@@ -508,7 +482,7 @@ fn counted<T: 'static>(
 /// too late waits on, and all get their turn.
 #[test]
 fn several_waiters_per_direction() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let handle = runtime.handle();
     let (one, other) = UnixDatagram::pair().unwrap();
@@ -559,7 +533,7 @@ fn several_waiters_per_direction() {
 #[test]
 fn priority_of_urgent_data() {
     block_on(async {
-        let (one, other) = tcp_pair();
+        let (one, other) = std_tcp_pair();
         let other = Arc::new(other);
         let source = Source::new(one).unwrap();
         let urgent = |stream: &TcpStream| {

@@ -12,10 +12,9 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::watchdog;
+use tests::common::pool_and_reactor;
+use tests::{TIME, watchdog};
 use tokio::io::unix::AsyncFd;
-
-const TIME: Duration = Duration::from_secs(60);
 
 fn guest() -> (Reactor, LocalPool, Spawner) {
     let (reactor, pool) = (Reactor::builder().embedded().build().unwrap(), LocalPool::new());
@@ -226,8 +225,7 @@ fn in_tokio() {
 #[test]
 fn next_deadline_for_hosts_with_a_timeout() {
     let _watchdog = watchdog(TIME);
-    let (mut reactor, mut pool) = (Reactor::new().unwrap(), LocalPool::new());
-    let spawner = reactor.spawner(&pool);
+    let (mut pool, mut reactor, spawner) = pool_and_reactor();
     spawner.spawn_local(async { sleep(Duration::from_millis(15)).await }).unwrap();
     let begin = Instant::now();
     let mut turns = 0;

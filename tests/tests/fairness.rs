@@ -14,13 +14,13 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tests::{p99, strict_timing, watchdog};
+use tests::{TIME, p99, strict_timing, watchdog};
 
 /// Bug C7, C18; behaviour 203, 211, 214: an endless self-waker and 200 always-ready futures in one `FuturesUnordered`, beside
 /// an echo connection and a 10 ms timer, which a main future uses until it is done.
 #[test]
 fn self_wakers_starve_nobody() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let (spawner, handle) = (runtime.spawner(), runtime.handle());
     spawner
@@ -86,7 +86,7 @@ fn self_wakers_starve_nobody() {
 #[test]
 fn a_firehose_ends_its_turn() {
     const BYTES: usize = 20_000;
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let (spawner, handle) = (runtime.spawner(), runtime.handle());
     // All that will be read is there from the beginning, and is read byte by byte.
@@ -131,7 +131,7 @@ fn a_firehose_ends_its_turn() {
 /// Bug B14: a connection that always has data yields after a bounded number of operations.
 #[test]
 fn a_busy_socket_yields() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     async_epoll::block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -281,7 +281,7 @@ fn a_blast_beside_a_hundred_peers() {
 /// Bug E16: a timer beside an operation that never ends is looked at all the same.
 #[test]
 fn a_timer_fires_beside_a_firehose() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let (spawner, handle) = (runtime.spawner(), runtime.handle());
     runtime
@@ -325,7 +325,7 @@ fn a_chain_of_spawns_between_two_reactors() {
         };
         spawner.spawn_local(task).unwrap();
     }
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut pool = LocalPool::new();
     let reactors = [Reactor::new().unwrap(), Reactor::new().unwrap()];
     let [one, two] = reactors.each_ref().map(|reactor| reactor.spawner(&pool));
@@ -372,7 +372,7 @@ fn a_foreign_executor_inside_a_task_goes_on() {
             self.0.unpark();
         }
     }
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     async_epoll::block_on(async {
         let (mut peer, stream) = std::os::unix::net::UnixStream::pair().unwrap();
         std::io::Write::write_all(&mut peer, &[1; 100]).unwrap();
@@ -396,7 +396,7 @@ fn a_foreign_executor_inside_a_task_goes_on() {
 /// Behaviour 213: two tasks that send each other a message and never stop leave timers their time.
 #[test]
 fn ping_pong_leaves_timers_their_time() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let handle = runtime.handle();
     let (ping, pong) = (mpsc::unbounded::<u64>(), mpsc::unbounded::<u64>());

@@ -25,7 +25,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::{Watchdog, watchdog};
+use tests::{Folder, TIME, Watchdog, noise, watchdog};
 
 /// Bytes of a file that is large enough not to fit into any buffer on the way.
 const LARGE: usize = 8 << 20;
@@ -33,42 +33,6 @@ const LARGE: usize = 8 << 20;
 const TICK: Duration = Duration::from_millis(5);
 /// How long a [`SlowDisk`] takes for each call, as a rule.
 const SLOW: Duration = Duration::from_millis(100);
-
-/// A new folder, removed with all that is in it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("files-{}-{name}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    /// A file with `content`.
-    fn file(&self, name: &str, content: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, content).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Bytes of which no two pieces are alike, so that a piece that is missing, doubled or misplaced is noticed.
-fn content(length: usize) -> Vec<u8> {
-    let mut state = 0x2545_F491_4F6C_DD1D_u64;
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_ne_bytes()
-    });
-    words.flatten().take(length).collect()
-}
 
 /// Reads and writes a byte at a time, each after some sleep. What is read counts the reads.
 struct SlowDisk {
@@ -109,7 +73,7 @@ impl Write for SlowDisk {
 
 /// Runs a test, watched, beside a task that ticks; hands it the number of ticks.
 fn beside_ticks<T>(test: impl AsyncFnOnce(&Cell<u32>) -> T) -> T {
-    let _watchdog: Watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog: Watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let ticks = Rc::new(Cell::new(0));
     let count = Rc::clone(&ticks);
@@ -169,9 +133,9 @@ fn a_read_that_is_given_up_loses_nothing() {
 /// 8 MiB are written, read, and copied, and are the same each time; the loop ticks all the while.
 #[test]
 fn a_large_file_there_and_back() {
-    let folder = Folder::new("large");
-    let (first, second) = (folder.0.join("first"), folder.0.join("second"));
-    let expected = content(LARGE);
+    let folder = Folder::new();
+    let (first, second) = (folder.join("first"), folder.join("second"));
+    let expected = noise(1, LARGE);
     beside_ticks(async |ticks| {
         // As often as it takes to tick, for a fast machine does it all in between two.
         for round in 1.. {
@@ -199,8 +163,8 @@ fn a_large_file_there_and_back() {
 #[test]
 fn a_file_is_served_to_many() {
     const CLIENTS: usize = 4;
-    let folder = Folder::new("served");
-    let expected = content(LARGE);
+    let folder = Folder::new();
+    let expected = noise(1, LARGE);
     let path = folder.file("large", &expected);
     beside_ticks(async |ticks| {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -243,7 +207,7 @@ fn errors_cross_from_the_thread() {
 /// Behaviour 114: both ends of a child's pipes, at once: more than they hold goes in and comes out again.
 #[test]
 fn a_child_echoes() {
-    let expected = content(1 << 20);
+    let expected = noise(1, 1 << 20);
     beside_ticks(async |_| {
         let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let file = |fd: OwnedFd| Source::new(File::from(fd)).unwrap();
@@ -269,7 +233,7 @@ const WELL: &str = "all is well";
 #[ignore = "the other tests of this file run it"]
 fn scenario() {
     let Ok(scenario) = std::env::var(SCENARIO) else { return };
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     async_epoll::block_on(async {
         let handle = Handle::current().unwrap();
         let mut stdin = Stdin::open(&handle).unwrap();
@@ -388,12 +352,12 @@ fn terminal() -> (File, OwnedFd) {
 /// is.
 #[test]
 fn standard_input_from_a_pipe() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (reader, writer) = io::pipe().unwrap();
     Reader::new(duplicate(&reader), "reopened").reads(reader, writer, "");
 
-    let folder = Folder::new("fifo");
-    let path = folder.0.join("fifo");
+    let folder = Folder::new();
+    let path = folder.join("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
     let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
     let writer = File::options().write(true).open(&path).unwrap();
@@ -414,7 +378,7 @@ fn standard_input_from_a_pipe() {
 /// A terminal: Ctrl-D is the end. It blocks those who use it afterwards, even if the program is killed.
 #[test]
 fn standard_input_from_a_terminal() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (mut controller, program) = terminal();
     let keyboard = controller.try_clone().unwrap();
     Reader::new(duplicate(&program), "reopened").reads(&program, keyboard, "\x04");
@@ -439,7 +403,7 @@ fn standard_input_from_a_terminal() {
 /// The controlling end of a terminal, opened anew, would be another terminal: a thread reads it as it is.
 #[test]
 fn standard_input_from_the_controlling_end() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (controller, program) = terminal();
     let mut reader = Reader::new(controller, "thread");
     rustix::io::write(&program, b"output").unwrap();
@@ -452,7 +416,7 @@ fn standard_input_from_the_controlling_end() {
 /// A socket cannot be opened anew, and is waited for all the same.
 #[test]
 fn standard_input_from_a_socket() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (one, other) = UnixStream::pair().unwrap();
     Reader::new(duplicate(&one), "socket").reads(one, other, "");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -465,7 +429,7 @@ fn standard_input_from_a_socket() {
 /// non-blocking, so would be the output, and a write that has to wait would fail.
 #[test]
 fn one_socket_for_input_and_output() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut child = command("talks", duplicate(&theirs)).stdout(Stdio::from(OwnedFd::from(theirs))).spawn().unwrap();
     (&ours).write_all(b"a line\n").unwrap();
@@ -484,8 +448,8 @@ fn one_socket_for_input_and_output() {
 /// has stopped, not from its beginning.
 #[test]
 fn standard_input_from_a_file() {
-    let _watchdog = watchdog(Duration::from_secs(60));
-    let folder = Folder::new("stdin");
+    let _watchdog = watchdog(TIME);
+    let folder = Folder::new();
     let mut file = File::open(folder.file("file", b"the beginning and the rest")).unwrap();
     file.read_exact(&mut [0; 14]).unwrap();
     let mut reader = Reader::new(duplicate(&file), "thread");
@@ -498,16 +462,16 @@ fn standard_input_from_a_file() {
 /// Behaviour 113; odd ones: each is read, or refuses to be, in plain words.
 #[test]
 fn standard_input_from_odd_places() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let null = || File::options().read(true).write(true).open("/dev/null").unwrap();
     let errors = Reader::new(null(), "thread").ends();
     assert_eq!(errors.lines().count(), 1, "{errors:?}");
 
-    let folder = Folder::new("odd");
+    let folder = Folder::new();
     let (_reader, writer) = io::pipe().unwrap();
-    let write_only = File::create(folder.0.join("write-only")).unwrap();
+    let write_only = File::create(folder.join("write-only")).unwrap();
     for (stdin, number) in [
-        (OwnedFd::from(File::open(&folder.0).unwrap()), libc::EISDIR),
+        (OwnedFd::from(File::open(folder.path()).unwrap()), libc::EISDIR),
         (write_only.into(), libc::EBADF),
         // The other end of a pipe. Opened anew it would read what is meant for somebody else.
         (writer.into(), libc::EBADF),

@@ -1,46 +1,35 @@
 //! Limits in time on connections: in a plain `block_on`, in a plain pool, and on a reactor.
 
-use async_epoll::{LocalRuntime, Reactor, Source};
+use async_epoll::{LocalRuntime, Reactor};
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::{IoGuard, Limit, LimitExceeded, TimeoutExt, guard, sleep};
-use futures::executor::{LocalPool, block_on};
+use futures::executor::block_on;
 use futures::future::{join, join_all};
 use futures::io::{AsyncRead, AsyncWrite, BufReader, IoSlice, IoSliceMut, repeat};
 use futures::stream::FuturesUnordered;
 use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tests::common::{everywhere, sources};
 use tests::{
-    CountingAllocator, CountingWaker, WakerCall, hostile_waker, limit_open_files, live_heap, strict_timing, thread_cpu,
-    waker_fn, watchdog, yield_now,
+    CountingAllocator, CountingWaker, TIME, WakerCall, hostile_waker, limit_open_files, live_heap, strict_timing,
+    thread_cpu, waker_fn, watchdog, yield_now,
 };
 
 /// For the test that counts, which is a process of its own.
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-const TIME: Duration = Duration::from_secs(60);
 /// A limit. Two in a hundred of it are well above what a timer is late on a machine with nothing else to do.
 const LIMIT: Duration = Duration::from_millis(200);
 /// Never reached.
 const LONG: Duration = Duration::from_secs(600);
-
-/// The same test in the three places where a connection may be awaited.
-fn everywhere(test: impl AsyncFn()) {
-    let _watchdog = watchdog(TIME);
-    block_on(test());
-    LocalPool::new().run_until(test());
-    let mut runtime = LocalRuntime::new().unwrap();
-    runtime.run_until(test()).unwrap();
-    assert_eq!(runtime.handle().stats().timers, 0, "left armed");
-}
 
 /// `elapsed` is at least `limit`, and at most a twentieth more; or much more, if other load may have come between.
 #[track_caller]
@@ -191,12 +180,6 @@ impl AsyncWrite for Script {
     }
 }
 
-/// A pair of sockets on the current reactor.
-fn sockets() -> (Source<UnixStream>, Source<UnixStream>) {
-    let (one, other) = UnixStream::pair().unwrap();
-    (Source::new(one).unwrap(), Source::new(other).unwrap())
-}
-
 /// Bug F12: each limit is exceeded in its time, and says which it is. Nothing spins until then.
 #[test]
 fn each_limit_is_exceeded_in_time_and_names_itself() {
@@ -323,7 +306,7 @@ fn a_firehose_on_a_socket() {
     let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let stream = async {
-        let (sender, receiver) = sockets();
+        let (sender, receiver) = sources::pair();
         let mut sender = guard(sender).idle(SHORT).write_stall(SHORT).total(4 * SHORT);
         let mut receiver = guard(receiver).idle(SHORT).write_stall(SHORT).total(LONG);
         let begin = Instant::now();
@@ -809,7 +792,7 @@ fn a_read_touches_no_timer() {
     let handle = runtime.handle();
     let begin = Instant::now();
     let trips = async {
-        let (client, server) = sockets();
+        let (client, server) = sources::pair();
         let server = guard(server).idle(IDLE).write_stall(IDLE).total(LONG);
         round_trips(client, server).await;
     };
@@ -836,7 +819,7 @@ fn a_thousand_idle_connections() {
         let (mut peers, mut tcp, mut unix) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..count / 2 {
             let (peer, accepted) = join(TcpStream::connect(address), listener.accept()).await;
-            let (peer_of_unix, source) = sockets();
+            let (peer_of_unix, source) = sources::pair();
             peers.push((peer.unwrap(), peer_of_unix));
             tcp.push(guard(accepted.unwrap().0).idle(IDLE));
             unix.push(guard(source).idle(IDLE));
@@ -846,7 +829,7 @@ fn a_thousand_idle_connections() {
             names(connection.read(&mut [0; 8]).await, Limit::Idle, IDLE);
             begin.elapsed()
         }
-        let (client, server) = sockets();
+        let (client, server) = sources::pair();
         let good = async {
             // They outlive all that are cut.
             let (mut client, mut server) = (client, guard(server).idle(IDLE));

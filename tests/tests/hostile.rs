@@ -31,7 +31,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tests::WakerCall::{self, Clone as Cloned, Drop as Dropped, Wake as Woken};
-use tests::{CountingWaker, FullListener, WakerAct, full_listener, hostile_waker, open_fds, watchdog};
+use tests::{CountingWaker, FullListener, HOUR, TIME, WakerAct, full_listener, hostile_waker, open_fds, watchdog};
 
 /// A row of the table.
 struct Operation {
@@ -494,9 +494,6 @@ enum Waits {
     Timeout(Timeout<Pending<()>>),
 }
 
-/// Longer than any test takes.
-const HOUR: Duration = Duration::from_secs(3600);
-
 impl Waits {
     fn timer(handle: &Handle) -> Self {
         Self::Timer(Timer::after(HOUR, handle))
@@ -696,7 +693,7 @@ impl Scene {
 
 /// Plays one cell. Returns whether the act had something to do, and what must be gone once the thread has ended.
 fn play(operation: &Operation, call: WakerCall, act: &'static Act) -> (bool, Weak<dyn Any + Send + Sync>) {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (reactor, pool) = (Reactor::new().unwrap(), LocalPool::new());
     let handle = reactor.handle();
     SPAWNER.set(Some(reactor.spawner(&pool)));
@@ -859,7 +856,7 @@ fn a_clone_that_drops_the_reactor() {
         static REACTOR: RefCell<Option<Reactor>> = const { RefCell::new(None) };
     }
     let _alone = alone();
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let dropping = || hostile_waker(Arc::new(|_| drop(REACTOR.take())));
     for again in [false, true] {
         let reactor = Reactor::new().unwrap();

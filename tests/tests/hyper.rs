@@ -3,7 +3,7 @@
 use async_epoll::{LocalRuntime, Spawner};
 use async_net_lite::HyperSocket;
 use async_net_lite::unix::UnixStream;
-use async_net_lite::{HyperExecutor, HyperIo, HyperTimer, TcpListener, TcpStream};
+use async_net_lite::{HyperExecutor, HyperIo, HyperTimer, TcpStream};
 use async_timeout::TimeoutExt;
 use futures::future::{RemoteHandle, join_all, pending, ready, try_join};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,15 +24,15 @@ use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::{CountingWaker, thread_cpu, watchdog};
+use tests::common::tcp::{pair, std_pair};
+use tests::{CountingWaker, TIME, noise, thread_cpu, watchdog};
 
-const TIME: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
 
 // What hyper and its users ask of the types.
@@ -56,19 +56,6 @@ fn run<T>(test: impl AsyncFnOnce(&Spawner) -> T) -> T {
     runtime.run().unwrap();
     assert_eq!(spawner.live_tasks(), 0);
     output
-}
-
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, listener.accept().await.unwrap().0)
-}
-
-/// The same with a client of std, which blocks.
-async fn std_pair() -> (std::net::TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().await.unwrap().0)
 }
 
 fn text(text: &str) -> Response<Body> {
@@ -111,16 +98,6 @@ fn request(method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<B
 
 async fn body(response: Response<Incoming>) -> Bytes {
     response.into_body().collect().await.unwrap().to_bytes()
-}
-
-/// Bytes without a pattern that a lost or repeated piece would fit into.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..length).map(|_| next()).collect()
 }
 
 fn checksum(bytes: &[u8]) -> u64 {
@@ -186,7 +163,7 @@ fn large_bodies_both_ways() {
         SockRef::from(&stream).set_send_buffer_size(16 * 1024).unwrap();
         let served = serve(spawner, stream);
         let mut requests = handshake(spawner, client).await;
-        let sent = noise(MIB);
+        let sent = noise(1, MIB);
         let sum = checksum(&sent);
         for _ in 0..2 {
             let response = requests.send_request(request(Method::POST, "/echo", sent.clone())).await.unwrap();
@@ -438,7 +415,7 @@ fn http2_on_our_executor() {
 
         assert!(most.get() >= 12, "the requests' and the two connections', but only {}", most.get());
 
-        let sent = noise(MIB);
+        let sent = noise(1, MIB);
         let sum = checksum(&sent);
         let received = get("/echo", sent).await;
         assert_eq!((received.len(), checksum(&received)), (MIB, sum));
@@ -721,7 +698,7 @@ fn http_over_a_unix_socket() {
         let serving = serve(spawner, server);
         let mut requests = handshake(spawner, client).await;
         for length in [0, 1, 100_000, 4 * MIB] {
-            let sent = noise(length);
+            let sent = noise(1, length);
             let answer = requests.send_request(request(Method::POST, "/echo", sent.clone())).await.unwrap();
             assert!(body(answer).await == sent, "{length}");
         }

@@ -10,10 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::{watchdog, yield_now};
-
-const TIME: Duration = Duration::from_secs(60);
-const LONG: Duration = Duration::from_secs(3600);
+use tests::{HOUR, TIME, watchdog, yield_now};
 
 /// What a single task waits for, once it has been polled.
 fn waits_for(task: impl Future<Output = ()> + 'static, runtime: &mut LocalRuntime) -> Vec<WaitsFor> {
@@ -87,7 +84,7 @@ fn everything_else() {
     let (readable, priority) = (WaitsFor::Readable { fd, peer: None }, WaitsFor::Priority { fd, peer: None });
     assert!(waits.len() == 2 && waits.contains(&readable) && waits.contains(&priority), "{waits:?}");
 
-    let deadline = Instant::now() + LONG;
+    let deadline = Instant::now() + HOUR;
     let timer = Timer::at(deadline, &handle);
     let waits = waits_for(async { timer.await.unwrap() }, &mut runtime);
     assert_eq!(waits, [WaitsFor::Timer { deadline: Some(deadline) }]);
@@ -106,7 +103,7 @@ fn everything_else() {
         [WaitsFor::Foreign]
     );
     // The timer's waker belongs to the set, and the set has one of the task.
-    let timer = Timer::after(LONG, &handle);
+    let timer = Timer::after(HOUR, &handle);
     let mut set: FuturesUnordered<_> = [timer].into_iter().collect();
     let waits = waits_for(async move { drop(set.next().await) }, &mut runtime);
     assert_eq!(waits, [WaitsFor::Foreign]);

@@ -1,7 +1,7 @@
 //! Intervals, with the real clock: in a plain `block_on` and on a reactor. The tables of missed ticks are tested beside
 //! the function that makes them, in `async-timeout/src/interval.rs`.
 
-use async_epoll::{LocalRuntime, Reactor};
+use async_epoll::Reactor;
 use async_timeout::{Interval, MissedTickBehavior, TimeoutExt, interval, interval_at, sleep};
 use futures::executor::block_on;
 use futures::future::{FutureExt, poll_fn};
@@ -12,21 +12,12 @@ use std::panic::catch_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::{CountingWaker, watchdog};
+use tests::common::everywhere;
+use tests::{CountingWaker, TIME, watchdog};
 
-const TIME: Duration = Duration::from_secs(60);
 const PERIOD: Duration = Duration::from_millis(10);
 const BEHAVIORS: [MissedTickBehavior; 3] =
     [MissedTickBehavior::Burst, MissedTickBehavior::Delay, MissedTickBehavior::Skip];
-
-/// The same test without a reactor, and on one.
-fn everywhere(test: impl AsyncFn()) {
-    let _watchdog = watchdog(TIME);
-    block_on(test());
-    let mut runtime = LocalRuntime::new().unwrap();
-    runtime.run_until(test()).unwrap();
-    assert_eq!(runtime.handle().stats().timers, 0, "left armed");
-}
 
 /// Polls for a tick as a task of its own would.
 fn poll(interval: &mut Interval, waker: &std::task::Waker) -> Poll<Instant> {

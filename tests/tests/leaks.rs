@@ -12,21 +12,13 @@ use futures::task::noop_waker;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
-use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tests::{Watchdog, full_listener, open_fds, watchdog};
-
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-
-/// One test at a time.
-fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
-    static LOCK: Mutex<()> = Mutex::new(());
-    (LOCK.lock().unwrap_or_else(PoisonError::into_inner), watchdog(Duration::from_secs(60)))
-}
+use tests::common::sources;
+use tests::{LOCALHOST, alone, full_listener, open_fds};
 
 /// Behaviour 163; reactors that come and go leave no descriptor and no mapping.
 #[test]
@@ -126,8 +118,7 @@ fn forgotten_futures() {
     let handle = reactor.handle();
     let waker = noop_waker();
     let mut cx = Context::from_waker(&waker);
-    let (peer, stream) = UnixStream::pair().unwrap();
-    let source = Source::with_handle(stream, &handle).unwrap();
+    let (peer, source) = sources::with_peer(&handle);
     for _ in 0..1000 {
         let mut readable = Box::pin(source.readable());
         assert!(readable.poll_unpin(&mut cx).is_pending());
@@ -151,8 +142,7 @@ fn forgotten_futures_of_every_kind() {
     let mut runtime = LocalRuntime::new().unwrap();
     let (handle, spawner) = (runtime.handle(), runtime.spawner());
     let full = full_listener();
-    let (peer, stream) = UnixStream::pair().unwrap();
-    let source = Source::with_handle(stream, &handle).unwrap();
+    let (peer, source) = sources::with_peer(&handle);
     runtime
         .run_until(async {
             let listener = TcpListener::bind(LOCALHOST).await.unwrap();
