@@ -7,7 +7,7 @@ use std::os::linux::net::SocketAddrExt;
 /// Any free port of the loopback interface, to bind to.
 pub const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
-/// Returns whether this machine has IPv6; prints a line if not, since the test then skips a part.
+/// Returns whether this machine has IPv6. Prints a line if not, because the test then skips a part.
 pub fn has_ipv6() -> bool {
     let has = TcpListener::bind("[::1]:0").is_ok();
     if !has {
@@ -16,7 +16,7 @@ pub fn has_ipv6() -> bool {
     has
 }
 
-/// Returns two connected TCP sockets of std: the client and the accepted one.
+/// Returns two connected TCP streams of std: the client and the accepted stream.
 ///
 /// # Panics
 ///
@@ -27,8 +27,7 @@ pub fn std_tcp_pair() -> (TcpStream, TcpStream) {
     (client, listener.accept().expect("a connection").0)
 }
 
-/// Returns a listener whose backlog is full: connecting to it stays pending, with neither success nor failure, until the
-/// listener is dropped.
+/// Returns a listener with a full backlog: connecting to its address neither succeeds nor fails while the listener lives.
 ///
 /// # Panics
 ///
@@ -52,8 +51,8 @@ pub struct FullListener {
     _held: (Socket, TcpStream),
 }
 
-/// Returns an abstract Unix address (`unix(7)`), which needs no directory. It contains the process id and `what`, so no
-/// other process uses it.
+/// Returns an abstract Unix address (`unix(7)`), which needs no directory. The name contains the process id, so it
+/// is not used by another process.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! Code that runs later: on another thread after a moment, or when a value is dropped.
+//! Closures called later: on another thread after a short time, or when a value is dropped.
 
 use crate::millis;
 use std::fmt;
@@ -13,7 +13,7 @@ pub fn later<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Joi
     })
 }
 
-/// A value that calls a closure when it is dropped.
+/// Calls the closure when dropped.
 pub struct OnDrop<F: FnMut()>(pub F);
 
 impl<F: FnMut()> Drop for OnDrop<F> {

@@ -1,5 +1,5 @@
-//! Helpers of the tests. The tests themselves are in `tests/tests`, one file per subject; each says which guarantee it
-//! checks, and names the entry of the bug catalogue (such as `A1`) that it covers.
+//! Helpers of the tests. The tests themselves are in `tests/tests`, one file per subject. Each test describes the checked
+//! guarantee, and cites the entries of the bug catalogue (such as `A1`) that it covers.
 //!
 //! ```text
 //!   tests/tests/*.rs         one program per file
@@ -13,18 +13,18 @@
 //! ```
 //!
 //! - [`watchdog`] ends a test that hangs; [`alone`] also keeps the other tests of the program waiting.
-//! - [`thread_cpu`] and [`process_cpu`] find a loop that spins: a wall clock cannot tell, CPU time can.
-//! - [`CountingWaker`] and [`waker_fn`] are wakers that count, or call a closure; [`hostile_waker`] also calls it when the
+//! - [`thread_cpu`] and [`process_cpu`] find a spinning loop by its CPU time; a wall clock would not show one.
+//! - [`CountingWaker`] counts its wakes, [`waker_fn`] calls a closure; [`hostile_waker`] also calls its closure when the
 //!   waker is cloned and dropped.
-//! - [`full_listener`] is an address to which connecting stays pending.
-//! - [`yield_now`] lets other tasks run first; [`later`] acts on another thread.
-//! - [`Folder`] and [`abstract_name`] are places for Unix sockets.
+//! - [`full_listener`] is a listener with a full backlog: connecting stays pending.
+//! - [`yield_now`] lets other tasks run first; [`later`] calls a closure on another thread; [`OnDrop`] calls one when dropped.
+//! - [`Folder`] and [`abstract_name`] are places for Unix sockets; [`noise`] is data for files and streams.
 //! - [`in_child`] runs a test in a process of its own.
 //! - [`open_fds`] finds leaked descriptors, [`CountingAllocator`] leaked memory.
 //! - [`p99`] is for latencies.
 //!
-//! All of this is a library and not a module of each test program: it is compiled once, and a helper that one program
-//! does not use is no dead code.
+//! The helpers are a library and not a module of each test program: they are compiled once, and a helper unused in one
+//! program causes no warning.
 
 #![allow(clippy::missing_panics_doc, reason = "a helper of a test that panics fails the test, which is its job")]
 

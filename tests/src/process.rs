@@ -1,4 +1,4 @@
-//! What belongs to a whole process: its open descriptors, and a second process for a test that needs one to itself.
+//! Open descriptors, which are counted per process, and a child process for tests that need a process of their own.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ pub fn open_fds() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd").count()
 }
 
-/// Runs the test named `test` again in a child process, with no other test beside it, and checks that it succeeds there.
+/// Runs the test named `test` again in a child process, without other tests beside it, and checks its success.
 ///
 /// Returns `false` in the parent, where the test must return, and `true` in the child, where the test goes on.
 ///

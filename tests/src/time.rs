@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The time limit of a test, for its [`watchdog`](crate::watchdog).
 pub const TIME: Duration = Duration::from_secs(60);
 
-/// A span that no test waits for: the deadline of a timer that must not fire.
+/// Longer than any test: for timers that must not fire.
 pub const HOUR: Duration = Duration::from_secs(3600);
 
 /// Returns a span of `millis` milliseconds.

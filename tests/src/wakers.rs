@@ -1,16 +1,16 @@
-//! Wakers that a test can observe, and a future that yields. A waker with code in all of its functions is
-//! [`hostile_waker`](crate::hostile_waker).
+//! Wakers for tests, and a future that yields. [`hostile_waker`](crate::hostile_waker), with code in each of its functions,
+//! is unsafe code and therefore in `sys.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Wake, Waker};
 
-/// A waker that counts how often it is woken.
+/// A waker with a counter of its wakes.
 #[derive(Debug, Default)]
 pub struct CountingWaker(AtomicUsize);
 
 impl CountingWaker {
-    /// Returns a counter that starts at zero, and the waker that increments it.
+    /// Returns a counter, at zero, and its waker.
     pub fn new() -> (Arc<Self>, Waker) {
         let counter = Arc::new(Self::default());
         (Arc::clone(&counter), counter.into())
@@ -28,7 +28,7 @@ impl Wake for CountingWaker {
     }
 }
 
-/// Returns a waker that calls `on_wake` for each wake.
+/// Returns a waker. Each wake calls `on_wake`.
 pub fn waker_fn(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
     struct WakerFn<F>(F);
     impl<F: Fn() + Send + Sync> Wake for WakerFn<F> {
@@ -39,7 +39,7 @@ pub fn waker_fn(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
     Arc::new(WakerFn(on_wake)).into()
 }
 
-/// Yields once: wakes its own task and is pending for one poll, so that all other ready tasks run first.
+/// Yields once: wakes its own task and is pending for one poll, so all other ready tasks run first.
 pub async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|cx| {

@@ -1,6 +1,6 @@
-//! The end of a test that hangs, and the order of tests that must not run together.
+//! A time limit for a test, and a lock for tests that must not run together.
 //!
-//! A test that loses a wake sleeps for ever, and the test harness has no time limit. [`watchdog`] gives it one: a second
+//! After a lost wake a test sleeps for ever, and the test harness has no time limit. [`watchdog`] sets a limit: a second
 //! thread aborts the process with a message. [`common::block_on`](crate::common::block_on) starts a watchdog by itself.
 
 use std::io::Write;
@@ -33,7 +33,7 @@ pub struct Watchdog {
 /// Waits until no other test of this program holds the returned guard; then starts a [`watchdog`] with
 /// [`TIME`](crate::TIME).
 ///
-/// For programs whose tests count descriptors: the count belongs to the whole process.
+/// For programs that count descriptors: the count belongs to the whole process.
 #[must_use = "other tests run as soon as the guard is dropped"]
 pub fn alone() -> Alone {
     static ALONE: Mutex<()> = Mutex::new(());

@@ -23,8 +23,8 @@ fn refused() -> SocketAddr {
     std::net::TcpListener::bind(LOCALHOST).unwrap().local_addr().unwrap()
 }
 
-/// Returns an IPv6 address whose listener has a full backlog and does not answer while the returned sockets live, or
-/// `None` on a machine without IPv6.
+/// Returns a silent IPv6 address: its listener has a full backlog, as long as the returned sockets live. Returns `None` on
+/// a machine without IPv6.
 fn silence_of_ipv6() -> Option<(SocketAddr, impl Sized)> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None).ok()?;
     socket.bind(&SocketAddr::from((Ipv6Addr::LOCALHOST, 0)).into()).ok()?;

@@ -888,7 +888,7 @@ fn many_at_a_time() {
     });
 }
 
-/// Bug A12: a copy whose reactor has been dropped ends with an error that says so.
+/// Bug A12: after its reactor was dropped, a copy ends with an error.
 #[test]
 fn a_reactor_that_is_dropped_first() {
     let _watchdog = watchdog(TIME);

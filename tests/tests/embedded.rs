@@ -187,7 +187,7 @@ fn in_an_epoll_loop() {
     assert!(calls <= reasons + 10, "{calls} calls for {reasons} reasons: {stats:?}");
 }
 
-/// The host is tokio, whose reactor waits for the descriptor; no thread is added.
+/// The host is tokio: its reactor waits for the descriptor. No thread is added.
 #[test]
 fn in_tokio() {
     let _watchdog = watchdog(TIME);

@@ -128,7 +128,7 @@ fn a_firehose_ends_its_turn() {
     assert!((stats.turns / 2..=stats.turns * 8).contains(&self_wakes.get()), "{} {stats:?}", self_wakes.get());
 }
 
-/// Bug B14: a task whose connection always has data yields after a bounded number of operations.
+/// Bug B14: a task with a connection that always has data yields after a bounded number of operations.
 #[test]
 fn a_busy_socket_yields() {
     let _watchdog = watchdog(TIME);

@@ -444,7 +444,7 @@ fn split_halves_are_both_told() {
     });
 }
 
-/// A shorter limit whose wait begins later moves the timer to an earlier time.
+/// A later wait with a shorter limit moves the timer to an earlier time.
 #[test]
 fn a_limit_that_comes_to_be_the_nearest() {
     everywhere(async || {
@@ -923,7 +923,7 @@ fn the_task_that_polled_last_is_woken() {
     names(other.join().unwrap(), Limit::Idle, LIMIT);
 }
 
-/// A connection whose operations are pending for ever.
+/// A connection with operations that are pending for ever.
 struct Never;
 
 impl AsyncRead for Never {

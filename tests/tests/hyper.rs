@@ -85,7 +85,7 @@ fn serve(spawner: &Spawner, stream: impl HyperSocket + 'static) -> RemoteHandle<
     spawner.spawn_local_with_handle(connection).unwrap()
 }
 
-/// Returns an HTTP/1 client, whose connection is a spawned task.
+/// Returns an HTTP/1 client. Its connection is a spawned task.
 async fn handshake(spawner: &Spawner, stream: impl HyperSocket + 'static) -> SendRequest<Full<Bytes>> {
     let (requests, connection) = client::conn::http1::handshake(HyperIo::new(stream)).await.unwrap();
     spawner.spawn_local(async move { connection.await.unwrap() }).unwrap();
@@ -428,8 +428,7 @@ fn http2_on_our_executor() {
     });
 }
 
-/// An HTTP/2 server whose client is silent: the keep-alive, which resets its timer again and again, ends the
-/// connection.
+/// An HTTP/2 server with a silent client: the keep-alive, which resets its timer again and again, ends the connection.
 #[test]
 fn a_silent_http2_client_is_given_up() {
     let _watchdog = watchdog(TIME);
@@ -477,7 +476,7 @@ fn the_executor_and_its_pool() {
     assert_eq!((Rc::strong_count(&done), done.get()), (1, 3), "the future was neither polled nor kept");
 }
 
-/// An HTTP/2 client whose pool has been dropped: its requests fail and do not hang.
+/// An HTTP/2 client after its pool was dropped: requests fail and do not hang.
 #[test]
 fn http2_without_a_pool() {
     let _watchdog = watchdog(TIME);
@@ -494,7 +493,7 @@ fn http2_without_a_pool() {
     });
 }
 
-/// An HTTP/2 server whose pool has been dropped: requests are reset, and the connection goes on.
+/// An HTTP/2 server after its pool was dropped: requests are reset, and the connection goes on.
 #[test]
 fn an_http2_server_without_a_pool() {
     let _watchdog = watchdog(TIME);

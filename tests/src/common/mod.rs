@@ -8,7 +8,7 @@
 //!   run        block_on, everywhere, pool_and_reactor        where a test's futures run
 //!   tcp udp    pair, std_pair, refused, …                    what they talk through
 //!   sources    pair, with_peer
-//!   waiting    idle ──► waits ──► fill                       that waiting costs nothing, and ends
+//!   waiting    idle ──► waits ──► fill                       waiting uses no CPU, and ends
 //! ```
 
 pub mod sources;

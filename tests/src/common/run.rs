@@ -1,4 +1,4 @@
-//! The places where the futures of a test run. Each stops a test that hangs.
+//! The places where the futures of a test run. Each has a watchdog.
 
 use crate::{TIME, watchdog};
 use async_epoll::{LocalRuntime, Reactor, Spawner};

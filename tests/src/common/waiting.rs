@@ -1,9 +1,9 @@
-//! Waiting for a descriptor: that it costs nothing while nothing happens, and ends when something does.
+//! Checks that waiting for a descriptor uses no CPU, and ends with the event.
 //!
 //! [`waits`] is the shape of most tests of a descriptor:
 //!
-//! 1. poll the operation: it must be pending;
-//! 2. be [`idle`] for a while: the reactor reports no event, and the thread uses no CPU time;
+//! 1. the operation is polled: it must be pending;
+//! 2. the thread is [`idle`]: the reactor reports no event, and the thread uses no CPU time;
 //! 3. another thread causes the event;
 //! 4. the operation ends, after at most one poll per event.
 
@@ -17,15 +17,15 @@ use std::io::{ErrorKind, Write};
 use std::pin::pin;
 use std::time::Duration;
 
-/// A wake that takes longer than this is taken to be lost.
+/// The longest time until a wake; after it, the wake counts as lost.
 const LOST: Duration = Duration::from_secs(20);
 /// How long [`idle`] watches.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// Checks for 20 milliseconds that nothing happens: the reactor reports no event, and the thread sleeps.
+/// Checks for 20 milliseconds: the reactor reports no event, and the thread sleeps.
 pub async fn idle() {
     let handle = Handle::current().expect("a reactor");
-    // Events that a registration or the last operation has caused are dispatched first, and do not count.
+    // Events caused by a registration or by the last operation are dispatched first, and do not count.
     for _ in 0..3 {
         yield_now().await;
     }
@@ -37,7 +37,7 @@ pub async fn idle() {
     assert!(thread_cpu() - cpu < IDLE / 2, "the CPU is busy with nothing");
 }
 
-/// Checks that `operation` is pending and that waiting for it costs nothing; then calls `cause` on another thread, which
+/// Checks that `operation` is pending, and that waiting for it uses no CPU. Then calls `cause` on another thread, which
 /// must end the wait. Returns the output of `operation`.
 pub async fn waits<T>(operation: impl Future<Output = T>, cause: impl FnOnce() + Send + 'static) -> T {
     let handle = Handle::current().expect("a reactor");
@@ -52,7 +52,7 @@ pub async fn waits<T>(operation: impl Future<Output = T>, cause: impl FnOnce() +
     });
     let events = handle.stats().events;
     let thread = std::thread::spawn(move || {
-        // The reactor sleeps after this pause, as a rule. If it does not, the test is easier than intended, not wrong.
+        // After this pause the reactor sleeps, as a rule. If not, the test is easier than intended, but not wrong.
         std::thread::sleep(Duration::from_millis(5));
         cause();
     });
