@@ -4,7 +4,7 @@ use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream};
 use futures::channel::oneshot;
 use futures::executor::LocalPool;
-use futures::future::{FutureExt, LocalBoxFuture, join, try_join};
+use futures::future::{FutureExt, LocalBoxFuture, join};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::stream::StreamExt;
 use futures::task::noop_waker;
@@ -19,9 +19,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::common::block_on;
 use tests::common::tcp::{pair, reset, std_pair};
-use tests::{LOCALHOST, TIME, open_fds, thread_cpu, watchdog};
+use tests::common::{block_on, streams};
+use tests::{LOCALHOST, TIME, in_child, open_fds, thread_cpu, watchdog};
 
 /// Behaviour 1, 7, 18: addresses are real, and mirror each other.
 #[test]
@@ -170,32 +170,7 @@ fn nodelay_is_off_unless_set() {
 /// A megabyte both ways at once, through references to one stream; behaviour 30, 53.
 #[test]
 fn a_megabyte_both_ways() {
-    let _watchdog = watchdog(TIME);
-    let mut runtime = LocalRuntime::new().unwrap();
-    let spawner = runtime.spawner();
-    let data: Rc<Vec<u8>> = Rc::new((0..1 << 20).map(|i: u32| (i * 7 + (i >> 8)) as u8).collect());
-    let sent = Rc::clone(&data);
-    let received = runtime.run_until(async move {
-        let (client, server) = pair().await;
-        spawner
-            .spawn_local(async move {
-                futures::io::copy(&server, &mut &server).await.unwrap();
-                (&server).close().await.unwrap();
-            })
-            .unwrap();
-        let reader = client.clone();
-        let write = async {
-            (&client).write_all(&sent).await?;
-            (&client).close().await
-        };
-        let read = async {
-            let mut received = Vec::new();
-            (&reader).read_to_end(&mut received).await.map(|_| received)
-        };
-        try_join(write, read).await.unwrap().1
-    });
-    assert!(received.unwrap() == *data);
-    assert_eq!(runtime.handle().stats().task_panics, 0);
+    streams::a_megabyte_both_ways(async || pair().await);
 }
 
 /// Behaviour 33, 34; many slices, empty ones among them, in order and none lost.
@@ -775,14 +750,7 @@ fn a_reactor_that_is_dropped_under_everybody() {
 /// child, since Rust programs ignore the signal from the start.
 #[test]
 fn no_sigpipe() {
-    const CHILD: &str = "TEST_SIGPIPE_CHILD";
-    if std::env::var_os(CHILD).is_none() {
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "no_sigpipe"])
-            .env(CHILD, "1")
-            .status()
-            .unwrap();
-        assert!(status.success(), "{status}");
+    if !in_child("no_sigpipe") {
         return;
     }
     tests::restore_default_sigpipe();
@@ -814,14 +782,7 @@ fn no_sigpipe() {
 /// Bug F1: out of descriptors. `incoming` pauses instead of spinning, and goes on when there are some again.
 #[test]
 fn out_of_descriptors() {
-    const CHILD: &str = "TEST_EMFILE_CHILD";
-    if std::env::var_os(CHILD).is_none() {
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "out_of_descriptors", "--nocapture"])
-            .env(CHILD, "1")
-            .status()
-            .unwrap();
-        assert!(status.success(), "{status}");
+    if !in_child("out_of_descriptors") {
         return;
     }
     let _watchdog = watchdog(TIME);

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tests::common::everywhere;
-use tests::{CountingWaker, TIME, thread_cpu, watchdog};
+use tests::{CountingWaker, TIME, in_child, thread_cpu, watchdog};
 
 const SHORT: Duration = Duration::from_millis(10);
 
@@ -121,16 +121,8 @@ fn a_duration_begins_when_polled() {
 /// On a reactor's thread no helper thread is started, and the reactor's timer fires.
 #[test]
 fn on_a_reactor_there_is_no_helper_thread() {
-    const CHILD: &str = "TEST_NO_THREAD_CHILD";
-    if std::env::var_os(CHILD).is_none() {
-        // Other tests of this program do start the helper thread.
-        let test = "on_a_reactor_there_is_no_helper_thread";
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--test-threads", "1"])
-            .env(CHILD, "1")
-            .status()
-            .unwrap();
-        assert!(status.success(), "{status}");
+    // Other tests of this program do start the helper thread.
+    if !in_child("on_a_reactor_there_is_no_helper_thread") {
         return;
     }
     let before = threads();

@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::common::block_on;
+use tests::common::{block_on, streams};
 use tests::{Folder, TIME, abstract_name, in_child, later, millis, open_fds, thread_cpu, watchdog};
 
 /// Behaviour 90, 91: a path to bind and to connect to; its listener's address is the path, and a client has none.
@@ -544,32 +544,7 @@ fn empty_and_vectored_operations() {
 /// A megabyte both ways at once, through references to one stream.
 #[test]
 fn a_megabyte_both_ways() {
-    let _watchdog = watchdog(TIME);
-    let mut runtime = LocalRuntime::new().unwrap();
-    let spawner = runtime.spawner();
-    let data: Rc<Vec<u8>> = Rc::new((0..1 << 20).map(|i: u32| (i * 7 + (i >> 8)) as u8).collect());
-    let sent = Rc::clone(&data);
-    let received = runtime.run_until(async move {
-        let (client, server) = UnixStream::pair().unwrap();
-        spawner
-            .spawn_local(async move {
-                futures::io::copy(&server, &mut &server).await.unwrap();
-                (&server).close().await.unwrap();
-            })
-            .unwrap();
-        let reader = client.clone();
-        let write = async {
-            (&client).write_all(&sent).await?;
-            (&client).close().await
-        };
-        let read = async {
-            let mut received = Vec::new();
-            (&reader).read_to_end(&mut received).await.map(|_| received)
-        };
-        try_join(write, read).await.unwrap().1
-    });
-    assert!(received.unwrap() == *data);
-    assert_eq!(runtime.handle().stats().task_panics, 0);
+    streams::a_megabyte_both_ways(async || UnixStream::pair().unwrap());
 }
 
 /// Bug G4; trial 22: with the default action for SIGPIPE, nothing that is sent to a peer that has gone kills the process.

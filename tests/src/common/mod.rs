@@ -6,12 +6,14 @@
 //!
 //! ```text
 //!   run        block_on, everywhere, pool_and_reactor        where a test's futures run
-//!   tcp udp    pair, std_pair, refused, …                    what they talk through
-//!   sources    pair, with_peer
-//!   waiting    idle ──► waits ──► fill                       waiting uses no CPU, and ends
+//!   tcp udp    pair, std_pair, refused, …                    connected sockets, on the current reactor
+//!   sources    pair, with_peer                               the same as sources
+//!   streams    a_megabyte_both_ways                          checks for streams of each kind
+//!   waiting    idle ──► waits ──► fill                       that a wait uses no CPU, and ends
 //! ```
 
 pub mod sources;
+pub mod streams;
 pub mod tcp;
 pub mod udp;
 pub mod waiting;
