@@ -7,7 +7,7 @@
 //!        │      ▼
 //!        │   common/         helpers that use the crates under test: block_on, everywhere, pairs, waits
 //!        ▼      ▼
-//!     watchdog  wakers  deferred  addresses  folder  process  time        std alone
+//!     guards  wakers  deferred  addresses  folder  process  time          std alone
 //!        ▼
 //!       sys                  system calls, the only unsafe code
 //! ```
@@ -17,7 +17,7 @@
 //! - [`CountingWaker`] counts its wakes, [`waker_fn`] calls a closure; [`hostile_waker`] also calls its closure when the
 //!   waker is cloned and dropped.
 //! - [`full_listener`] is a listener with a full backlog: connecting stays pending.
-//! - [`yield_now`] lets other tasks run first; [`later`] calls a closure on another thread; [`OnDrop`] calls one when dropped.
+//! - [`yield_now`] lets other tasks run first. [`later`] calls a closure on another thread, [`OnDrop`] when it is dropped.
 //! - [`Folder`] and [`abstract_name`] are places for Unix sockets; [`noise`] is data for files and streams.
 //! - [`in_child`] runs a test in a process of its own.
 //! - [`open_fds`] finds leaked descriptors, [`CountingAllocator`] leaked memory.
@@ -29,7 +29,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a helper of a test that panics fails the test, which is its job")]
 
 pub mod common;
-mod watchdog;
+mod guards;
 mod time;
 mod wakers;
 mod deferred;
@@ -41,6 +41,7 @@ mod sys;
 pub use addresses::{FullListener, LOCALHOST, abstract_name, full_listener, has_ipv6, std_tcp_pair};
 pub use deferred::{OnDrop, later};
 pub use folder::{Folder, noise};
+pub use guards::{Alone, Watchdog, alone, watchdog};
 pub use process::{in_child, open_fds};
 pub use sys::{
     CountingAllocator, SignalSender, SignalStorm, WakerAct, WakerCall, bind_full_path, close_raw, eventfd,
@@ -50,7 +51,6 @@ pub use sys::{
 };
 pub use time::{HOUR, TIME, millis, p99, strict_timing};
 pub use wakers::{CountingWaker, waker_fn, yield_now};
-pub use watchdog::{Alone, Watchdog, alone, watchdog};
 
 /// The program in the README is a test, too.
 #[cfg(doctest)]
