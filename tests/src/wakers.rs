@@ -1,5 +1,5 @@
-//! Wakers for tests, and a future that yields. [`hostile_waker`](crate::hostile_waker), with code in each of its functions,
-//! is unsafe code and therefore in `sys.rs`.
+//! Wakers for tests, and a future that yields. [`hostile_waker`](crate::hostile_waker), with code in each of its
+//! functions, needs `unsafe` and is therefore in `sys.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

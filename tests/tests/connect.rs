@@ -23,7 +23,7 @@ fn refused() -> SocketAddr {
     std::net::TcpListener::bind(LOCALHOST).unwrap().local_addr().unwrap()
 }
 
-/// Returns a silent IPv6 address: its listener has a full backlog, as long as the returned sockets live. Returns `None` on
+/// Returns a silent IPv6 address: its listener has a full backlog while the returned sockets live. Returns `None` on
 /// a machine without IPv6.
 fn silence_of_ipv6() -> Option<(SocketAddr, impl Sized)> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None).ok()?;
