@@ -1,4 +1,8 @@
-//! System calls that std does not offer: the only file of the tests that may say `unsafe`.
+//! System calls that std does not offer: the only file of the tests with `unsafe` code.
+//!
+//! Each function wraps one call or one idea, returns the kernel's error as `io::Error`, and panics where a failure
+//! would be a mistake in the test itself. The second half is memory and wakers: an allocator with a counter
+//! ([`CountingAllocator`]), and a waker with code in each of its functions ([`hostile_waker`]).
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -11,20 +15,20 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// CPU time that the calling thread has used, user and system.
+/// Returns the CPU time that the calling thread has used, user and system.
 pub fn thread_cpu() -> Duration {
     cpu(libc::RUSAGE_THREAD)
 }
 
-/// CPU time that this process has used, user and system.
+/// Returns the CPU time that this process has used, user and system.
 pub fn process_cpu() -> Duration {
     cpu(libc::RUSAGE_SELF)
 }
 
 fn cpu(who: libc::c_int) -> Duration {
-    // SAFETY: All zeroes is a valid `rusage`: it is made of integers.
+    // SAFETY: All zeroes is a valid `rusage`, a structure of integers.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` is ours and large enough; `getrusage` only writes to it.
+    // SAFETY: `usage` is exclusively borrowed and large enough; `getrusage` only writes to it.
     let result = unsafe { libc::getrusage(who, &mut usage) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
     let span = |time: libc::timeval| {
@@ -33,12 +37,12 @@ fn cpu(who: libc::c_int) -> Duration {
     span(usage.ru_utime) + span(usage.ru_stime)
 }
 
-/// Forks; runs `child` in the child, which then exits without running any destructor; waits for it.
+/// Forks and calls `child` in the child process, which then exits without running any destructor. Waits for the child.
 ///
-/// Returns whether the child ran to its end. Only for test programs with a single thread at that point: another thread
-/// may hold a lock (of the allocator, say) that nobody in the child would release.
+/// Returns whether `child` returned without a panic. The process must have a single thread at that point: another
+/// thread may hold a lock (of the allocator, say), and in the child no thread is left to release it.
 pub fn fork_and_run(child: impl FnOnce()) -> bool {
-    // SAFETY: By this function's contract the process has no other thread that could hold a lock.
+    // SAFETY: By this function's contract the process has no other thread, so no other thread holds a lock.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "{}", io::Error::last_os_error());
     if pid == 0 {
@@ -47,12 +51,13 @@ pub fn fork_and_run(child: impl FnOnce()) -> bool {
         unsafe { libc::_exit(code) };
     }
     let mut status = 0;
-    // SAFETY: `pid` is our own child, and `status` is ours to be written to.
+    // SAFETY: `pid` is a child of this process, and `status` is a valid integer to write to.
     let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
     waited == pid && status == 0
 }
 
-/// While the guard lives, a signal without `SA_RESTART` hits the calling thread every `period`.
+/// Sends a signal to the calling thread every `period` until the guard is dropped. The handler is installed without
+/// `SA_RESTART`, so system calls return EINTR.
 pub fn interrupt_this_thread(period: Duration) -> SignalStorm {
     extern "C" fn count(_: libc::c_int) {
         SIGNALS.fetch_add(1, Ordering::SeqCst);
@@ -77,10 +82,10 @@ pub fn interrupt_this_thread(period: Duration) -> SignalStorm {
     SignalStorm { stop, sender: Some(sender), stay: PhantomData }
 }
 
-/// Signals received so far.
+/// Signals received so far, by any thread of the process. Incremented by the signal handler.
 static SIGNALS: AtomicUsize = AtomicUsize::new(0);
 
-/// See [`interrupt_this_thread`]. Stays on its thread.
+/// The guard of [`interrupt_this_thread`]. Not `Send`: it stays on the thread that gets the signals.
 #[derive(Debug)]
 pub struct SignalStorm {
     stop: Arc<AtomicBool>,
@@ -89,7 +94,7 @@ pub struct SignalStorm {
 }
 
 impl SignalStorm {
-    /// Signals that have hit the thread so far.
+    /// Returns the number of signals received so far.
     pub fn received(&self) -> usize {
         SIGNALS.load(Ordering::SeqCst)
     }
@@ -99,23 +104,25 @@ impl Drop for SignalStorm {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         if let Some(sender) = self.sender.take() {
-            // It does not panic.
+            // The thread does not panic.
             let _ = sender.join();
         }
     }
 }
 
-/// Undoes what Rust's start-up code does: a write to a closed pipe kills the process again, as in a C program.
+/// Undoes what Rust's start-up code does: with the default action of SIGPIPE, a write to a closed pipe kills the
+/// process again, as in a C program.
 pub fn restore_default_sigpipe() {
-    // SAFETY: Setting a signal's default action runs no code of ours.
+    // SAFETY: A signal with the default action runs no handler.
     let result = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     assert_ne!(result, libc::SIG_ERR);
 }
 
-/// Sets the soft limit of open descriptors of this process, or the hard one if that is lower. Returns what it is now.
+/// Sets the soft limit of open descriptors of this process to `limit`, at most to the hard limit. Returns the new soft
+/// limit.
 pub fn limit_open_files(limit: usize) -> usize {
     let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limits` is ours and is only written to.
+    // SAFETY: `limits` is a valid structure to write to.
     let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
     limits.rlim_cur = limits.rlim_max.min(limit as libc::rlim_t);
@@ -125,7 +132,7 @@ pub fn limit_open_files(limit: usize) -> usize {
     limits.rlim_cur as usize
 }
 
-/// An option of a socket that is an integer, by `getsockopt(2)`.
+/// Returns the value of an integer socket option, by `getsockopt(2)`.
 ///
 /// # Errors
 ///
@@ -134,12 +141,13 @@ pub fn socket_option(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Resul
     let mut value: libc::c_int = 0;
     let mut length = size_of::<libc::c_int>() as libc::socklen_t;
     let pointer = (&raw mut value).cast();
-    // SAFETY: `pointer` and `length` describe the integer `value`; the kernel writes to both, which live across the call.
+    // SAFETY: `pointer` and `length` describe the integer `value`; the kernel writes to both, and both live across the
+    // call.
     let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, pointer, &mut length) };
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A pipe that keeps packets apart: `pipe2(O_DIRECT)`.
+/// Returns the reader and the writer of a pipe that keeps packets apart: `pipe2(O_DIRECT)`.
 ///
 /// # Errors
 ///
@@ -150,29 +158,29 @@ pub fn packet_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_DIRECT | libc::O_CLOEXEC) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: The kernel has just returned this descriptor, and nobody else knows it.
+    // SAFETY: The kernel has just returned this descriptor, and no other value owns it.
     let reader = unsafe { OwnedFd::from_raw_fd(ends[0]) };
     // SAFETY: As above.
     let writer = unsafe { OwnedFd::from_raw_fd(ends[1]) };
     Ok((reader, writer))
 }
 
-/// An eventfd: the cheapest descriptor that epoll takes.
+/// Returns an eventfd, the cheapest descriptor that epoll accepts.
 ///
 /// # Errors
 ///
 /// Those of `eventfd(2)`.
 pub fn eventfd() -> io::Result<OwnedFd> {
-    // SAFETY: `eventfd` takes two integers and touches no memory of ours.
+    // SAFETY: `eventfd` takes two integers and touches no memory of this process.
     let number = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
     if number < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: The kernel has just returned this descriptor, and nobody else knows it.
+    // SAFETY: The kernel has just returned this descriptor, and no other value owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Sends `bytes` together with a copy of `fd`, by `sendmsg(2)`.
+/// Sends `bytes` together with a duplicate of `fd`, by `sendmsg(2)`. Returns the number of bytes sent.
 ///
 /// # Errors
 ///
@@ -198,20 +206,20 @@ pub fn send_with_fd(socket: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) ->
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = size_of::<Control>();
-    // SAFETY: All that `message` points to lives across the call, which only reads it.
+    // SAFETY: All memory that `message` points to lives across the call, and the kernel only reads it.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Binds a Unix socket to a path of as many bytes as there is room for, 108, with no zero behind it. A C program may do so;
-/// neither std nor socket2 will.
+/// Binds a Unix socket to a path that fills all 108 bytes of the address, with no zero at the end. A C program may do
+/// so; std and socket2 do not.
 ///
 /// # Errors
 ///
 /// Those of `bind(2)`.
 pub fn bind_full_path(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()> {
     let bytes = path.as_os_str().as_encoded_bytes();
-    // SAFETY: All zeroes is a valid `sockaddr_un`: it is made of integers.
+    // SAFETY: All zeroes is a valid `sockaddr_un`, a structure of integers.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     assert_eq!(bytes.len(), address.sun_path.len());
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
@@ -219,12 +227,12 @@ pub fn bind_full_path(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Res
         *to = *from as libc::c_char;
     }
     let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
-    // SAFETY: `address` lives across the call, which only reads it, and is as long as `length` says.
+    // SAFETY: `address` lives across the call, has the length that `length` says, and is only read.
     let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Has the kernel queue the ICMP errors of a UDP socket (`IP_RECVERR`), where `MSG_ERRQUEUE` would read them.
+/// Turns on `IP_RECVERR`: the kernel then queues the ICMP errors of a UDP socket, to be read with `MSG_ERRQUEUE`.
 ///
 /// # Errors
 ///
@@ -237,51 +245,54 @@ pub fn report_icmp_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Moves a descriptor to a number that nothing else gets by itself. Returns the number, and its owner.
+/// Moves a descriptor to a high number (900 or above), which the kernel gives to no other descriptor by itself. Returns
+/// the number and its owner.
 ///
 /// # Errors
 ///
 /// Those of `fcntl(2)`.
 pub fn move_fd_high(fd: OwnedFd) -> io::Result<(RawFd, OwnedFd)> {
-    // SAFETY: `F_DUPFD_CLOEXEC` takes an integer and touches no memory of ours.
+    // SAFETY: `F_DUPFD_CLOEXEC` takes an integer and touches no memory of this process.
     let number = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 900) };
     if number < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: The kernel has just returned this descriptor, and nobody else knows it.
+    // SAFETY: The kernel has just returned this descriptor, and no other value owns it.
     Ok((number, unsafe { OwnedFd::from_raw_fd(number) }))
 }
 
-/// Closes a number behind its owner's back. The test must see to it that the owner closes something harmless.
+/// Closes the descriptor `number` behind its owner's back. The owner will later close the same number, so the test must
+/// first open something harmless there; see [`reopen_at`].
 pub fn close_raw(number: RawFd) {
-    // SAFETY: Touches no memory. The caller answers for the descriptor's owner; see above.
+    // SAFETY: Touches no memory. The caller is responsible for the owner of the descriptor, as described above.
     unsafe { libc::close(number) };
 }
 
-/// Opens `/dev/null` under a certain number.
+/// Opens `/dev/null` at the descriptor number `number`.
 ///
 /// # Errors
 ///
 /// Those of `dup2(2)`.
 pub fn reopen_at(number: RawFd) -> io::Result<()> {
     let null = std::fs::File::open("/dev/null")?;
-    // SAFETY: Touches no memory; the number is free, by the test's own doing.
+    // SAFETY: Touches no memory; the test has closed the number before.
     if unsafe { libc::dup2(null.as_raw_fd(), number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A `signalfd(2)` for `SIGUSR2`, which the calling thread blocks from now on, and what sends the signal to this thread.
+/// Blocks `SIGUSR2` on the calling thread and returns a `signalfd(2)` for it, with a sender of the signal to this
+/// thread.
 ///
 /// # Errors
 ///
 /// Those of `pthread_sigmask(3)` and `signalfd(2)`.
 pub fn signal_descriptor() -> io::Result<(OwnedFd, SignalSender)> {
-    // SAFETY: All zeroes is a valid `sigset_t`: it is made of integers.
+    // SAFETY: All zeroes is a valid `sigset_t`, a structure of integers.
     let mut signals: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `signals` is ours and is only written to.
+    // SAFETY: `signals` is a valid structure to write to.
     unsafe { libc::sigemptyset(&mut signals) };
     // SAFETY: `signals` has been initialised, and `SIGUSR2` is a signal.
     unsafe { libc::sigaddset(&mut signals, libc::SIGUSR2) };
-    // SAFETY: `signals` is only read, and the old mask is not asked for.
+    // SAFETY: `signals` is only read; the null pointer means that the old mask is not returned.
     let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &signals, std::ptr::null_mut()) };
     if result != 0 {
         return Err(io::Error::from_raw_os_error(result));
@@ -291,32 +302,32 @@ pub fn signal_descriptor() -> io::Result<(OwnedFd, SignalSender)> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: The kernel has just returned this descriptor, and nobody else knows it.
+    // SAFETY: The kernel has just returned this descriptor, and no other value owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: Takes no arguments and cannot fail.
     let thread = unsafe { libc::gettid() };
     Ok((fd, SignalSender { thread }))
 }
 
-/// Sends `SIGUSR2` to the thread that made it; see [`signal_descriptor`].
+/// Sends `SIGUSR2` to the thread that called [`signal_descriptor`].
 #[derive(Clone, Copy, Debug)]
 pub struct SignalSender {
     thread: libc::pid_t,
 }
 
 impl SignalSender {
-    /// Sends it. The thread must still be there.
+    /// Sends the signal. The thread must still exist.
     pub fn send(self) {
         // SAFETY: Takes no arguments and cannot fail.
         let process = unsafe { libc::getpid() };
-        // SAFETY: Touches no memory; the thread that gets the signal blocks it.
+        // SAFETY: Touches no memory; the receiving thread blocks the signal.
         let result = unsafe { libc::syscall(libc::SYS_tgkill, process, self.thread, libc::SIGUSR2) };
         assert_eq!(result, 0, "{}", io::Error::last_os_error());
     }
 }
 
-/// Sets the controlling end of a pseudoterminal to packet mode (`TIOCPKT`): each read begins with a byte that says what
-/// kind of packet follows, and a change of state of the other end is an exceptional condition.
+/// Sets the controlling end of a pseudoterminal to packet mode (`TIOCPKT`): each read begins with a byte that names the
+/// kind of packet, and a change of state of the other end is an exceptional condition (`EPOLLPRI`).
 ///
 /// # Errors
 ///
@@ -330,24 +341,26 @@ pub fn packet_mode(controller: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The allocator of std, which counts: see [`live_heap`]. A test program names it as its `#[global_allocator]`.
+/// The allocator of std with a counter, which [`live_heap`] reads. A test program names it as its
+/// `#[global_allocator]`.
 #[derive(Debug)]
 pub struct CountingAllocator;
 
-/// Bytes that are allocated at the moment.
+/// Bytes allocated and not yet freed, by all threads. Changed by each allocation and deallocation.
 static LIVE_HEAP: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that are allocated at the moment, by all threads, in a program that uses [`CountingAllocator`].
+/// Returns the number of bytes allocated and not yet freed, by all threads. Always zero in a program without
+/// [`CountingAllocator`].
 pub fn live_heap() -> usize {
     LIVE_HEAP.load(Ordering::SeqCst)
 }
 
-// SAFETY: Memory comes from `System` and goes back to it, with the layout that the caller gave; counting does not
-// allocate. `realloc` and `alloc_zeroed` are those of the trait, made from these two.
+// SAFETY: Memory comes from `System` and goes back to it, with the caller's layout; the counter does not allocate.
+// `realloc` and `alloc_zeroed` are the provided methods, made of these two.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE_HEAP.fetch_add(layout.size(), Ordering::SeqCst);
-        // SAFETY: The caller keeps the contract of `alloc`, which is the same.
+        // SAFETY: The caller keeps the contract of `alloc`, and `System` has the same contract.
         unsafe { System.alloc(layout) }
     }
 
@@ -358,46 +371,47 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 }
 
-/// The functions of a waker in which foreign code runs.
+/// The functions of a waker. Each runs foreign code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WakerCall {
-    /// The waker is cloned.
+    /// `clone`.
     Clone,
-    /// It wakes, by value or by reference.
+    /// `wake` or `wake_by_ref`.
     Wake,
-    /// It is dropped. Waking by value ends in this, too.
+    /// `drop`. `wake` by value ends with this call, too.
     Drop,
 }
 
-/// What a [`hostile_waker`] runs.
+/// The closure of a [`hostile_waker`], called with the function that runs.
 pub type WakerAct = Arc<dyn Fn(WakerCall) + Send + Sync>;
 
-/// A waker that runs `act` in each of its functions, not in `wake` alone as one made from [`std::task::Wake`] does.
+/// Returns a waker that calls `act` in each of its functions. A waker made from [`std::task::Wake`] runs foreign code
+/// in `wake` alone.
 ///
-/// `act` may do whatever it likes, panicking included: a call that panics has still given up what it owned.
+/// `act` may do anything, including a panic: a function that panics has still released its count of the closure.
 pub fn hostile_waker(act: WakerAct) -> Waker {
-    // The data pointer is thin, and a reference to a closure is not: hence an `Arc` in an `Arc`.
+    // The data pointer of a waker is thin and a pointer to a closure is wide, hence an `Arc` in an `Arc`.
     let data = Arc::into_raw(Arc::new(act)).cast();
-    // SAFETY: The functions of the table keep a waker's contract: each waker owns one count of an `Arc<WakerAct>`, they may
-    // be called on any thread since `WakerAct` is `Send + Sync`, and they agree on what `data` points to.
+    // SAFETY: The functions of the table keep the contract of a waker: each waker owns one count of an `Arc<WakerAct>`;
+    // `WakerAct` is `Send + Sync`, so they may be called on any thread; all cast `data` to the same type.
     unsafe { Waker::from_raw(RawWaker::new(data, &HOSTILE)) }
 }
 
-/// For [`hostile_waker`]; `data` is that of `Arc::<WakerAct>::into_raw`, and each waker owns one count of it.
+/// The table of [`hostile_waker`]. `data` comes from `Arc::<WakerAct>::into_raw`, and each waker owns one count of it.
 static HOSTILE: RawWakerVTable = RawWakerVTable::new(hostile_clone, hostile_wake, hostile_wake_by_ref, hostile_drop);
 
 unsafe fn hostile_clone(data: *const ()) -> RawWaker {
-    // SAFETY: The waker that is cloned owns a count and lives across this call.
+    // SAFETY: The waker that is being cloned owns a count and lives across this call.
     let act = unsafe { &*data.cast::<WakerAct>() };
-    // Before the count is raised, so that a panic leaves nothing behind.
+    // Called before the count is raised, so that a panic leaks nothing.
     act(WakerCall::Clone);
-    // SAFETY: As above, so the count is at least one; the new waker owns the one that is added.
+    // SAFETY: As above, so the count is at least one; the new waker owns the added count.
     unsafe { Arc::increment_strong_count(data.cast::<WakerAct>()) };
     RawWaker::new(data, &HOSTILE)
 }
 
 unsafe fn hostile_wake(data: *const ()) {
-    // SAFETY: The waker that is used up hands its count over.
+    // SAFETY: `wake` consumes the waker, which hands its count over.
     let act = unsafe { Arc::from_raw(data.cast::<WakerAct>()) };
     act(WakerCall::Wake);
     act(WakerCall::Drop);
@@ -410,7 +424,7 @@ unsafe fn hostile_wake_by_ref(data: *const ()) {
 }
 
 unsafe fn hostile_drop(data: *const ()) {
-    // SAFETY: The waker that is dropped hands its count over.
+    // SAFETY: The waker that is being dropped hands its count over.
     let act = unsafe { Arc::from_raw(data.cast::<WakerAct>()) };
     act(WakerCall::Drop);
 }

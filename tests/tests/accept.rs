@@ -1,5 +1,5 @@
-//! Accepting when there is nothing to accept with. Limits of descriptors are those of a process, so each test runs in a
-//! child of its own.
+//! Accepting connections when no descriptor is free: the listener pauses (backs off), and goes on soon after a
+//! descriptor is closed. The limit of descriptors belongs to the process, so each test runs in a child process.
 
 use async_epoll::LocalRuntime;
 use async_net_lite::unix::{UnixDatagram, UnixListener, UnixStream};
@@ -16,24 +16,11 @@ use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tests::{abstract_name, limit_open_files, open_fds, p99, strict_timing, thread_cpu, watchdog};
+use tests::{
+    LOCALHOST, TIME, abstract_name, in_child, limit_open_files, open_fds, p99, strict_timing, thread_cpu, watchdog,
+};
 
-const TIME: Duration = Duration::from_secs(60);
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-const CHILD: &str = "TEST_ACCEPT_CHILD";
-
-/// Whether this is the child in which test `name` is to run; if not, runs it.
-fn in_a_child(name: &str) -> bool {
-    if std::env::var_os(CHILD).is_some() {
-        return true;
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    let status = command.args(["--exact", name, "--nocapture"]).env(CHILD, "1").status().unwrap();
-    assert!(status.success(), "{status}");
-    false
-}
-
-/// Takes all descriptors that this process may have, but for `room`.
+/// Uses up all descriptors of this process except `room` of them. Dropping the returned files frees them.
 fn leave_room(room: usize) -> Vec<File> {
     limit_open_files(open_fds() + room + 10);
     let mut hoard: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
@@ -41,10 +28,11 @@ fn leave_room(room: usize) -> Vec<File> {
     hoard
 }
 
-/// The streams that were accepted.
+/// The accepted streams.
 type Accepted = Rc<RefCell<Vec<TcpStream>>>;
 
-/// A task that accepts, with eight clients in its queue and descriptors for two of them.
+/// Returns a runtime with a task that accepts, eight clients in the backlog of its listener, and free descriptors for
+/// two of them.
 fn crowd() -> (LocalRuntime, Accepted, Vec<std::net::TcpStream>, Vec<File>) {
     let mut runtime = LocalRuntime::new().unwrap();
     let listener = runtime.run_until(TcpListener::bind(LOCALHOST)).unwrap().unwrap();
@@ -63,10 +51,11 @@ fn crowd() -> (LocalRuntime, Accepted, Vec<std::net::TcpStream>, Vec<File>) {
     (runtime, accepted, clients, hoard)
 }
 
-/// Bug F1: a socket of ours that is closed lets a paused listener go on at once, on this thread and from another one.
+/// Bug F1: closing one of our sockets ends the pause of a listener at once, on the listener's thread and on another
+/// one.
 #[test]
 fn a_closed_socket_ends_the_pause() {
-    if !in_a_child("a_closed_socket_ends_the_pause") {
+    if !in_child("a_closed_socket_ends_the_pause") {
         return;
     }
     let _watchdog = watchdog(TIME);
@@ -78,14 +67,14 @@ fn a_closed_socket_ends_the_pause() {
         }
         begin.elapsed()
     };
-    // To be told of a descriptor on another thread needs that thread to be there.
+    // Started before the pause: from the start on, the thread closes each descriptor as soon as it receives it.
     let (sender, receiver) = std::sync::mpsc::channel::<TcpStream>();
     let closer = std::thread::spawn(move || receiver.into_iter().for_each(drop));
     runtime
         .run_until(async {
             for from_elsewhere in [false, true] {
                 until(2).await;
-                // 5, 10, … 640 ms are over after 1275; the next pause is a whole second.
+                // The pauses of 5, 10, … 640 ms end after 1275 ms; the next pause takes a whole second.
                 async_timeout::sleep(Duration::from_millis(1400)).await;
                 assert_eq!(accepted.borrow().len(), 2, "there is no room for a third");
                 let oldest = accepted.borrow_mut().remove(0);
@@ -103,11 +92,11 @@ fn a_closed_socket_ends_the_pause() {
     drop((clients, hoard));
 }
 
-/// Sockets of ours of every kind but listeners: each is closed by dropping it.
+/// Returns sockets of every kind except listeners. Dropping one closes it.
 async fn one_of_each_kind() -> Vec<(&'static str, Box<dyn Any>)> {
     let (stream, datagram) = (UnixStream::pair().unwrap(), UnixDatagram::pair().unwrap());
     let udp = UdpSocket::bind(LOCALHOST).await.unwrap();
-    // What is registered from the beginning is no different.
+    // A socket that is registered when it is made behaves the same.
     let from_std = UdpSocket::try_from(std::net::UdpSocket::bind(LOCALHOST).unwrap()).unwrap();
     let clones = UdpSocket::bind(LOCALHOST).await.unwrap();
     vec![
@@ -121,7 +110,8 @@ async fn one_of_each_kind() -> Vec<(&'static str, Box<dyn Any>)> {
     ]
 }
 
-/// Accepts eight clients with descriptors for none of them; each socket of `others` that is closed lets one in at once.
+/// Accepts eight clients while no descriptor is free. Each socket of `others` that is closed lets the listener accept
+/// one client at once.
 fn each_closed_socket_lets_one_in<T: 'static>(
     mut runtime: LocalRuntime,
     incoming: impl Stream<Item = io::Result<T>> + 'static,
@@ -134,7 +124,7 @@ fn each_closed_socket_lets_one_in<T: 'static>(
             let mut kept = Vec::new();
             while !others.is_empty() {
                 let close = async {
-                    // 5, 10, … 320 ms are over after 635; this pause is one of 640.
+                    // The pauses of 5, 10, … 320 ms end after 635 ms; the present pause takes 640 ms.
                     async_timeout::sleep(Duration::from_millis(700)).await;
                     let (kind, socket) = others.swap_remove(0);
                     drop(socket);
@@ -153,10 +143,10 @@ fn each_closed_socket_lets_one_in<T: 'static>(
     drop(hoard);
 }
 
-/// Bug F1: for a TCP listener it need not be a TCP stream that is closed.
+/// Bug F1: closing a socket of any kind ends the pause of a TCP listener.
 #[test]
 fn sockets_of_all_kinds_end_the_pause_of_a_tcp_listener() {
-    if !in_a_child("sockets_of_all_kinds_end_the_pause_of_a_tcp_listener") {
+    if !in_child("sockets_of_all_kinds_end_the_pause_of_a_tcp_listener") {
         return;
     }
     let _watchdog = watchdog(TIME);
@@ -167,10 +157,10 @@ fn sockets_of_all_kinds_end_the_pause_of_a_tcp_listener() {
     each_closed_socket_lets_one_in(runtime, listener.into_incoming());
 }
 
-/// Bug F1: nor for a Unix listener a Unix stream.
+/// Bug F1: the same for a Unix listener.
 #[test]
 fn sockets_of_all_kinds_end_the_pause_of_a_unix_listener() {
-    if !in_a_child("sockets_of_all_kinds_end_the_pause_of_a_unix_listener") {
+    if !in_child("sockets_of_all_kinds_end_the_pause_of_a_unix_listener") {
         return;
     }
     let _watchdog = watchdog(TIME);
@@ -181,10 +171,11 @@ fn sockets_of_all_kinds_end_the_pause_of_a_unix_listener() {
     each_closed_socket_lets_one_in(runtime, listener.into_incoming());
 }
 
-/// A descriptor that somebody else frees is found, too, within the longest pause. And the wait takes no CPU.
+/// A descriptor that other code closes, such as a `File`, is found within the longest pause, one second. The wait uses
+/// no CPU.
 #[test]
 fn what_others_free_is_found_within_a_second() {
-    if !in_a_child("what_others_free_is_found_within_a_second") {
+    if !in_child("what_others_free_is_found_within_a_second") {
         return;
     }
     let _watchdog = watchdog(TIME);
@@ -207,22 +198,23 @@ fn what_others_free_is_found_within_a_second() {
     drop(clients);
 }
 
-/// All clients of the trial.
+/// Clients of the trial.
 const CLIENTS: usize = 2000;
-/// How long they stay.
+/// How long the first clients stay.
 const STAY: Duration = Duration::from_secs(2);
-/// Room in the server.
+/// Descriptors that the server has free.
 const ROOM: usize = 64;
 
-/// Trial 3: 64 free descriptors, and two thousand clients who come at once and stay. Those who are in are served well,
-/// the others wait and cost nothing; when there is room, all are served within two seconds.
+/// Trial 3: two thousand clients connect at once to a server with 64 free descriptors. The accepted clients are served
+/// with low latency; the others wait in the backlog and use no CPU. Once descriptors are free, all are served within
+/// two seconds.
 #[test]
 fn two_thousand_clients_and_64_descriptors() {
     const PORT: &str = "TEST_ACCEPT_PORT";
     if let Some(port) = std::env::var_os(PORT) {
         return two_thousand_clients(port.to_str().unwrap().parse().unwrap());
     }
-    if !in_a_child("two_thousand_clients_and_64_descriptors") {
+    if !in_child("two_thousand_clients_and_64_descriptors") {
         return;
     }
     let _watchdog = watchdog(TIME);
@@ -238,7 +230,7 @@ fn two_thousand_clients_and_64_descriptors() {
     let mut output = BufReader::new(clients.stdout.take().unwrap()).lines().map(|line| line.unwrap());
     output.find(|line| line.ends_with("all are here")).unwrap();
     let hoard = leave_room(ROOM);
-    // Who has come, and who has gone.
+    // Numbers of accepted connections, and of ended ones.
     let (served, ended) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let (come, gone) = (Rc::clone(&served), Rc::clone(&ended));
     let tasks = spawner.clone();
@@ -278,7 +270,8 @@ fn two_thousand_clients_and_64_descriptors() {
     assert!(clients.wait().unwrap().success());
 }
 
-/// The other side of it: they come, stay, go one after the other, and everybody wants his byte back.
+/// The client process: connects all clients, exchanges bytes with the first 64 until their time is over, drops them,
+/// and waits until each of the others has its byte back.
 fn two_thousand_clients(port: u16) {
     let _watchdog = watchdog(TIME);
     limit_open_files(CLIENTS + 100);

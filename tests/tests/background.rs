@@ -1,7 +1,8 @@
-//! The reactor on a thread of its own: its sources and timers work in executors that wait in their own way.
+//! The reactor on a thread of its own (`into_background`): its sources and timers work in executors that wait in their
+//! own way.
 //!
-//! What these tests have in common: no executor here knows of the reactor. Their threads park, and are unparked by plain
-//! wakers that the reactor's thread calls.
+//! No executor in these tests knows the reactor. Their threads park; the reactor's thread calls a plain waker, which
+//! unparks them.
 
 use async_epoll::{Background, Handle, Reactor, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream};
@@ -22,23 +23,20 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::Context;
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::{open_fds, thread_cpu, waker_fn, watchdog, yield_now};
-
-const TIME: Duration = Duration::from_secs(60);
-const LONG: Duration = Duration::from_secs(3600);
+use tests::{HOUR, TIME, open_fds, thread_cpu, waker_fn, watchdog, yield_now};
 
 fn background() -> Background {
     Reactor::new().unwrap().into_background().unwrap()
 }
 
-/// A listener, and its address.
+/// Returns a listener and its address.
 async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
-/// Echoes until the end.
+/// Echoes until the end of the stream.
 async fn echo(mut stream: TcpStream) {
     let mut buffer = [0; 256];
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
@@ -46,7 +44,7 @@ async fn echo(mut stream: TcpStream) {
     }
 }
 
-/// A few round trips with a rest in between.
+/// Does a few round trips with pauses in between.
 async fn ask(address: SocketAddr) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     for round in 0..5_u8 {
@@ -94,8 +92,8 @@ fn plain_local_pool_run() {
     reactor.shutdown().unwrap();
 }
 
-/// Tasks that our spawner made before the reactor moved go on in the pool, none is put off for ever, and the reactor's
-/// thread does not spin while they are ready.
+/// Tasks that our spawner made before the reactor moved to its thread go on in the pool. None is put off for ever, and
+/// the reactor's thread does not spin while tasks are ready.
 #[test]
 fn tasks_of_our_spawner_go_on() {
     let _watchdog = watchdog(TIME);
@@ -108,13 +106,13 @@ fn tasks_of_our_spawner_go_on() {
             for _ in 0..20 {
                 yield_now().await;
             }
-            // In a task of ours the reactor is current.
+            // The reactor is current inside a task of our spawner.
             sleep(Duration::from_millis(5)).await;
             done.set(done.get() + 1);
         };
         spawner.spawn_local(task).unwrap();
     }
-    pool.run_until_stalled(); // Some are put off now.
+    pool.run_until_stalled(); // The budget of 4 polls leaves some ready tasks for later.
     assert!(spawner.live_tasks() == 50 && reactor.handle().stats().parks > 0);
     let reactor = reactor.into_background().unwrap();
     let parent = spawner.clone();
@@ -128,7 +126,7 @@ fn tasks_of_our_spawner_go_on() {
     reactor.shutdown().unwrap();
 }
 
-/// A pool of threads, each of which has been told of the reactor.
+/// Returns a thread pool in which each thread has entered the reactor.
 fn thread_pool(handle: &Handle) -> ThreadPool {
     let handle = handle.clone();
     ThreadPool::builder().pool_size(3).after_start(move |_| std::mem::forget(handle.enter())).create().unwrap()
@@ -161,7 +159,7 @@ fn thread_pool_of_futures() {
     reactor.shutdown().unwrap();
 }
 
-/// Tasks that move from thread to thread between any two polls.
+/// The executor may move a task to another thread between any two polls.
 #[test]
 fn work_stealing() {
     let _watchdog = watchdog(TIME);
@@ -174,7 +172,7 @@ fn work_stealing() {
             let (executor, handle, stopped) = (Arc::clone(&executor), reactor.handle(), stopped.clone());
             thread::spawn(move || {
                 let _current = handle.enter();
-                // The sender is dropped in the end.
+                // The sender is dropped at the end of the scope, which ends the executors.
                 block_on(executor.run(stopped)).unwrap_err();
             })
         })
@@ -197,13 +195,14 @@ fn work_stealing() {
     reactor.shutdown().unwrap();
 }
 
-/// Behaviour 169: what is registered, and an earlier timer that is set, while the reactor sleeps without end.
+/// Behaviour 169: a registration, or a timer that is earlier than all others, interrupts an endless sleep of the
+/// reactor.
 #[test]
 fn registrations_and_earlier_timers_interrupt_the_wait() {
     let _watchdog = watchdog(TIME);
     let reactor = background();
     let handle = reactor.handle();
-    let mut far = Timer::after(LONG, &handle);
+    let mut far = Timer::after(HOUR, &handle);
     assert!((&mut far).now_or_never().is_none());
     for _ in 0..20 {
         let begin = Instant::now();
@@ -211,7 +210,7 @@ fn registrations_and_earlier_timers_interrupt_the_wait() {
         assert!(begin.elapsed() >= Duration::from_millis(3));
         far.reset(Instant::now() + Duration::from_millis(2));
         block_on(&mut far).unwrap();
-        far.reset(Instant::now() + LONG);
+        far.reset(Instant::now() + HOUR);
         assert!((&mut far).now_or_never().is_none());
         let (mut left, right) = UnixStream::pair().unwrap();
         let source = Source::with_handle(right, &handle).unwrap();
@@ -226,7 +225,7 @@ fn registrations_and_earlier_timers_interrupt_the_wait() {
     reactor.shutdown().unwrap();
 }
 
-/// After `shutdown`, and after a mere drop, what waits fails, and nothing is left.
+/// After `shutdown`, or after a plain drop, every pending operation fails, and no descriptor is left.
 #[test]
 fn the_end_is_told_to_all() {
     let _watchdog = watchdog(TIME);
@@ -237,7 +236,7 @@ fn the_end_is_told_to_all() {
         let waiter = thread::spawn(move || {
             let source = Source::with_handle(right, &handle).unwrap();
             let (read, timer) = block_on(async {
-                futures::join!(async { (&source).read(&mut [0]).await }, Timer::after(LONG, &handle))
+                futures::join!(async { (&source).read(&mut [0]).await }, Timer::after(HOUR, &handle))
             });
             (read.unwrap_err().kind(), timer.unwrap_err().kind())
         });
@@ -255,7 +254,7 @@ fn the_end_is_told_to_all() {
     }
 }
 
-/// A waker that drops the reactor runs on its thread, which cannot wait for itself.
+/// A waker that drops the reactor runs on the reactor's own thread, which cannot join itself.
 #[test]
 fn dropped_by_its_own_thread() {
     let _watchdog = watchdog(TIME);
@@ -270,13 +269,13 @@ fn dropped_by_its_own_thread() {
     });
     assert!(timer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     assert_eq!(receiver.recv().unwrap().as_deref(), Some("async-epoll"));
-    // The thread ends by itself.
+    // The thread ends by itself soon after.
     while Source::with_handle(UnixStream::pair().unwrap().0, &handle).is_ok() {
         thread::yield_now();
     }
 }
 
-/// A panicking waker ends neither the thread nor the others' wait.
+/// A waker that panics ends neither the reactor's thread nor the wait of other tasks.
 #[test]
 fn a_panicking_waker() {
     let _watchdog = watchdog(TIME);
@@ -292,7 +291,7 @@ fn a_panicking_waker() {
     reactor.shutdown().unwrap();
 }
 
-/// With nothing to do, neither the reactor's thread nor the one that waits uses the processor.
+/// With nothing to do, neither the reactor's thread nor the waiting thread uses the CPU.
 #[test]
 fn idle_costs_nothing() {
     let _watchdog = watchdog(TIME);
@@ -304,7 +303,7 @@ fn idle_costs_nothing() {
     reactor.shutdown().unwrap();
 }
 
-/// A thousand reactors come and go with their threads and descriptors.
+/// A thousand reactors are made and dropped, with their threads and descriptors. None is left.
 #[test]
 fn come_and_go() {
     let _watchdog = watchdog(TIME);

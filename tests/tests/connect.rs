@@ -1,4 +1,5 @@
-//! Connecting: one address, the race of several, timeouts, and what is left of it when it is given up.
+//! Connecting: to one address, the race of several addresses (RFC 8305, "happy eyeballs"), timeouts, and what a dropped
+//! connect leaves behind.
 
 use async_epoll::{Handle, LocalRuntime, Reactor};
 use async_net_lite::{ConnectOptions, ListenOptions, TcpListener, TcpStream};
@@ -7,33 +8,23 @@ use futures::future::FutureExt;
 use futures::io::AsyncReadExt;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
-use tests::{Watchdog, full_listener, open_fds, thread_cpu, watchdog};
+use tests::common::block_on;
+use tests::{LOCALHOST, alone, full_listener, open_fds, thread_cpu};
 
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-/// Until the next address gets its chance.
+/// How long an attempt runs alone before the next address is tried too.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// What happens at once has happened by then.
+/// A step that takes no head start is done within this time.
 const AT_ONCE: Duration = Duration::from_millis(200);
 
-/// Descriptors are counted, so one test at a time.
-fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
-    static ALONE: Mutex<()> = Mutex::new(());
-    (ALONE.lock().unwrap_or_else(PoisonError::into_inner), watchdog(Duration::from_secs(60)))
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
-/// An address on which nobody listens.
+/// Returns an address that refuses connections: its port was free a moment ago.
 fn refused() -> SocketAddr {
     std::net::TcpListener::bind(LOCALHOST).unwrap().local_addr().unwrap()
 }
 
-/// Silence over IPv6, for as long as the sockets live; `None` without IPv6.
+/// Returns a silent IPv6 address: its listener has a full backlog while the returned sockets live. Returns `None` on
+/// a machine without IPv6.
 fn silence_of_ipv6() -> Option<(SocketAddr, impl Sized)> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None).ok()?;
     socket.bind(&SocketAddr::from((Ipv6Addr::LOCALHOST, 0)).into()).ok()?;
@@ -43,8 +34,8 @@ fn silence_of_ipv6() -> Option<(SocketAddr, impl Sized)> {
     Some((address, (socket, queued)))
 }
 
-/// Connects, and checks that it takes as many head starts as it should. The machine may be slow now and then, so one of
-/// a few tries has to be fast enough; none may be too fast.
+/// Connects, and checks that the connect takes `head_starts` head starts. The machine may be slow at times, so one of
+/// five tries must be fast enough; no try may be too fast.
 async fn timed(addresses: &[SocketAddr], head_starts: u32) -> std::io::Result<SocketAddr> {
     let soonest = HEAD_START * head_starts;
     let mut times = Vec::new();
@@ -61,8 +52,8 @@ async fn timed(addresses: &[SocketAddr], head_starts: u32) -> std::io::Result<So
     panic!("{addresses:?} should take {head_starts} head starts, and took {times:?}");
 }
 
-/// Behaviour 6: who does not answer costs a quarter of a second, who refuses costs nothing, and the first who answers
-/// wins. Nothing is left of the others.
+/// Behaviour 6: a silent address costs a quarter of a second, an address that refuses costs nothing, and the first
+/// answer wins. The other attempts leave nothing behind.
 #[test]
 fn the_first_to_answer_wins() {
     let _alone = alone();
@@ -94,7 +85,7 @@ fn the_first_to_answer_wins() {
         .unwrap();
 }
 
-/// Families take turns, beginning with IPv6, however many addresses of the other come before it.
+/// Families take turns, beginning with IPv6, even if the list has several IPv4 addresses first.
 #[test]
 fn ipv6_goes_first() {
     let _alone = alone();
@@ -112,7 +103,7 @@ fn ipv6_goes_first() {
             (&[six, four], six, 0),
             (&[four, refused], four, 0),
             (&[four, silent], four, 1),
-            // The IPv4 address comes between the two of IPv6.
+            // The IPv4 address is tried between the two IPv6 addresses.
             (&[silent, six, silent_four.address], six, 2),
         ];
         for (addresses, winner, head_starts) in rows {
@@ -121,7 +112,7 @@ fn ipv6_goes_first() {
     });
 }
 
-/// A late answer of the first is as good as any: its attempt goes on beside the others.
+/// A late answer of the first address still wins: its attempt goes on beside the later ones.
 #[test]
 fn a_late_answer_counts() {
     let _alone = alone();
@@ -134,14 +125,15 @@ fn a_late_answer_counts() {
         let early = async_timeout::Timeout::new(connect.as_mut(), Duration::from_millis(600)).await;
         assert!(early.is_err(), "all three are silent");
         slow.accept().await.unwrap();
-        // The kernel asks again a second after it has first asked, or three.
+        // The kernel sends the SYN again one second after the first, and then after two more.
         let stream = connect.await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), address);
         slow.accept().await.unwrap();
     });
 }
 
-/// If all fail, the error is that of the last that has answered; that there is no way to an address says less.
+/// If all addresses fail, the error is the one of the last address that has answered. "No route to the address" is
+/// returned only if no other error is there.
 #[test]
 fn the_most_telling_error() {
     let _alone = alone();
@@ -159,7 +151,7 @@ fn the_most_telling_error() {
     });
 }
 
-/// Bad input: addresses to which nobody can get connected fail at once, with an error.
+/// Bad input: connecting to an address that cannot be reached fails at once, with an error.
 #[test]
 fn addresses_that_lead_nowhere() {
     let _alone = alone();
@@ -175,7 +167,7 @@ fn addresses_that_lead_nowhere() {
     });
 }
 
-/// Cancel safety; behaviour 10: a race that is dropped leaves no descriptor, no source and no timer, at whatever point.
+/// Cancel safety; behaviour 10: a race that is dropped at any point leaves no descriptor, no source and no timer.
 #[test]
 fn a_race_that_is_dropped_leaves_nothing() {
     let _alone = alone();
@@ -198,7 +190,8 @@ fn a_race_that_is_dropped_leaves_nothing() {
         .unwrap();
 }
 
-/// However many addresses there are, eight attempts are under way at most; the next begins when one of them has failed.
+/// At most eight attempts run at the same time, however many addresses there are. The next one begins when one of them
+/// fails.
 #[test]
 fn attempts_are_bounded() {
     let _alone = alone();
@@ -217,13 +210,13 @@ fn attempts_are_bounded() {
         let cpu = thread_cpu();
         assert!(async_timeout::Timeout::new(race.as_mut(), HEAD_START).await.is_err());
         assert!(thread_cpu() - cpu < Duration::from_millis(25), "who waits does not spin");
-        // From now on it refuses: each attempt hears of it when the kernel asks again.
+        // From now on the address refuses: each attempt fails when the kernel sends its SYN again.
         drop(silent);
         assert_eq!(race.await.unwrap().peer_addr().unwrap(), good);
     });
 }
 
-/// A timeout is one for all addresses, comes when it should, and leaves nothing.
+/// A timeout covers all addresses together, ends the connect in time, and leaves nothing behind.
 #[test]
 fn timeouts() {
     let _alone = alone();
@@ -250,14 +243,15 @@ fn timeouts() {
                 let error = TcpStream::connect_timeout(refused(), long).await.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
             }
-            // Between the first and the second.
+            // The limit ends after the second attempt has begun, and before a third would.
             let options = ConnectOptions::new().timeout(HEAD_START * 2);
             assert_eq!(options.connect([silent.address, good]).await.unwrap().peer_addr().unwrap(), good);
         })
         .unwrap();
 }
 
-/// A reactor that has been dropped is noticed before anything is sent; one that is dropped during the race ends it.
+/// With a reactor that has been dropped, connecting fails before any packet is sent. Dropping the reactor during a race
+/// ends the race.
 #[test]
 fn a_reactor_that_is_gone() {
     let _alone = alone();
@@ -285,7 +279,8 @@ fn a_reactor_that_is_gone() {
     }
 }
 
-/// Behaviour 11: a peer that hangs up at once, in whatever way, makes nobody hang.
+/// Behaviour 11: a peer that closes at once, with a FIN or with a reset, causes an end of file or an error, and no
+/// hang.
 #[test]
 fn a_peer_that_hangs_up_at_once() {
     let _alone = alone();
@@ -303,7 +298,7 @@ fn a_peer_that_hangs_up_at_once() {
     block_on(async {
         for round in 0..rounds {
             match TcpStream::connect(address).await {
-                // An end of file, or a reset.
+                // An end of file after a FIN, an error after a reset.
                 Ok(mut stream) => match stream.read(&mut [0]).await {
                     Ok(read) => assert_eq!(read, 0, "round {round}"),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),

@@ -1,9 +1,9 @@
-//! Copying in both directions: nothing is lost, added or reordered; ends and errors are passed on; nothing is held for
-//! longer than needed.
+//! Copying in both directions: no byte is lost, added or reordered; ends and errors are passed on; a copy that waits
+//! holds neither buffers nor pipes.
 
 use async_epoll::LocalRuntime;
 use async_net_lite::unix::UnixStream;
-use async_net_lite::{CopyError, TcpListener, TcpStream, copy_bidirectional};
+use async_net_lite::{CopyError, TcpStream, copy_bidirectional};
 use async_timeout::{Timeout, sleep};
 use futures::future::{FutureExt, join, join_all, join3};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,64 +12,35 @@ use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tests::{CountingAllocator, limit_open_files, live_heap, open_fds, thread_cpu, watchdog, yield_now};
+use tests::common::{block_on, tcp};
+use tests::{
+    CountingAllocator, TIME, in_child, limit_open_files, live_heap, noise, open_fds, thread_cpu, watchdog, yield_now,
+};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-const TIME: Duration = Duration::from_secs(60);
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
-/// Bytes of a direction's buffer.
+/// Bytes of the buffer of one direction. From this size on, data between two sockets moves through a pipe by
+/// `splice(2)`.
 const BUFFER: usize = 16 * KIB;
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
+/// Returns two connected streams with Nagle's algorithm off: pieces of many sizes would wait for each other's
+/// acknowledgements.
 async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (server, _) = listener.accept().await.unwrap();
-    // Pieces of many sizes would wait for each other's acknowledgements.
+    let (client, server) = tcp::pair().await;
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     (client, server)
 }
 
-/// Runs a test of this file once more, in a process of its own. Returns whether this is that process.
-fn is_child(test: &str) -> bool {
-    const CHILD: &str = "TEST_COPY_CHILD";
-    if std::env::var_os(CHILD).is_some() {
-        return true;
-    }
-    let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
-        .env(CHILD, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{status}");
-    false
-}
-
-/// Bytes that look random and are the same for the same seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(1);
-    let mut bytes = Vec::with_capacity(length + 4);
-    while bytes.len() < length {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        bytes.extend_from_slice(&((state >> 32) as u32).to_ne_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
-/// Hides what a stream is, so that it is copied like a stranger's.
+/// A wrapper that hides the type of a stream, so that its data is copied through a buffer and not through a pipe.
 struct Stranger<T>(T);
 
 impl<T: AsyncRead + Unpin> AsyncRead for Stranger<T> {
@@ -90,7 +61,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stranger<T> {
     }
 }
 
-/// One way of a connection in memory, which holds a few bytes.
+/// One direction of a connection in memory, with a small capacity.
 #[derive(Default)]
 struct Lane {
     bytes: VecDeque<u8>,
@@ -111,7 +82,7 @@ struct Memory {
     outgoing: Rc<RefCell<Lane>>,
 }
 
-/// Bytes that one way holds.
+/// Capacity of one direction of a connection in memory, in bytes.
 const ROOM: usize = 1000;
 
 fn memory() -> (Memory, Memory) {
@@ -159,7 +130,7 @@ impl AsyncWrite for Memory {
     }
 }
 
-/// Sends `bytes` in pieces of many sizes, with pauses, and closes.
+/// Sends `bytes` in pieces of many sizes, with pauses, and closes the stream.
 async fn send(mut stream: impl AsyncWrite + Unpin, bytes: &[u8], seed: u64) {
     let sizes = noise(seed, 64);
     let (mut sent, mut number) = (0, 0);
@@ -180,7 +151,7 @@ async fn send(mut stream: impl AsyncWrite + Unpin, bytes: &[u8], seed: u64) {
     stream.close().await.unwrap();
 }
 
-/// Reads to the end, and compares.
+/// Reads to the end of the stream and compares the data with `bytes`.
 async fn expect(mut stream: impl AsyncRead + Unpin, bytes: &[u8]) {
     let (mut gulp, mut received) = (vec![0; 64 * KIB], 0);
     loop {
@@ -194,7 +165,7 @@ async fn expect(mut stream: impl AsyncRead + Unpin, bytes: &[u8]) {
     }
 }
 
-/// Both outer ends send and receive at the same time, while `copy` is at work between them.
+/// Sends and receives at both outer ends at the same time, while `copy` runs between them.
 async fn exchange<S>(left: S, right: S, lengths: (usize, usize), copy: impl Future<Output = io::Result<(u64, u64)>>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Copy,
@@ -206,11 +177,10 @@ where
     assert_eq!(copied.unwrap(), (lengths.0 as u64, lengths.1 as u64));
 }
 
-/// Megabytes both ways, through sockets of ours (pipes), through strangers (buffers), and through one of each; passed
-/// by value, by shared reference and by exclusive one.
+/// Megabytes in both directions: through two sockets (pipes), through two wrapped sockets (buffers), and through one of
+/// each; passed by value, by shared reference and by exclusive reference.
 #[test]
 fn megabytes_both_ways() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for way in 0..7 {
             let ((left, mut a), (mut b, right)) = (pair().await, pair().await);
@@ -230,10 +200,9 @@ fn megabytes_both_ways() {
     });
 }
 
-/// Between Unix sockets, and between one and a TCP connection; a Unix peer that is gone is an error without a signal.
+/// Between two Unix sockets, and between a Unix socket and a TCP connection.
 #[test]
 fn unix_sockets() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let lengths = (5 * MIB + 1, 3 * MIB + 17);
         let (there, back) = (noise(1, lengths.0), noise(2, lengths.1));
@@ -265,7 +234,7 @@ fn unix_sockets() {
     });
 }
 
-/// The same in memory, where nothing of ours is involved but the copying; and with any executor.
+/// Between streams in memory, on an executor without a reactor.
 #[test]
 fn in_memory_with_any_executor() {
     let _watchdog = watchdog(TIME);
@@ -284,10 +253,10 @@ fn in_memory_with_any_executor() {
     assert_eq!(copied.unwrap(), (100_000, 50_000));
 }
 
-/// Each side may end first, with much or with nothing. The other direction goes on, and the copy ends with the second.
+/// Each side may end first, with many bytes or with none. The other direction goes on, and the copy ends when the
+/// second direction ends.
 #[test]
 fn half_closes_in_each_order() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for strangers in [false, true] {
             for left_first in [false, true] {
@@ -321,10 +290,9 @@ fn half_closes_in_each_order() {
     });
 }
 
-/// One byte at a time, and now and then so much that the way changes.
+/// Single bytes, and now and then a burst that is large enough for the pipe.
 #[test]
 fn drips_and_bursts() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
         left.set_nodelay(true).unwrap();
@@ -339,7 +307,7 @@ fn drips_and_bursts() {
                     left.read_exact(&mut echo).await.unwrap();
                     assert_eq!(echo, [byte]);
                 }
-                // Around the size at which the way changes.
+                // Around the size at which the copy changes from the buffer to the pipe.
                 for length in [BUFFER - 1, BUFFER, BUFFER + 1, 40 * BUFFER + round] {
                     let (burst, mut received) = (noise(length as u64, length), vec![0; length]);
                     join(left.write_all(&burst), right.read_exact(&mut received)).map(|(sent, _)| sent.unwrap()).await;
@@ -355,10 +323,10 @@ fn drips_and_bursts() {
     });
 }
 
-/// A reset of one side is an error that keeps its kind and says how much had been copied; the other side is let go.
+/// A reset of one side is an error that keeps its kind and tells how many bytes had been copied. The other side is
+/// closed.
 #[test]
 fn a_reset_says_how_much_had_been_copied() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for strangers in [false, true] {
             for length in [5, MIB] {
@@ -387,17 +355,16 @@ fn a_reset_says_how_much_had_been_copied() {
                 assert_eq!((copied.a_to_b, copied.b_to_a), (length as u64, 3));
                 assert_eq!(copied.error.raw_os_error(), Some(libc::ECONNRESET));
                 assert_eq!(text, copied.error.to_string());
-                // By value, too.
+                // A conversion by value works, too.
                 assert_eq!(error.downcast::<CopyError>().unwrap().b_to_a, 3);
             }
         }
     });
 }
 
-/// Writing to a side that is gone is an error as well, in the middle of bulk data.
+/// Writing to a side that has gone is an error as well, in the middle of bulk data.
 #[test]
 fn a_writer_that_is_gone_ends_the_copy() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for strangers in [false, true] {
             let ((left, a), (b, mut right)) = (pair().await, pair().await);
@@ -413,7 +380,7 @@ fn a_writer_that_is_gone_ends_the_copy() {
             };
             let leave = async {
                 right.read_exact(&mut vec![0; MIB]).await.unwrap();
-                drop(right); // With unread bytes, so it is a reset.
+                drop(right); // The kernel sends a reset, because bytes are unread.
             };
             let (copied, (), ()) = join3(copy, flood, leave).await;
             let error = copied.unwrap_err();
@@ -423,12 +390,12 @@ fn a_writer_that_is_gone_ends_the_copy() {
     });
 }
 
-/// Bug G4: `splice(2)` raises SIGPIPE when it writes to a connection that is closed for writing, and there is no flag
-/// against it. With the signal's default action it must not kill the process all the same.
+/// Bug G4: `splice(2)` raises SIGPIPE when it writes to a connection that is closed for writing, and has no flag to
+/// prevent the signal. Even with the signal's default action, a copy must not kill the process.
 #[test]
 fn no_sigpipe() {
     let _watchdog = watchdog(TIME);
-    if !is_child("no_sigpipe") {
+    if !in_child("no_sigpipe") {
         return;
     }
     tests::restore_default_sigpipe();
@@ -442,7 +409,8 @@ fn no_sigpipe() {
             };
             let leave = async {
                 right.read_exact(&mut vec![0; MIB]).await.unwrap();
-                // Every write from now on is an EPIPE; or the peer goes, with a reset.
+                // In even rounds our side is shut down, and each later write is EPIPE. In odd rounds the peer goes,
+                // with a reset.
                 if round % 2 == 0 {
                     closing.shutdown(Shutdown::Write).unwrap();
                     return Some(right);
@@ -456,12 +424,12 @@ fn no_sigpipe() {
     });
 }
 
-/// Bug G4: one `splice(2)` makes several sends inside the kernel, 16 pieces each. If the first of them learns that the peer
-/// has gone, the second one raises the signal, and yet the call has moved some bytes and is a success.
+/// Bug G4: one `splice(2)` makes several sends inside the kernel, of up to 16 pieces each. If the first send learns
+/// that the peer has gone, the second one raises SIGPIPE, although the call has moved some bytes and succeeds.
 #[test]
 fn no_sigpipe_by_a_splice_that_succeeds() {
     let _watchdog = watchdog(TIME);
-    if !is_child("no_sigpipe_by_a_splice_that_succeeds") {
+    if !in_child("no_sigpipe_by_a_splice_that_succeeds") {
         return;
     }
     tests::restore_default_sigpipe();
@@ -472,11 +440,11 @@ fn no_sigpipe_by_a_splice_that_succeeds() {
             let talk = async {
                 (&left).write_all(&noise(9, MIB)).await.unwrap();
                 right.read_exact(&mut vec![0; MIB]).await.unwrap();
-                // With nothing unread, so it is an end of file, and the next bytes are answered by a reset.
+                // No byte is unread, so the peer sends a FIN, and answers the next bytes with a reset.
                 drop(right);
                 sleep(Duration::from_millis(5)).await;
-                // Bytes that do not lie side by side in the kernel's memory, so each write is a piece of its own. All of them
-                // are there before the copy is polled.
+                // The writes alternate between two sockets, so the pieces are not adjacent in the kernel's memory and
+                // each write is a piece of its own. All of them are queued before the copy is polled.
                 for _ in 0..60 {
                     assert_eq!(left.try_write(&[1; 2048]).unwrap(), 2048);
                     beside.try_write(&[2; 64]).unwrap();
@@ -492,11 +460,10 @@ fn no_sigpipe_by_a_splice_that_succeeds() {
     });
 }
 
-/// A side that does not read stalls its sender, whose bytes stay in the kernel; nobody spins. When it reads, all is
-/// there.
+/// A side that does not read stalls its sender: the bytes stay in the kernel, and the copy does not spin. Once the side
+/// reads, all bytes arrive.
 #[test]
 fn a_slow_reader_stalls_the_sender_and_nobody_spins() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for strangers in [false, true] {
             let ((left, a), (b, right)) = (pair().await, pair().await);
@@ -515,7 +482,7 @@ fn a_slow_reader_stalls_the_sender_and_nobody_spins() {
                 (&left).close().await.unwrap();
             };
             let reader = async {
-                // Until nothing has moved for a while.
+                // Wait until the sender has made no progress for a while.
                 let mut before = usize::MAX;
                 while before != sent.get() {
                     before = sent.get();
@@ -527,7 +494,7 @@ fn a_slow_reader_stalls_the_sender_and_nobody_spins() {
                 assert_eq!(sent.get(), before, "stalled");
                 println!("{before} bytes fit in between; {heap} bytes of heap");
                 assert!(before < 64 * MIB, "{before}");
-                // The other direction is not held up.
+                // The other direction still moves data.
                 (&right).write_all(b"still here").await.unwrap();
                 let mut text = [0; 10];
                 (&left).read_exact(&mut text).await.unwrap();
@@ -548,14 +515,14 @@ fn a_slow_reader_stalls_the_sender_and_nobody_spins() {
     });
 }
 
-/// Copies that wait hold neither buffers nor pipes: a thousand connections, of which each has had bulk data before.
+/// Waiting copies hold neither buffers nor pipes: a thousand copies, each of which has moved bulk data before.
 #[test]
 fn idle_copies_hold_nothing() {
     let _watchdog = watchdog(TIME);
-    if !is_child("idle_copies_hold_nothing") {
+    if !in_child("idle_copies_hold_nothing") {
         return;
     }
-    // Four descriptors each.
+    // Each copy has four sockets.
     let count = 1000.min((limit_open_files(8000) - 100) / 4);
     let mut runtime = LocalRuntime::new().unwrap();
     let spawner = runtime.spawner();
@@ -586,22 +553,22 @@ fn idle_copies_hold_nothing() {
             .unwrap();
         let (heap, pipes) = (live_heap() - heap, open_fds() - fds - count / 2 * 4);
         println!("{} bytes for a connection and its copy, {pipes} descriptors of pipes in all", heap / (count / 2));
-        // Four sources, the task with both sockets and both directions, and nothing of 16 KiB.
+        // Four sources and a task with two sockets and two directions; no buffer of 16 KiB.
         assert!(heap / (count / 2) < 4 * KIB, "{heap} bytes for {} copies", count / 2);
-        // The few that the thread keeps.
+        // The few pipes that the thread keeps for later copies.
         assert!(pipes <= 16, "{pipes}");
     }
-    // Nothing to do costs nothing.
+    // Idle copies use no CPU time.
     let cpu = thread_cpu();
     runtime.run_until(sleep(Duration::from_millis(300))).unwrap();
     assert!(thread_cpu() - cpu < Duration::from_millis(25), "{:?}", thread_cpu() - cpu);
 }
 
-/// Bug F1: when there are no descriptors left for a pipe, the data goes through buffers.
+/// Bug F1: without free descriptors for a pipe, the data goes through buffers.
 #[test]
 fn without_descriptors_for_pipes() {
     let _watchdog = watchdog(TIME);
-    if !is_child("without_descriptors_for_pipes") {
+    if !in_child("without_descriptors_for_pipes") {
         return;
     }
     block_on(async {
@@ -615,11 +582,12 @@ fn without_descriptors_for_pipes() {
     });
 }
 
-/// A copy may be dropped at any time. What is lost is what was under way; no descriptor stays, and the sockets live on.
+/// A copy may be dropped at any time. Bytes in its buffers and pipes are lost; no descriptor is leaked, and the sockets
+/// still work.
 #[test]
 fn a_copy_that_is_dropped_leaves_no_descriptor() {
     let _watchdog = watchdog(TIME);
-    if !is_child("a_copy_that_is_dropped_leaves_no_descriptor") {
+    if !in_child("a_copy_that_is_dropped_leaves_no_descriptor") {
         return;
     }
     block_on(async {
@@ -630,10 +598,10 @@ fn a_copy_that_is_dropped_leaves_no_descriptor() {
                 let gulp = noise(11, 64 * KIB);
                 while (&left).write_all(&gulp).await.is_ok() {}
             };
-            // Nobody reads, so a pipe is full of bytes when it is dropped.
+            // `right` does not read, so the pipe is full when the copy is dropped.
             let time = Duration::from_millis(round % 20);
             assert!(Timeout::new(join(copy_bidirectional(&a, &b), flood), time).await.is_err());
-            // The way back has been idle.
+            // The direction that was idle still works.
             right.write_all(b"!").await.unwrap();
             (&b).read_exact(&mut [0]).await.unwrap();
             (&a).write_all(b"!").await.unwrap();
@@ -644,16 +612,15 @@ fn a_copy_that_is_dropped_leaves_no_descriptor() {
             }
         }
         let after = open_fds();
-        // The pipes that the thread keeps.
+        // The difference is at most the pipes that the thread keeps for later copies.
         assert!(after <= before + 16, "{before} before, {after} after");
     });
 }
 
-/// Bug B2: a byte of urgent data is left out, as by `recv`; the data behind it arrives, though `splice(2)` would take
-/// the mark for the end of file, or for a reader that has nothing.
+/// Bug B2: a byte of urgent data is skipped, as by `recv`, and the data behind it arrives. At the mark, `splice(2)`
+/// returns 0, like at the end of the file, or EAGAIN.
 #[test]
 fn urgent_data_does_not_hide_what_follows() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for length in [10, MIB] {
             for pause in [0, 20] {
@@ -681,11 +648,10 @@ fn urgent_data_does_not_hide_what_follows() {
     });
 }
 
-/// The same when all of it is there before the copy begins: then the mark is reached by way of the pipe for certain.
-/// With the end of file right behind, which `splice(2)` reports at the mark already, and with a sender that waits.
+/// The same with all data queued before the copy begins, so that a splice is certain to reach the mark. Once with the
+/// end of the file right behind (`splice(2)` reports it already at the mark), and once with a sender that stays open.
 #[test]
 fn urgent_data_reached_by_splicing() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for ended in [false, true] {
             let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
@@ -711,7 +677,7 @@ fn urgent_data_reached_by_splicing() {
     });
 }
 
-/// Always ready: reads without an end, and takes everything.
+/// A stream that is always ready: it has no end and accepts every write. The counter holds the bytes written.
 struct Endless(Rc<Cell<u64>>);
 
 impl AsyncRead for Endless {
@@ -733,14 +699,14 @@ impl AsyncWrite for Endless {
     }
 }
 
-/// Bug B14: a copy between streams that never wait returns from each poll, with any executor, and both its directions
-/// have their share.
+/// Bug B14: a copy between streams that are always ready returns from each poll, with any executor, and both directions
+/// make progress.
 #[test]
 fn streams_that_never_wait_starve_nobody() {
     let _watchdog = watchdog(TIME);
     let (one, other) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let copy = || copy_bidirectional(Endless(Rc::clone(&one)), Endless(Rc::clone(&other)));
-    // By hand: each poll ends, after as many bytes as it may move.
+    // Polled by hand: each poll moves a bounded number of bytes and then yields.
     let (counter, waker) = tests::CountingWaker::new();
     let mut cx = Context::from_waker(&waker);
     let mut by_hand = Box::pin(copy());
@@ -750,7 +716,7 @@ fn streams_that_never_wait_starve_nobody() {
         assert!(one.get() <= (polls * 16 * BUFFER) as u64 && one.get() > ((polls * 16 - 1) * BUFFER) as u64);
         assert!(counter.count() >= polls, "woken");
     }
-    // Beside others: a timer fires in time.
+    // On a reactor: timers beside the copy fire in time.
     block_on(async {
         let copying = Timeout::new(copy(), Duration::from_millis(500));
         let timers = async {
@@ -768,8 +734,8 @@ fn streams_that_never_wait_starve_nobody() {
     });
 }
 
-/// Bug B14: bulk data, through pipes or buffers, lets small exchanges beside it have their turn, and so does one
-/// direction the other.
+/// Bug B14: small exchanges make progress beside bulk data, through pipes and through buffers, and so do both
+/// directions of the bulk data.
 #[test]
 fn bulk_data_starves_nobody() {
     let _watchdog = watchdog(TIME);
@@ -829,11 +795,10 @@ fn bulk_data_starves_nobody() {
     }
 }
 
-/// A sink that keeps what it is given until it is flushed, such as a `BufWriter`, is flushed whenever there is no more
-/// to write; and not after each write.
+/// A sink that keeps data until it is flushed, such as a `BufWriter`, is flushed when the reader has no more data, and
+/// not after each write.
 #[test]
 fn sinks_are_flushed_when_the_reader_waits() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let ((mut left, a), (b, mut right)) = (pair().await, pair().await);
         struct Buffered(futures::io::BufWriter<TcpStream>);
@@ -869,7 +834,7 @@ fn sinks_are_flushed_when_the_reader_waits() {
         let (copied, ()) = join(copy_bidirectional(a, buffered), talk).await;
         assert_eq!(copied.unwrap(), (400, 400));
 
-        // Many reads, one after the other: one flush.
+        // Many reads in a row cause one flush.
         let ((mut left, a), (b, right)) = (memory(), memory());
         left.write_all(&[1; ROOM]).await.unwrap();
         assert!(copy_bidirectional(a, b).now_or_never().is_none());
@@ -878,7 +843,7 @@ fn sinks_are_flushed_when_the_reader_waits() {
     });
 }
 
-/// Streams that break their contract get an error, no panic and no endless loop.
+/// A stream that breaks the contract of its trait causes an error, and neither a panic nor an endless loop.
 #[test]
 fn liars_are_found_out() {
     let _watchdog = watchdog(TIME);
@@ -911,10 +876,9 @@ fn liars_are_found_out() {
     assert_eq!(kind(10, 0), ErrorKind::WriteZero);
 }
 
-/// Many copies at a time, more than pipes are kept for, on one thread.
+/// Many copies at the same time on one thread, more than the number of pipes that the thread keeps.
 #[test]
 fn many_at_a_time() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         join_all((0..40).map(|_| async {
             let ((left, a), (b, right)) = (pair().await, pair().await);
@@ -924,7 +888,7 @@ fn many_at_a_time() {
     });
 }
 
-/// Bug A12: without its reactor a copy ends with an error that says so.
+/// Bug A12: after its reactor was dropped, a copy ends with an error.
 #[test]
 fn a_reactor_that_is_dropped_first() {
     let _watchdog = watchdog(TIME);

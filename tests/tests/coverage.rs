@@ -1,10 +1,13 @@
-//! COVERAGE.md tells the truth: every number that a test cites is listed with that test, and nothing else is.
+//! COVERAGE.md is true: it lists each number that a comment cites, with tests that exist, and no other number.
+//!
+//! Comments cite numbers as "bug" or "behaviour" followed by a number or a comma-separated list; the list must not be
+//! broken across lines.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The files whose comments cite numbers.
+/// Returns the text of each file that may cite numbers.
 fn sources() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     [
@@ -23,7 +26,7 @@ fn sources() -> Vec<String> {
     .collect()
 }
 
-/// The numbers that follow `word` in comments, such as `A1, B2`.
+/// Returns the numbers after `word` in comments: `A1` and `B2` from a list such as `A1, B2`.
 fn cited(word: &str) -> BTreeSet<String> {
     let mut numbers = BTreeSet::new();
     for line in sources().iter().flat_map(|text| text.lines()).filter(|line| line.trim_start().starts_with("//")) {
@@ -36,7 +39,7 @@ fn cited(word: &str) -> BTreeSet<String> {
                     break;
                 }
                 numbers.insert(number.to_uppercase());
-                // Only a comma is followed by another number.
+                // A number without a comma is the last of its list.
                 if !part.ends_with(',') {
                     break;
                 }
@@ -46,7 +49,7 @@ fn cited(word: &str) -> BTreeSet<String> {
     numbers
 }
 
-/// The tables of COVERAGE.md: the heading of each, and its rows' first and last columns.
+/// Returns the tables of COVERAGE.md: for each its heading, and the first and the last column of its rows.
 fn tables() -> Vec<(String, Vec<(String, String)>)> {
     let coverage = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("COVERAGE.md")).unwrap();
     let sections = coverage.split("\n## ").skip(1);
@@ -62,13 +65,13 @@ fn tables() -> Vec<(String, Vec<(String, String)>)> {
         .collect()
 }
 
-/// The rows with tests, or those with reasons why there are none.
+/// Returns the rows with tests, or the rows with a reason why there is no test.
 fn rows(with_tests: bool) -> Vec<(String, String)> {
     let wanted = |heading: &str| matches!(heading, "Bugs" | "Behaviours") == with_tests;
     tables().into_iter().filter(|(heading, _)| wanted(heading)).flat_map(|(_, rows)| rows).collect()
 }
 
-/// The numbers of [`rows`]. Each has one row in all of the tables.
+/// Returns the numbers of [`rows`].
 fn listed(with_tests: bool) -> BTreeSet<String> {
     rows(with_tests).into_iter().map(|(id, _)| id).collect()
 }
@@ -83,7 +86,7 @@ fn every_number_that_is_cited_is_listed() {
     assert!(missing.is_empty() && stale.is_empty(), "not listed: {missing:?}; not cited any more: {stale:?}");
 }
 
-/// What the catalogue has: all bugs, and the behaviours but for those of servers. It has gaps; those are not ours.
+/// The numbers of the catalogue: all bugs, and all behaviours except those of servers. The catalogue itself has gaps.
 const CATALOGUE: &str = "
     A1 A3 A4 A5 A6 A7 A9 A10 A11 A12 A13
     B1 B2 B3 B4 B5 B7 B8 B9 B10 B11 B13 B14 B16 B17 B18 B20 B22
@@ -103,7 +106,7 @@ const CATALOGUE: &str = "
     219 221 222
 ";
 
-/// Each of them has a test, or a reason why there is none; and not both.
+/// Each number of the catalogue has a test or a reason why there is no test, in one row and not in both kinds of table.
 #[test]
 fn every_number_of_the_catalogue_is_there() {
     let (tested, explained) = (listed(true), listed(false));
@@ -117,7 +120,7 @@ fn every_number_of_the_catalogue_is_there() {
     assert!(empty.is_empty(), "{empty:?}");
 }
 
-/// Each test that is named exists.
+/// Each test that a row names exists.
 #[test]
 fn every_test_that_is_named_exists() {
     let sources = sources();

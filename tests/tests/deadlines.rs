@@ -1,4 +1,4 @@
-//! Deadline scopes: what is inside, what is not, and what is dropped when the time is up.
+//! Deadline scopes: which futures are inside, which are not, and what is dropped when the deadline passes.
 
 #![allow(clippy::async_yields_async, reason = "futures that are taken out of a scope are what is tested")]
 
@@ -6,7 +6,6 @@ use async_epoll::{LocalRuntime, Timer};
 use async_net_lite::TcpStream;
 use async_timeout::{Elapsed, Timeout, TimeoutExt, deadline, sleep, sleep_until, with_deadline};
 use futures::channel::oneshot;
-use futures::executor::{LocalPool, block_on};
 use futures::future::{FusedFuture, FutureExt, join_all, pending, poll_fn, ready};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::cell::Cell;
@@ -14,27 +13,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tests::{full_listener, in_child, open_fds, watchdog};
+use tests::common::everywhere;
+use tests::{HOUR, TIME, full_listener, in_child, open_fds, watchdog};
 
-const TIME: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(10);
-const HOUR: Duration = Duration::from_secs(3600);
 
 fn soon() -> Instant {
     Instant::now() + SHORT
 }
 
-/// The same test in the three places where a scope may be awaited.
-fn everywhere(test: impl AsyncFn()) {
-    let _watchdog = watchdog(TIME);
-    block_on(test());
-    LocalPool::new().run_until(test());
-    let mut runtime = LocalRuntime::new().unwrap();
-    runtime.run_until(test()).unwrap();
-    assert_eq!(runtime.handle().stats().timers, 0, "left armed");
-}
-
-/// Awaits `future` in a scope that ends soon, and makes sure that it does, at the right time.
+/// Awaits `future` in a scope that ends soon, and checks that the scope cuts it off at the right time.
 async fn is_cut<T: std::fmt::Debug>(future: impl Future<Output = T>) {
     let end = soon();
     with_deadline(future, end).await.unwrap_err();
@@ -54,9 +42,9 @@ fn whatever_it_waits_for() {
         is_cut(pending::<std::io::Result<()>>().io_timeout(HOUR)).await;
         is_cut(oneshot::channel::<()>().1.then(|_| pending::<()>())).await;
         is_cut(join_all((0..10).map(|_| sleep(HOUR)))).await;
-        // Children of a FuturesUnordered are polled with wakers of their own.
+        // A `FuturesUnordered` polls its children with wakers of its own.
         is_cut((0..10).map(|_| sleep(HOUR)).collect::<FuturesUnordered<_>>().collect::<Vec<_>>()).await;
-        // And one that never rests.
+        // A future that always wakes itself.
         is_cut(poll_fn(|cx| {
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
@@ -65,7 +53,7 @@ fn whatever_it_waits_for() {
     });
 }
 
-/// A loop that tries again after each timeout ends with its scope, and does not go round without an end when that is over.
+/// A loop that retries after each timeout ends with its scope. It does not spin when the deadline has passed.
 #[test]
 fn a_loop_of_attempts_ends() {
     everywhere(async || {
@@ -83,7 +71,8 @@ fn a_loop_of_attempts_ends() {
     });
 }
 
-/// What is ready is ready, however late, and what has timed out has done so for its own reasons.
+/// A future that is ready is never cut off, even after the deadline; a timeout inside the scope ends for its own
+/// reason.
 #[test]
 fn what_is_in_time_is_not_touched() {
     everywhere(async || {
@@ -121,7 +110,7 @@ fn the_nearest_wins() {
         )
         .await
         .unwrap();
-        // The outer one, and the inner one.
+        // The outer scope is the nearer one, then the inner one.
         is_cut(with_deadline(pending::<()>(), far)).await;
         let inner = with_deadline(pending::<()>(), soon());
         assert_eq!(with_deadline(inner, far).await.map(|inner| inner.is_err()), Ok(true));
@@ -130,7 +119,7 @@ fn the_nearest_wins() {
     });
 }
 
-/// Deadlines inside are told as no later than the scope's.
+/// A timer inside the scope reports a deadline no later than the scope's.
 #[test]
 fn deadlines_are_clipped() {
     everywhere(async || {
@@ -143,7 +132,7 @@ fn deadlines_are_clipped() {
                 let mut short = sleep(HOUR / 2);
                 assert!(futures::poll!(&mut short).is_pending());
                 assert!(short.deadline().unwrap() < end);
-                // Another task may set it to an earlier time, as anywhere.
+                // `reset` to an earlier time works as it does outside a scope.
                 long.reset(soon());
                 long.await;
             },
@@ -151,7 +140,7 @@ fn deadlines_are_clipped() {
         )
         .await
         .unwrap();
-        // Taken out of the scope, it has its own time again.
+        // Taken out of the scope, the timer has its own deadline again.
         let taken = with_deadline(
             async {
                 let mut timer = sleep(5 * SHORT);
@@ -166,7 +155,8 @@ fn deadlines_are_clipped() {
     });
 }
 
-/// The scope is that of the poll: it is left when the poll ends, also by a panic, and others do not see it.
+/// The scope is current only while its future is polled. It is left when the poll ends, also by a panic, and other
+/// futures do not see it.
 #[test]
 fn only_while_it_is_polled() {
     everywhere(async || {
@@ -197,14 +187,14 @@ fn spawned_tasks_do_not_inherit_unless_asked() {
         async {
             let alone = spawner.spawn_local_with_handle(async { deadline::current() }).unwrap();
             let asked = spawner.spawn_local_with_handle(deadline::inherit(async { deadline::current() })).unwrap();
-            // What is awaited here is the handle; the task is polled elsewhere.
+            // The scope awaits the handles; the tasks themselves are polled outside of it.
             (alone.await, asked.await)
         },
         end,
     ));
     assert_eq!(seen.unwrap(), Ok((None, Ok(Some(end)))));
 
-    // It outlives the scope, and is limited by its deadline all the same.
+    // The task lives longer than the scope, and still has the scope's deadline.
     let end = soon();
     let child =
         with_deadline(async { spawner.spawn_local_with_handle(deadline::inherit(pending::<()>())).unwrap() }, end);
@@ -212,13 +202,13 @@ fn spawned_tasks_do_not_inherit_unless_asked() {
     runtime.run_until(child).unwrap().unwrap_err();
     assert!(Instant::now() >= end);
 
-    // Where there is nothing to inherit, there is no limit.
+    // Outside a scope there is no deadline to inherit, hence no limit.
     let unlimited = deadline::inherit(sleep(SHORT));
     assert_eq!(unlimited.deadline(), None);
     assert_eq!(runtime.run_until(unlimited).unwrap(), Ok(()));
 }
 
-/// The future is dropped when the time is up, not when its scope is; and so it is when it is ready.
+/// The future is dropped as soon as the deadline passes or the future is ready, not when the scope is dropped.
 #[test]
 fn dropped_at_once() {
     struct Canary(Rc<Cell<bool>>);
@@ -233,7 +223,7 @@ fn dropped_at_once() {
             let dropped = Rc::new(Cell::new(false));
             let canary = Canary(Rc::clone(&dropped));
             let mut timer = sleep(wait);
-            // What the closure has is dropped with the future.
+            // The value captured by the closure is dropped with the future.
             let future = poll_fn(move |cx| {
                 let _canary = &canary;
                 timer.poll_unpin(cx)
@@ -243,16 +233,16 @@ fn dropped_at_once() {
             let result = (&mut scope).await;
             assert!(dropped.get(), "{result:?}, and the scope is still there");
             assert!(scope.is_terminated());
-            // Polled again: the same error, or nothing.
+            // A second poll returns the same error, or is pending for ever if the future was ready.
             assert_eq!(futures::poll!(&mut scope).is_ready(), result.is_err());
         }
     });
 }
 
-/// Behaviour 146: what was dropped has left nothing: no descriptor, no registration, no timer.
+/// Behaviour 146: a connect that is cut off leaves no descriptor, no registration and no timer.
 #[test]
 fn a_connect_inside_is_dropped() {
-    // Descriptors are those of the whole process.
+    // Descriptors are counted for the whole process.
     if !in_child("a_connect_inside_is_dropped") {
         return;
     }
@@ -265,16 +255,17 @@ fn a_connect_inside_is_dropped() {
             for _ in 0..20 {
                 is_cut(TcpStream::connect(listener.address)).await;
                 is_cut(async { Timer::after(HOUR, &async_epoll::Handle::current().unwrap()).await.unwrap() }).await;
-                // A name that is being looked up on another thread.
+                // A name that another thread is looking up.
                 let end = Instant::now();
                 let result: Result<_, Elapsed> = with_deadline(TcpStream::connect("localhost:1"), end).await;
-                // It may be faster than the deadline is looked at, but not connected.
+                // The lookup may end before the deadline is checked, but the connection cannot be established.
                 assert!(!matches!(result, Ok(Ok(_))));
             }
         })
         .unwrap();
     assert_eq!((handle.stats().sources, handle.stats().timers), (0, 0));
-    // The thread that looks up names may still be reading its files; the watchdog ends this if it never gets done.
+    // The thread that looks up names may still have files open. The watchdog ends the test if the thread never
+    // finishes.
     while open_fds() != before {
         std::thread::sleep(Duration::from_millis(1));
     }

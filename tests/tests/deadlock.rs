@@ -1,6 +1,8 @@
-//! The deadlock report: `run` returns an error instead of sleeping for ever, when it is certain that nothing will happen.
+//! The deadlock report: `run` returns an error instead of sleeping for ever, when it is certain that no event will
+//! come.
 //!
-//! Sound, but not complete: each test of the second half has something that might still happen, and there `run` waits.
+//! The report is sound but not complete: `run` never reports a deadlock while something can still wake a task, and may
+//! miss one. In each test of the second half something can still happen, and `run` waits.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
 use futures::channel::oneshot;
@@ -11,11 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
-use tests::watchdog;
+use tests::{TIME, watchdog};
 
-const TIME: Duration = Duration::from_secs(60);
-
-/// Bug C19: nothing could ever wake these tasks. They are named by where they were spawned.
+/// Bug C19: nothing can ever wake these tasks. The error names the places where they were spawned.
 #[test]
 fn stuck_tasks_are_named() {
     let _watchdog = watchdog(TIME);
@@ -33,12 +33,12 @@ fn stuck_tasks_are_named() {
     let text = error.to_string();
     assert!(text.contains(&format!("{}:{first}:", file!())), "{text}");
     assert!(text.contains(&format!("{}:{second}:", file!())) && text.contains("(3 tasks)"), "{text}");
-    // The tasks are still there, and with something new to do the runtime goes on.
+    // The tasks still exist, and the runtime can be used again.
     assert_eq!(spawner.live_tasks(), 4);
     assert_eq!(runtime.run_until(async { 7 }).unwrap(), 7);
 }
 
-/// `run_until` makes no such report: a future that never ends drives the reactor for other threads.
+/// `run_until` makes no such report: its future may be pending for ever while the reactor serves other threads.
 #[test]
 fn a_reactor_for_other_threads() {
     let _watchdog = watchdog(TIME);
@@ -55,7 +55,7 @@ fn a_reactor_for_other_threads() {
     helper.join().unwrap();
 }
 
-/// A long list is cut.
+/// Many tasks from the same place are one line of the report.
 #[test]
 fn a_thousand_places() {
     let _watchdog = watchdog(TIME);
@@ -67,12 +67,12 @@ fn a_thousand_places() {
     assert!(text.contains("(1000 tasks)") && text.len() < 500, "{text}");
 }
 
-/// Runs a task that something may still wake, and sees that it is woken.
+/// Runs `task`, which something may still wake, and checks that `run` waits for it.
 fn check_that_it_waits(task: impl Future<Output = ()> + 'static, runtime: &mut LocalRuntime) {
     let _watchdog = watchdog(TIME);
     runtime.spawner().spawn_local(task).unwrap();
     runtime.spawner().spawn_local(pending()).unwrap();
-    // The other task is stuck from the beginning, but that is not told before this one has ended.
+    // The second task is stuck from the beginning. `run` reports it only after the first task has ended.
     let error = runtime.run().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::Deadlock);
     assert_eq!(runtime.spawner().live_tasks(), 1);
@@ -129,7 +129,7 @@ fn another_thread_may_spawn() {
     helper.join().unwrap();
 }
 
-/// A waker that goes away unused leaves a task stuck. That is noticed when the loop comes round again, not at once.
+/// Dropping the last waker of a task leaves the task stuck. The loop notices on its next turn, not at once.
 #[test]
 fn a_waker_that_is_dropped() {
     let _watchdog = watchdog(TIME);
@@ -151,7 +151,7 @@ fn a_waker_that_is_dropped() {
     helper.join().unwrap();
 }
 
-/// `wait`, in a loop by hand, makes no such judgement: somebody may notify.
+/// `wait`, in a loop by hand, makes no report: other code may call `notify`.
 #[test]
 fn a_mere_wait_waits() {
     let _watchdog = watchdog(TIME);

@@ -1,10 +1,8 @@
-//! Every kind of descriptor that the kernel can wait for works as a `Source`, and the others are refused in plain words.
+//! Every kind of descriptor that epoll accepts works as a `Source`, and other kinds are refused with a clear error.
 //!
-//! Each test really waits: the operation is pending at first, the thread sleeps, then another thread lets the event
-//! happen. There is a second event each time, since a lost edge shows only there; and the end, for kinds that have one.
-//! Terminals have a file of their own.
-
-mod waiting;
+//! Each test really waits: the operation is pending, the thread sleeps, then another thread causes the event (see
+//! `tests::common::waiting`). Each event happens twice, because a lost edge shows only at the second one. Kinds that
+//! have an end of file are tested to the end. Terminals are in `terminals.rs`.
 
 use async_epoll::{Interest, LocalRuntime, Source};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,35 +22,11 @@ use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
-use tests::watchdog;
-use waiting::{block_on, fill, idle, waits};
+use tests::common::block_on;
+use tests::common::waiting::{fill, idle, waits};
+use tests::{Folder, TIME, std_tcp_pair, watchdog};
 
-/// A new folder, removed with all that is in it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("descriptors-{}-{name}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Two connected TCP sockets.
-fn tcp_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (one, listener.accept().unwrap().0)
-}
-
-/// Any descriptor as a file, which reads and writes by plain `read(2)` and `write(2)`.
+/// Converts any descriptor to a file, which uses plain `read(2)` and `write(2)`.
 fn file(fd: impl Into<OwnedFd>) -> File {
     File::from(fd.into())
 }
@@ -61,7 +35,7 @@ fn source(fd: impl Into<OwnedFd>) -> Source<File> {
     Source::new(file(fd)).unwrap()
 }
 
-/// Two messages that have to be waited for.
+/// Reads two messages. Each read waits.
 async fn messages(reader: &mut Source<File>, writer: &Arc<File>) {
     for text in ["the first", "and the second"] {
         let mut buffer = [0; 64];
@@ -71,7 +45,7 @@ async fn messages(reader: &mut Source<File>, writer: &Arc<File>) {
     }
 }
 
-/// Two messages, then the end of the file: for kinds that have one.
+/// Reads two messages and then the end of the file.
 async fn reads(reader: impl Into<OwnedFd>, writer: impl Into<OwnedFd>) {
     let (mut reader, writer) = (source(reader), Arc::new(file(writer)));
     messages(&mut reader, &writer).await;
@@ -80,7 +54,8 @@ async fn reads(reader: impl Into<OwnedFd>, writer: impl Into<OwnedFd>) {
     idle().await;
 }
 
-/// Two writes that have to wait for room; and one that waits when the last reader goes, and gets `end`.
+/// Writes twice when there is no room, which waits. A third write waits while the last reader closes, and fails with
+/// one of the kinds in `end`.
 async fn writes(writer: impl Into<OwnedFd>, reader: impl Into<OwnedFd>, end: &[ErrorKind]) {
     let (mut writer, reader) = (source(writer), Arc::new(file(reader)));
     for _ in 0..2 {
@@ -99,7 +74,7 @@ async fn writes(writer: impl Into<OwnedFd>, reader: impl Into<OwnedFd>, end: &[E
     idle().await;
 }
 
-/// Reads one packet into `buffer`: what a message is for sockets that keep messages apart.
+/// Reads into `buffer` and returns the length: one packet, on sockets that keep messages apart.
 async fn receive(reader: &mut Source<File>, buffer: &mut [u8]) -> usize {
     reader.read(buffer).await.unwrap()
 }
@@ -115,7 +90,7 @@ fn pipes() {
     });
 }
 
-/// Packet pipes, `pipe2(O_DIRECT)`: the same, and a read stops at the end of a packet.
+/// Packet pipes, `pipe2(O_DIRECT)`: as plain pipes, and a read stops at the end of a packet.
 #[test]
 fn packet_pipes() {
     block_on(async {
@@ -137,12 +112,12 @@ fn packet_pipes() {
     });
 }
 
-/// FIFOs. A reader that comes first waits for a writer by `readable`: a read would find the end of the file. Opened for
-/// both, a FIFO never ends, whatever writers come and go.
+/// FIFOs. A reader that is opened first waits for a writer by `readable`, because a read would return the end of the
+/// file. A FIFO that is opened for reading and writing never ends, even when other writers close.
 #[test]
 fn fifos() {
-    let folder = Folder::new("fifo");
-    let path = folder.0.join("fifo");
+    let folder = Folder::new();
+    let path = folder.join("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
     let open_reader = || File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
     let open_writer = {
@@ -156,7 +131,7 @@ fn fifos() {
         assert!(readiness.is_readable());
         assert_eq!(receive(&mut reader, &mut buffer).await, 5);
         assert_eq!(receive(&mut reader, &mut buffer).await, 0, "the writer is gone");
-        // Another one comes.
+        // A second writer opens the FIFO.
         let mut writer = open_writer();
         writer.write_all(b"again").unwrap();
         assert_eq!(receive(&mut reader, &mut buffer).await, 5);
@@ -177,7 +152,7 @@ fn fifos() {
     });
 }
 
-/// Eventfds: a counter to read, and a full one to wait for until somebody has read it.
+/// Eventfds: a read waits for the counter to be set, and a write to a full counter waits until the counter is read.
 #[test]
 fn eventfds() {
     block_on(async {
@@ -192,7 +167,7 @@ fn eventfds() {
         }
         for _ in 0..2 {
             (&*plain).write_all(&(u64::MAX - 1).to_ne_bytes()).unwrap();
-            // Takes the last event in, and finds that there is no room.
+            // Lets the reactor dispatch the last event, so that the write finds the counter full.
             tests::yield_now().await;
             let own = Arc::clone(&plain);
             let add = waits(source.write(&[1, 0, 0, 0, 0, 0, 0, 0]), move || (&*own).read_exact(&mut [0; 8]).unwrap());
@@ -202,7 +177,7 @@ fn eventfds() {
     });
 }
 
-/// A timerfd gives the number of times that it has expired, by whatever clock.
+/// A timerfd returns the number of its expirations, with each clock.
 #[test]
 fn timerfds() {
     block_on(async {
@@ -221,7 +196,7 @@ fn timerfds() {
                 waits(source.read_exact(&mut expirations), arm).await.unwrap();
                 assert!(u64::from_ne_bytes(expirations) >= 1);
             }
-            // The last one goes on by itself.
+            // The last timer has an interval and fires again by itself.
             for _ in 0..3 {
                 source.read_exact(&mut [0; 8]).await.unwrap();
             }
@@ -229,7 +204,7 @@ fn timerfds() {
     });
 }
 
-/// A signalfd, on the thread whose signals it takes.
+/// A signalfd, on the thread that gets the signals.
 #[test]
 fn signalfds() {
     block_on(async {
@@ -244,14 +219,14 @@ fn signalfds() {
     });
 }
 
-/// Inotify: files that appear in a folder.
+/// Inotify: files that are created in a folder.
 #[test]
 fn inotify() {
     use rustix::fs::inotify;
-    let folder = Folder::new("inotify");
+    let folder = Folder::new();
     block_on(async {
         let watched = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
-        let watch = inotify::add_watch(&watched, &folder.0, inotify::WatchFlags::CREATE).unwrap();
+        let watch = inotify::add_watch(&watched, folder.path(), inotify::WatchFlags::CREATE).unwrap();
         let remove = file(watched.try_clone().unwrap());
         let source = Source::new(watched).unwrap();
         let next = |fd: &OwnedFd| {
@@ -261,7 +236,7 @@ fn inotify() {
             Ok((event.events(), event.file_name().map(|name| name.to_str().unwrap().to_owned())))
         };
         for name in ["one", "another"] {
-            let path = folder.0.join(name);
+            let path = folder.join(name);
             let (events, found) =
                 waits(source.read_with(next), move || drop(File::create(path).unwrap())).await.unwrap();
             assert!(events.contains(inotify::ReadFlags::CREATE));
@@ -273,7 +248,7 @@ fn inotify() {
     });
 }
 
-/// A pidfd becomes readable when its process ends, and stays so.
+/// A pidfd becomes readable when its process ends, and stays readable.
 #[test]
 fn pidfds() {
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -286,7 +261,7 @@ fn pidfds() {
             let ended = source.read_with(|_| child.try_wait()?.ok_or(ErrorKind::WouldBlock.into()));
             assert!(waits(ended, move || drop(input)).await.unwrap().success());
             assert!(source.readable().await.unwrap().is_readable());
-            // The process is no more, and the descriptor knows it without end.
+            // The process has been waited for. The descriptor stays readable, and no further event comes.
             idle().await;
         }
     });
@@ -303,7 +278,7 @@ fn unix_streams() {
     });
 }
 
-/// Unix sockets that keep messages apart and have an end.
+/// Unix sockets that keep messages apart and have an end of file.
 #[test]
 fn unix_sequential_packets() {
     let pair = || Socket::pair(Domain::UNIX, Type::SEQPACKET, None).unwrap();
@@ -323,7 +298,7 @@ fn unix_sequential_packets() {
     });
 }
 
-/// Unix datagrams: messages one way, and a full queue the other way.
+/// Unix datagrams: messages in one direction, a full queue in the other.
 #[test]
 fn unix_datagrams() {
     block_on(async {
@@ -349,7 +324,7 @@ fn unix_datagrams() {
     });
 }
 
-/// UDP: messages, and the news that nobody listens any more.
+/// UDP: messages, and the error after a datagram was refused.
 #[test]
 fn udp_sockets() {
     block_on(async {
@@ -365,17 +340,17 @@ fn udp_sockets() {
     });
 }
 
-/// TCP, with nothing but a descriptor.
+/// TCP streams, and a listener.
 #[test]
 fn tcp_sockets() {
     block_on(async {
-        let (one, other) = tcp_pair();
+        let (one, other) = std_tcp_pair();
         reads(one, other).await;
-        let (one, other) = tcp_pair();
+        let (one, other) = std_tcp_pair();
         SockRef::from(&one).set_send_buffer_size(1 << 16).unwrap();
         SockRef::from(&other).set_recv_buffer_size(1 << 16).unwrap();
         writes(one, other, &[ErrorKind::BrokenPipe, ErrorKind::ConnectionReset]).await;
-        // A listener is a descriptor, too.
+        // A listener works as a source.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = Source::new(listener).unwrap();
@@ -386,7 +361,7 @@ fn tcp_sockets() {
     });
 }
 
-/// An epoll instance inside ours.
+/// An epoll instance inside the reactor's epoll instance.
 #[test]
 fn epoll_in_epoll() {
     use rustix::event::epoll;
@@ -410,19 +385,19 @@ fn epoll_in_epoll() {
     });
 }
 
-/// Bug A7; behaviour 173: what is always ready is refused: the error says why, and what to do instead. The descriptor
-/// comes back in working order, and nothing of it stays in the reactor.
+/// Bug A7; behaviour 173: a descriptor that is always ready is refused. The error says why, and what to use instead.
+/// The descriptor is returned in working order, and nothing is left in the reactor.
 #[test]
 fn what_is_always_ready_is_refused() {
-    let _watchdog = watchdog(Duration::from_secs(60));
-    let folder = Folder::new("refused");
-    let path = folder.0.join("regular");
+    let _watchdog = watchdog(TIME);
+    let folder = Folder::new();
+    let path = folder.join("regular");
     std::fs::write(&path, "content").unwrap();
     let mut runtime = LocalRuntime::new().unwrap();
     let handle = runtime.handle();
     let expected: [(PathBuf, Option<&[u8]>); 4] = [
         (path, Some(b"content")),
-        (folder.0.clone(), None),
+        (folder.path().to_owned(), None),
         ("/dev/null".into(), Some(b"")),
         ("/dev/zero".into(), Some(&[0; 7])),
     ];
@@ -446,11 +421,11 @@ fn what_is_always_ready_is_refused() {
         }
     }
     assert_eq!(handle.stats().sources, 0);
-    // The reactor is none the worse for it.
+    // The reactor still works.
     runtime.run_until(idle()).unwrap();
 }
 
-/// What comes back from `into_inner` works, and the reactor hears no more of it until it is registered anew.
+/// A descriptor from `into_inner` works, and the reactor gets no more events for it until it is registered again.
 #[test]
 fn taken_out_and_put_in_again() {
     block_on(async {
@@ -481,7 +456,7 @@ fn taken_out_and_put_in_again() {
     });
 }
 
-/// A future that counts its polls, as a task.
+/// Spawns `future` as a task and returns the number of its polls. `done` is incremented when the task ends.
 fn counted<T: 'static>(
     runtime: &LocalRuntime,
     done: &Rc<Cell<usize>>,
@@ -504,11 +479,11 @@ fn counted<T: 'static>(
     polls
 }
 
-/// Two tasks read from one source, and two write to another: each event costs either of them at most one poll, who comes
-/// too late waits on, and all get their turn.
+/// Two tasks read from one source, and two write to another. Each event costs each task at most one poll; a task that
+/// finds nothing waits on, and all tasks get their turn.
 #[test]
 fn several_waiters_per_direction() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let handle = runtime.handle();
     let (one, other) = UnixDatagram::pair().unwrap();
@@ -529,7 +504,7 @@ fn several_waiters_per_direction() {
     let polls = || tasks.iter().map(|polls| polls.get()).collect::<Vec<_>>();
     let mut settle = || runtime.run_until(idle()).unwrap();
     settle();
-    // The first event of each says "writable", which is no news for a reader.
+    // The first event of each source is "writable", which does not concern a reader.
     let begin = polls();
     assert!(begin.iter().all(|&polls| polls <= 2), "{begin:?}");
     settle();
@@ -555,17 +530,18 @@ fn several_waiters_per_direction() {
     assert_eq!(handle.stats().task_panics, 0);
 }
 
-/// Urgent data on a TCP connection, twice; reading around it is no news for who waits for it.
+/// Urgent data on a TCP connection, twice. Reading the plain data around it does not wake a task that waits for urgent
+/// data.
 #[test]
 fn priority_of_urgent_data() {
     block_on(async {
-        let (one, other) = tcp_pair();
+        let (one, other) = std_tcp_pair();
         let other = Arc::new(other);
         let source = Source::new(one).unwrap();
         let urgent = |stream: &TcpStream| {
             let mut byte = [std::mem::MaybeUninit::uninit()];
             match SockRef::from(stream).recv_out_of_band(&mut byte) {
-                // What the kernel says when there is none.
+                // The kernel returns EINVAL when there is no urgent data.
                 Err(error) if error.kind() == ErrorKind::InvalidInput => Err(ErrorKind::WouldBlock.into()),
                 result => result,
             }

@@ -1,4 +1,5 @@
-//! A reactor inside another event loop: its descriptor is readable when it has something to do, and only then.
+//! A reactor inside another event loop, its *host*: the reactor's own descriptor is readable exactly while the reactor
+//! has work. The reactor with its pool is the *guest*.
 
 use async_epoll::{Handle, Reactor, Source, Spawner, Timer};
 use async_timeout::sleep;
@@ -12,10 +13,9 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::watchdog;
+use tests::common::pool_and_reactor;
+use tests::{TIME, watchdog};
 use tokio::io::unix::AsyncFd;
-
-const TIME: Duration = Duration::from_secs(60);
 
 fn guest() -> (Reactor, LocalPool, Spawner) {
     let (reactor, pool) = (Reactor::builder().embedded().build().unwrap(), LocalPool::new());
@@ -23,13 +23,13 @@ fn guest() -> (Reactor, LocalPool, Spawner) {
     (reactor, pool, spawner)
 }
 
-/// Whether the descriptor becomes readable within `limit`.
+/// Returns whether the reactor's descriptor becomes readable within `limit`.
 fn is_readable(reactor: &Reactor, limit: Duration) -> bool {
     let limit = limit.try_into().unwrap();
     poll(&mut [PollFd::new(reactor, PollFlags::IN)], Some(&limit)).unwrap() == 1
 }
 
-/// What a guest does when its host calls.
+/// One turn of the guest: the host calls this when the descriptor is readable.
 fn turn(reactor: &mut Reactor, pool: &mut LocalPool) {
     reactor.wait(Some(Duration::ZERO)).unwrap();
     pool.run_until_stalled();
@@ -39,7 +39,7 @@ const NOW: Duration = Duration::ZERO;
 const SOON: Duration = Duration::from_secs(20);
 const A_WHILE: Duration = Duration::from_millis(30);
 
-/// Each reason by itself, and silence in between.
+/// Each kind of work makes the descriptor readable, and in between it is not readable.
 #[test]
 fn readable_when_there_is_something_to_do() {
     let _watchdog = watchdog(TIME);
@@ -48,7 +48,7 @@ fn readable_when_there_is_something_to_do() {
     assert_eq!(reactor.as_raw_fd(), reactor.as_fd().as_raw_fd());
     assert!(!is_readable(&reactor, A_WHILE), "nothing to do yet");
 
-    // A task that the host's side spawns.
+    // A task spawned from the host's code.
     let (sender, receiver) = oneshot::channel();
     spawner.spawn_local(async { receiver.await.unwrap() }).unwrap();
     assert!(is_readable(&reactor, NOW), "a task is to be polled");
@@ -69,7 +69,7 @@ fn readable_when_there_is_something_to_do() {
     turn(&mut reactor, &mut pool);
     assert!(!is_readable(&reactor, A_WHILE));
 
-    // A socket.
+    // A socket that becomes readable.
     let (left, right) = UnixStream::pair().unwrap();
     let source = Source::with_handle(right, &handle).unwrap();
     spawner.spawn_local(async move { (&source).read_exact(&mut [0; 2]).await.unwrap() }).unwrap();
@@ -86,7 +86,7 @@ fn readable_when_there_is_something_to_do() {
     }
     assert_eq!(spawner.live_tasks(), 0);
 
-    // Timers: one, an earlier one that another thread sets, and one that is moved.
+    // Timers: a late one, an earlier one from another thread, and the late one moved.
     let begin = Instant::now();
     let mut late = Box::pin(Timer::after(Duration::from_secs(3600), &handle));
     assert!(futures::FutureExt::now_or_never(&mut late).is_none());
@@ -109,7 +109,7 @@ fn readable_when_there_is_something_to_do() {
     assert!(!is_readable(&reactor, A_WHILE));
 }
 
-/// Tasks that are put off to the next turn keep the descriptor readable.
+/// Tasks left over for the next turn keep the descriptor readable.
 #[test]
 fn parked_tasks_keep_it_readable() {
     let _watchdog = watchdog(TIME);
@@ -131,7 +131,7 @@ fn parked_tasks_keep_it_readable() {
     assert!((20..=30).contains(&turns), "{turns} turns for 100 polls, 4 or 5 at a time");
 }
 
-/// What the guests of both hosts below do: everything at once.
+/// The work of the guest in both hosts below: sockets, timers and wakes from other threads at the same time.
 async fn everything(spawner: Spawner, done: Rc<std::cell::Cell<usize>>) {
     let handle = Handle::current().unwrap();
     for _ in 0..20 {
@@ -163,7 +163,7 @@ async fn everything(spawner: Spawner, done: Rc<std::cell::Cell<usize>>) {
     }
 }
 
-/// Nested in an epoll loop written by hand, level-triggered.
+/// The host is a hand-written epoll loop, level-triggered.
 #[test]
 fn in_an_epoll_loop() {
     let _watchdog = watchdog(TIME);
@@ -182,12 +182,12 @@ fn in_an_epoll_loop() {
     }
     assert_eq!(done.get(), 20);
     let stats = reactor.handle().stats();
-    // Each call had a reason: an event, a timer, a wake.
+    // Each call had a reason: an event, a timer, or a wake.
     let reasons = stats.events + stats.timers_fired + stats.eventfd_writes;
     assert!(calls <= reasons + 10, "{calls} calls for {reasons} reasons: {stats:?}");
 }
 
-/// Nested in tokio, whose tasks do the waiting; no thread is added.
+/// The host is tokio: its reactor waits for the descriptor. No thread is added.
 #[test]
 fn in_tokio() {
     let _watchdog = watchdog(TIME);
@@ -202,7 +202,7 @@ fn in_tokio() {
         let guest = async {
             while spawner.live_tasks() > 0 {
                 let mut ready = descriptor.readable().await.unwrap();
-                // Before the turn: what comes during it is a new edge.
+                // Cleared before the turn: an event that arrives during the turn is a new edge.
                 ready.clear_ready();
                 turn(&mut reactor, &mut pool);
             }
@@ -222,12 +222,11 @@ fn in_tokio() {
     assert!(ticks.load(Ordering::Relaxed) > 5, "the host's own tasks run as well");
 }
 
-/// A host that prefers a timeout asks for it, and needs no timerfd.
+/// A host that waits with a timeout uses `next_deadline`, and needs no timerfd.
 #[test]
 fn next_deadline_for_hosts_with_a_timeout() {
     let _watchdog = watchdog(TIME);
-    let (mut reactor, mut pool) = (Reactor::new().unwrap(), LocalPool::new());
-    let spawner = reactor.spawner(&pool);
+    let (mut pool, mut reactor, spawner) = pool_and_reactor();
     spawner.spawn_local(async { sleep(Duration::from_millis(15)).await }).unwrap();
     let begin = Instant::now();
     let mut turns = 0;
@@ -241,7 +240,7 @@ fn next_deadline_for_hosts_with_a_timeout() {
     assert!(begin.elapsed() >= Duration::from_millis(15) && turns <= 5, "{turns} turns");
 }
 
-/// An embedded reactor runs by itself as well.
+/// An embedded reactor can also run by itself.
 #[test]
 fn run_works_too() {
     let _watchdog = watchdog(TIME);
@@ -253,7 +252,7 @@ fn run_works_too() {
     assert_eq!(reactor.run_until(&mut pool, async { 5 }).unwrap(), 5);
 }
 
-/// Precise timers are timers, too: alone, many, moved, cancelled.
+/// A reactor with `precise_timers`: many timers, each moved to an earlier time.
 #[test]
 fn precise_timers() {
     let _watchdog = watchdog(TIME);

@@ -1,4 +1,4 @@
-//! Nothing that is always busy keeps the rest from running.
+//! Fairness: a task or a socket that is always busy yields, so other tasks and timers still run.
 
 use async_epoll::{LocalRuntime, OPERATIONS_PER_POLL, Reactor, Source, Spawner, Timer};
 use async_net_lite::{TcpListener, TcpStream};
@@ -14,13 +14,13 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tests::{p99, strict_timing, watchdog};
+use tests::{TIME, p99, strict_timing, watchdog};
 
-/// Bug C7, C18; behaviour 203, 211, 214: an endless self-waker and 200 always-ready futures in one `FuturesUnordered`, beside
-/// an echo connection and a 10 ms timer, which a main future uses until it is done.
+/// Bug C7, C18; behaviour 203, 211, 214: a task that always wakes itself and 200 futures that are always ready in one
+/// `FuturesUnordered`, beside an echo connection and a 10 ms timer, which the main future uses.
 #[test]
 fn self_wakers_starve_nobody() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let (spawner, handle) = (runtime.spawner(), runtime.handle());
     spawner
@@ -71,25 +71,25 @@ fn self_wakers_starve_nobody() {
     turns.sort_unstable();
     let (echo, tick, stats) = (p99(&mut echoes), p99(&mut ticks), observer.stats());
     println!("at most {echo:?} for an echo, {tick:?} of delay for a tick; turns for an echo {turns:?}; {stats:?}");
-    // What any other load on the machine leaves as it is. A turn has 256 polls in its budget, and the first ones of the
-    // self-waker, the set, the echo task and the main future are free.
+    // This bound holds under any other load on the machine. A turn has a budget of 256 polls; the first polls of the
+    // self-waker, the set, the echo task and the main future are not counted.
     assert!(stats.polls <= stats.turns * (256 + 8), "{stats:?}");
-    // There and back again: a turn until the echo task hears of it, and one until the main future does. On loopback the
-    // data is there as soon as it is sent, or the kernel puts its delivery off a little, now and then.
+    // An echo takes one turn until the echo task is woken, and one until the main future is. On loopback the data is
+    // there at once, but the kernel sometimes delivers it a little later.
     assert!(turns[turns.len() / 2] <= 10, "{turns:?}");
     let limit = Duration::from_millis(50);
     assert!(!strict_timing() || echo <= limit && tick <= limit, "{echo:?}, {tick:?}");
 }
 
-/// A socket that always has data, beside a task that always wakes itself: a turn ends as soon as a task has done all
-/// its operations, so the reactor looks for events that often, whatever the budget of polls would still allow.
+/// A socket that always has data, beside a task that always wakes itself. A turn ends when a task has used up its
+/// budget of operations, even if the budget of polls is not used up, so the reactor looks for events regularly.
 #[test]
 fn a_firehose_ends_its_turn() {
     const BYTES: usize = 20_000;
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let (spawner, handle) = (runtime.spawner(), runtime.handle());
-    // All that will be read is there from the beginning, and is read byte by byte.
+    // All data is sent before the first read; the task reads it byte by byte.
     let (mut peer, stream) = UnixStream::pair().unwrap();
     peer.write_all(&[0; BYTES]).unwrap();
     let source = Source::with_handle(stream, &handle).unwrap();
@@ -121,17 +121,17 @@ fn a_firehose_ends_its_turn() {
     runtime.run().unwrap();
     let stats = handle.stats();
     println!("at most {} operations in a turn, {} self-wakes, {stats:?}", most.get(), self_wakes.get());
-    // As often as it may in one poll, so the budget of operations was used up, and not in a second poll as well.
+    // At least the operations of one poll: the budget was used up. Fewer than those of two polls.
     assert!((OPERATIONS_PER_POLL..=2 * OPERATIONS_PER_POLL).contains(&most.get()), "{}", most.get());
     assert!(stats.turns >= BYTES as u64 / u64::from(2 * OPERATIONS_PER_POLL), "{stats:?}");
-    // The self-waker has its turns, too, and not hundreds of polls in each.
+    // The self-waker is polled in every other turn at least, and not hundreds of times in a turn.
     assert!((stats.turns / 2..=stats.turns * 8).contains(&self_wakes.get()), "{} {stats:?}", self_wakes.get());
 }
 
-/// Bug B14: a connection that always has data yields after a bounded number of operations.
+/// Bug B14: a task with a connection that always has data yields after a bounded number of operations.
 #[test]
 fn a_busy_socket_yields() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     async_epoll::block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -143,7 +143,7 @@ fn a_busy_socket_yields() {
             let in_one_poll = Cell::new(0);
             let mut done = false;
             poll_fn(|cx| {
-                // One byte at a time, as often as it will go in one poll.
+                // Reads single bytes, as many as one poll allows.
                 let mut byte = [0];
                 let mut server = &server;
                 let next = Pin::new(&mut server);
@@ -171,19 +171,19 @@ fn a_busy_socket_yields() {
     .unwrap();
 }
 
-/// Bytes of a read in [`blast`], as many as servers usually ask for. With more, a task's turn takes longer.
+/// Bytes of a read in [`blast`], a usual size for servers. A larger size makes a turn of the task longer.
 const READ: usize = 1 << 14;
 
-/// What came of [`blast`].
+/// The result of [`blast`].
 struct Blast {
-    /// Until the last byte was acknowledged.
+    /// From the first byte sent until the server has read the last one and has answered.
     time: Duration,
-    /// Of echoes meanwhile, from sending to having read.
+    /// Round trip times of the echoes during the transfer.
     echoes: Vec<Duration>,
 }
 
-/// A server that is sent `bytes` by one connection as fast as it reads them, while `peers` others ask it for echoes, one
-/// after the other.
+/// Runs a server that gets `bytes` from one connection as fast as it reads them, while `peers` other connections ask
+/// for echoes, one after the other. Returns how long both took.
 fn blast(bytes: usize, peers: usize) -> Blast {
     let mut runtime = LocalRuntime::new().unwrap();
     let spawner = runtime.spawner();
@@ -199,7 +199,7 @@ fn blast(bytes: usize, peers: usize) -> Blast {
         while left > 0 {
             left -= stream.write(&chunk[..left.min(chunk.len())]).unwrap();
         }
-        // All of it has been read.
+        // The server answers when it has read all bytes.
         stream.read_exact(&mut [0]).unwrap();
         begin.elapsed()
     };
@@ -263,8 +263,8 @@ fn blast(bytes: usize, peers: usize) -> Blast {
     blast
 }
 
-/// Bug B14; trial 9: one connection that sends as fast as it can, beside a hundred that want an echo now and then. These
-/// are answered in time, and that one has most of its throughput.
+/// Bug B14; trial 9: one connection that sends as fast as it can, beside a hundred that ask for an echo now and then.
+/// The echoes are answered in time, and the fast connection keeps most of its throughput.
 #[test]
 fn a_blast_beside_a_hundred_peers() {
     let _watchdog = watchdog(Duration::from_secs(120));
@@ -278,10 +278,10 @@ fn a_blast_beside_a_hundred_peers() {
     assert!(p99 <= Duration::from_millis(most) && share >= least_share, "{p99:?}, {share}");
 }
 
-/// Bug E16: a timer beside an operation that never ends is looked at all the same.
+/// Bug E16: a timer in the same task as an endless operation still fires.
 #[test]
 fn a_timer_fires_beside_a_firehose() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let (spawner, handle) = (runtime.spawner(), runtime.handle());
     runtime
@@ -314,7 +314,7 @@ fn a_timer_fires_beside_a_firehose() {
         .unwrap();
 }
 
-/// Tasks of two reactors that spawn each other for ever, in one pool, have an end in each turn, too.
+/// Tasks of two reactors in one pool spawn each other for ever. Each turn of the pool still ends.
 #[test]
 fn a_chain_of_spawns_between_two_reactors() {
     fn link(mine: Spawner, other: Spawner, links: Rc<Cell<u32>>) {
@@ -325,7 +325,7 @@ fn a_chain_of_spawns_between_two_reactors() {
         };
         spawner.spawn_local(task).unwrap();
     }
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut pool = LocalPool::new();
     let reactors = [Reactor::new().unwrap(), Reactor::new().unwrap()];
     let [one, two] = reactors.each_ref().map(|reactor| reactor.spawner(&pool));
@@ -335,7 +335,7 @@ fn a_chain_of_spawns_between_two_reactors() {
     assert!((1..2000).contains(&links.get()), "{links:?}");
 }
 
-/// Behaviour 206: tasks that yield take turns.
+/// Behaviour 206: tasks that yield run in turn.
 #[test]
 fn tasks_take_turns() {
     let mut runtime = LocalRuntime::new().unwrap();
@@ -363,7 +363,7 @@ fn tasks_take_turns() {
     assert!(most - least <= 1000 / 4, "{least} to {most}");
 }
 
-/// An executor of another kind inside a task blocks the thread, but not for ever: its operations get a new budget.
+/// An executor of another crate inside a task blocks the thread, but not for ever: operations inside get a new budget.
 #[test]
 fn a_foreign_executor_inside_a_task_goes_on() {
     struct Unpark(std::thread::Thread);
@@ -372,7 +372,7 @@ fn a_foreign_executor_inside_a_task_goes_on() {
             self.0.unpark();
         }
     }
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     async_epoll::block_on(async {
         let (mut peer, stream) = std::os::unix::net::UnixStream::pair().unwrap();
         std::io::Write::write_all(&mut peer, &[1; 100]).unwrap();
@@ -385,7 +385,7 @@ fn a_foreign_executor_inside_a_task_goes_on() {
                 source.read_exact(&mut byte).await.unwrap();
             }
         });
-        // What a simple block_on does. All the data is there, so it never has to wait for the reactor.
+        // The loop of a simple `block_on`. All data is there, so it never waits for the reactor.
         while read.as_mut().poll(&mut cx).is_pending() {
             std::thread::park();
         }
@@ -393,10 +393,10 @@ fn a_foreign_executor_inside_a_task_goes_on() {
     .unwrap();
 }
 
-/// Behaviour 213: two tasks that send each other a message and never stop leave timers their time.
+/// Behaviour 213: two tasks that exchange messages without end do not delay timers.
 #[test]
 fn ping_pong_leaves_timers_their_time() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let handle = runtime.handle();
     let (ping, pong) = (mpsc::unbounded::<u64>(), mpsc::unbounded::<u64>());
@@ -428,8 +428,8 @@ fn ping_pong_leaves_timers_their_time() {
     let (p99, stats) = (p99(&mut late), runtime.handle().stats());
     println!("p99 of the delay {p99:?}, {} messages, {stats:?}", exchanged.get());
     assert!(p99 <= Duration::from_millis(5) || !strict_timing(), "{p99:?}");
-    // What any other load on the machine leaves as it is: each turn looks at the timers, and polls only so often. The
-    // budget is 256; the first polls of the two tasks and of the main future are free.
+    // This bound holds under any other load on the machine: the reactor checks the timers after a bounded number of
+    // polls. A turn has a budget of 256 polls; the first polls of the two tasks and of the main future are not counted.
     assert!(stats.polls <= stats.turns * (256 + 8), "{stats:?}");
     assert!(exchanged.get() > 1000, "they did not stop either");
     assert_eq!(runtime.handle().stats().task_panics, 0);

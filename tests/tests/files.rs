@@ -1,8 +1,8 @@
-//! Regular files, which epoll refuses, through `blocking::Unblock`; and standard input, which may be one.
+//! Regular files, which epoll refuses, through `blocking::Unblock`; and standard input, which may be a regular file.
 //!
-//! Files are fast here, so that a loop that is blocked by one would hardly be noticed. Hence [`SlowDisk`], which takes its
-//! time for each call. Standard input is tested on a child process, `scenario`, since it takes a descriptor 0; the parent
-//! keeps another descriptor of the same open file, and looks at what the child does to it.
+//! Files are fast here, so a loop that is blocked by a file would hardly show. [`SlowDisk`] therefore sleeps in each
+//! call. Standard input needs descriptor 0, so it is tested in a child process, `scenario`. The parent keeps a second
+//! descriptor of the same open file, and checks what the child does to it.
 
 use async_epoll::{Handle, LocalRuntime, Source};
 use async_net_lite::{TcpListener, TcpStream};
@@ -25,59 +25,23 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::{Watchdog, watchdog};
+use tests::{Folder, TIME, Watchdog, noise, watchdog};
 
-/// Bytes of a file that is large enough not to fit into any buffer on the way.
+/// Bytes of a file that is too large for any buffer on its way.
 const LARGE: usize = 8 << 20;
-/// From tick to tick.
+/// Time between two ticks.
 const TICK: Duration = Duration::from_millis(5);
-/// How long a [`SlowDisk`] takes for each call, as a rule.
+/// How long a call to a [`SlowDisk`] takes in most tests.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// A new folder, removed with all that is in it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("files-{}-{name}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    /// A file with `content`.
-    fn file(&self, name: &str, content: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, content).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Bytes of which no two pieces are alike, so that a piece that is missing, doubled or misplaced is noticed.
-fn content(length: usize) -> Vec<u8> {
-    let mut state = 0x2545_F491_4F6C_DD1D_u64;
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_ne_bytes()
-    });
-    words.flatten().take(length).collect()
-}
-
-/// Reads and writes a byte at a time, each after some sleep. What is read counts the reads.
+/// A file that takes `pause` for each byte it reads or writes. Each byte read is the number of reads so far.
 struct SlowDisk {
     pause: Duration,
     reads: u8,
 }
 
 impl SlowDisk {
-    /// Behind a thread, which is at most one byte ahead.
+    /// Returns a slow disk behind a thread that reads at most one byte ahead.
     fn new(pause: Duration) -> Unblock<Self> {
         Unblock::with_capacity(1, Self { pause, reads: 0 })
     }
@@ -85,7 +49,7 @@ impl SlowDisk {
 
 impl Read for SlowDisk {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // `blocking` asks for nothing when it has no room.
+        // `blocking` reads into an empty buffer when it has no room.
         let Some(byte) = buf.first_mut() else { return Ok(0) };
         thread::sleep(self.pause);
         self.reads += 1;
@@ -107,9 +71,9 @@ impl Write for SlowDisk {
     }
 }
 
-/// Runs a test, watched, beside a task that ticks; hands it the number of ticks.
+/// Runs `test` under a watchdog, beside a task that increments the given counter at each tick.
 fn beside_ticks<T>(test: impl AsyncFnOnce(&Cell<u32>) -> T) -> T {
-    let _watchdog: Watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog: Watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let ticks = Rc::new(Cell::new(0));
     let count = Rc::clone(&ticks);
@@ -123,12 +87,12 @@ fn beside_ticks<T>(test: impl AsyncFnOnce(&Cell<u32>) -> T) -> T {
     runtime.run_until(test(&ticks)).unwrap()
 }
 
-/// While a slow disk is read or written, the loop goes on. If it did not, there would be about one tick per call.
+/// The loop goes on while a slow disk is read or written. A blocked loop would have about one tick per call.
 #[test]
 fn a_slow_disk_does_not_hold_up_the_loop() {
     const CALLS: usize = 5;
     beside_ticks(async |ticks| {
-        // Each call sleeps for twenty ticks, of which a busy machine may lose most.
+        // Each call takes twenty ticks; a busy machine may lose most of them.
         let enough = u32::try_from(4 * CALLS).unwrap();
         let mut disk = SlowDisk::new(SLOW);
         let mut bytes = [0; CALLS];
@@ -144,7 +108,7 @@ fn a_slow_disk_does_not_hold_up_the_loop() {
     });
 }
 
-/// A read that is given up costs no time and no byte: the next one has it.
+/// A read that is dropped loses neither time nor data: the next read returns the byte.
 #[test]
 fn a_read_that_is_given_up_loses_nothing() {
     beside_ticks(async |_| {
@@ -157,7 +121,7 @@ fn a_read_that_is_given_up_loses_nothing() {
             assert_eq!(byte, [expected]);
         }
         assert!(given_up > 0);
-        // Nor does dropping it wait for the call that is under way.
+        // Dropping the disk does not wait for the call in progress.
         let start = Instant::now();
         let mut disk = SlowDisk::new(Duration::from_secs(20));
         assert!(disk.read(&mut byte).timeout(TICK).await.is_err());
@@ -166,14 +130,14 @@ fn a_read_that_is_given_up_loses_nothing() {
     });
 }
 
-/// 8 MiB are written, read, and copied, and are the same each time; the loop ticks all the while.
+/// 8 MiB are written, copied and read back unchanged, and the loop ticks meanwhile.
 #[test]
 fn a_large_file_there_and_back() {
-    let folder = Folder::new("large");
-    let (first, second) = (folder.0.join("first"), folder.0.join("second"));
-    let expected = content(LARGE);
+    let folder = Folder::new();
+    let (first, second) = (folder.join("first"), folder.join("second"));
+    let expected = noise(1, LARGE);
     beside_ticks(async |ticks| {
-        // As often as it takes to tick, for a fast machine does it all in between two.
+        // Repeated until five ticks have passed, because a fast machine does one round within a tick.
         for round in 1.. {
             let path = first.clone();
             let mut file = Unblock::new(unblock(move || File::create(path)).await.unwrap());
@@ -195,12 +159,12 @@ fn a_large_file_there_and_back() {
     });
 }
 
-/// Each client of a server has the whole file, at its own pace.
+/// Each client of a server gets the whole file at its own pace.
 #[test]
 fn a_file_is_served_to_many() {
     const CLIENTS: usize = 4;
-    let folder = Folder::new("served");
-    let expected = content(LARGE);
+    let folder = Folder::new();
+    let expected = noise(1, LARGE);
     let path = folder.file("large", &expected);
     beside_ticks(async |ticks| {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -213,7 +177,7 @@ fn a_file_is_served_to_many() {
         });
         let ask = join_all((0..CLIENTS).map(async |number| {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            // The last one takes its time before it begins; the file waits for it, not the server.
+            // The last client waits before it reads. Only its own copy of the file waits for it.
             if number == CLIENTS - 1 {
                 sleep(20 * TICK).await;
             }
@@ -226,24 +190,24 @@ fn a_file_is_served_to_many() {
     });
 }
 
-/// What goes wrong on the other thread is told here: reading a folder, and writing to a disk that is full. That one is
-/// written behind, so it is `close` that knows.
+/// Errors of the other thread are returned to the task: reading a directory, and writing to a full disk. Writes are
+/// buffered, so the error of the disk appears at `close`.
 #[test]
 fn errors_cross_from_the_thread() {
     beside_ticks(async |_| {
         let mut folder = Unblock::new(File::open(std::env::temp_dir()).unwrap());
         assert_eq!(folder.read(&mut [0]).await.unwrap_err().kind(), ErrorKind::IsADirectory);
         let mut full = Unblock::new(File::options().write(true).open("/dev/full").unwrap());
-        // Whether this one hears of it is a matter of time.
+        // Fails only if the thread has already written the byte.
         let _ = full.write_all(b"x").await;
         assert_eq!(full.close().await.unwrap_err().kind(), ErrorKind::StorageFull);
     });
 }
 
-/// Behaviour 114: both ends of a child's pipes, at once: more than they hold goes in and comes out again.
+/// Behaviour 114: reading and writing both pipes of a child at the same time, with more data than the pipes hold.
 #[test]
 fn a_child_echoes() {
-    let expected = content(1 << 20);
+    let expected = noise(1, 1 << 20);
     beside_ticks(async |_| {
         let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let file = |fd: OwnedFd| Source::new(File::from(fd)).unwrap();
@@ -264,12 +228,12 @@ fn a_child_echoes() {
 const SCENARIO: &str = "TEST_FILES_SCENARIO";
 const WELL: &str = "all is well";
 
-/// Not a test: the child's side of those below. Reads standard input to its end, and tells of each piece.
+/// Not a test: the child process of the tests below. Reads standard input to its end, and prints each piece.
 #[test]
 #[ignore = "the other tests of this file run it"]
 fn scenario() {
     let Ok(scenario) = std::env::var(SCENARIO) else { return };
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     async_epoll::block_on(async {
         let handle = Handle::current().unwrap();
         let mut stdin = Stdin::open(&handle).unwrap();
@@ -291,7 +255,7 @@ fn scenario() {
                 }
             }
             reads += 1;
-            // Standard output is as blocking as ever, even if it is the same open file.
+            // Standard output is blocking as before, even if it is the same open file.
             if scenario == "talks" {
                 let mut stdout = io::stdout();
                 stdout.write_all(&[b'x'; LARGE]).unwrap();
@@ -304,14 +268,14 @@ fn scenario() {
     println!("\n{WELL}");
 }
 
-/// The child, and what it says.
+/// The child process and its output.
 struct Reader {
     child: Child,
     output: BufReader<ChildStdout>,
     errors: ChildStderr,
 }
 
-/// The command that runs [`scenario`].
+/// Returns the command that runs [`scenario`].
 fn command(scenario: &str, stdin: impl Into<Stdio>) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -322,7 +286,8 @@ fn command(scenario: &str, stdin: impl Into<Stdio>) -> Command {
 }
 
 impl Reader {
-    /// Runs the child with this standard input, until it has opened it in the way that is expected.
+    /// Starts the child with `stdin`, and waits until it has opened standard input. `kind` is the expected variant of
+    /// `Stdin`.
     fn new(stdin: impl Into<Stdio>, kind: &str) -> Self {
         let mut command = command("reads", stdin);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -332,7 +297,7 @@ impl Reader {
         reader
     }
 
-    /// The next line that is the scenario's own must be this one.
+    /// Checks that the next line printed by the scenario itself is `expected`. Lines of the test harness are skipped.
     fn expect(&mut self, expected: &str) {
         let mut line = String::new();
         loop {
@@ -344,7 +309,7 @@ impl Reader {
         }
     }
 
-    /// Nothing more is read, and it ends well. Returns what it has written to standard error.
+    /// Checks that the child reads nothing more and succeeds. Returns what the child has written to standard error.
     fn ends(mut self) -> String {
         self.expect(WELL);
         let mut errors = String::new();
@@ -353,11 +318,11 @@ impl Reader {
         errors
     }
 
-    /// Two lines, each typed when the last one has arrived; then the end. Whatever the child does, the open file that is
-    /// its standard input, of which `shared` is another descriptor, blocks those who read it, as it did before.
+    /// Writes two lines, each after the child has read the previous one; then ends the input with `end`. Checks that
+    /// the open file of standard input, of which `shared` is another descriptor, stays blocking for its other users.
     fn reads(mut self, shared: impl AsFd, mut writer: impl Write, end: &str) {
         for line in ["one\n", "two\n"] {
-            // By then it sleeps.
+            // By now the child waits for input.
             thread::sleep(2 * TICK);
             assert!(!fcntl_getfl(&shared).unwrap().contains(OFlags::NONBLOCK), "it blocks no more");
             writer.write_all(line.as_bytes()).unwrap();
@@ -370,12 +335,12 @@ impl Reader {
     }
 }
 
-/// Another descriptor of the same open file.
+/// Returns another descriptor of the same open file.
 fn duplicate(fd: impl AsFd) -> OwnedFd {
     fd.as_fd().try_clone_to_owned().unwrap()
 }
 
-/// A new terminal: the controlling end, where the user would sit, and the end of the programs.
+/// Returns a new terminal: the controlling end, where the user would sit, and the end of the programs.
 fn terminal() -> (File, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let controller = openpt(flags).unwrap();
@@ -384,25 +349,25 @@ fn terminal() -> (File, OwnedFd) {
     (controller.into(), program)
 }
 
-/// Behaviour 113: pipes, anonymous and named, are opened anew, non-blocking; and the pipe that others have stays as it
-/// is.
+/// Behaviour 113: pipes and FIFOs are opened again, non-blocking. The open file that other processes share is not
+/// changed.
 #[test]
 fn standard_input_from_a_pipe() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (reader, writer) = io::pipe().unwrap();
     Reader::new(duplicate(&reader), "reopened").reads(reader, writer, "");
 
-    let folder = Folder::new("fifo");
-    let path = folder.0.join("fifo");
+    let folder = Folder::new();
+    let path = folder.join("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
     let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
     let writer = File::options().write(true).open(&path).unwrap();
     fcntl_setfl(&reader, OFlags::empty()).unwrap();
-    // It is found without its name, too.
+    // The child opens the FIFO through `/proc`, so a name is not needed.
     fs::remove_file(path).unwrap();
     Reader::new(duplicate(&reader), "reopened").reads(reader, writer, "");
 
-    // The writer was here, and is gone.
+    // A writer that has written and closed before the child starts.
     let (reader, mut writer) = io::pipe().unwrap();
     writer.write_all(b"farewell").unwrap();
     drop(writer);
@@ -411,10 +376,10 @@ fn standard_input_from_a_pipe() {
     assert_eq!(late.ends(), "");
 }
 
-/// A terminal: Ctrl-D is the end. It blocks those who use it afterwards, even if the program is killed.
+/// A terminal: Ctrl-D is the end. The terminal stays blocking for later programs, even if this one is killed.
 #[test]
 fn standard_input_from_a_terminal() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (mut controller, program) = terminal();
     let keyboard = controller.try_clone().unwrap();
     Reader::new(duplicate(&program), "reopened").reads(&program, keyboard, "\x04");
@@ -425,7 +390,7 @@ fn standard_input_from_a_terminal() {
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
     assert!(!fcntl_getfl(&program).unwrap().contains(OFlags::NONBLOCK));
-    // Whoever reads next waits for what is typed then.
+    // The next reader blocks until a line is typed.
     let next = thread::spawn(move || {
         let mut line = [0; 16];
         let length = File::from(program).read(&mut line).unwrap();
@@ -436,10 +401,10 @@ fn standard_input_from_a_terminal() {
     assert_eq!(next.join().unwrap(), b"next\n");
 }
 
-/// The controlling end of a terminal, opened anew, would be another terminal: a thread reads it as it is.
+/// The controlling end of a terminal cannot be opened again: that would make a new terminal. A thread reads it.
 #[test]
 fn standard_input_from_the_controlling_end() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (controller, program) = terminal();
     let mut reader = Reader::new(controller, "thread");
     rustix::io::write(&program, b"output").unwrap();
@@ -449,10 +414,10 @@ fn standard_input_from_the_controlling_end() {
     assert!(reader.ends().starts_with("standard input: "));
 }
 
-/// A socket cannot be opened anew, and is waited for all the same.
+/// A socket cannot be opened again, but epoll can wait for it.
 #[test]
 fn standard_input_from_a_socket() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (one, other) = UnixStream::pair().unwrap();
     Reader::new(duplicate(&one), "socket").reads(one, other, "");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -461,16 +426,16 @@ fn standard_input_from_a_socket() {
     Reader::new(duplicate(&one), "socket").reads(one, other, "");
 }
 
-/// One socket is both standard input and standard output, as a server from inetd has it. Were the input made
-/// non-blocking, so would be the output, and a write that has to wait would fail.
+/// One socket is both standard input and standard output, as in a server started by inetd. A non-blocking input would
+/// make the output non-blocking as well, and a write without room would fail.
 #[test]
 fn one_socket_for_input_and_output() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut child = command("talks", duplicate(&theirs)).stdout(Stdio::from(OwnedFd::from(theirs))).spawn().unwrap();
     (&ours).write_all(b"a line\n").unwrap();
     ours.shutdown(std::net::Shutdown::Write).unwrap();
-    // More than the socket holds is under way by then.
+    // By now the child has written more than the socket holds.
     thread::sleep(10 * TICK);
     let mut output = Vec::new();
     (&ours).read_to_end(&mut output).unwrap();
@@ -480,12 +445,12 @@ fn one_socket_for_input_and_output() {
     assert!(text.matches('x').count() >= LARGE);
 }
 
-/// Bug A7: epoll refuses a regular file. So a thread reads it, which is said in one line; and from where the last reader
-/// has stopped, not from its beginning.
+/// Bug A7: epoll refuses a regular file, so a thread reads it, and the program prints one line about that. The thread
+/// reads from the current position of the file, not from its beginning.
 #[test]
 fn standard_input_from_a_file() {
-    let _watchdog = watchdog(Duration::from_secs(60));
-    let folder = Folder::new("stdin");
+    let _watchdog = watchdog(TIME);
+    let folder = Folder::new();
     let mut file = File::open(folder.file("file", b"the beginning and the rest")).unwrap();
     file.read_exact(&mut [0; 14]).unwrap();
     let mut reader = Reader::new(duplicate(&file), "thread");
@@ -495,21 +460,21 @@ fn standard_input_from_a_file() {
     assert_eq!(file.read(&mut [0]).unwrap(), 0, "there is one position for all");
 }
 
-/// Behaviour 113; odd ones: each is read, or refuses to be, in plain words.
+/// Behaviour 113: `/dev/null` is read; a directory and descriptors that cannot be read return a clear error.
 #[test]
 fn standard_input_from_odd_places() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let null = || File::options().read(true).write(true).open("/dev/null").unwrap();
     let errors = Reader::new(null(), "thread").ends();
     assert_eq!(errors.lines().count(), 1, "{errors:?}");
 
-    let folder = Folder::new("odd");
+    let folder = Folder::new();
     let (_reader, writer) = io::pipe().unwrap();
-    let write_only = File::create(folder.0.join("write-only")).unwrap();
+    let write_only = File::create(folder.join("write-only")).unwrap();
     for (stdin, number) in [
-        (OwnedFd::from(File::open(&folder.0).unwrap()), libc::EISDIR),
+        (OwnedFd::from(File::open(folder.path()).unwrap()), libc::EISDIR),
         (write_only.into(), libc::EBADF),
-        // The other end of a pipe. Opened anew it would read what is meant for somebody else.
+        // The writing end of a pipe. Opened again for reading, it would take data from the pipe's real reader.
         (writer.into(), libc::EBADF),
     ] {
         let mut reader = Reader::new(stdin, "thread");

@@ -1,6 +1,6 @@
 //! A forked child shares its parent's epoll instance, and must not disturb it (bug A10).
 //!
-//! Without the test harness: a child may only be forked while the process has one thread.
+//! The program has no test harness, because a child may only be forked while the process has a single thread.
 
 use async_epoll::{LocalRuntime, Reactor, ReactorBuilder, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream, UdpSocket, copy_bidirectional};
@@ -18,14 +18,14 @@ use tests::CountingWaker;
 
 fn main() {
     a_child_of(Reactor::builder(), "a_forked_child_does_not_disturb_its_parent");
-    // These two have a timerfd, which the child shares as well.
+    // These two have a timerfd as well, which the child shares.
     a_child_of(Reactor::builder().precise_timers(), "nor_its_precise_timers");
     a_child_of(Reactor::builder().embedded(), "nor_its_host");
     a_child_has_pipes_of_its_own();
     a_child_ends_no_connection();
 }
 
-/// Copies bulk data between sockets, so that the thread keeps a pipe for the next time.
+/// Copies bulk data between sockets. Afterwards the thread keeps a pipe for later copies.
 fn copy() {
     async_epoll::block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -48,14 +48,14 @@ fn copy() {
     .unwrap();
 }
 
-/// The numbers of the pipes that this process has open.
+/// Returns the numbers of the pipes that this process has open.
 fn pipes() -> HashSet<String> {
     let links = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| entry.unwrap().path().read_link().ok());
     links.filter_map(|link| link.to_str().filter(|link| link.starts_with("pipe:")).map(String::from)).collect()
 }
 
-/// A pipe that the parent keeps for its copies is open in the child as well. Were it used there, too, the bytes of both
-/// would mix.
+/// A pipe that the parent keeps for later copies is open in the child, too. If the child used it, the data of both
+/// processes would mix. So the child makes pipes of its own.
 fn a_child_has_pipes_of_its_own() {
     let before = pipes();
     copy();
@@ -72,8 +72,8 @@ fn a_child_has_pipes_of_its_own() {
     println!("test a_child_has_pipes_of_its_own ... ok");
 }
 
-/// The half of a stream that writes says good-bye when it is dropped. Not in a child, which drops its copy of everything
-/// when it unwinds: the connection is the parent's.
+/// The writing half of a stream shuts the connection down when it is dropped. In a child, which drops its copy of
+/// everything, it does not: the connection belongs to the parent.
 fn a_child_ends_no_connection() {
     let mut runtime = LocalRuntime::new().unwrap();
     let (stream, mut server, (unix, mut unix_peer)) = runtime
@@ -95,7 +95,7 @@ fn a_child_ends_no_connection() {
                 writer.write_all(b"x").await.unwrap();
                 assert_eq!(peer.read(&mut [0; 8]).await.unwrap(), 1);
             }
-            // The parent's own still does.
+            // In the parent, dropping the half still ends the stream.
             drop((writer, unix_writer));
             assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
             assert_eq!(unix_peer.read(&mut [0; 8]).await.unwrap(), 0);
@@ -116,12 +116,12 @@ fn a_child_of(reactor: ReactorBuilder, name: &str) {
             (client, listener.accept().await.unwrap().0)
         })
         .unwrap();
-    // Two clones of a datagram socket, each of which the child drops.
+    // Two clones of a datagram socket. The child drops both.
     let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), &handle).unwrap();
     let clone = socket.clone();
     let from = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    // A task that waits for bytes, a task that waits for room, and one that waits for the time and for a message. The child
-    // has all of them, too, and the last thing that each does is to tell.
+    // Three tasks: one waits for bytes, one for room, one for a timer and then a message. The child has all three as
+    // well. Each task increments `done` at its end.
     let done = Rc::new(Cell::new(0));
     let (task_peer, stream) = UnixStream::pair().unwrap();
     let (full_peer, full) = UnixStream::pair().unwrap();
@@ -150,11 +150,11 @@ fn a_child_of(reactor: ReactorBuilder, name: &str) {
             sleeper_done.set(sleeper_done.get() + 1);
         })
         .unwrap();
-    // And a timer that is nobody's task.
+    // A timer outside of all tasks.
     let (counter, waker) = CountingWaker::new();
     let mut timer = Timer::at(due, &handle);
     assert!(timer.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
-    // Everything is registered and waited for.
+    // Registers everything: each operation is pending.
     runtime
         .run_until(async {
             let (mut one, mut two, mut three) = ([0], [0], [0]);
@@ -164,7 +164,7 @@ fn a_child_of(reactor: ReactorBuilder, name: &str) {
         })
         .unwrap();
 
-    // The child can neither wait nor register, and drops all it has.
+    // The child can neither wait nor register, and drops everything.
     assert_eq!((spawner.live_tasks(), handle.stats().timers), (3, 2));
     let mut everything = Some((runtime, handle.clone(), spawner, source, server, (socket, clone), timer, sender));
     let well = tests::fork_and_run(|| {
@@ -180,13 +180,13 @@ fn a_child_of(reactor: ReactorBuilder, name: &str) {
         drop(clone);
         assert_eq!(socket.try_recv(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
         drop(socket);
-        // Two sources and a timer on their own, then the pool with its tasks, then the rest.
+        // First two sources and a timer by themselves, then the pool with its tasks, then the rest.
         drop((source, server, timer));
         assert_eq!(handle.stats().timers, 1);
         drop(runtime);
         assert_eq!((spawner.live_tasks(), handle.stats().timers, handle.stats().sources), (0, 0, 0));
         drop((spawner, handle, sender));
-        // A reactor of its own works.
+        // A new reactor works in the child.
         async_epoll::block_on(async {
             Timer::after(Duration::from_millis(1), &async_epoll::Handle::current().unwrap()).await.unwrap();
         })
@@ -194,7 +194,7 @@ fn a_child_of(reactor: ReactorBuilder, name: &str) {
     });
     assert!(well, "the child failed");
 
-    // The parent still receives its events.
+    // The parent still gets its events.
     let (mut runtime, handle, _spawner, mut source, mut server, (socket, clone), timer, sender) =
         everything.take().unwrap();
     runtime
@@ -210,7 +210,7 @@ fn a_child_of(reactor: ReactorBuilder, name: &str) {
             assert_eq!((&one, &two, &three), (b"x", b"y", b"w"));
         })
         .unwrap();
-    // Its tasks end, each by what it waits for; and its timers fire, once.
+    // The parent's tasks end, and its timers fire once.
     (&task_peer).write_all(b"z").unwrap();
     full_peer.set_nonblocking(true).unwrap();
     sender.send(()).unwrap();
@@ -219,7 +219,7 @@ fn a_child_of(reactor: ReactorBuilder, name: &str) {
             let mut room = vec![0; 1 << 20];
             while done.get() < 3 {
                 assert!(due.elapsed() < Duration::from_secs(10), "only {} tasks have ended", done.get());
-                // Nothing there, or an end of file: the writer tells whether all was well.
+                // Errors do not matter here: the writer's task ends only if all went well.
                 let _ = (&full_peer).read(&mut room);
                 async_timeout::sleep(Duration::from_millis(1)).await;
             }

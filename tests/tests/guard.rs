@@ -1,48 +1,38 @@
-//! Limits in time on connections: in a plain `block_on`, in a plain pool, and on a reactor.
+//! Time limits on connections (`IoGuard`): in a plain `block_on`, in a plain pool, and on a reactor.
 
-use async_epoll::{LocalRuntime, Reactor, Source};
+use async_epoll::{LocalRuntime, Reactor};
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::{IoGuard, Limit, LimitExceeded, TimeoutExt, guard, sleep};
-use futures::executor::{LocalPool, block_on};
+use futures::executor::block_on;
 use futures::future::{join, join_all};
 use futures::io::{AsyncRead, AsyncWrite, BufReader, IoSlice, IoSliceMut, repeat};
 use futures::stream::FuturesUnordered;
 use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tests::common::{everywhere, sources};
 use tests::{
-    CountingAllocator, CountingWaker, WakerCall, hostile_waker, limit_open_files, live_heap, strict_timing, thread_cpu,
-    waker_fn, watchdog, yield_now,
+    CountingAllocator, CountingWaker, TIME, WakerCall, hostile_waker, limit_open_files, live_heap, strict_timing,
+    thread_cpu, waker_fn, watchdog, yield_now,
 };
 
-/// For the test that counts, which is a process of its own.
+/// For the test `memory`, which runs in a process of its own.
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-const TIME: Duration = Duration::from_secs(60);
-/// A limit. Two in a hundred of it are well above what a timer is late on a machine with nothing else to do.
+/// A limit. Two percent of it are well above the delay of a timer on an idle machine.
 const LIMIT: Duration = Duration::from_millis(200);
-/// Never reached.
+/// A limit that is never reached.
 const LONG: Duration = Duration::from_secs(600);
 
-/// The same test in the three places where a connection may be awaited.
-fn everywhere(test: impl AsyncFn()) {
-    let _watchdog = watchdog(TIME);
-    block_on(test());
-    LocalPool::new().run_until(test());
-    let mut runtime = LocalRuntime::new().unwrap();
-    runtime.run_until(test()).unwrap();
-    assert_eq!(runtime.handle().stats().timers, 0, "left armed");
-}
-
-/// `elapsed` is at least `limit`, and at most a twentieth more; or much more, if other load may have come between.
+/// Checks that `elapsed` is at least `limit`, and at most a twentieth more. Without strict timing two more seconds are
+/// allowed, for other load on the machine.
 #[track_caller]
 fn in_time(elapsed: Duration, limit: Duration) {
     assert!(elapsed >= limit, "cut early: {elapsed:?} of {limit:?}");
@@ -50,7 +40,7 @@ fn in_time(elapsed: Duration, limit: Duration) {
     assert!(elapsed <= limit * 105 / 100 + leeway, "cut late: {elapsed:?} of {limit:?}");
 }
 
-/// Both, as two tasks: each is polled only when it is woken itself.
+/// Runs both futures as two tasks: each is polled only when its own waker is called.
 async fn apart<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
     let (mut a, mut b) = (None, None);
     let first = async { a = Some(one.await) }.boxed_local();
@@ -59,7 +49,7 @@ async fn apart<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B
     (a.unwrap(), b.unwrap())
 }
 
-/// An error that names `limit`.
+/// Checks that `result` is an error that names `limit`, with the duration `after`.
 #[track_caller]
 fn names<T: std::fmt::Debug>(result: io::Result<T>, limit: Limit, after: Duration) {
     let error = result.unwrap_err();
@@ -84,7 +74,7 @@ struct End {
     outgoing: Arc<Mutex<Channel>>,
 }
 
-/// Both ends, with room for so many bytes in each direction.
+/// Returns both ends of a connection with a capacity of `capacity` bytes per direction.
 fn duplex(capacity: usize) -> (End, End) {
     let channel = || Arc::new(Mutex::new(Channel { capacity, ..Channel::default() }));
     let (there, back) = (channel(), channel());
@@ -136,11 +126,11 @@ impl AsyncWrite for End {
     }
 }
 
-/// A connection that does what it is told, one answer after the other.
+/// A connection that returns prepared answers, one per call.
 #[derive(Default)]
 struct Script {
     answers: VecDeque<Poll<io::Result<usize>>>,
-    /// What was called.
+    /// The names of the methods called so far.
     calls: Vec<&'static str>,
 }
 
@@ -191,13 +181,7 @@ impl AsyncWrite for Script {
     }
 }
 
-/// A pair of sockets on the current reactor.
-fn sockets() -> (Source<UnixStream>, Source<UnixStream>) {
-    let (one, other) = UnixStream::pair().unwrap();
-    (Source::new(one).unwrap(), Source::new(other).unwrap())
-}
-
-/// Bug F12: each limit is exceeded in its time, and says which it is. Nothing spins until then.
+/// Bug F12: each limit is exceeded in time, and its error names it. Waiting uses no CPU.
 #[test]
 fn each_limit_is_exceeded_in_time_and_names_itself() {
     everywhere(async || {
@@ -209,7 +193,7 @@ fn each_limit_is_exceeded_in_time_and_names_itself() {
         assert!(thread_cpu() - cpu < Duration::from_millis(25), "spins");
         assert!(result.as_ref().unwrap_err().to_string().starts_with("idle limit exceeded: "), "{result:?}");
         names(result, Limit::Idle, LIMIT);
-        // It stays so, for both directions.
+        // The error is permanent, for both directions.
         names(silent.read(&mut [0; 8]).await, Limit::Idle, LIMIT);
         names(silent.write(b"x").await, Limit::Idle, LIMIT);
         names(silent.flush().await, Limit::Idle, LIMIT);
@@ -234,7 +218,7 @@ fn each_limit_is_exceeded_in_time_and_names_itself() {
     });
 }
 
-/// Bug F11: a peer that drips stays within the idle limit for as long as it drips, and does not get past the total one.
+/// Bug F11: a peer that sends slowly stays within the idle limit, but not within the total limit.
 #[test]
 fn a_slow_drip() {
     everywhere(async || {
@@ -242,7 +226,7 @@ fn a_slow_drip() {
         let total = LIMIT * 5;
         let mut connection = guard(end).idle(LIMIT).total(total);
         let drip = async {
-            // An error only once the other end has gone, which this one never tells.
+            // Never fails: the other end lives as long as this loop is polled.
             loop {
                 sleep(LIMIT * 4 / 10).await;
                 peer.write_all(b".").await.unwrap();
@@ -262,7 +246,8 @@ fn a_slow_drip() {
     });
 }
 
-/// Bytes until shortly before the limit: then it counts from the last of them, and not from when the timer was set.
+/// Bytes arrive until shortly before the limit. The limit counts from the last byte, and not from the moment when the
+/// timer was armed.
 #[test]
 fn it_counts_from_the_last_byte() {
     everywhere(async || {
@@ -286,7 +271,7 @@ fn it_counts_from_the_last_byte() {
                 }
             };
             let (last, (count, error, cut)) = join(send, read).await;
-            // A sleep that comes much too late on a loaded machine lets the peer be cut before it sends.
+            // On a busy machine a sleep may end much too late, so the guard cuts the connection before the peer sends.
             if count == bytes {
                 in_time(cut - last, LIMIT);
             } else {
@@ -297,7 +282,8 @@ fn it_counts_from_the_last_byte() {
     });
 }
 
-/// A peer that always has data is no reason to wait, so no timer can fire. It is cut all the same.
+/// With a peer that always has data no operation waits, so the guard never waits for its timer. The total limit cuts
+/// the connection all the same.
 #[test]
 fn a_firehose_is_cut_by_the_total_limit() {
     everywhere(async || {
@@ -315,15 +301,15 @@ fn a_firehose_is_cut_by_the_total_limit() {
     });
 }
 
-/// The same between sockets, where an operation waits now and then: the other limits stay out of it, however short.
+/// The same between sockets, where operations wait now and then. The other limits are not exceeded, however short.
 #[test]
 fn a_firehose_on_a_socket() {
-    // Long enough for other load on the machine: a socket that is ready may be put off by the budget of its task.
+    // Long enough for other load on the machine: a ready socket may be delayed by the budget of its task.
     const SHORT: Duration = Duration::from_millis(250);
     let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let stream = async {
-        let (sender, receiver) = sockets();
+        let (sender, receiver) = sources::pair();
         let mut sender = guard(sender).idle(SHORT).write_stall(SHORT).total(4 * SHORT);
         let mut receiver = guard(receiver).idle(SHORT).write_stall(SHORT).total(LONG);
         let begin = Instant::now();
@@ -352,17 +338,18 @@ fn a_firehose_on_a_socket() {
     assert!(received > 0);
 }
 
-/// A reader waits while a writer, in another task, is never kept waiting: cut neither while that writes, nor late after.
+/// A reader waits beside a writer, in another task, that never has to wait. The reader is not cut while the writer
+/// makes progress, and in time afterwards.
 #[test]
 fn a_parked_reader_beside_a_busy_writer() {
     everywhere(async || {
         let (_peer, end) = duplex(1000);
         let (mut reader, mut writer) = guard(end).idle(LIMIT).split();
         let write = async {
-            // The last write comes shortly before the timer, as it was set at first, would ring for the third time.
+            // The last write comes shortly before the third time that a timer armed at the start would fire.
             for _ in 0..7 {
                 sleep(LIMIT * 4 / 10).await;
-                // Late on a loaded machine: the reader may have been cut.
+                // On a busy machine the write may be late, and the reader already cut.
                 let result = writer.write_all(b".").await;
                 assert!(result.is_ok() || !strict_timing(), "{result:?}");
                 if result.is_err() {
@@ -383,7 +370,8 @@ fn a_parked_reader_beside_a_busy_writer() {
     });
 }
 
-/// Bug F12: a peer that sends but does not read. The writer finds out, and the reader in another task is told at once.
+/// Bug F12: a peer that sends but does not read. The limit cuts the writer, and wakes the reader in another task at
+/// once.
 #[test]
 fn a_peer_that_does_not_read() {
     let _watchdog = watchdog(TIME);
@@ -411,7 +399,7 @@ fn a_peer_that_does_not_read() {
             }
         };
         let writing = async {
-            // Until the buffers of both ends are full.
+            // Writes until the buffers of both ends are full.
             let mut last = Instant::now();
             loop {
                 match writer.write(&[0; 1 << 16]).await {
@@ -431,7 +419,7 @@ fn a_peer_that_does_not_read() {
     assert_eq!(runtime.handle().stats().timers, 0);
 }
 
-/// Two tasks wait, one of them for longer: cut when the first has waited for long enough, and the other is woken.
+/// Two tasks wait, one longer than the other. The limit counts from the first wait, and both tasks are woken.
 #[test]
 fn split_halves_are_both_told() {
     everywhere(async || {
@@ -456,7 +444,7 @@ fn split_halves_are_both_told() {
     });
 }
 
-/// A shorter limit that begins later than a longer one has the timer moved.
+/// A later wait with a shorter limit moves the timer to an earlier time.
 #[test]
 fn a_limit_that_comes_to_be_the_nearest() {
     everywhere(async || {
@@ -477,7 +465,7 @@ fn a_limit_that_comes_to_be_the_nearest() {
     });
 }
 
-/// A peer that has said that it is done is not idle while we think. What we then write counts.
+/// A peer that has closed its direction is not idle, however long our side takes. Our writes are still limited.
 #[test]
 fn after_an_end_of_file_only_writing_counts() {
     everywhere(async || {
@@ -495,7 +483,7 @@ fn after_an_end_of_file_only_writing_counts() {
     });
 }
 
-/// The other way round; and after both ends nothing counts any more.
+/// The other way round: after our close only reading is limited, and after both ends nothing is.
 #[test]
 fn after_a_close_only_reading_counts() {
     everywhere(async || {
@@ -523,7 +511,7 @@ fn after_a_close_only_reading_counts() {
     });
 }
 
-/// Behaviour 225: the time between two operations, in which nobody waits, does not count.
+/// Behaviour 225: the time between two operations, when no operation is pending, does not count.
 #[test]
 fn a_handler_may_think() {
     everywhere(async || {
@@ -552,7 +540,7 @@ fn a_handler_may_think() {
     });
 }
 
-/// A read that is polled late, long after its limit, is in time if there is data.
+/// A read that is polled long after its limit succeeds if there is data.
 #[test]
 fn what_is_ready_is_not_late() {
     everywhere(async || {
@@ -566,8 +554,8 @@ fn what_is_ready_is_not_late() {
     });
 }
 
-/// A peer that says nothing is not saved by a reader that gives up again and again; a writer that has given up is not
-/// cut by the reads that follow.
+/// Dropping a read and starting another does not restart the idle limit; a write that was dropped does not make later
+/// reads fail.
 #[test]
 fn waits_that_are_given_up() {
     everywhere(async || {
@@ -597,7 +585,7 @@ fn waits_that_are_given_up() {
     });
 }
 
-/// The half that is dropped was the last that the timer woke. The other one is woken all the same.
+/// The half that is dropped polled the timer last. The other half is still woken.
 #[test]
 fn a_half_that_is_dropped_swallows_no_wake() {
     everywhere(async || {
@@ -606,7 +594,7 @@ fn a_half_that_is_dropped_swallows_no_wake() {
         writer.write_all(&[0; 10]).await.unwrap();
         let begin = Instant::now();
         let write = async {
-            // Its waker stays in the bell.
+            // The waker of this write stays registered with the timer.
             assert!(writer.write(b".").timeout(LIMIT / 2).await.is_err());
             drop(writer);
         };
@@ -617,7 +605,7 @@ fn a_half_that_is_dropped_swallows_no_wake() {
     });
 }
 
-/// A flush that need not wait moves nothing, and does not hide that the peer is gone; one that waited has moved bytes.
+/// A flush that does not wait moves no bytes, so it does not restart a limit. A flush that has waited has moved bytes.
 #[test]
 fn flushes() {
     let _watchdog = watchdog(TIME);
@@ -630,7 +618,7 @@ fn flushes() {
     std::thread::sleep(LIMIT / 10);
     assert!(connection.as_mut().poll_flush(&mut cx).is_ready());
     assert!(connection.as_mut().poll_write(&mut cx, b".").is_pending());
-    // By then the timer has rung, even on a busy machine.
+    // By now the timer has fired, even on a busy machine.
     std::thread::sleep(3 * LIMIT);
     assert!(connection.as_mut().poll_flush(&mut cx).is_ready());
     let error = connection.as_mut().poll_write(&mut cx, b".");
@@ -646,7 +634,7 @@ fn flushes() {
     assert!(connection.as_mut().poll_write(&mut cx, b".").is_pending(), "it counts anew");
 }
 
-/// Empty buffers are no progress, and no end of file.
+/// A read or write with an empty buffer is neither progress nor an end of file.
 #[test]
 fn empty_buffers_say_nothing() {
     everywhere(async || {
@@ -665,7 +653,7 @@ fn empty_buffers_say_nothing() {
     });
 }
 
-/// After a limit the inner connection can still be closed, if that need not wait.
+/// After a limit was exceeded the inner connection can still be closed, unless closing has to wait.
 #[test]
 fn closing_after_a_limit() {
     let _watchdog = watchdog(TIME);
@@ -680,7 +668,7 @@ fn closing_after_a_limit() {
     });
     assert_eq!(connection.get_ref().calls, ["read", "close", "close", "close"]);
 
-    // A close that waits is a write that stalls.
+    // A close that waits counts as a stalled write.
     let mut connection = guard(Script::of([const { Poll::Pending }; 2])).write_stall(LIMIT);
     block_on(async {
         let begin = Instant::now();
@@ -690,7 +678,8 @@ fn closing_after_a_limit() {
     });
 }
 
-/// Bug E1: the extremes neither panic nor count; nothing may wait at all with a limit of zero.
+/// Bug E1: extreme durations neither panic nor expire. With a limit of zero, an operation that would have to wait fails
+/// at once.
 #[test]
 fn extremes() {
     everywhere(async || {
@@ -712,7 +701,7 @@ fn extremes() {
     });
 }
 
-/// Limits may be changed between operations, by value: the timer goes by the new ones.
+/// The limits may be changed between operations, by value. The timer follows the new limits.
 #[test]
 fn limits_that_change() {
     everywhere(async || {
@@ -735,7 +724,7 @@ fn limits_that_change() {
     });
 }
 
-/// What the inner type can do, and how, is passed on.
+/// All methods of the inner type are passed on, with their vectored and buffered variants.
 #[test]
 fn everything_is_passed_on() {
     let ready = |len| Poll::Ready(Ok(len));
@@ -769,7 +758,7 @@ fn everything_is_passed_on() {
     assert!(debug.contains("io: 1") && debug.contains("idle: Some(200ms)"), "{debug}");
 }
 
-/// An inner error is no progress, ends the wait, and is passed on as it is.
+/// An error of the inner connection is not progress. It ends the wait and is passed on unchanged.
 #[test]
 fn errors_of_the_inner_one() {
     let _watchdog = watchdog(TIME);
@@ -782,7 +771,7 @@ fn errors_of_the_inner_one() {
     });
 }
 
-/// A byte and its answer, a hundred thousand times; then the client is dropped.
+/// Sends a byte and reads the answer, a hundred thousand times; then drops the client.
 async fn round_trips(mut client: impl AsyncRead + AsyncWrite + Unpin, mut server: impl AsyncRead + AsyncWrite + Unpin) {
     let ask = async move {
         for _ in 0..100_000 {
@@ -799,8 +788,8 @@ async fn round_trips(mut client: impl AsyncRead + AsyncWrite + Unpin, mut server
     join(ask, answer).await;
 }
 
-/// A hundred thousand round trips, and the timer is touched about once per limit. It does ring: had each read moved it
-/// away, it would not.
+/// During a hundred thousand round trips the timer fires about once per limit. If each read moved the timer, it would
+/// never fire.
 #[test]
 fn a_read_touches_no_timer() {
     const IDLE: Duration = Duration::from_millis(250);
@@ -809,7 +798,7 @@ fn a_read_touches_no_timer() {
     let handle = runtime.handle();
     let begin = Instant::now();
     let trips = async {
-        let (client, server) = sockets();
+        let (client, server) = sources::pair();
         let server = guard(server).idle(IDLE).write_stall(IDLE).total(LONG);
         round_trips(client, server).await;
     };
@@ -822,12 +811,13 @@ fn a_read_touches_no_timer() {
     assert_eq!(handle.stats().timers, 0);
 }
 
-/// Trial 18: a thousand connections that fall silent at once are all cut in time, beside one that does not.
+/// Trial 18: a thousand connections that fall silent at the same time are all cut in time, beside one active
+/// connection, which is not.
 #[test]
 fn a_thousand_idle_connections() {
     const IDLE: Duration = Duration::from_millis(800);
     let _watchdog = watchdog(TIME);
-    // Both ends are ours. Fewer where the system allows no more descriptors.
+    // Both ends are in this process. Fewer connections if the limit of descriptors is low.
     let count = 1000.min((limit_open_files(2200) - 150) / 2);
     let mut runtime = LocalRuntime::new().unwrap();
     let trial = async {
@@ -836,7 +826,7 @@ fn a_thousand_idle_connections() {
         let (mut peers, mut tcp, mut unix) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..count / 2 {
             let (peer, accepted) = join(TcpStream::connect(address), listener.accept()).await;
-            let (peer_of_unix, source) = sockets();
+            let (peer_of_unix, source) = sources::pair();
             peers.push((peer.unwrap(), peer_of_unix));
             tcp.push(guard(accepted.unwrap().0).idle(IDLE));
             unix.push(guard(source).idle(IDLE));
@@ -846,9 +836,9 @@ fn a_thousand_idle_connections() {
             names(connection.read(&mut [0; 8]).await, Limit::Idle, IDLE);
             begin.elapsed()
         }
-        let (client, server) = sockets();
+        let (client, server) = sources::pair();
         let good = async {
-            // They outlive all that are cut.
+            // The active connection lasts until all others are cut.
             let (mut client, mut server) = (client, guard(server).idle(IDLE));
             for _ in 0..20 {
                 sleep(IDLE / 10).await;
@@ -868,7 +858,7 @@ fn a_thousand_idle_connections() {
     assert_eq!(runtime.handle().stats().timers, 0);
 }
 
-/// The reactor goes away while somebody waits: the time goes on.
+/// The reactor is dropped during a wait. The limit still applies.
 #[test]
 fn a_reactor_that_is_dropped() {
     let _watchdog = watchdog(TIME);
@@ -886,7 +876,7 @@ fn a_reactor_that_is_dropped() {
     names(block_on(connection.read(&mut [0; 8])), Limit::Idle, LIMIT);
     in_time(begin.elapsed(), LIMIT);
 
-    // While it waits, this time.
+    // The same, but the pending read is kept and polled again.
     let reactor = Reactor::new().unwrap();
     let (_peer, end) = duplex(10);
     let mut connection = guard(end).idle(LIMIT);
@@ -904,7 +894,7 @@ fn a_reactor_that_is_dropped() {
     in_time(begin.elapsed(), LIMIT);
 }
 
-/// A connection moves from one task to another, and from a thread with a reactor to one without.
+/// A connection moves from one task to another, and from a thread with a reactor to a thread without.
 #[test]
 fn the_task_that_polled_last_is_woken() {
     let _watchdog = watchdog(TIME);
@@ -928,12 +918,12 @@ fn the_task_that_polled_last_is_woken() {
     let mut connection = guard(end).idle(LIMIT);
     assert!(runtime.run_until(async { connection.read(&mut [0; 8]).now_or_never() }).unwrap().is_none());
     let other = std::thread::spawn(move || block_on(connection.read(&mut [0; 8])));
-    // Its timer is still the reactor's, which has to run.
+    // The timer still belongs to the reactor, which must run for it.
     runtime.run_until(sleep(2 * LIMIT)).unwrap();
     names(other.join().unwrap(), Limit::Idle, LIMIT);
 }
 
-/// Always waits, and wakes nobody.
+/// A connection with operations that are pending for ever.
 struct Never;
 
 impl AsyncRead for Never {
@@ -956,7 +946,8 @@ impl AsyncWrite for Never {
     }
 }
 
-/// Wakers that panic when cloned, woken or dropped: the guard goes on, and whoever waits in the other direction is woken.
+/// Wakers that panic when cloned, woken or dropped. The guard still works, and the task that waits in the other
+/// direction is woken.
 #[test]
 fn hostile_wakers() {
     let _watchdog = watchdog(TIME);
@@ -974,7 +965,7 @@ fn hostile_wakers() {
         let (counter, waker) = CountingWaker::new();
         let begin = Instant::now();
         let current = handle.enter();
-        // Twice, the second time in the place of another one.
+        // Twice: the second time the waker replaces another one.
         for _ in 0..2 {
             for waker in [&hostile, &waker] {
                 let mut cx = Context::from_waker(waker);
@@ -997,7 +988,8 @@ fn hostile_wakers() {
     }
 }
 
-/// A waker that panics while the other direction is told of a limit: the limit is exceeded all the same, for both.
+/// A waker panics when it is called for the limit of the other direction. The limit is still exceeded for both
+/// directions.
 #[test]
 fn a_panic_of_the_waker_that_is_told() {
     let _watchdog = watchdog(TIME);
@@ -1010,7 +1002,7 @@ fn a_panic_of_the_waker_that_is_told() {
     while counter.count() == 0 {
         reactor.wait(Some(TIME / 2)).unwrap();
     }
-    // The timer has rung; only now this one comes to wait.
+    // The timer has fired before this task begins to wait.
     let told = waker_fn(|| panic!("hostile"));
     assert!(Pin::new(&mut connection).poll_write(&mut Context::from_waker(&told), b".").is_pending());
     let read = || Pin::new(&mut connection).poll_read(&mut Context::from_waker(&waker), &mut [0; 8]);
@@ -1020,7 +1012,8 @@ fn a_panic_of_the_waker_that_is_told() {
     assert_eq!((handle.stats().timers, counter.count()), (0, 1));
 }
 
-/// A reader that begins to wait sets the timer anew, which was due for the writer and has not rung yet. The writer is told.
+/// The timer is due for the writer, but has not fired. A reader that begins to wait arms it again. The writer is still
+/// woken.
 #[test]
 fn a_ring_that_is_set_back() {
     let _watchdog = watchdog(TIME);
@@ -1030,7 +1023,7 @@ fn a_ring_that_is_set_back() {
     let (counter, waker) = CountingWaker::new();
     let mut cx = Context::from_waker(&waker);
     assert!(Pin::new(&mut connection).poll_write(&mut cx, b".").is_pending());
-    // Something keeps the thread busy, so the reactor gets no turn.
+    // The thread is busy, so the reactor gets no turn.
     std::thread::sleep(LIMIT);
     assert!(connection.read(&mut [0; 8]).now_or_never().is_none());
     assert_eq!(counter.count(), 1);
@@ -1038,7 +1031,7 @@ fn a_ring_that_is_set_back() {
     names(result, Limit::WriteStall, LIMIT);
 }
 
-/// A connection that panics in the midst of an operation is watched as before.
+/// A connection that panics during an operation stays guarded.
 #[test]
 fn a_connection_that_panics() {
     let _watchdog = watchdog(TIME);
@@ -1053,16 +1046,16 @@ fn a_connection_that_panics() {
     in_time(begin.elapsed(), LIMIT);
 }
 
-/// Nothing is allocated until an operation has to wait, then little, and all of that is given back.
+/// A guard allocates nothing until an operation has to wait, then little, and frees all of it.
 #[test]
 fn memory() {
     const CHILD: &str = "TEST_GUARD_MEMORY_CHILD";
     const COUNT: usize = 1000;
-    /// What the test harness may allocate meanwhile: a few bytes for each guard.
+    /// Bytes that the test harness may allocate meanwhile, a few per guard.
     const NOISE: usize = 4 * COUNT;
     if std::env::var_os(CHILD).is_none() {
-        // Other tests of this program allocate meanwhile, and so does the thread of a watchdog. The child waits for
-        // nothing.
+        // Other tests of this program and the thread of a watchdog allocate as well, so the measurement runs in a child
+        // process without a watchdog. The child waits for nothing, so it cannot hang.
         let _watchdog = watchdog(TIME);
         let status = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "memory", "--test-threads", "1", "--nocapture"])
@@ -1077,7 +1070,7 @@ fn memory() {
     let _current = handle.enter();
     let mut cx = Context::from_waker(Waker::noop());
     let (mut guards, mut ready) = (Vec::with_capacity(COUNT), Vec::with_capacity(COUNT));
-    // What the reactor keeps for its timers is made in the first round.
+    // The reactor allocates room for its timers in the first round, and keeps it.
     for round in 0..3 {
         let before = live_heap();
         guards.extend((0..COUNT).map(|_| guard(Never).idle(LONG).total(LONG).write_stall(LONG)));
@@ -1103,12 +1096,12 @@ fn memory() {
     }
 }
 
-/// Rings come from one thread while tasks of two others register.
+/// Timers fire on one thread while tasks on two others register.
 #[test]
 fn rings_while_others_register() {
     const SHORT: Duration = Duration::from_millis(1);
     let _watchdog = watchdog(TIME);
-    // Off a reactor, the timer rings on a thread of its own.
+    // Without a reactor, timers fire on a helper thread.
     for _ in 0..200 {
         let (_peer, end) = duplex(10);
         let (mut reader, mut writer) = guard(end).idle(LONG).write_stall(SHORT).split();

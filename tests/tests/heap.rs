@@ -1,4 +1,5 @@
-//! Memory: what sources and timers take is given back. A program of its own, since it counts every allocation.
+//! Memory: sources and timers free what they allocate. The test is a program of its own, because it counts every
+//! allocation of the process.
 
 use async_epoll::{Reactor, Source, Timer};
 use futures::future::FutureExt;
@@ -9,15 +10,15 @@ use tests::{CountingAllocator, CountingWaker, eventfd, limit_open_files, live_he
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// Bug E14: fifteen thousand sources, each with a waiter, and as many timers, come and go twenty times. No round takes
-/// more than the first, and after each next to nothing is left.
+/// Bug E14: fifteen thousand sources, each with a waiter, and as many timers are made and dropped twenty times. No
+/// round needs more memory than the first, and next to nothing is left after each.
 #[test]
 fn sources_and_timers_give_their_memory_back() {
     const ROUNDS: usize = 20;
-    /// What may stay for a next time.
+    /// Bytes that the reactor may keep for later.
     const SPARE: usize = 64 * 1024;
     let _watchdog = watchdog(Duration::from_secs(120));
-    // Fewer where the system allows no more descriptors.
+    // Fewer if the limit of descriptors is low.
     let count = 15_000.min(limit_open_files(16_000) - 100);
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
@@ -35,11 +36,11 @@ fn sources_and_timers_give_their_memory_back() {
             assert!(timer.poll_unpin(&mut cx).is_pending());
             timers.push(timer);
         }
-        // Their first events say "writable", which nobody waits for.
+        // The first event of each source is "writable", and no task waits for that.
         while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
         assert_eq!((handle.stats().sources, handle.stats().timers, counter.count()), (count, count, 0));
         peaks.push(live_heap() - before);
-        // From the front in one round, from the back in the next.
+        // Dropped from the front in one round, from the back in the next.
         if round % 2 == 0 {
             sources.drain(..).for_each(drop);
             timers.drain(..).for_each(drop);

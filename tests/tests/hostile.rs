@@ -1,16 +1,17 @@
-//! Wakers that misbehave (bug D1, D2, D4): every operation that clones, wakes or drops a waker, times everything that
-//! the waker may do meanwhile.
+//! Wakers that misbehave (bug D1, D2, D4): a table of every operation that clones, wakes or drops a waker, times every
+//! act that the waker may do meanwhile.
 //!
-//! A waker's three functions are foreign code that the reactor calls in the middle of its own. The table has an
-//! [`Operation`] for each place where that happens, and an [`Act`] for each thing that foreign code may do there: come
-//! back into the reactor, take away what the operation is about, panic. Each pair is a cell, played on a thread that
-//! bears the cell's name, under a watchdog. After each cell,
+//! The three functions of a waker are foreign code, which the reactor calls in the middle of its own. The table has an
+//! [`Operation`] for each such call, and an [`Act`] for each thing that foreign code may do there: call the reactor,
+//! drop what the operation uses, panic. Each pair is a cell. A cell is played on a thread with the cell's name, under a
+//! watchdog. After each cell,
 //!
-//! - the act has run, exactly once;
-//! - a panic went where it belongs: to the caller if he polled or dropped something, into the reactor's count if it was the
-//!   reactor that woke, into the task's if a task was at work;
-//! - the witnesses, which wait beside the hostile waker, before and behind it in the same batch, were each woken once;
-//! - the reactor goes on to serve, its numbers are back at zero, and no descriptor and no waker is left.
+//! - the act has run exactly once;
+//! - a panic has ended in the right place: in the caller if the caller polled or dropped something, in the reactor's
+//!   count if the reactor called the waker, in the task's count if a task was running;
+//! - the witnesses, which wait beside the hostile waker, before it and behind it in the same batch, were woken once
+//!   each;
+//! - the reactor still works, its counts are back at zero, and no descriptor and no waker is left.
 
 use async_epoll::{Handle, Reactor, Source, Spawner, Timer};
 use async_net_lite::{TcpListener, TcpStream};
@@ -31,32 +32,32 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tests::WakerCall::{self, Clone as Cloned, Drop as Dropped, Wake as Woken};
-use tests::{CountingWaker, FullListener, WakerAct, full_listener, hostile_waker, open_fds, watchdog};
+use tests::{CountingWaker, FullListener, HOUR, TIME, WakerAct, full_listener, hostile_waker, open_fds, watchdog};
 
 /// A row of the table.
 struct Operation {
     name: &'static str,
-    /// The functions of the waker that it calls.
+    /// The functions of the waker that the operation calls.
     calls: &'static [WakerCall],
-    /// Whether it calls them inside a loop or a task, where nobody may wait.
+    /// Whether the operation runs inside a loop or a task, where a blocking wait is refused.
     inside: bool,
-    /// Who gets a panic of the waker.
+    /// Where a panic of the waker ends.
     panic: Panic,
     play: fn(&mut Scene),
 }
 
-/// Where a panic of a waker ends.
+/// The place where a panic of a waker ends.
 #[derive(Clone, Copy, PartialEq)]
 enum Panic {
-    /// In whoever polled or dropped something.
+    /// The code that polled or dropped something: the panic unwinds through it.
     Caller,
-    /// In `stats().waker_panics`.
+    /// `stats().waker_panics`.
     Reactor,
-    /// In `stats().task_panics`.
+    /// `stats().task_panics`.
     Task,
 }
 
-/// A column: what the waker does. `false` if there was nothing to do it with.
+/// A column: what the waker does. `run` returns `false` if the scene has nothing for the act to work on.
 struct Act {
     name: &'static str,
     run: fn(&Props) -> bool,
@@ -80,7 +81,7 @@ const ACTS: &[Act] = &[
     Act { name: "panics", run: |_| resume_unwind(Box::new(Deliberate)) },
 ];
 
-/// The payload of the act that panics. Not by `panic!`, which would print a page of messages.
+/// The payload of the act that panics, by `resume_unwind`: `panic!` would print a page of messages.
 struct Deliberate;
 
 fn register_a_source(props: &Props) -> bool {
@@ -91,7 +92,7 @@ fn register_a_source(props: &Props) -> bool {
 }
 
 fn poll_again(props: &Props) -> bool {
-    // Not under the lock: the last reference may be dropped here.
+    // Cloned out of the lock: the last reference may be dropped here.
     let Some(source) = lock(&props.source).clone() else { return false };
     let mut cx = Context::from_waker(&props.calm);
     let _ = source.poll_readable(&mut cx);
@@ -116,7 +117,7 @@ fn reset_a_timer(props: &Props) -> bool {
 
 fn spawn_a_task(_: &Props) -> bool {
     SPAWNER.with_borrow(|spawner| {
-        // The pool may be going away at the moment.
+        // Fails if the pool is being dropped at the moment.
         let _ = spawner.as_ref().unwrap().spawn_local(async { tests::yield_now().await });
     });
     true
@@ -137,7 +138,7 @@ fn enter(props: &Props) -> bool {
     Handle::current().is_ok()
 }
 
-/// The rows. Operations are armed at the moment that matters: what comes before is setting the scene.
+/// The rows. The waker is armed only for the operation itself; the lines before prepare the scene.
 const OPERATIONS: &[Operation] = &[
     // Polling a source.
     polls("Source::poll_readable", &[Cloned], |s| s.poll_source(|source, cx| source.poll_readable(cx).map_ok(drop))),
@@ -209,7 +210,7 @@ const OPERATIONS: &[Operation] = &[
         let source = Arc::into_inner(take(&s.props.source).unwrap()).unwrap();
         s.armed(|_| source.into_inner().unwrap());
     }),
-    // The reactor wakes.
+    // Wakes by the reactor.
     wakes("an event for a reader", |s| {
         s.wait_for_source();
         s.wait_beside();
@@ -226,24 +227,24 @@ const OPERATIONS: &[Operation] = &[
         assert!(source.poll_writable(&mut s.cx()).is_pending());
         drop(source);
         s.wait_beside();
-        // Room for the writer; and something for the witness, who reads.
+        // Makes room for the writer, and sends a byte to the witness, which reads.
         let mut peer = s.peer.as_ref().unwrap();
         peer.set_nonblocking(true).unwrap();
         while peer.read(&mut [0; 65536]).is_ok() {}
         s.fire(Scene::write_to_source);
     }),
-    wakes("a hang-up for who waits for priority", |s| {
+    wakes("a hang-up for a task that waits for priority", |s| {
         let source = s.props.source();
         assert!(pin!(source.priority()).poll_unpin(&mut s.cx()).is_pending());
         drop(source);
         s.wait_beside();
         s.fire(|s| s.peer = None);
     }),
-    // `run` is a loop of its own, not made of calls of `wait`.
+    // `run` has a loop of its own and does not call `wait`.
     wakes("an event inside run", |s| {
         s.wait_for_source();
         s.wait_beside();
-        // The loop has a task to wait for: one that waits for the same event.
+        // Gives the loop a task to wait for, which waits for the same event.
         let source = s.props.source();
         s.spawn(async move { source.readable().await.map(drop).unwrap() });
         s.pool.run_until_stalled();
@@ -408,60 +409,60 @@ const OPERATIONS: &[Operation] = &[
     },
 ];
 
-/// An operation of the test's own, outside of any loop.
+/// Returns an operation that the test calls itself, outside any loop.
 const fn polls(name: &'static str, calls: &'static [WakerCall], play: fn(&mut Scene)) -> Operation {
     Operation { name, calls, inside: false, panic: Panic::Caller, play }
 }
 
-/// A turn of the reactor.
+/// Returns an operation that is a turn of the reactor.
 const fn wakes(name: &'static str, play: fn(&mut Scene)) -> Operation {
     Operation { name, calls: &[Woken, Dropped], inside: true, panic: Panic::Reactor, play }
 }
 
-/// An operation of a task.
+/// Returns an operation inside a task.
 const fn of_task(name: &'static str, calls: &'static [WakerCall], play: fn(&mut Scene)) -> Operation {
     Operation { name, calls, inside: true, panic: Panic::Task, play }
 }
 
-/// More waiters than a source keeps: all are turned out, so that those who live may come back.
+/// More waiters than a source keeps: the whole list is woken and emptied, so that tasks still waiting register again.
 fn a_waiter_too_many(s: &mut Scene) {
     s.wait_beside();
     s.wait_for_source();
     let source = s.props.source();
     for _ in 1..32 {
         let (counter, waker) = CountingWaker::new();
-        s.turned_out.push(counter);
+        s.evicted.push(counter);
         assert!(source.poll_readable(&mut Context::from_waker(&waker)).is_pending());
     }
     let (counter, waker) = CountingWaker::new();
-    s.turned_out.push(counter);
+    s.evicted.push(counter);
     s.armed(|_| assert!(source.poll_readable(&mut Context::from_waker(&waker)).is_pending()));
 }
 
 thread_local! {
-    /// Spawners stay on their thread, so the acts find this one here.
+    /// The spawner of the scene. A spawner stays on its thread, so the acts find it here and not in [`Props`].
     static SPAWNER: RefCell<Option<Spawner>> = const { RefCell::new(None) };
 }
 
-/// Where connecting waits for ever.
+/// An address to which connecting stays pending.
 static FULL_LISTENER: LazyLock<FullListener> = LazyLock::new(full_listener);
 
-/// What the acts play with. They run in the middle of the library's code, and the library's in theirs, so no lock of
-/// this is held across a call.
+/// The values that acts use. Acts run in the middle of library code, and call library code, so no lock of these fields
+/// is held across a call.
 struct Props {
     handle: Handle,
     /// A waker that does nothing.
     calm: Waker,
-    /// What the operation waits for, where that is a source…
+    /// The source that the operation waits for, if it waits for a source.
     source: Mutex<Option<Arc<Source<UnixStream>>>>,
-    /// … or a timer.
+    /// The timer that the operation waits for, if it waits for a timer.
     timer: Mutex<Option<Waits>>,
-    /// Waited for by somebody else, ready and due in the same batch.
+    /// A source and a timer that another waker waits for, ready and due in the same batch.
     other_source: Mutex<Option<Source<UnixStream>>>,
     other_timer: Mutex<Option<Timer>>,
-    /// What the acts have made.
+    /// Values made by the acts.
     kept: Mutex<Vec<Box<dyn Any + Send>>>,
-    /// Whether waiting is to be refused.
+    /// Whether a blocking wait is to be refused.
     inside: bool,
 }
 
@@ -471,12 +472,13 @@ impl Props {
         true
     }
 
-    /// The operation's source. Holding it, the operation keeps the acts from dropping the last reference.
+    /// Returns the operation's source. The operation holds the returned reference, so the acts cannot drop the last
+    /// one.
     fn source(&self) -> Arc<Source<UnixStream>> {
         Arc::clone(lock(&self.source).as_ref().unwrap())
     }
 
-    /// Tries to block the thread, by another reactor: the scene's own is borrowed.
+    /// Tries to block the thread with a new reactor, because the scene's reactor is borrowed.
     fn try_to_block(&self, block: impl FnOnce(&mut Reactor) -> io::Result<()>) -> bool {
         let result = block(&mut Reactor::new().unwrap());
         match result {
@@ -487,15 +489,12 @@ impl Props {
     }
 }
 
-/// A timer of one kind or another.
+/// A timer of one of three kinds.
 enum Waits {
     Timer(Timer),
     Sleep(Sleep),
     Timeout(Timeout<Pending<()>>),
 }
-
-/// Longer than any test takes.
-const HOUR: Duration = Duration::from_secs(3600);
 
 impl Waits {
     fn timer(handle: &Handle) -> Self {
@@ -527,7 +526,7 @@ impl Waits {
     }
 }
 
-/// Waits beside the hostile waker, and must be woken once.
+/// A source and a timer that wait beside the hostile waker. Each must be woken once.
 struct Witness {
     peer: UnixStream,
     source: Source<UnixStream>,
@@ -560,9 +559,9 @@ impl Witness {
     }
 }
 
-/// Where an operation takes place.
+/// The reactor, pool and wakers of one cell.
 struct Scene {
-    /// `None` once it has been dropped.
+    /// `None` once the reactor has been dropped.
     reactor: Option<Reactor>,
     pool: LocalPool,
     props: Arc<Props>,
@@ -570,16 +569,16 @@ struct Scene {
     armed: Arc<AtomicBool>,
     /// The other end of `props.source`.
     peer: Option<UnixStream>,
-    /// That of `props.other_source`.
+    /// The other end of `props.other_source`.
     other_peer: UnixStream,
-    /// Ready before the operation's source, due before its timer.
+    /// The witness that is ready before the operation's source and due before its timer.
     first: Witness,
-    /// Behind them.
+    /// The witness behind all others.
     last: Witness,
-    /// Waits for the operation's own source.
+    /// The counter of a waker that waits for the operation's own source.
     beside: Option<Arc<CountingWaker>>,
-    /// Beside the hostile waker in a list that was emptied.
-    turned_out: Vec<Arc<CountingWaker>>,
+    /// The counters of wakers in a list that was emptied together with the hostile waker.
+    evicted: Vec<Arc<CountingWaker>>,
 }
 
 impl Scene {
@@ -587,7 +586,7 @@ impl Scene {
         Context::from_waker(&self.hostile)
     }
 
-    /// Lets the waker be hostile during `operation`.
+    /// Runs `operation` with the hostile waker armed.
     fn armed<T>(&mut self, operation: impl FnOnce(&mut Self) -> T) -> T {
         self.armed.store(true, Ordering::SeqCst);
         let result = catch_unwind(AssertUnwindSafe(|| operation(self)));
@@ -595,26 +594,26 @@ impl Scene {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Polls the source with the hostile waker, which finds it not ready unless it was made so.
+    /// Polls the source with the armed hostile waker.
     fn poll_source(&mut self, poll: fn(&Source<UnixStream>, &mut Context<'_>) -> Poll<io::Result<()>>) {
         let source = self.props.source();
         let result = self.armed(|s| poll(&source, &mut s.cx()));
         assert!(!matches!(result, Poll::Ready(Err(_))), "{result:?}");
     }
 
-    /// The hostile waker waits to read, calmly.
+    /// Registers the hostile waker for reading, disarmed.
     fn wait_for_source(&self) {
         assert!(self.props.source().poll_readable(&mut self.cx()).is_pending());
     }
 
-    /// A witness waits for the same.
+    /// Registers another waker for reading.
     fn wait_beside(&mut self) {
         let (counter, waker) = CountingWaker::new();
         assert!(self.props.source().poll_readable(&mut Context::from_waker(&waker)).is_pending());
         self.beside = Some(counter);
     }
 
-    /// Fills the source's buffer, so that writing has to wait.
+    /// Fills the source's send buffer, so that a write has to wait.
     fn fill(&self) {
         let source = self.props.source();
         let mut cx = Context::from_waker(Waker::noop());
@@ -631,7 +630,7 @@ impl Scene {
         self.armed(|s| assert!(timer.poll(&mut s.cx()).is_pending()));
     }
 
-    /// The hostile waker waits for a timer, calmly.
+    /// Registers the hostile waker with a timer, disarmed.
     fn wait_for_timer(&mut self, make: fn(&Handle) -> Waits) {
         let _current = self.props.handle.enter();
         let mut timer = make(&self.props.handle);
@@ -670,8 +669,8 @@ impl Scene {
         self.reactor.as_mut().unwrap().wait(Some(Duration::ZERO)).unwrap();
     }
 
-    /// Makes everything that is waited for ready or due, in this order: the first witness, what `make_ready` does and the
-    /// operation's timer, the others, the last witness.
+    /// Makes everything ready or due, in this order: the first witness, the effect of `make_ready` and the operation's
+    /// timer, the other source and timer, the last witness.
     fn make_due(&mut self, make_ready: impl FnOnce(&mut Self)) {
         let now = Instant::now();
         self.first.make_due(now);
@@ -679,7 +678,7 @@ impl Scene {
         if let Some(timer) = &mut *lock(&self.props.timer) {
             timer.reset(now);
         }
-        // Its source may have gone.
+        // Fails if the source has been dropped.
         let _ = self.other_peer.write_all(b"x");
         if let Some(timer) = &mut *lock(&self.props.other_timer) {
             timer.reset(now);
@@ -687,16 +686,17 @@ impl Scene {
         self.last.make_due(now);
     }
 
-    /// One turn, with everything in one batch, in which the waker is hostile.
+    /// Runs one turn with the waker armed, and with all events in one batch.
     fn fire(&mut self, make_ready: impl FnOnce(&mut Self)) {
         self.make_due(make_ready);
         self.armed(Self::turn);
     }
 }
 
-/// Plays one cell. Returns whether the act had something to do, and what must be gone once the thread has ended.
+/// Plays one cell. Returns whether the act had something to do, and a reference to state that must be freed when the
+/// thread has ended.
 fn play(operation: &Operation, call: WakerCall, act: &'static Act) -> (bool, Weak<dyn Any + Send + Sync>) {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (reactor, pool) = (Reactor::new().unwrap(), LocalPool::new());
     let handle = reactor.handle();
     SPAWNER.set(Some(reactor.spawner(&pool)));
@@ -722,12 +722,12 @@ fn play(operation: &Operation, call: WakerCall, act: &'static Act) -> (bool, Wea
         let (props, armed, ran) = (Arc::clone(&props), Arc::clone(&armed), Arc::clone(&ran));
         let (applied, complaint) = (Arc::clone(&applied), Arc::clone(&complaint));
         Arc::new(move |called| {
-            // Once: an act that drops wakers, say, must not run in itself.
+            // Once only: an act that drops wakers must not call itself.
             if called != call || !armed.swap(false, Ordering::SeqCst) {
                 return;
             }
             ran.fetch_add(1, Ordering::SeqCst);
-            // A failed assertion in here would be caught with the waker.
+            // A failed assertion would otherwise be caught with the waker's panics.
             match catch_unwind(AssertUnwindSafe(|| (act.run)(&props))) {
                 Ok(did) => applied.store(did, Ordering::SeqCst),
                 Err(panic) if panic.is::<Deliberate>() => {
@@ -751,14 +751,14 @@ fn play(operation: &Operation, call: WakerCall, act: &'static Act) -> (bool, Wea
         first,
         last,
         beside: None,
-        turned_out: Vec::new(),
+        evicted: Vec::new(),
     };
-    // The first event of each source says "writable", and is not to come in the middle of something.
+    // The first event of each source is "writable". It must not arrive in the middle of the operation.
     scene.turn();
 
     let result = catch_unwind(AssertUnwindSafe(|| (operation.play)(&mut scene)));
 
-    // The act, and its panic.
+    // Check the act and its panic.
     if let Some(panic) = lock(&complaint).take() {
         resume_unwind(panic);
     }
@@ -774,13 +774,13 @@ fn play(operation: &Operation, call: WakerCall, act: &'static Act) -> (bool, Wea
     assert_eq!((stats.waker_panics, stats.task_panics), panics);
     assert!(Handle::current().is_err(), "something is current outside of everything");
 
-    // The witnesses.
+    // Check the witnesses.
     if scene.first.by_source.count() == 0 {
         let source_is_there = lock(&scene.props.source).is_some();
         if source_is_there && scene.beside.is_none() {
             scene.wait_beside();
         } else if !source_is_there {
-            // With the source went what a witness could wait for.
+            // The source was dropped, so its witness has nothing to wait for.
             scene.beside = None;
         }
         scene.make_due(|scene| {
@@ -793,11 +793,11 @@ fn play(operation: &Operation, call: WakerCall, act: &'static Act) -> (bool, Wea
     let reactor_is_gone = scene.reactor.is_none();
     scene.first.check(reactor_is_gone);
     scene.last.check(reactor_is_gone);
-    for counter in scene.beside.iter().chain(&scene.turned_out) {
+    for counter in scene.beside.iter().chain(&scene.evicted) {
         assert_eq!(counter.count(), 1, "a waiter for the same source was lost");
     }
 
-    // The reactor goes on.
+    // Check that the reactor still works.
     if let Some(reactor) = &mut scene.reactor {
         let well = async {
             let (stream, peer) = pair();
@@ -811,7 +811,7 @@ fn play(operation: &Operation, call: WakerCall, act: &'static Act) -> (bool, Wea
     }
     scene.pool.run_until_stalled();
 
-    // Nothing is left.
+    // Check that nothing is left.
     let Scene { reactor, pool, props, hostile, peer, first, last, .. } = scene;
     drop((take(&props.source), take(&props.timer), take(&props.other_source), take(&props.other_timer)));
     let kept = std::mem::take(&mut *lock(&props.kept));
@@ -823,7 +823,7 @@ fn play(operation: &Operation, call: WakerCall, act: &'static Act) -> (bool, Wea
     (applied.load(Ordering::SeqCst), remains)
 }
 
-/// The table.
+/// Plays the whole table.
 #[test]
 fn every_call_of_a_hostile_waker() {
     let _alone = alone();
@@ -852,14 +852,14 @@ fn every_call_of_a_hostile_waker() {
     assert!(played >= 120, "only {played} cells were played");
 }
 
-/// Bug A12: a waker that drops the reactor itself when a poll clones it. The poll finds it gone.
+/// Bug A12: the waker drops the reactor while a poll clones the waker. The poll returns an error.
 #[test]
 fn a_clone_that_drops_the_reactor() {
     thread_local! {
         static REACTOR: RefCell<Option<Reactor>> = const { RefCell::new(None) };
     }
     let _alone = alone();
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let dropping = || hostile_waker(Arc::new(|_| drop(REACTOR.take())));
     for again in [false, true] {
         let reactor = Reactor::new().unwrap();
@@ -889,7 +889,7 @@ fn a_clone_that_drops_the_reactor() {
     }
 }
 
-/// One test at a time: descriptors are counted for the whole process.
+/// Runs one test at a time, because descriptors are counted for the whole process.
 fn alone() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     lock(&LOCK)
@@ -903,7 +903,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Out of the lock, so that what happens to it happens without.
+/// Takes the value out of the lock, so that it is dropped without the lock.
 fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     lock(slot).take()
 }

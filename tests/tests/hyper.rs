@@ -1,9 +1,9 @@
-//! hyper 1 on our sockets, our spawner and our timers: both protocols, both sides, and what goes wrong.
+//! hyper 1 with our sockets, spawner and timers: both protocols, both sides, and errors.
 
 use async_epoll::{LocalRuntime, Spawner};
 use async_net_lite::HyperSocket;
 use async_net_lite::unix::UnixStream;
-use async_net_lite::{HyperExecutor, HyperIo, HyperTimer, TcpListener, TcpStream};
+use async_net_lite::{HyperExecutor, HyperIo, HyperTimer, TcpStream};
 use async_timeout::TimeoutExt;
 use futures::future::{RemoteHandle, join_all, pending, ready, try_join};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,31 +24,31 @@ use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::{CountingWaker, thread_cpu, watchdog};
+use tests::common::tcp::{pair, std_pair};
+use tests::{CountingWaker, TIME, noise, thread_cpu, watchdog};
 
-const TIME: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
 
-// What hyper and its users ask of the types.
+// The traits that hyper and its users require.
 assert_impl_all!(HyperIo<TcpStream>: Read, Write, Send, Sync, Unpin, Clone, Debug, From<TcpStream>);
 assert_impl_all!(HyperTimer: Timer, Send, Sync, Copy, Default, Debug);
 assert_impl_all!(HyperExecutor: Clone, Debug, From<Spawner>);
 assert_impl_all!(dyn Sleep: Send, Sync);
 assert_not_impl_any!(HyperExecutor: Send, Sync);
-// Sealed: a type of std has no `Read` here.
+// The trait is sealed: a type of std has no `Read` here.
 assert_not_impl_any!(HyperIo<std::net::TcpStream>: Read, Write);
 assert_impl_all!(HyperIo<UnixStream>: Read, Write, Send, Sync, Unpin, Clone, Debug, From<UnixStream>);
 
 type Body = Either<Full<Bytes>, Incoming>;
 type Answer = Result<Response<Body>, hyper::Error>;
 
-/// Runs a test, and then whatever tasks it has left behind: they have to end by themselves.
+/// Runs a test, and then the tasks that are left, which must end by themselves.
 fn run<T>(test: impl AsyncFnOnce(&Spawner) -> T) -> T {
     let mut runtime = LocalRuntime::new().unwrap();
     let spawner = runtime.spawner();
@@ -58,24 +58,11 @@ fn run<T>(test: impl AsyncFnOnce(&Spawner) -> T) -> T {
     output
 }
 
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, listener.accept().await.unwrap().0)
-}
-
-/// The same with a client of std, which blocks.
-async fn std_pair() -> (std::net::TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().await.unwrap().0)
-}
-
 fn text(text: &str) -> Response<Body> {
     Response::new(Either::Left(Full::from(text.to_owned())))
 }
 
-/// The site: `/` says hello, `/echo` sends the body back as it comes, `/length` says how long it was.
+/// The web site: `/` answers "hello", `/echo` sends the body back as it arrives, `/length` answers with its length.
 async fn answer(request: Request<Incoming>) -> Answer {
     match request.uri().path() {
         "/" => Ok(text("hello")),
@@ -89,7 +76,7 @@ async fn answer(request: Request<Incoming>) -> Answer {
     }
 }
 
-/// A server of HTTP/1 for one connection, in a task.
+/// Spawns an HTTP/1 server for one connection.
 fn serve(spawner: &Spawner, stream: impl HyperSocket + 'static) -> RemoteHandle<hyper::Result<()>> {
     let connection = server::conn::http1::Builder::new()
         .half_close(true)
@@ -98,7 +85,7 @@ fn serve(spawner: &Spawner, stream: impl HyperSocket + 'static) -> RemoteHandle<
     spawner.spawn_local_with_handle(connection).unwrap()
 }
 
-/// A client of HTTP/1, whose connection is a task.
+/// Returns an HTTP/1 client. Its connection is a spawned task.
 async fn handshake(spawner: &Spawner, stream: impl HyperSocket + 'static) -> SendRequest<Full<Bytes>> {
     let (requests, connection) = client::conn::http1::handshake(HyperIo::new(stream)).await.unwrap();
     spawner.spawn_local(async move { connection.await.unwrap() }).unwrap();
@@ -113,23 +100,13 @@ async fn body(response: Response<Incoming>) -> Bytes {
     response.into_body().collect().await.unwrap().to_bytes()
 }
 
-/// Bytes without a pattern that a lost or repeated piece would fit into.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
-
 fn checksum(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Requests and answers over one connection, and its orderly end on both sides.
+/// Several requests over one connection, and an orderly end on both sides.
 #[test]
 fn requests_and_answers() {
     let _watchdog = watchdog(TIME);
@@ -152,7 +129,7 @@ fn requests_and_answers() {
     });
 }
 
-/// A hundred requests in one write are answered in their order.
+/// A hundred requests in one write are answered in order.
 #[test]
 fn pipelined_requests() {
     let _watchdog = watchdog(TIME);
@@ -169,24 +146,24 @@ fn pipelined_requests() {
         let mut received = String::new();
         client.read_to_string(&mut received).await.unwrap();
         let bodies = received.split("HTTP/1.1 200 OK\r\n").skip(1).map(|part| part.split_once("\r\n\r\n").unwrap().1);
-        // The echo has the length that hyper knows of the body, so the answers are not chunked.
+        // hyper knows the length of the echoed body, so the answers are not chunked.
         assert!(bodies.eq((0..100).map(|number| number.to_string())), "{received}");
         served.await.unwrap();
     });
 }
 
-/// Short reads and short writes: a mebibyte each way, through buffers of all sizes.
+/// Short reads and short writes: a mebibyte in each direction, through buffers of all sizes.
 #[test]
 fn large_bodies_both_ways() {
     let _watchdog = watchdog(TIME);
     run(async |spawner| {
         let (client, stream) = pair().await;
-        // The kernel's buffers are smaller than the body, so both sides have to wait now and then.
+        // The kernel's buffers are smaller than the body, so both sides have to wait.
         SockRef::from(&client).set_send_buffer_size(16 * 1024).unwrap();
         SockRef::from(&stream).set_send_buffer_size(16 * 1024).unwrap();
         let served = serve(spawner, stream);
         let mut requests = handshake(spawner, client).await;
-        let sent = noise(MIB);
+        let sent = noise(1, MIB);
         let sum = checksum(&sent);
         for _ in 0..2 {
             let response = requests.send_request(request(Method::POST, "/echo", sent.clone())).await.unwrap();
@@ -200,7 +177,7 @@ fn large_bodies_both_ways() {
     });
 }
 
-/// A client that goes in the middle of a body, by a FIN or by a reset: its service hears of it, and the task ends.
+/// A client closes in the middle of a body, by a FIN or by a reset: the service gets an error, and the task ends.
 #[test]
 fn clients_that_go_in_mid_body() {
     let _watchdog = watchdog(TIME);
@@ -218,7 +195,7 @@ fn clients_that_go_in_mid_body() {
     }
 }
 
-/// A client that takes nothing of a large answer, and goes: no hang, no spin.
+/// A client reads nothing of a large answer and closes: the server neither hangs nor spins.
 #[test]
 fn a_client_that_goes_in_mid_answer() {
     let _watchdog = watchdog(TIME);
@@ -238,7 +215,7 @@ fn a_client_that_goes_in_mid_answer() {
     });
 }
 
-/// A client that closes its side after the request has its answer all the same.
+/// A client that half-closes after its request still gets the answer.
 #[test]
 fn half_closed_clients_are_answered() {
     let _watchdog = watchdog(TIME);
@@ -254,14 +231,14 @@ fn half_closed_clients_are_answered() {
     });
 }
 
-/// Behaviour 223, 225: the time for a head counts from the accept, includes the time between two requests, and does not
-/// begin anew with each byte.
+/// Behaviour 223, 225: the time limit for a head counts from the accept, includes the time between two requests, and is
+/// not restarted by each byte.
 #[test]
 fn slow_heads_are_cut_off() {
     let _watchdog = watchdog(TIME);
     const LIMIT: Duration = Duration::from_millis(300);
     const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    // Silent from the beginning; a byte now and then; silent after a request.
+    // Silent from the start; one byte now and then; silent after a request.
     for (first, then) in [(&b""[..], &b""[..]), (b"", HEAD), (HEAD, b"")] {
         run(async |spawner| {
             let (mut client, stream) = pair().await;
@@ -289,13 +266,13 @@ fn slow_heads_are_cut_off() {
             let error = result.unwrap_err();
             let error = error.get_ref().and_then(|error| error.downcast_ref::<hyper::Error>()).unwrap();
             assert!(error.is_timeout(), "{error:?}");
-            // Never early, and long before the last of the 26 bytes of a head.
+            // Never early, and long before the last of the 26 bytes of the head.
             assert!(took >= LIMIT && took < LIMIT * 7, "{took:?}");
         });
     }
 }
 
-/// With a time limit, a client that keeps asking is not cut off.
+/// A client that keeps sending requests is not cut off by the time limit for heads.
 #[test]
 fn the_time_for_a_head_begins_anew_with_each_request() {
     let _watchdog = watchdog(TIME);
@@ -319,7 +296,7 @@ fn the_time_for_a_head_begins_anew_with_each_request() {
     });
 }
 
-/// Behaviour 226: a graceful stop before the first request does not wait for one.
+/// Behaviour 226: a graceful shutdown before the first request does not wait for a request.
 #[test]
 fn a_graceful_stop_before_the_first_request() {
     let _watchdog = watchdog(TIME);
@@ -333,7 +310,7 @@ fn a_graceful_stop_before_the_first_request() {
     });
 }
 
-/// Behaviour 227: a graceful stop in the middle of a request finishes the answer, and closes.
+/// Behaviour 227: a graceful shutdown in the middle of a request finishes the answer and closes.
 #[test]
 fn a_graceful_stop_in_mid_request() {
     let _watchdog = watchdog(TIME);
@@ -356,7 +333,7 @@ fn a_graceful_stop_in_mid_request() {
     });
 }
 
-/// After an upgrade the socket comes back, with the bytes that hyper has read too far.
+/// After an upgrade the socket is returned, with the bytes that hyper has read beyond the head.
 #[test]
 fn an_upgraded_connection_is_ours_again() {
     let _watchdog = watchdog(TIME);
@@ -396,7 +373,7 @@ fn an_upgraded_connection_is_ours_again() {
     });
 }
 
-/// HTTP/2 with prior knowledge: hyper spawns a task for each request, and neither service nor body is `Send`.
+/// HTTP/2 with prior knowledge: hyper spawns a task for each request, and neither the service nor the body is `Send`.
 #[test]
 fn http2_on_our_executor() {
     let _watchdog = watchdog(TIME);
@@ -411,7 +388,7 @@ fn http2_on_our_executor() {
             let (count, highest, tasks) = (Rc::clone(&count), Rc::clone(&highest), tasks.clone());
             count.set(count.get() + 1);
             async move {
-                // Nobody is answered before all ten have asked, each in a task of its own.
+                // No request is answered before all ten have arrived, each in a task of its own.
                 while count.get() < 10 {
                     async_timeout::sleep(Duration::from_millis(1)).await;
                 }
@@ -438,11 +415,11 @@ fn http2_on_our_executor() {
 
         assert!(most.get() >= 12, "the requests' and the two connections', but only {}", most.get());
 
-        let sent = noise(MIB);
+        let sent = noise(1, MIB);
         let sum = checksum(&sent);
         let received = get("/echo", sent).await;
         assert_eq!((received.len(), checksum(&received)), (MIB, sum));
-        // Idle for some intervals of the keep-alive: the pings are answered, so the connection lives.
+        // Idle for several keep-alive intervals: the pings are answered, so the connection stays open.
         async_timeout::sleep(Duration::from_millis(100)).await;
         assert_eq!(get("/", Vec::new()).await, "hello");
         assert_eq!(served.get(), 12);
@@ -451,13 +428,13 @@ fn http2_on_our_executor() {
     });
 }
 
-/// A server of HTTP/2 whose client is silent: the keep-alive, which resets its timer all the time, ends the connection.
+/// An HTTP/2 server with a silent client: the keep-alive, which resets its timer again and again, ends the connection.
 #[test]
 fn a_silent_http2_client_is_given_up() {
     let _watchdog = watchdog(TIME);
     run(async |spawner| {
         let (mut client, stream) = pair().await;
-        // The preface and an empty SETTINGS frame, and then nothing: no answer to a ping.
+        // The preface and an empty SETTINGS frame, and then silence: no answer to a ping.
         client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
         let connection = server::conn::http2::Builder::new(HyperExecutor::new(spawner.clone()))
             .timer(HyperTimer)
@@ -472,7 +449,8 @@ fn a_silent_http2_client_is_given_up() {
     });
 }
 
-/// Tasks of the executor are tasks of the pool: counted, and polled in it. Once it is gone, they are dropped.
+/// Tasks of the executor are tasks of the pool: counted, and polled there. After the pool is dropped, new tasks are
+/// dropped at once.
 #[test]
 fn the_executor_and_its_pool() {
     let _watchdog = watchdog(TIME);
@@ -498,7 +476,7 @@ fn the_executor_and_its_pool() {
     assert_eq!((Rc::strong_count(&done), done.get()), (1, 3), "the future was neither polled nor kept");
 }
 
-/// A client of HTTP/2 whose pool is gone: its requests fail, they do not hang.
+/// An HTTP/2 client after its pool was dropped: requests fail and do not hang.
 #[test]
 fn http2_without_a_pool() {
     let _watchdog = watchdog(TIME);
@@ -515,7 +493,7 @@ fn http2_without_a_pool() {
     });
 }
 
-/// A server of HTTP/2 whose pool is gone: the requests are reset, and the connection goes on.
+/// An HTTP/2 server after its pool was dropped: requests are reset, and the connection goes on.
 #[test]
 fn an_http2_server_without_a_pool() {
     let _watchdog = watchdog(TIME);
@@ -539,7 +517,7 @@ fn an_http2_server_without_a_pool() {
     });
 }
 
-/// The timer as hyper sees it, through its trait objects: reset to later, to earlier, to before now, and after its end.
+/// The timer through hyper's trait objects: reset to a later, an earlier and a past time, and after it has fired.
 #[test]
 fn the_timer_through_its_traits() {
     let _watchdog = watchdog(TIME);
@@ -554,7 +532,7 @@ fn the_timer_through_its_traits() {
         assert!(wait(&mut timer.sleep(20 * MS), begin).await >= 20 * MS);
         assert!(wait(&mut timer.sleep_until(begin + 40 * MS), begin).await >= 40 * MS);
 
-        // In place: the object that hyper holds stays where it is.
+        // `reset` works in place: the object that hyper holds does not move.
         let begin = timer.now();
         let mut sleep = timer.sleep_until(begin + 5 * MS);
         let place: *const dyn Sleep = &*sleep;
@@ -564,7 +542,7 @@ fn the_timer_through_its_traits() {
         let took = wait(&mut sleep, begin).await;
         assert!(took >= 60 * MS, "the old deadline: {took:?}");
 
-        // After its end, and to earlier.
+        // Reset after it has fired, and then to an earlier time.
         let begin = timer.now();
         timer.reset(&mut sleep, begin + TIME * 10);
         assert!(futures::poll!(sleep.as_mut()).is_pending());
@@ -574,7 +552,7 @@ fn the_timer_through_its_traits() {
         timer.reset(&mut sleep, begin);
         assert!(futures::poll!(sleep.as_mut()).is_ready(), "a deadline that has passed");
 
-        // A duration that is for ever can be reset, too.
+        // A sleep without end can be reset, too.
         let mut sleep = timer.sleep(Duration::MAX);
         assert!(futures::poll!(sleep.as_mut()).is_pending());
         timer.reset(&mut sleep, timer.now() + MS);
@@ -582,7 +560,7 @@ fn the_timer_through_its_traits() {
     };
     async_epoll::block_on(all).unwrap();
 
-    // Where no reactor runs, futures-timer keeps the time.
+    // Without a reactor, futures-timer provides the time.
     let begin = Instant::now();
     futures::executor::block_on(async {
         let mut sleep = timer.sleep(TIME * 10);
@@ -593,7 +571,7 @@ fn the_timer_through_its_traits() {
     assert!(begin.elapsed() >= 10 * MS);
 }
 
-/// A sleep of somebody else's is replaced, since it cannot be reset.
+/// A sleep of another timer cannot be reset, so it is replaced.
 #[test]
 fn a_sleep_of_another_timer() {
     struct Never;
@@ -614,12 +592,12 @@ fn a_sleep_of_another_timer() {
     .unwrap();
 }
 
-/// Reads once into a buffer of hyper's.
+/// Reads once into one of hyper's buffers.
 async fn read<T: HyperSocket>(io: &mut HyperIo<T>, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
     poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, buffer.unfilled())).await
 }
 
-/// Bug G14: of a buffer that nobody has initialised, exactly that counts as filled which has been read.
+/// Bug G14: in an uninitialised buffer, exactly the bytes that were read count as filled.
 #[test]
 fn nothing_but_what_was_read_is_filled() {
     let _watchdog = watchdog(TIME);
@@ -629,28 +607,28 @@ fn nothing_but_what_was_read_is_filled() {
         let mut memory = [MaybeUninit::uninit(); 16];
         let mut buffer = ReadBuf::uninit(&mut memory);
 
-        // Nothing is there: nothing is filled.
+        // Pending: no byte is filled.
         let waker = noop_waker();
         assert!(Pin::new(&mut io).poll_read(&mut Context::from_waker(&waker), buffer.unfilled()).is_pending());
         assert_eq!(buffer.filled(), b"");
-        // Less than there is room for, then more of it, then more than there is room for.
+        // Less than the buffer has room for, then more of it, then more than there is room for.
         for (sent, filled) in [("hello", "hello"), (", you", "hello, you"), (" and you", "hello, you and y")] {
             client.write_all(sent.as_bytes()).unwrap();
             read(&mut io, &mut buffer).await.unwrap();
             assert_eq!(buffer.filled(), filled.as_bytes());
         }
-        // Full: no read at all, and no end of file.
+        // The buffer is full: neither a read nor an end of file.
         read(&mut io, &mut buffer).await.unwrap();
         assert_eq!(buffer.filled().len(), 16);
 
-        // The rest, into memory whose other bytes must stay as they are.
+        // Reads the rest. The other bytes of the memory must not change.
         let mut memory = [0xAA; 16];
         let mut buffer = ReadBuf::new(&mut memory);
         read(&mut io, &mut buffer).await.unwrap();
         assert_eq!(buffer.filled(), b"ou");
         assert_eq!(memory[2..], [0xAA; 14]);
 
-        // The end of file fills nothing, and neither does an error.
+        // Neither the end of file nor an error fills a byte.
         drop(client);
         let mut buffer = ReadBuf::new(&mut memory);
         read(&mut io, &mut buffer).await.unwrap();
@@ -665,7 +643,7 @@ fn nothing_but_what_was_read_is_filled() {
     });
 }
 
-/// Bug B2, for reads into hyper's buffer: a short read at urgent data does not hide what follows.
+/// Bug B2, for reads into hyper's buffer: a short read at urgent data does not hide the data behind it.
 #[test]
 fn urgent_data_does_not_hide_what_follows() {
     let _watchdog = watchdog(TIME);
@@ -684,8 +662,8 @@ fn urgent_data_does_not_hide_what_follows() {
     });
 }
 
-/// Bug B3, for reads into hyper's buffer: of a Unix socket, a short read proves nothing. The kernel never reads across a
-/// message with descriptors.
+/// Bug B3, for reads into hyper's buffer: on a Unix socket a short read does not mean that the queue is empty. The
+/// kernel never reads across a message with descriptors.
 #[test]
 fn descriptors_do_not_hide_what_follows() {
     let _watchdog = watchdog(TIME);
@@ -695,7 +673,7 @@ fn descriptors_do_not_hide_what_follows() {
         let mut memory = [0; 64];
         let mut buffer = ReadBuf::new(&mut memory);
         for round in 1..=3 {
-            // All of it is there before the first read, so there is one edge for three messages.
+            // All three messages are queued before the first read, so there is a single edge for them.
             for bytes in [b"ab", b"cd"] {
                 tests::send_with_fd(client.as_fd(), bytes, file.as_fd()).unwrap();
             }
@@ -705,14 +683,14 @@ fn descriptors_do_not_hide_what_follows() {
             }
             assert!(buffer.filled().ends_with(b"abcdef"));
         }
-        // And an end is an end.
+        // The end of file is found as well.
         drop(client);
         read(&mut io, &mut buffer).await.unwrap();
         assert_eq!(buffer.filled().len(), 18);
     });
 }
 
-/// HTTP over a Unix socket, with bodies of many buffers in both directions, on one connection.
+/// HTTP over a Unix socket: bodies larger than the buffers, in both directions, on one connection.
 #[test]
 fn http_over_a_unix_socket() {
     let _watchdog = watchdog(TIME);
@@ -721,7 +699,7 @@ fn http_over_a_unix_socket() {
         let serving = serve(spawner, server);
         let mut requests = handshake(spawner, client).await;
         for length in [0, 1, 100_000, 4 * MIB] {
-            let sent = noise(length);
+            let sent = noise(1, length);
             let answer = requests.send_request(request(Method::POST, "/echo", sent.clone())).await.unwrap();
             assert!(body(answer).await == sent, "{length}");
         }
@@ -730,7 +708,7 @@ fn http_over_a_unix_socket() {
     });
 }
 
-/// One task reads while another writes: each is woken when its own direction is ready.
+/// One task reads while another one writes. Each is woken when its own direction is ready.
 #[test]
 fn reading_and_writing_wait_apart() {
     let _watchdog = watchdog(TIME);
@@ -766,7 +744,7 @@ fn reading_and_writing_wait_apart() {
     });
 }
 
-/// Writes of several slices are one; shutting down is idempotent, and no offence after a reset.
+/// Vectored writes are passed on; shutdown is idempotent, and no error after a reset.
 #[test]
 fn writing_and_shutting_down() {
     let _watchdog = watchdog(TIME);
@@ -796,7 +774,7 @@ fn writing_and_shutting_down() {
     });
 }
 
-/// A reactor that is dropped under a connection, in the middle of a head: an error that says so, no hang.
+/// The reactor is dropped in the middle of a head: the connection fails with a clear error and does not hang.
 #[test]
 fn a_reactor_that_is_gone() {
     let _watchdog = watchdog(TIME);

@@ -1,7 +1,7 @@
-//! Many connections that do nothing cost nothing but memory.
+//! Many idle connections use memory, and no CPU time.
 //!
-//! Ignored unless asked for, since it takes `IDLE_SECONDS` (20 unless set) and 18 000 descriptors in each of two processes:
-//! `.ci/full idle` runs it. The server is a child, so that its CPU time is its own.
+//! Ignored by default: the test takes `IDLE_SECONDS` (default 20) and 18 000 descriptors in each of two processes;
+//! `.ci/full idle` runs it. The server is a child process, so that its CPU time can be measured alone.
 
 use async_epoll::LocalRuntime;
 use async_net_lite::{TcpListener, TcpStream};
@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use tests::{limit_open_files, watchdog};
 
 const CONNECTIONS: usize = 18_000;
-/// Names the child.
+/// The environment variable that marks the child process.
 const SERVER: &str = "TEST_IDLE_SERVER";
 
-/// Not a test: the child's side of the one below. Serves [`CONNECTIONS`] and says how far it is.
+/// Not a test: the child process of the test below. Serves [`CONNECTIONS`] connections and prints its progress.
 #[test]
 #[ignore = "the other test of this file runs it"]
 fn server() {
@@ -50,17 +50,17 @@ fn server() {
     println!("echoed {}", echoed.get());
 }
 
-/// Sends every byte back, until the client is gone.
+/// Echoes single bytes until the client closes.
 async fn echo(mut stream: TcpStream, echoed: Rc<Cell<usize>>) {
     let mut byte = [0];
-    // The client ends by a reset, so as to leave no port behind in TIME_WAIT.
+    // The client closes with a reset, which leaves no port in TIME_WAIT.
     while stream.read(&mut byte).await.is_ok_and(|read| read == 1) {
         stream.write_all(&byte).await.unwrap();
         echoed.set(echoed.get() + 1);
     }
 }
 
-/// The number that follows `word` at the beginning of a line.
+/// Reads lines until one begins with `word`, and returns the number behind the word.
 fn told(output: &mut impl BufRead, word: &str) -> usize {
     loop {
         let mut line = String::new();
@@ -71,7 +71,8 @@ fn told(output: &mut impl BufRead, word: &str) -> usize {
     }
 }
 
-/// CPU time of all threads of a process: in nanoseconds inside the kernel, finer than the ticks of /proc/PID/stat.
+/// Returns the CPU time of all threads of a process. The kernel counts it in nanoseconds, finer than the ticks of
+/// `/proc/PID/stat`.
 fn cpu(process: &Child) -> Duration {
     let threads = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
     let nanos = threads.map(|thread| {
@@ -81,14 +82,14 @@ fn cpu(process: &Child) -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
-/// Resident memory of a process, in KiB.
+/// Returns the resident memory of a process, in KiB.
 fn resident(process: &Child) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// A connection that comes from one of eight addresses: one alone has not enough ports.
+/// Connects from one of eight local addresses, because a single address has too few ports.
 fn connect(number: usize, server: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let address = Ipv4Addr::new(127, 0, 0, 2 + (number % 8) as u8);
@@ -97,7 +98,7 @@ fn connect(number: usize, server: SocketAddr) -> Socket {
     socket
 }
 
-/// Trial 1: 18 000 connections idle, and take less than 5 ms of CPU a minute; then each gets its byte back, all of them
+/// Trial 1: 18 000 idle connections use less than 5 ms of CPU time per minute. Afterwards each one echoes a byte, all
 /// within two seconds.
 #[test]
 #[ignore = "takes long; `.ci/full idle` runs it"]
@@ -119,7 +120,7 @@ fn idle_connections_take_no_time() {
 
     let mut clients: Vec<_> = (0..CONNECTIONS).map(|number| connect(number, address)).collect();
     assert_eq!(told(&mut output, "accepted "), CONNECTIONS);
-    // The tasks that were spawned last have yet to find that there is nothing to read.
+    // The last tasks have not been polled yet: they still have to find that no byte is there.
     std::thread::sleep(Duration::from_millis(500));
     let each = (resident(&child) - empty) * 1024 / CONNECTIONS;
 

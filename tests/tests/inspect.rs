@@ -1,4 +1,4 @@
-//! `Handle::tasks`: what each task waits for, as far as that can be told.
+//! `Handle::tasks`: what each task waits for, as far as the reactor knows.
 
 use async_epoll::{LocalRuntime, Source, TaskInfo, Timer, WaitsFor};
 use async_net_lite::{TcpListener, TcpStream};
@@ -10,18 +10,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::{watchdog, yield_now};
+use tests::{HOUR, TIME, watchdog, yield_now};
 
-const TIME: Duration = Duration::from_secs(60);
-const LONG: Duration = Duration::from_secs(3600);
-
-/// What a single task waits for, once it has been polled.
+/// Spawns `task`, polls it, and returns what it waits for.
 fn waits_for(task: impl Future<Output = ()> + 'static, runtime: &mut LocalRuntime) -> Vec<WaitsFor> {
     runtime.spawner().spawn_local(task).unwrap();
     settle(runtime).pop().unwrap().waits_for
 }
 
-/// Lets the tasks go on for a while, and asks then.
+/// Runs the tasks for ten turns, then returns all of them.
 fn settle(runtime: &mut LocalRuntime) -> Vec<TaskInfo> {
     let handle = runtime.handle();
     runtime
@@ -56,7 +53,7 @@ fn descriptors_with_their_peers() {
         assert_eq!(waits, [WaitsFor::Readable { fd, peer }]);
         let waits = waits_for(
             async move {
-                // Until the buffers of both ends are full.
+                // Writes until the buffers of both ends are full.
                 while (&client).write_all(&[0; 65_536]).await.is_ok() {}
             },
             &mut runtime,
@@ -87,7 +84,7 @@ fn everything_else() {
     let (readable, priority) = (WaitsFor::Readable { fd, peer: None }, WaitsFor::Priority { fd, peer: None });
     assert!(waits.len() == 2 && waits.contains(&readable) && waits.contains(&priority), "{waits:?}");
 
-    let deadline = Instant::now() + LONG;
+    let deadline = Instant::now() + HOUR;
     let timer = Timer::at(deadline, &handle);
     let waits = waits_for(async { timer.await.unwrap() }, &mut runtime);
     assert_eq!(waits, [WaitsFor::Timer { deadline: Some(deadline) }]);
@@ -105,14 +102,14 @@ fn everything_else() {
         ),
         [WaitsFor::Foreign]
     );
-    // The timer's waker belongs to the set, and the set has one of the task.
-    let timer = Timer::after(LONG, &handle);
+    // The timer has the waker of the set, and the set has the waker of the task.
+    let timer = Timer::after(HOUR, &handle);
     let mut set: FuturesUnordered<_> = [timer].into_iter().collect();
     let waits = waits_for(async move { drop(set.next().await) }, &mut runtime);
     assert_eq!(waits, [WaitsFor::Foreign]);
     assert_eq!(waits_for(pending(), &mut runtime), []);
 
-    // Lines for people.
+    // `TaskInfo` as a line of text.
     let lines: Vec<String> = handle.tasks().iter().map(ToString::to_string).collect();
     assert!(lines[0].contains(&format!("descriptor {fd} to become readable")), "{lines:?}");
     assert!(lines[1].contains(", waits for a timer in "), "{lines:?}");
@@ -123,7 +120,7 @@ fn everything_else() {
     assert!(lines[5].ends_with(", stuck: nobody can wake it"), "{lines:?}");
 }
 
-/// Numbers, places, polls and their duration; and tasks that have ended are not there.
+/// The number of a task, its place, its polls and their duration. Tasks that have ended are not listed.
 #[test]
 fn polls_are_measured() {
     let _watchdog = watchdog(TIME);
@@ -151,12 +148,12 @@ fn polls_are_measured() {
     assert_eq!((task.id, task.polls, task.is_ready), (1, 3, false));
     assert_eq!((task.spawned_at.file(), task.spawned_at.line()), (file!(), line));
     assert!(task.longest_poll >= Duration::from_millis(20) && task.longest_poll < Duration::from_secs(10));
-    // Numbers are not used again.
+    // Numbers are not reused.
     runtime.spawner().spawn_local(pending()).unwrap();
     assert_eq!(settle(&mut runtime)[1].id, 3);
 }
 
-/// The task that blocks the loop is seen from another thread as just that; and a task sees itself being polled.
+/// Another thread sees that a task blocks the loop, and a task sees that it is being polled.
 #[test]
 fn a_task_that_blocks() {
     let _watchdog = watchdog(TIME);
@@ -187,7 +184,7 @@ fn a_task_that_blocks() {
     assert!(after.len() == 1 && after[0].polled_for.is_none(), "{after:?}");
 }
 
-/// Asked by another thread, again and again, while tasks come, work and go.
+/// Another thread asks again and again while tasks are spawned, polled and dropped.
 #[test]
 fn from_another_thread() {
     let _watchdog = watchdog(TIME);

@@ -1,7 +1,7 @@
-//! Intervals, with the real clock: in a plain `block_on` and on a reactor. The tables of missed ticks are tested beside
-//! the function that makes them, in `async-timeout/src/missed_tick.rs`.
+//! Intervals with the real clock, in each place where timers work. The tables of missed ticks are tested beside the
+//! function that computes them, in `async-timeout/src/missed_tick.rs`.
 
-use async_epoll::{LocalRuntime, Reactor};
+use async_epoll::Reactor;
 use async_timeout::{Interval, MissedTickBehavior, TimeoutExt, interval, interval_at, sleep};
 use futures::executor::block_on;
 use futures::future::{FutureExt, poll_fn};
@@ -12,28 +12,19 @@ use std::panic::catch_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::{CountingWaker, watchdog};
+use tests::common::everywhere;
+use tests::{CountingWaker, TIME, watchdog};
 
-const TIME: Duration = Duration::from_secs(60);
 const PERIOD: Duration = Duration::from_millis(10);
 const BEHAVIORS: [MissedTickBehavior; 3] =
     [MissedTickBehavior::Burst, MissedTickBehavior::Delay, MissedTickBehavior::Skip];
 
-/// The same test without a reactor, and on one.
-fn everywhere(test: impl AsyncFn()) {
-    let _watchdog = watchdog(TIME);
-    block_on(test());
-    let mut runtime = LocalRuntime::new().unwrap();
-    runtime.run_until(test()).unwrap();
-    assert_eq!(runtime.handle().stats().timers, 0, "left armed");
-}
-
-/// Polls for a tick as a task of its own would.
+/// Polls for a tick with `waker`, as a task of its own would.
 fn poll(interval: &mut Interval, waker: &std::task::Waker) -> Poll<Instant> {
     interval.poll_tick(&mut Context::from_waker(waker))
 }
 
-/// An interval that has ticked at `start`, whose consumer has then been busy for two and a half periods.
+/// Returns an interval that has ticked at `start` and was then not polled for two and a half periods.
 async fn late(behavior: MissedTickBehavior) -> (Instant, Interval) {
     let start = Instant::now();
     let mut interval = interval_at(start, PERIOD);
@@ -62,7 +53,7 @@ fn ticks_of_another_reactor() {
     background.shutdown().unwrap();
 }
 
-/// Behaviour 153: the first tick is that of the first poll, or comes at the start.
+/// Behaviour 153: the first tick is at the first poll, or at the given start.
 #[test]
 fn the_first_tick() {
     everywhere(async || {
@@ -87,7 +78,7 @@ fn the_first_tick() {
     });
 }
 
-/// A thousand ticks are at exact multiples of the period, never early; and what each is late does not add up.
+/// A thousand ticks are at exact multiples of the period, and never early. Delays do not add up.
 #[test]
 fn a_thousand_ticks_do_not_drift() {
     let period = Duration::from_micros(300);
@@ -95,8 +86,8 @@ fn a_thousand_ticks_do_not_drift() {
         let mut ticks = interval(period);
         let first = ticks.tick().await;
         let mut late = Duration::ZERO;
-        // Were each late by no more than a timer is by itself, by now they would be late by the sum, for ever. If it is
-        // the machine that is busy, there will be one that comes in time.
+        // If each tick added its own delay to the next, all ticks would be late by now, for ever. If only the machine
+        // is busy, some later tick is in time.
         for number in 1..=20_000 {
             assert_eq!(ticks.tick().await, first + period * number);
             late = Instant::now().checked_duration_since(first + period * number).expect("early");
@@ -108,7 +99,7 @@ fn a_thousand_ticks_do_not_drift() {
     });
 }
 
-/// Bug E17; behaviour 154: missed ticks come one right after the other, with the instants they were meant for.
+/// Bug E17; behaviour 154: missed ticks follow one another at once, each with its own instant.
 #[test]
 fn burst_loses_none() {
     everywhere(async || {
@@ -117,7 +108,7 @@ fn burst_loses_none() {
         while let Some(tick) = ticks.tick().now_or_never() {
             number += 1;
             assert_eq!(tick, start + PERIOD * number);
-            // On a machine that is too busy, there may be more.
+            // On a busy machine more ticks may be missed meanwhile.
             assert!(number < 5_000, "does not catch up");
         }
         assert!(number >= 2, "{number}");
@@ -125,7 +116,7 @@ fn burst_loses_none() {
     });
 }
 
-/// Behaviour 155: the one after a late tick comes a period later.
+/// Behaviour 155: after a late tick, the next one is a full period later.
 #[test]
 fn delay_shifts() {
     everywhere(async || {
@@ -139,7 +130,7 @@ fn delay_shifts() {
     });
 }
 
-/// The one after a late tick comes at the next multiple of the period.
+/// After a late tick, the next one is at the next multiple of the period.
 #[test]
 fn skip_keeps_the_multiples() {
     everywhere(async || {
@@ -154,7 +145,7 @@ fn skip_keeps_the_multiples() {
     });
 }
 
-/// A tiny period and an hour of missed ticks: one step to catch up.
+/// A tiny period and an hour of missed ticks: catching up takes one step.
 #[test]
 fn skipping_billions_is_one_step() {
     everywhere(async || {
@@ -164,18 +155,18 @@ fn skipping_billions_is_one_step() {
         let first = ticks.tick().await;
         let second = ticks.tick().await;
         assert!(second - first >= hour, "{:?}", second - first);
-        // Always due, and yet each is another one.
+        // Each tick is due at once, and later than the previous one.
         let more: Vec<_> = ticks.take(1_000).collect().await;
         assert!(more.is_sorted_by(|one, next| one < next));
         assert_eq!(interval(Duration::from_nanos(1)).take(1_000).count().await, 1_000);
     });
 }
 
-/// Behaviour 157: each reset sets the next tick, and those after it follow a period apart.
+/// Behaviour 157: each reset sets the next tick, and the ticks behind it are a period apart.
 #[test]
 fn resets() {
     everywhere(async || {
-        // Before the first poll, and after it; while nobody waits.
+        // Reset before the first tick and after it, while no task waits.
         for ticked in [false, true] {
             let made = || {
                 let mut ticks = interval(PERIOD);
@@ -203,7 +194,7 @@ fn resets() {
             let mut ticks = made();
             ticks.reset_at(later);
             assert_eq!((ticks.tick().await, ticks.tick().await), (later, later + PERIOD));
-            // Long ago: missed ticks like others.
+            // A time in the past: missed ticks follow.
             let past = Instant::now() - 5 * PERIOD / 2;
             ticks.reset_at(past);
             for missed in [past, past + PERIOD] {
@@ -214,7 +205,7 @@ fn resets() {
     });
 }
 
-/// A task that waits is woken at the time that another one sets: from far to soon, from soon to later, from never.
+/// A waiting task is woken at the time that another task sets: from far to soon, from soon to later, from never.
 #[test]
 fn another_task_sets_the_time() {
     everywhere(async || {
@@ -222,7 +213,7 @@ fn another_task_sets_the_time() {
         let wait = || poll_fn(|cx| ticks.borrow_mut().poll_tick(cx));
         wait().await;
         let soon = Instant::now() + PERIOD;
-        // Polled second, so by then the other one waits.
+        // Polled second: by then the first future waits.
         let (tick, ()) = futures::join!(wait(), async { ticks.borrow_mut().reset_at(soon) });
         assert_eq!(tick, soon);
 
@@ -242,7 +233,7 @@ fn another_task_sets_the_time() {
     });
 }
 
-/// Bug E1; behaviour 158: with a period beyond all time the first tick comes, and no other; nothing panics.
+/// Bug E1; behaviour 158: with an extreme period the first tick comes, and no second one. Nothing panics.
 #[test]
 fn extremes_mean_never() {
     everywhere(async || {
@@ -269,7 +260,7 @@ fn extremes_mean_never() {
     });
 }
 
-/// Bug E17: a zero period is an error, and where there is no room for one, a panic that says what to do.
+/// Bug E17: a zero period is an error; in functions without a `Result`, a panic that names the function to use.
 #[test]
 fn a_zero_period() {
     let now = Instant::now();
@@ -282,7 +273,7 @@ fn a_zero_period() {
     assert!(panic.downcast_ref::<String>().unwrap().contains("Interval::try_at"));
 }
 
-/// Behaviour 159: as a stream, which never ends.
+/// Behaviour 159: an interval is a stream, which never ends.
 #[test]
 fn a_stream_of_ticks() {
     everywhere(async || {
@@ -291,7 +282,7 @@ fn a_stream_of_ticks() {
         let first = ticks.next().await.unwrap();
         let more: Vec<_> = ticks.by_ref().take(3).collect().await;
         assert_eq!(more, [first + PERIOD, first + 2 * PERIOD, first + 3 * PERIOD]);
-        // A `select!` needs to know that it has not ended.
+        // `select!` requires a `FusedStream`.
         let mut fast = interval(PERIOD / 10);
         let (mut slow_ticks, mut fast_ticks) = (0, 0);
         while slow_ticks < 2 {
@@ -304,11 +295,11 @@ fn a_stream_of_ticks() {
     });
 }
 
-/// Lets every third tick through, and is pending for the others.
+/// A stream that yields every third tick, and is pending at the others.
 struct EveryThird {
     ticks: Interval,
     number: u32,
-    /// Sees to it that it is polled again after the others. If not, it is for the consumer to do so.
+    /// Whether the stream wakes its task after the other ticks. If not, the consumer has to poll again by itself.
     wakes_itself: bool,
 }
 
@@ -328,8 +319,8 @@ impl Stream for EveryThird {
     }
 }
 
-/// Behaviour 159: who is pending after a tick and wakes himself goes on; who does not is not woken by the interval,
-/// which has not been asked for another tick.
+/// Behaviour 159: a stream that is pending after a tick and wakes its own task goes on. Without that wake it is not
+/// polled again, because the interval was not asked for another tick.
 #[test]
 fn self_waking_and_other_consumers() {
     everywhere(async || {
@@ -342,13 +333,13 @@ fn self_waking_and_other_consumers() {
         assert_eq!(ticks.number, 1, "it has taken the first tick");
         sleep(3 * PERIOD).await;
         assert_eq!(counter.count(), 0, "nobody asked to be woken");
-        // Nothing is lost by that.
+        // No tick is lost by that.
         assert!(ticks.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
         assert_eq!(ticks.poll_next_unpin(&mut Context::from_waker(&waker)), Poll::Ready(Some(3)));
     });
 }
 
-/// A tick that was waited for in vain is not lost.
+/// A `tick` that is dropped while pending loses no tick.
 #[test]
 fn a_tick_is_cancel_safe() {
     everywhere(async || {
@@ -370,7 +361,7 @@ fn a_tick_is_cancel_safe() {
     });
 }
 
-/// The task that polled last is woken, once; and the interval goes on where its reactor does not.
+/// The task that polled last is woken, once. The interval still works after its reactor was dropped.
 #[test]
 fn from_task_to_task_and_beyond_the_reactor() {
     let _watchdog = watchdog(TIME);
@@ -380,7 +371,7 @@ fn from_task_to_task_and_beyond_the_reactor() {
     let start = Instant::now();
     let mut ticks = interval_at(start, PERIOD);
     assert_eq!(poll(&mut ticks, &one), Poll::Ready(start));
-    // With a period this short the second may be due already, on a machine that is busy.
+    // On a busy machine the second tick may be due already, with a period this short.
     ticks.reset_after(5 * PERIOD);
     assert!(poll(&mut ticks, &one).is_pending());
     assert!(poll(&mut ticks, &two).is_pending());
@@ -397,7 +388,7 @@ fn from_task_to_task_and_beyond_the_reactor() {
     assert_eq!(block_on(ticks.tick()), tick + 11 * PERIOD);
 }
 
-/// What it says of itself.
+/// The accessors and the `Debug` output.
 #[test]
 fn accessors() {
     let mut ticks = interval(PERIOD);

@@ -1,6 +1,6 @@
-//! Nothing is left behind: no descriptor, no registration, no task, no timer.
+//! Nothing is leaked: no descriptor, no registration, no task, no timer.
 //!
-//! These tests count the descriptors of the whole process, so they run one after the other.
+//! The tests count the descriptors of the whole process, so they run one after the other.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket};
@@ -12,23 +12,15 @@ use futures::task::noop_waker;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
-use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tests::{Watchdog, full_listener, open_fds, watchdog};
+use tests::common::sources;
+use tests::{LOCALHOST, alone, full_listener, open_fds};
 
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-
-/// One test at a time.
-fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
-    static LOCK: Mutex<()> = Mutex::new(());
-    (LOCK.lock().unwrap_or_else(PoisonError::into_inner), watchdog(Duration::from_secs(60)))
-}
-
-/// Behaviour 163; reactors that come and go leave no descriptor and no mapping.
+/// Behaviour 163: reactors that are made and dropped leave no descriptor and no memory mapping.
 #[test]
 fn two_thousand_reactors() {
     let _alone = alone();
@@ -43,7 +35,7 @@ fn two_thousand_reactors() {
     assert!(maps() < mappings + 100);
 }
 
-/// Bug A5, A6: a registration that fails gives the descriptor back and leaves no entry.
+/// Bug A5, A6: a registration that fails returns the descriptor and leaves no entry.
 #[test]
 fn failed_registrations_leave_nothing() {
     let _alone = alone();
@@ -98,7 +90,7 @@ fn connections_come_and_go() {
     assert_eq!((stats.task_panics, open_fds()), (0, before));
 }
 
-/// Bug E14; behaviour 134: timers that are dropped are gone at once, without a turn.
+/// Bug E14; behaviour 134: a timer that is dropped is removed at once, without a turn.
 #[test]
 fn dropped_timers_are_gone() {
     let _alone = alone();
@@ -118,7 +110,7 @@ fn dropped_timers_are_gone() {
     assert_eq!((handle.stats().timers, reactor.next_deadline()), (0, None));
 }
 
-/// Bug D10: forgotten futures leak themselves, and nothing else breaks.
+/// Bug D10: a forgotten future (`mem::forget`) leaks itself, and breaks nothing else.
 #[test]
 fn forgotten_futures() {
     let _alone = alone();
@@ -126,8 +118,7 @@ fn forgotten_futures() {
     let handle = reactor.handle();
     let waker = noop_waker();
     let mut cx = Context::from_waker(&waker);
-    let (peer, stream) = UnixStream::pair().unwrap();
-    let source = Source::with_handle(stream, &handle).unwrap();
+    let (peer, source) = sources::with_peer(&handle);
     for _ in 0..1000 {
         let mut readable = Box::pin(source.readable());
         assert!(readable.poll_unpin(&mut cx).is_pending());
@@ -143,7 +134,7 @@ fn forgotten_futures() {
     assert_eq!(handle.stats().sources, 0);
 }
 
-/// Bug D10: whatever is forgotten while it waits, owners of descriptors and guards included, everything else goes on.
+/// Bug D10: futures, owners of descriptors and guards are forgotten while they wait. Everything else still works.
 #[test]
 fn forgotten_futures_of_every_kind() {
     const EACH: usize = 10;
@@ -151,8 +142,7 @@ fn forgotten_futures_of_every_kind() {
     let mut runtime = LocalRuntime::new().unwrap();
     let (handle, spawner) = (runtime.handle(), runtime.spawner());
     let full = full_listener();
-    let (peer, stream) = UnixStream::pair().unwrap();
-    let source = Source::with_handle(stream, &handle).unwrap();
+    let (peer, source) = sources::with_peer(&handle);
     runtime
         .run_until(async {
             let listener = TcpListener::bind(LOCALHOST).await.unwrap();
@@ -184,7 +174,7 @@ fn forgotten_futures_of_every_kind() {
                     assert!(futures::poll!(&mut future).is_pending());
                     std::mem::forget(future);
                 }
-                // Sources, with one who waits; and a task that forgets what it waits for.
+                // Forget sources, one of them with a waiter; and a task that forgets its own future.
                 let (stream, _) = UnixStream::pair().unwrap();
                 let forgotten = Source::new(stream).unwrap();
                 let _ =
@@ -199,10 +189,10 @@ fn forgotten_futures_of_every_kind() {
                     .unwrap();
                 std::mem::forget((spawner.clone(), Handle::current().unwrap()));
             }
-            // The short ones fire into nothing.
+            // The short timers fire, and their wakers do nothing.
             sleep(Duration::from_millis(20)).await;
             assert_eq!(handle.stats().timers, EACH, "the long ones");
-            // All that was waited for may be waited for again.
+            // Everything that was waited for can be waited for again.
             (&peer).write_all(b"x").unwrap();
             source.readable().await.unwrap();
             let drain = async { while (&peer).read(&mut [0; 65536]).is_ok_and(|n| n == 65536) {} };
@@ -219,7 +209,7 @@ fn forgotten_futures_of_every_kind() {
     runtime.run().unwrap();
     assert_eq!(handle.stats().task_panics, 0);
 
-    // A guard that is forgotten leaves its reactor the current one, which is all.
+    // Forgetting the guard of `enter` has one effect: its reactor stays current.
     std::mem::forget(handle.enter());
     drop((runtime, source));
     let error = Source::new(UnixStream::pair().unwrap().0).unwrap_err();
@@ -231,7 +221,7 @@ fn forgotten_futures_of_every_kind() {
     std::mem::forget(other);
 }
 
-/// Sockets for datagrams: used, waited for in vain, converted, and never made.
+/// Datagram sockets: used, waited for, converted, and sockets that cannot be made.
 #[test]
 fn datagram_sockets_come_and_go() {
     let _alone = alone();
@@ -251,7 +241,7 @@ fn datagram_sockets_come_and_go() {
                 assert_eq!(right.recv_batch(&mut incoming).await.unwrap(), 1);
                 let clone = right.clone();
                 drop((right.into_std().unwrap(), clone.into_std().unwrap()));
-                // An address that is in use, and a descriptor that is no socket.
+                // An address in use, and a descriptor that is no socket.
                 assert!(UdpSocket::bind(left.local_addr().unwrap()).await.is_err());
                 let file = std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
                 assert!(UdpSocket::try_from(file).is_err());
@@ -268,7 +258,7 @@ fn datagram_sockets_come_and_go() {
     assert!(open_fds() < before, "the reactor's own");
 }
 
-/// Behaviour 10: dropping a connect that is under way leaves neither a registration nor a descriptor.
+/// Behaviour 10: dropping a connect in progress leaves neither a registration nor a descriptor.
 #[test]
 fn a_connect_that_is_dropped_leaves_nothing() {
     let _alone = alone();
@@ -286,7 +276,8 @@ fn a_connect_that_is_dropped_leaves_nothing() {
     assert_eq!((open_fds(), runtime.handle().stats().sources), (before, 0));
 }
 
-/// Bug A13; behaviour 191: a task that owns its socket and waits on it is freed with its pool, no cycle keeps it.
+/// Bug A13; behaviour 191: a task that owns its socket and waits for it is freed with its pool; no reference cycle
+/// keeps it.
 #[test]
 fn a_task_that_owns_its_socket_is_freed() {
     let _alone = alone();
@@ -312,8 +303,8 @@ fn a_task_that_owns_its_socket_is_freed() {
     assert_eq!(open_fds(), before);
 }
 
-/// Bug I4: sockets, timers and a runtime with tasks in thread-locals, dropped when their thread ends, in any order, before
-/// and after the thread-local that says which reactor is current.
+/// Bug I4: sockets, timers and a runtime with tasks in thread-locals are dropped when their thread ends, in any order,
+/// before and after the thread-local with the current reactor.
 #[test]
 fn thread_locals() {
     thread_local! {
@@ -321,11 +312,11 @@ fn thread_locals() {
         static RUNTIME: RefCell<Option<LocalRuntime>> = const { RefCell::new(None) };
         static TIMERS: RefCell<Vec<Timer>> = const { RefCell::new(Vec::new()) };
     }
-    /// Uses what it can while it is dropped.
+    /// A value that uses the reactor in every possible way while it is dropped.
     struct Late(Handle);
     impl Drop for Late {
         fn drop(&mut self) {
-            // Which there may be none any more.
+            // The thread-local with the current reactor may be gone already.
             let _ = Handle::current();
             let _guard = self.0.enter();
             if let Ok(source) = Source::with_handle(UnixStream::pair().unwrap().0, &self.0) {
@@ -335,7 +326,7 @@ fn thread_locals() {
             self.0.notify();
         }
     }
-    // The first to be touched is the last to be dropped.
+    // The thread-local that is used first is dropped last.
     let touch: [fn(); 4] = [
         || drop(Handle::current()),
         || SOURCES.with_borrow_mut(Vec::clear),
@@ -346,7 +337,7 @@ fn thread_locals() {
     let before = open_fds();
     for order in 0..24 {
         std::thread::spawn(move || {
-            // The permutation of that number.
+            // The permutation with the number `order`.
             let (mut rest, mut order) = (touch.to_vec(), order);
             while !rest.is_empty() {
                 rest.remove(order % rest.len())();
@@ -381,7 +372,7 @@ fn thread_locals() {
     assert_eq!(open_fds(), before);
 }
 
-/// Wakes when it is dropped, by the end of its thread.
+/// A waker that is called when its thread ends.
 struct WakeOnDrop(Waker);
 
 impl Drop for WakeOnDrop {
@@ -390,8 +381,8 @@ impl Drop for WakeOnDrop {
     }
 }
 
-/// Behaviour 195: a thread-local's destructor wakes a task: of a loop that sleeps on another thread, and of one that lies
-/// in a thread-local of the same thread, and has been destroyed before or is destroyed after.
+/// Behaviour 195: the destructor of a thread-local wakes a task, in a loop that sleeps on another thread, and in a
+/// runtime in a thread-local of the same thread that is destroyed before or after.
 #[test]
 fn wakes_from_destructors_of_thread_locals() {
     let _alone = alone();
@@ -400,7 +391,7 @@ fn wakes_from_destructors_of_thread_locals() {
         static RUNTIME: RefCell<Option<LocalRuntime>> = const { RefCell::new(None) };
         static LATE: RefCell<Option<WakeOnDrop>> = const { RefCell::new(None) };
     }
-    /// A task that ends when it is polled for the second time, and what wakes it.
+    /// Spawns a task that ends at its second poll, and returns its waker.
     fn waiting(runtime: &mut LocalRuntime) -> Waker {
         let (sender, receiver) = std::sync::mpsc::channel();
         let mut polled = false;
@@ -429,8 +420,8 @@ fn wakes_from_destructors_of_thread_locals() {
     std::thread::spawn(|| {
         let mut runtime = LocalRuntime::new().unwrap();
         let wakers = [waiting(&mut runtime), waiting(&mut runtime)];
-        // Destructors run in the order in which thread-locals were first used, or in the reverse: either way, one of the
-        // two wakers is called before the runtime is gone and one after.
+        // Destructors run in the order in which thread-locals were first used, or in the reverse order. In both cases
+        // one of the two wakers is called before the runtime is dropped and one after.
         let [early, late] = wakers.map(WakeOnDrop);
         EARLY.set(Some(early));
         RUNTIME.set(Some(runtime));
@@ -441,7 +432,8 @@ fn wakes_from_destructors_of_thread_locals() {
     assert_eq!(open_fds(), before);
 }
 
-/// Bug I5: `process::exit` runs the destructors of the main thread's thread-locals. The process still ends as told.
+/// Bug I5: `process::exit` runs the destructors of the main thread's thread-locals. The process still ends with the
+/// given status.
 #[test]
 fn exiting_with_everything_in_thread_locals() {
     const CHILD: &str = "TEST_EXIT_CHILD";
@@ -451,7 +443,7 @@ fn exiting_with_everything_in_thread_locals() {
         static TIMERS: RefCell<Vec<Timer>> = const { RefCell::new(Vec::new()) };
         static WAKER: RefCell<Option<WakeOnDrop>> = const { RefCell::new(None) };
     }
-    /// Tells that destructors do run.
+    /// A value that shows whether destructors run.
     struct Tell;
     impl Drop for Tell {
         fn drop(&mut self) {
@@ -470,7 +462,7 @@ fn exiting_with_everything_in_thread_locals() {
             let text = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
             assert_eq!(child.status.code(), Some(7), "{text}");
             assert!(!text.contains("panicked"), "{text}");
-            // Other C libraries than glibc leave the thread-locals of an exiting process alone.
+            // C libraries other than glibc do not run these destructors when the process exits.
             assert!(text.contains("dropped by exit") || !cfg!(target_env = "gnu"), "{text}");
         }
         return;

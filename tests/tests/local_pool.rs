@@ -17,9 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::{thread_cpu, watchdog, yield_now};
-
-const TIME: Duration = Duration::from_secs(60);
+use tests::{TIME, thread_cpu, watchdog, yield_now};
 
 /// The same test with the pool's own spawner and with ours.
 fn bare_and_ours(test: impl Fn(&mut LocalPool, &dyn LocalSpawn)) {

@@ -16,10 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::{thread_cpu, watchdog, yield_now};
+use tests::{TIME, thread_cpu, watchdog, yield_now};
 
-/// Far more than any test takes.
-const TIME: Duration = Duration::from_secs(60);
 const MS: Duration = Duration::from_millis(1);
 
 /// What a pool has of a spawner's tasks.

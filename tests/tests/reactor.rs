@@ -12,15 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::{CountingWaker, thread_cpu, waker_fn, watchdog};
-
-const TIME: Duration = Duration::from_secs(60);
-
-/// A source and its peer.
-fn source(handle: &Handle) -> (UnixStream, Source<UnixStream>) {
-    let (peer, stream) = UnixStream::pair().unwrap();
-    (peer, Source::with_handle(stream, handle).unwrap())
-}
+use tests::common::sources;
+use tests::{CountingWaker, TIME, thread_cpu, waker_fn, watchdog};
 
 /// Behaviour 161, 137: nothing to do and no time to wait; and each timeout lasts as long as the one before.
 #[test]
@@ -68,7 +61,7 @@ fn more_events_than_fit() {
     let handle = reactor.handle();
     let (counter, waker) = CountingWaker::new();
     let mut cx = Context::from_waker(&waker);
-    let sources: Vec<_> = (0..9).map(|_| source(&handle)).collect();
+    let sources: Vec<_> = (0..9).map(|_| sources::with_peer(&handle)).collect();
     // The first event of each says "writable".
     while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
     for (_, source) in &sources {
@@ -95,7 +88,7 @@ fn a_reused_descriptor_number_gets_no_stale_event() {
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     for _ in 0..20 {
-        let (first, second) = (source(&handle), source(&handle));
+        let (first, second) = (sources::with_peer(&handle), sources::with_peer(&handle));
         while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
         let number = second.1.as_raw_fd();
         let (shelf, third): (Shelf, Shelf) = (Arc::new(Mutex::new(Some(second))), Arc::default());
@@ -168,7 +161,7 @@ fn wakers_may_use_the_reactor() {
         // Registers, waits, deregisters, sets and drops timers, asks for numbers, notifies.
         let waker = noop_waker();
         let mut cx = Context::from_waker(&waker);
-        let (peer, new) = source(&inner);
+        let (peer, new) = sources::with_peer(&inner);
         assert!(new.poll_readable(&mut cx).is_pending());
         kept.lock().unwrap().push((peer, new));
         kept.lock().unwrap().truncate(2);
@@ -179,7 +172,7 @@ fn wakers_may_use_the_reactor() {
         assert!(inner.stats().sources >= 1);
         count.fetch_add(1, Ordering::SeqCst);
     });
-    let (peer, woken) = source(&handle);
+    let (peer, woken) = sources::with_peer(&handle);
     for _ in 0..5 {
         while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
         let mut cx = Context::from_waker(&waker);
@@ -287,7 +280,7 @@ fn registering_during_a_wait() {
     let handle = reactor.handle();
     let thread = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(30));
-        let (peer, source) = source(&handle);
+        let (peer, source) = sources::with_peer(&handle);
         (&peer).write_all(b"x").unwrap();
         (peer, source)
     });
@@ -327,7 +320,7 @@ fn no_event_after_the_source_is_gone() {
     let _watchdog = watchdog(TIME);
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
-    let (peer, source) = source(&handle);
+    let (peer, source) = sources::with_peer(&handle);
     (&peer).write_all(b"x").unwrap();
     assert_eq!(handle.stats().sources, 1);
     drop(source);
@@ -395,7 +388,7 @@ fn the_readers_waker_drops_the_source() {
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     let shelf: Arc<Mutex<Option<Source<UnixStream>>>> = Arc::default();
-    let (peer, source) = source(&handle);
+    let (peer, source) = sources::with_peer(&handle);
     while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
     while source.try_io(Interest::WRITABLE, |mut stream| stream.write(&[0; 65536])).is_ok() {}
     let taken = Arc::clone(&shelf);
@@ -490,7 +483,7 @@ fn what_waits_learns_that_the_reactor_is_gone() {
     let _watchdog = watchdog(TIME);
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
-    let (_peer, source) = source(&handle);
+    let (_peer, source) = sources::with_peer(&handle);
     while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
     while source.try_io(Interest::WRITABLE, |mut stream| stream.write(&[0; 65536])).is_ok() {}
     let wakers: [_; 4] = std::array::from_fn(|_| CountingWaker::new());
@@ -523,7 +516,7 @@ fn events_while_the_reactor_goes_away() {
     for round in 0..50 {
         let mut reactor = Reactor::new().unwrap();
         let handle = reactor.handle();
-        let (peers, sources): (Vec<_>, Vec<_>) = (0..8).map(|_| source(&handle)).unzip();
+        let (peers, sources): (Vec<_>, Vec<_>) = (0..8).map(|_| sources::with_peer(&handle)).unzip();
         while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
         let stop = Arc::new(AtomicUsize::new(0));
         let stopped = Arc::clone(&stop);
@@ -564,7 +557,7 @@ fn a_hundred_thousand_timers_at_one_instant() {
     let _watchdog = watchdog(TIME);
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
-    let (peer, source) = source(&handle);
+    let (peer, source) = sources::with_peer(&handle);
     while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
     let (timers, timers_waker) = CountingWaker::new();
     let (sockets, sockets_waker) = CountingWaker::new();

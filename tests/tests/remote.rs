@@ -9,18 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::watchdog;
-
-const TIME: Duration = Duration::from_secs(60);
-
-/// Runs `on_drop` when dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
+use tests::common::pool_and_reactor;
+use tests::{OnDrop, TIME, watchdog};
 
 /// Behaviour 210: from another thread, while the loop is idle and while it is busy; the future need not be `Send`.
 #[test]
@@ -151,8 +141,7 @@ fn the_end() {
 
     // The pool goes first, with and without a task in it.
     for with_task in [true, false] {
-        let (pool, mut reactor) = (LocalPool::new(), Reactor::new().unwrap());
-        let spawner = reactor.spawner(&pool);
+        let (pool, mut reactor, spawner) = pool_and_reactor();
         let remote = spawner.remote();
         if with_task {
             spawner.spawn_local(futures::future::pending()).unwrap();
@@ -177,8 +166,7 @@ fn the_end() {
 fn from_a_task_that_is_being_polled() {
     let _watchdog = watchdog(TIME);
     for background in [false, true] {
-        let (mut pool, mut reactor) = (LocalPool::new(), Reactor::new().unwrap());
-        let spawner = reactor.spawner(&pool);
+        let (mut pool, mut reactor, spawner) = pool_and_reactor();
         let remote = spawner.remote();
         let (handle, done) = (reactor.handle(), Arc::new(AtomicUsize::new(0)));
         let counter = Arc::clone(&done);

@@ -10,9 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::{watchdog, yield_now};
-
-const TIME: Duration = Duration::from_secs(60);
+use tests::{TIME, watchdog, yield_now};
 
 /// Has one address for every name, and remembers what it was asked.
 struct Table {

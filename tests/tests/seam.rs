@@ -15,24 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
-use tests::{waker_fn, watchdog, yield_now};
-
-const TIME: Duration = Duration::from_secs(60);
-
-fn pool_and_reactor() -> (LocalPool, Reactor, Spawner) {
-    let (pool, reactor) = (LocalPool::new(), Reactor::new().unwrap());
-    let spawner = reactor.spawner(&pool);
-    (pool, reactor, spawner)
-}
-
-/// Runs `on_drop` when dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
+use tests::common::pool_and_reactor;
+use tests::{OnDrop, TIME, waker_fn, watchdog, yield_now};
 
 /// `run` and `run_until` with a pool whose tasks belong to another reactor: an error, and the tasks are still there.
 #[test]

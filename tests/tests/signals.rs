@@ -4,13 +4,13 @@ use async_epoll::{Handle, LocalRuntime, Reactor, Timer};
 use async_net_lite::{TcpListener, TcpStream};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use std::time::{Duration, Instant};
-use tests::{interrupt_this_thread, watchdog};
+use tests::{TIME, interrupt_this_thread, watchdog};
 
 /// Bug E7, C20, G5, I1; behaviour 182: a signal every millisecond neither ends a wait, nor makes a timer early or
 /// late, nor shows up as an error of a socket.
 #[test]
 fn a_storm_of_signals_changes_nothing() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let storm = interrupt_this_thread(Duration::from_millis(1));
 
     let mut reactor = Reactor::new().unwrap();

@@ -11,20 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use tests::{thread_cpu, watchdog};
-
-const TIME: Duration = Duration::from_secs(60);
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
-fn later<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
-    std::thread::spawn(|| {
-        std::thread::sleep(Duration::from_millis(20));
-        act()
-    })
-}
+use tests::common::{block_on, sources};
+use tests::{TIME, later, thread_cpu, watchdog};
 
 /// Bug A7; behaviour 173: what epoll refuses comes back with an error that says why, and is usable.
 #[test]
@@ -50,7 +38,6 @@ fn files_that_are_always_ready_are_refused_and_given_back() {
 /// A blocking descriptor does not block the loop: it is set to non-blocking.
 #[test]
 fn blocking_descriptors_are_set_to_nonblocking() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (_peer, stream) = UnixStream::pair().unwrap();
         assert!(!SockRef::from(&stream).nonblocking().unwrap());
@@ -63,10 +50,8 @@ fn blocking_descriptors_are_set_to_nonblocking() {
 /// Unix streams, both ways, a megabyte; dropping one end is the other's end of file.
 #[test]
 fn unix_streams() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
-        let (left, right) = UnixStream::pair().unwrap();
-        let (mut left, mut right) = (Source::new(left).unwrap(), Source::new(right).unwrap());
+        let (mut left, mut right) = sources::pair();
         let data = vec![5; 1 << 20];
         let write = async {
             left.write_all(&data).await.unwrap();
@@ -81,7 +66,6 @@ fn unix_streams() {
 /// Bug B3: a Unix message that carries a descriptor splits reads; what follows is not forgotten.
 #[test]
 fn unix_messages_with_descriptors_split_reads() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (peer, stream) = UnixStream::pair().unwrap();
         let mut source = Source::new(stream).unwrap();
@@ -98,7 +82,6 @@ fn unix_messages_with_descriptors_split_reads() {
 /// Bug B10, kernel fact p: a pipe whose other end closes, seen by reader and writer.
 #[test]
 fn pipes() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (reader, writer) = io::pipe().unwrap();
         let (mut reader, mut writer) = (Source::new(reader).unwrap(), Source::new(writer).unwrap());
@@ -125,7 +108,6 @@ fn pipes() {
 /// Bug B4: packets in a pipe are read one by one, so a short read does not mean "drained".
 #[test]
 fn packet_pipes() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for late in [false, true] {
             let (reader, writer) = tests::packet_pipe().unwrap();
@@ -149,7 +131,6 @@ fn packet_pipes() {
 /// Bug B4; trial 10: a thousand packets, of all lengths, each read whole and in time, whether it is there or comes.
 #[test]
 fn a_thousand_packets() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (reader, writer) = tests::packet_pipe().unwrap();
         let (mut reader, mut writer) = (Source::new(File::from(reader)).unwrap(), File::from(writer));
@@ -177,7 +158,6 @@ fn a_thousand_packets() {
 /// Behaviour 114: a child's standard output, by way of a file.
 #[test]
 fn output_of_a_child() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let mut child = Command::new("/bin/sh")
             .args(["-c", "sleep 0.02; echo one; sleep 0.02; echo two"])
@@ -214,7 +194,6 @@ fn any_operation_by_read_with() {
 /// direction, not in the other.
 #[test]
 fn try_io_notes_would_block() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = UnixDatagram::pair().unwrap();
         let source = Source::new(right).unwrap();
@@ -248,7 +227,6 @@ fn try_io_notes_would_block() {
 /// A lazy source that nobody has waited for hears nothing from the kernel, so what was true once may not be any more.
 #[test]
 fn a_lazy_source_is_always_tried() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = UnixDatagram::pair().unwrap();
         right.set_nonblocking(true).unwrap();
@@ -274,8 +252,7 @@ fn edges_come_once() {
     let handle = runtime.handle();
     runtime
         .run_until(async {
-            let (peer, stream) = UnixStream::pair().unwrap();
-            let source = Source::with_handle(stream, &handle).unwrap();
+            let (peer, source) = sources::with_peer(&handle);
             async_timeout::sleep(Duration::from_millis(5)).await;
             let first = handle.stats().events;
             (&peer).write_all(b"x").unwrap();
@@ -293,7 +270,6 @@ fn edges_come_once() {
 /// Urgent data wakes those who wait for priority, and only real urgent data does.
 #[test]
 fn priority() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -320,7 +296,6 @@ fn priority() {
 /// Only what was asked for is reported.
 #[test]
 fn interests() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let handle = Handle::current().unwrap();
         let (peer, stream) = UnixStream::pair().unwrap();
@@ -390,10 +365,8 @@ fn closed_behind_our_back() {
 /// Reads and writes through `&Source`, and empty ones without a system call.
 #[test]
 fn through_references() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
-        let (left, right) = UnixStream::pair().unwrap();
-        let (left, right) = (Source::new(left).unwrap(), Source::new(right).unwrap());
+        let (left, right) = sources::pair();
         (&left).write_all(b"hello").await.unwrap();
         (&left).flush().await.unwrap();
         assert_eq!((&right).read(&mut []).await.unwrap(), 0);
@@ -425,7 +398,6 @@ fn a_lazy_source_whose_reactor_is_gone() {
 /// Whoever waits for urgent data learns that none will come any more.
 #[test]
 fn priority_ends_with_the_connection() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -440,7 +412,6 @@ fn priority_ends_with_the_connection() {
 /// Flushing has nothing to do with room in a full pipe.
 #[test]
 fn flushing_does_not_wait_for_room() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (stream, _peer) = UnixStream::pair().unwrap();
         let mut source = Source::new(stream).unwrap();

@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use tests::{abstract_name, open_fds, thread_cpu, watchdog};
+use tests::{TIME, abstract_name, open_fds, thread_cpu, watchdog};
 
 const SCENARIO: &str = "TEST_STRACE_SCENARIO";
 const WELL: &str = "all is well";
@@ -901,7 +901,7 @@ fn waiting_for_bytes() {
 #[test]
 #[ignore = "needs strace"]
 fn an_idle_stream_costs_one_read() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let report = strace(&["-c", "-e", "trace=recvfrom,epoll_ctl"], "waiting for bytes", |_| ());
     let calls = counts(&report);
     assert_eq!(calls["recvfrom"], 1, "{report}");

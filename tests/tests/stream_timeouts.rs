@@ -3,7 +3,6 @@
 use async_epoll::{Handle, LocalRuntime};
 use async_timeout::{StreamTimeoutExt, TimeoutExt, sleep};
 use futures::channel::mpsc;
-use futures::executor::block_on;
 use futures::future::FutureExt;
 use futures::stream::{self, FusedStream, Stream, StreamExt};
 use std::cell::Cell;
@@ -11,19 +10,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::{CountingWaker, watchdog, yield_now};
+use tests::common::everywhere;
+use tests::{CountingWaker, TIME, watchdog, yield_now};
 
-const TIME: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(10);
-
-/// The same test without a reactor, and on one.
-fn everywhere(test: impl AsyncFn()) {
-    let _watchdog = watchdog(TIME);
-    block_on(test());
-    let mut runtime = LocalRuntime::new().unwrap();
-    runtime.run_until(test()).unwrap();
-    assert_eq!(runtime.handle().stats().timers, 0, "left armed");
-}
 
 /// That so many timers are armed in the current reactor, if there is one.
 fn assert_timers(number: usize) {

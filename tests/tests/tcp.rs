@@ -4,7 +4,7 @@ use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream};
 use futures::channel::oneshot;
 use futures::executor::LocalPool;
-use futures::future::{FutureExt, LocalBoxFuture, join, try_join};
+use futures::future::{FutureExt, LocalBoxFuture, join};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use futures::stream::StreamExt;
 use futures::task::noop_waker;
@@ -19,37 +19,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::{open_fds, thread_cpu, watchdog};
-
-const TIME: Duration = Duration::from_secs(60);
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(LOCALHOST).await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, listener.accept().await.unwrap().0)
-}
-
-/// The same with a peer of std, which blocks.
-async fn std_pair() -> (std::net::TcpStream, TcpStream) {
-    let listener = TcpListener::bind(LOCALHOST).await.unwrap();
-    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().await.unwrap().0)
-}
-
-/// Closes with a reset.
-fn reset(stream: std::net::TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-}
+use tests::common::tcp::{pair, reset, std_pair};
+use tests::common::{block_on, streams};
+use tests::{LOCALHOST, TIME, in_child, open_fds, thread_cpu, watchdog};
 
 /// Behaviour 1, 7, 18: addresses are real, and mirror each other.
 #[test]
 fn addresses_mirror_each_other() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let listener = TcpListener::bind(LOCALHOST).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -80,7 +56,6 @@ fn ipv6_works_too() {
 /// Behaviour 5: everything that counts as an address.
 #[test]
 fn addresses_of_every_kind() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -102,7 +77,6 @@ fn addresses_of_every_kind() {
 /// Behaviour 6: the first address that answers wins; if none does, the last error is given. Nonsense is refused.
 #[test]
 fn several_addresses_and_bad_ones() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let listener = TcpListener::bind(LOCALHOST).await.unwrap();
         let good = listener.local_addr().unwrap();
@@ -196,38 +170,12 @@ fn nodelay_is_off_unless_set() {
 /// A megabyte both ways at once, through references to one stream; behaviour 30, 53.
 #[test]
 fn a_megabyte_both_ways() {
-    let _watchdog = watchdog(TIME);
-    let mut runtime = LocalRuntime::new().unwrap();
-    let spawner = runtime.spawner();
-    let data: Rc<Vec<u8>> = Rc::new((0..1 << 20).map(|i: u32| (i * 7 + (i >> 8)) as u8).collect());
-    let sent = Rc::clone(&data);
-    let received = runtime.run_until(async move {
-        let (client, server) = pair().await;
-        spawner
-            .spawn_local(async move {
-                futures::io::copy(&server, &mut &server).await.unwrap();
-                (&server).close().await.unwrap();
-            })
-            .unwrap();
-        let reader = client.clone();
-        let write = async {
-            (&client).write_all(&sent).await?;
-            (&client).close().await
-        };
-        let read = async {
-            let mut received = Vec::new();
-            (&reader).read_to_end(&mut received).await.map(|_| received)
-        };
-        try_join(write, read).await.unwrap().1
-    });
-    assert!(received.unwrap() == *data);
-    assert_eq!(runtime.handle().stats().task_panics, 0);
+    streams::a_megabyte_both_ways(async || pair().await);
 }
 
 /// Behaviour 33, 34; many slices, empty ones among them, in order and none lost.
 #[test]
 fn vectored_reads_and_writes() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut client, mut server) = pair().await;
         let bytes: Vec<u8> = (0..5000_u32).map(|i| i as u8).collect();
@@ -254,7 +202,6 @@ fn vectored_reads_and_writes() {
 /// Bug G6: nothing asked for is nothing done, at once, whatever the state of the connection.
 #[test]
 fn empty_operations_return_at_once() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut client, _server) = pair().await;
         assert_eq!(client.read(&mut []).await.unwrap(), 0);
@@ -270,7 +217,6 @@ fn empty_operations_return_at_once() {
 /// Bug G1, G2; behaviour 43, 46, 47: close sends an end of file, once; we may read on; after a reset it is fine.
 #[test]
 fn close_is_an_idempotent_half_close() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut client, mut server) = pair().await;
         for _ in 0..3 {
@@ -296,7 +242,6 @@ fn close_is_an_idempotent_half_close() {
 /// Bug B1; behaviour 41, 51: data and end of file in one event, read with a larger buffer.
 #[test]
 fn data_with_an_end_of_file_is_read_to_its_end() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for late in [false, true] {
             let (mut peer, mut server) = std_pair().await;
@@ -328,7 +273,6 @@ fn data_with_an_end_of_file_is_read_to_its_end() {
 /// Bug B2: a short read at the urgent mark does not mean "drained".
 #[test]
 fn urgent_data_does_not_hide_what_follows() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for late in [false, true] {
             let (peer, mut server) = std_pair().await;
@@ -359,7 +303,6 @@ fn urgent_data_does_not_hide_what_follows() {
 /// The rule for short reads, over and over: whatever the pieces, nothing is lost and nothing hangs.
 #[test]
 fn short_reads_never_lose_an_edge() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut peer, mut server) = std_pair().await;
         peer.set_nodelay(true).unwrap();
@@ -387,7 +330,6 @@ fn short_reads_never_lose_an_edge() {
 /// Behaviour 37, 38, 39, 42: the peer goes away while we wait.
 #[test]
 fn a_peer_that_goes_away_wakes_reader_and_writer() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let later = |act: Box<dyn FnOnce() + Send>| {
             std::thread::spawn(|| {
@@ -424,7 +366,6 @@ fn a_peer_that_goes_away_wakes_reader_and_writer() {
 /// Bug B9: a writer that is blocked does not spin when the peer closes its side; behaviour 49, 50.
 #[test]
 fn a_half_closed_peer_does_not_make_a_writer_spin() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut peer, mut server) = std_pair().await;
         let sent = Cell::new(0);
@@ -467,7 +408,6 @@ impl WritableAgain for TcpStream {
 /// Bug B11; behaviour 193: a reset connection that nobody reads burns no CPU.
 #[test]
 fn a_reset_connection_does_not_spin() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (peer, mut server) = std_pair().await;
         // Registered, then reset.
@@ -609,7 +549,6 @@ fn sixteen_accepts_in_one_poll() {
 /// Bug F19: an accept that is dropped loses no connection.
 #[test]
 fn a_cancelled_accept_loses_nothing() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let listener = TcpListener::bind(LOCALHOST).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -634,7 +573,6 @@ fn a_cancelled_accept_loses_nothing() {
 /// A reset while the connection waits in the queue: accepted all the same, and the listener goes on. bug F2.
 #[test]
 fn connections_reset_in_the_queue_do_not_end_the_stream() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let listener = TcpListener::bind(LOCALHOST).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -812,14 +750,7 @@ fn a_reactor_that_is_dropped_under_everybody() {
 /// child, since Rust programs ignore the signal from the start.
 #[test]
 fn no_sigpipe() {
-    const CHILD: &str = "TEST_SIGPIPE_CHILD";
-    if std::env::var_os(CHILD).is_none() {
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "no_sigpipe"])
-            .env(CHILD, "1")
-            .status()
-            .unwrap();
-        assert!(status.success(), "{status}");
+    if !in_child("no_sigpipe") {
         return;
     }
     tests::restore_default_sigpipe();
@@ -851,14 +782,7 @@ fn no_sigpipe() {
 /// Bug F1: out of descriptors. `incoming` pauses instead of spinning, and goes on when there are some again.
 #[test]
 fn out_of_descriptors() {
-    const CHILD: &str = "TEST_EMFILE_CHILD";
-    if std::env::var_os(CHILD).is_none() {
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "out_of_descriptors", "--nocapture"])
-            .env(CHILD, "1")
-            .status()
-            .unwrap();
-        assert!(status.success(), "{status}");
+    if !in_child("out_of_descriptors") {
         return;
     }
     let _watchdog = watchdog(TIME);
@@ -978,7 +902,6 @@ fn taking_out_a_stream_that_has_clones() {
 /// A descriptor becomes a socket of its own kind only.
 #[test]
 fn descriptors_of_another_kind() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let unix = || OwnedFd::from(std::os::unix::net::UnixStream::pair().unwrap().0);
         let datagrams = || OwnedFd::from(std::net::UdpSocket::bind(LOCALHOST).unwrap());
@@ -998,7 +921,6 @@ fn descriptors_of_another_kind() {
 /// A socket on which `accept` fails for ever with what is otherwise an error of one connection: no endless loop.
 #[test]
 fn a_listener_that_is_none() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let none = || OwnedFd::from(std::net::UdpSocket::bind(LOCALHOST).unwrap());
         // A descriptor is looked at, what std takes for a listener is not.

@@ -11,26 +11,15 @@ use socket2::SockRef;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tests::{CountingWaker, watchdog};
-
-const TIME: Duration = Duration::from_secs(60);
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(LOCALHOST).await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, listener.accept().await.unwrap().0)
-}
+use tests::common::block_on;
+use tests::common::tcp::pair;
+use tests::{CountingWaker, LOCALHOST, TIME, watchdog};
 
 /// A turn of the loop, for what has been sent to arrive.
 async fn a_moment() {
@@ -45,7 +34,6 @@ fn would_block(result: std::io::Result<usize>) {
 /// anybody has waited for it or not.
 #[test]
 fn attempts_without_waiting() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, server) = pair().await;
         let mut buffer = [0; 16];
@@ -77,7 +65,6 @@ fn attempts_without_waiting() {
 /// Nothing asked for is nothing done, also where there is nothing left to do it with; behaviour 34 for attempts.
 #[test]
 fn empty_and_endless_attempts() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, server) = pair().await;
         let bytes = [7_u8; 5000];
@@ -108,7 +95,6 @@ fn empty_and_endless_attempts() {
 /// room again when the peer has read.
 #[test]
 fn writing_until_it_is_full() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, server) = pair().await;
         let mut sent = 0;
@@ -140,7 +126,6 @@ fn writing_until_it_is_full() {
 /// Behaviour 35: peeking takes nothing, sees no more than there is, waits, and sees the end.
 #[test]
 fn peeking() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, mut server) = pair().await;
         let mut buffer = [0; 16];
@@ -172,7 +157,6 @@ fn peeking() {
 /// Behaviour 57: nothing is said to be closed while it is open, and what is closed is said to be.
 #[test]
 fn what_is_closed() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, server) = pair().await;
         client.try_write(b"x").unwrap();
@@ -201,7 +185,6 @@ fn what_is_closed() {
 /// Behaviour 59: the poll forms report readiness, wake each task that has asked, and go on being right.
 #[test]
 fn polling_for_readiness() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, server) = pair().await;
         for _ in 0..3 {
@@ -228,7 +211,6 @@ fn polling_for_readiness() {
 /// Behaviour 45: shut down both ways, reading ends and writing fails.
 #[test]
 fn shut_down_both_ways() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut client, mut server) = pair().await;
         let reading = client.clone();
@@ -253,7 +235,6 @@ fn shut_down_both_ways() {
 /// Behaviour 61: what was written before the stream was dropped arrives.
 #[test]
 fn written_then_dropped() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for size in [1, 1000, 60_000] {
             let (client, mut server) = pair().await;
@@ -302,7 +283,6 @@ fn taken_out() {
 /// Behaviour 19: a listener that is dropped with clients in its queue. They are told, and do not hang.
 #[test]
 fn a_listener_dropped_with_clients_in_its_queue() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let listener = TcpListener::bind(LOCALHOST).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -382,7 +362,6 @@ fn a_number_that_is_used_again_in_the_same_batch() {
 /// Bug G13: slices of four gigabytes in all, and one of many megabytes. What is returned is what was sent.
 #[test]
 fn more_than_fits() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, server) = pair().await;
         let block = vec![7; 4 << 20];
@@ -403,7 +382,6 @@ fn more_than_fits() {
 /// Cancel safety: what waits and is dropped has taken nothing and lost nothing, and nobody is woken for it.
 #[test]
 fn dropped_waits_take_nothing() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let listener = TcpListener::bind(LOCALHOST).await.unwrap();
         let (client, mut server) = pair().await;
@@ -431,7 +409,6 @@ fn dropped_waits_take_nothing() {
 /// Trial 10: a thousand urgent bytes, and what is around them arrives in time.
 #[test]
 fn a_thousand_urgent_bytes() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let listener = TcpListener::bind(LOCALHOST).await.unwrap();
         let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();

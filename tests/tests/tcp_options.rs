@@ -8,30 +8,9 @@ use socket2::SockRef;
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tests::{Watchdog, open_fds, socket_option, watchdog};
-
-const TIME: Duration = Duration::from_secs(60);
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-
-/// Open descriptors belong to the whole process, and some tests count them, so all of this file run one at a time.
-fn alone() -> (MutexGuard<'static, ()>, Watchdog) {
-    static ALONE: Mutex<()> = Mutex::new(());
-    (ALONE.lock().unwrap_or_else(PoisonError::into_inner), watchdog(TIME))
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
-fn has_ipv6() -> bool {
-    let has = std::net::TcpListener::bind("[::1]:0").is_ok();
-    if !has {
-        eprintln!("skipped: this machine has no IPv6");
-    }
-    has
-}
+use tests::common::block_on;
+use tests::{LOCALHOST, alone, has_ipv6, open_fds, socket_option};
 
 /// `bind` without options is that with the defaults.
 #[test]

@@ -1,27 +1,16 @@
 //! A stream in two halves: who closes what, and whose is whose.
 
 use async_epoll::LocalRuntime;
-use async_net_lite::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
+use async_net_lite::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 use futures::future::{FutureExt, try_join};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use socket2::SockRef;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::Shutdown;
 use std::time::Duration;
-use tests::watchdog;
-
-const TIME: Duration = Duration::from_secs(60);
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(LOCALHOST).await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, listener.accept().await.unwrap().0)
-}
+use tests::common::block_on;
+use tests::common::tcp::pair;
+use tests::{TIME, watchdog};
 
 /// Whether the stream is at its end; `false` if it is open and nothing is there.
 async fn is_at_its_end(stream: &TcpStream) -> bool {
@@ -59,7 +48,6 @@ fn a_megabyte_through_two_halves() {
 /// goes on. Dropping the half that reads is nothing.
 #[test]
 fn dropping_halves() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, mut server) = pair().await;
         let (mut reader, writer) = client.into_split();
@@ -88,7 +76,6 @@ fn dropping_halves() {
 /// A half that writes, forgotten, closed, or of a connection that is gone.
 #[test]
 fn ends_of_the_half_that_writes() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, server) = pair().await;
         let (reader, writer) = client.into_split();
@@ -119,7 +106,6 @@ fn ends_of_the_half_that_writes() {
 /// Behaviour 55; bug G11: halves of one stream make it again, without an end of file; others are given back, and work.
 #[test]
 fn reuniting() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, server) = pair().await;
         let (other, other_server) = pair().await;
@@ -152,7 +138,6 @@ fn reuniting() {
 /// The halves know their stream, its addresses and its options, and clones of it are no strangers.
 #[test]
 fn what_halves_know() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, server) = pair().await;
         let clone = client.clone();
@@ -180,7 +165,6 @@ fn what_halves_know() {
 /// A half on another thread, whose executor knows nothing of the reactor.
 #[test]
 fn halves_on_two_threads() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, server) = pair().await;
         let (mut reader, mut writer) = client.into_split();
@@ -209,7 +193,6 @@ fn halves_on_two_threads() {
 /// Cancel safety of the halves: a read that is dropped has taken nothing.
 #[test]
 fn a_dropped_read_takes_nothing() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (client, server) = pair().await;
         let (mut reader, _writer) = client.into_split();

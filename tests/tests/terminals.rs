@@ -3,8 +3,6 @@
 //! They are the kind of descriptor on which a short read means least: between the two sits a line discipline, which
 //! hands out a line at a time, answers by itself (the echo), and knows an end of file that is none for ever.
 
-mod waiting;
-
 use async_epoll::{Interest, Source};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -13,7 +11,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use waiting::{block_on, fill, idle, waits};
+use tests::common::block_on;
+use tests::common::waiting::{fill, idle, waits};
 
 /// A new terminal: the controlling end, where the user would sit, and the end of the programs.
 fn terminal() -> (File, File) {

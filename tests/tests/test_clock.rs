@@ -1,6 +1,6 @@
 //! A clock that a test stops and moves: `async_timeout::clock` and `async_epoll::TestClock`.
 
-use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
+use async_epoll::{Handle, LocalRuntime, Reactor, Timer};
 use async_timeout::{
     MissedTickBehavior, Sleep, StreamTimeoutExt, Timeout, clock, interval, sleep, sleep_until, with_deadline,
 };
@@ -12,16 +12,14 @@ use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
-use tests::{CountingWaker, thread_cpu, waker_fn, watchdog, yield_now};
+use tests::common::{pool_and_reactor, sources};
+use tests::{CountingWaker, HOUR, TIME, thread_cpu, waker_fn, watchdog, yield_now};
 
-const TIME: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
 
 /// Runs `test` on a reactor whose clock stands.
@@ -120,8 +118,7 @@ fn a_chain_of_sleeps() {
 #[test]
 fn sockets_go_on() {
     paused(async || {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let (mut ours, theirs) = (Source::new(ours).unwrap(), Source::new(theirs).unwrap());
+        let (mut ours, theirs) = sources::pair();
         let begin = clock::now();
         let echo = async {
             let mut buffer = [0; 1];
@@ -336,8 +333,7 @@ fn wakers_that_panic() {
 #[test]
 fn waiting_for_a_pool_is_quiet() {
     let _watchdog = watchdog(TIME);
-    let (reactor, mut pool) = (Reactor::new().unwrap(), LocalPool::new());
-    let spawner = reactor.spawner(&pool);
+    let (mut pool, reactor, spawner) = pool_and_reactor();
     let reactor = reactor.into_background().unwrap();
     let clock = reactor.handle().test_clock();
     let begin = clock.now();

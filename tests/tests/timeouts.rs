@@ -4,7 +4,7 @@ use async_epoll::{Handle, LocalRuntime, Reactor, Timer};
 use async_timeout::{Elapsed, Sleep, Timeout, TimeoutExt, sleep, sleep_until};
 use futures::StreamExt;
 use futures::channel::oneshot;
-use futures::executor::{LocalPool, block_on};
+use futures::executor::block_on;
 use futures::future::{FusedFuture, FutureExt, pending, poll_fn, ready};
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -12,24 +12,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::{CountingWaker, thread_cpu, watchdog};
+use tests::common::everywhere;
+use tests::{CountingWaker, TIME, in_child, thread_cpu, watchdog};
 
-const TIME: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(10);
 
 /// Threads of this process.
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
-}
-
-/// The same test in the three places where a timeout may be awaited.
-fn everywhere(test: impl AsyncFn()) {
-    let _watchdog = watchdog(TIME);
-    block_on(test());
-    LocalPool::new().run_until(test());
-    let mut runtime = LocalRuntime::new().unwrap();
-    runtime.run_until(test()).unwrap();
-    assert_eq!(runtime.handle().stats().timers, 0, "left armed");
 }
 
 /// Behaviour 138, 139, 141, 142, 145, 150: what is ready is `Ok` even if the time is up; what is not is `Err` when it is.
@@ -131,16 +121,8 @@ fn a_duration_begins_when_polled() {
 /// On a reactor's thread no helper thread is started, and the reactor's timer fires.
 #[test]
 fn on_a_reactor_there_is_no_helper_thread() {
-    const CHILD: &str = "TEST_NO_THREAD_CHILD";
-    if std::env::var_os(CHILD).is_none() {
-        // Other tests of this program do start the helper thread.
-        let test = "on_a_reactor_there_is_no_helper_thread";
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--test-threads", "1"])
-            .env(CHILD, "1")
-            .status()
-            .unwrap();
-        assert!(status.success(), "{status}");
+    // Other tests of this program do start the helper thread.
+    if !in_child("on_a_reactor_there_is_no_helper_thread") {
         return;
     }
     let before = threads();

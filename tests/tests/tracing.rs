@@ -2,14 +2,14 @@
 //!
 //! One test, since a subscriber is the whole process's.
 
-use async_epoll::{Handle, LocalRuntime, Source, Spawner, Timer};
+use async_epoll::{Handle, LocalRuntime, Spawner, Timer};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use std::cell::RefCell;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tests::watchdog;
+use tests::common::sources;
+use tests::{TIME, watchdog};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -77,14 +77,13 @@ fn note(line: String) {
 /// A subscriber that calls the reactor does not dead-lock, and is told of every step, in order.
 #[test]
 fn a_subscriber_may_call_the_reactor() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     tracing::subscriber::set_global_default(Hostile).unwrap();
     let mut runtime = LocalRuntime::new().unwrap();
     HANDLE.set(runtime.handle()).unwrap();
     let fd = runtime
         .run_until(async {
-            let (left, right) = UnixStream::pair().unwrap();
-            let (mut left, mut right) = (Source::new(left).unwrap(), Source::new(right).unwrap());
+            let (mut left, mut right) = sources::pair();
             let mut buffer = [0; 5];
             let (read, written) = futures::join!(right.read_exact(&mut buffer), left.write_all(b"hello"));
             read.unwrap();

@@ -8,8 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-use tests::{watchdog, yield_now};
+use tests::{TIME, watchdog, yield_now};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
@@ -38,7 +37,7 @@ impl Subscriber for Panicking {
 
 #[test]
 fn a_panicking_subscriber() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let spans = Arc::new(AtomicUsize::new(0));
     tracing::subscriber::with_default(Panicking(Arc::clone(&spans)), || {
         let mut runtime = LocalRuntime::new().unwrap();

@@ -17,56 +17,16 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tests::{CountingWaker, packet_pipe, report_icmp_errors, thread_cpu, waker_fn, watchdog, yield_now};
-
-const TIME: Duration = Duration::from_secs(60);
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-/// The longest datagram of IPv4.
-const LONGEST: usize = 65_507;
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
-async fn socket() -> UdpSocket {
-    UdpSocket::bind(LOCALHOST).await.unwrap()
-}
-
-/// Two sockets that are connected to each other.
-async fn pair() -> (UdpSocket, UdpSocket) {
-    let (left, right) = (socket().await, socket().await);
-    left.connect(address(&right)).await.unwrap();
-    right.connect(address(&left)).await.unwrap();
-    (left, right)
-}
-
-fn address(socket: &UdpSocket) -> SocketAddr {
-    socket.local_addr().unwrap()
-}
-
-/// A port at which nobody listens any more; of an address that nobody else uses, so that it stays so.
-fn closed_port() -> SocketAddr {
-    StdSocket::bind((Ipv4Addr::new(127, 71, 9, 1), 0)).unwrap().local_addr().unwrap()
-}
-
-/// A socket whose datagrams are all refused.
-async fn refused() -> UdpSocket {
-    let socket = socket().await;
-    socket.connect(closed_port()).await.unwrap();
-    socket
-}
-
-fn has_ipv6() -> bool {
-    let there = StdSocket::bind("[::1]:0").is_ok();
-    if !there {
-        eprintln!("skipped: this machine has no IPv6");
-    }
-    there
-}
+use tests::common::block_on;
+use tests::common::udp::{LONGEST, address, closed_port, pair, refused, socket};
+use tests::{
+    CountingWaker, LOCALHOST, TIME, has_ipv6, packet_pipe, report_icmp_errors, thread_cpu, waker_fn, watchdog,
+    yield_now,
+};
 
 /// Behaviour 67: both ways, with the right addresses, by IPv4 and IPv6.
 #[test]
 fn datagrams_both_ways() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         for local in ["127.0.0.1:0", "[::1]:0"] {
             if local.starts_with('[') && !has_ipv6() {
@@ -87,7 +47,6 @@ fn datagrams_both_ways() {
 /// Everything that counts as an address, for each method that takes one; and what does not count.
 #[test]
 fn addresses_of_every_kind() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let receiver = socket().await;
         let port = address(&receiver).port();
@@ -132,7 +91,6 @@ fn addresses_of_every_kind() {
 /// Behaviour 69: `send` needs a peer.
 #[test]
 fn connected_methods_on_an_unconnected_socket() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = (socket().await, socket().await);
         assert_eq!(left.send(b"x").await.unwrap_err().raw_os_error(), Some(libc::EDESTADDRREQ));
@@ -151,7 +109,6 @@ fn connected_methods_on_an_unconnected_socket() {
 /// Behaviour 70: a connected socket may send to another address, as far as Linux is concerned; but not hear from there.
 #[test]
 fn a_connected_socket_may_send_elsewhere() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let ((left, right), third) = (pair().await, socket().await);
         left.send_to(b"third", address(&third)).await.unwrap();
@@ -164,7 +121,6 @@ fn a_connected_socket_may_send_elsewhere() {
 /// Behaviour 71: connected again, it sends there.
 #[test]
 fn reconnecting_redirects() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (sender, one, two) = (socket().await, socket().await, socket().await);
         for receiver in [&one, &two, &one] {
@@ -180,7 +136,6 @@ fn reconnecting_redirects() {
 /// Behaviour 73: strangers are not heard, but what was in the queue when the socket was connected is.
 #[test]
 fn strangers_are_discarded() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (receiver, friend, stranger) = (socket().await, socket().await, socket().await);
         stranger.send_to(b"early", address(&receiver)).await.unwrap();
@@ -196,7 +151,6 @@ fn strangers_are_discarded() {
 /// Bug H1; behaviour 74: an empty datagram is one, whoever receives it; and an empty buffer takes one, as with std.
 #[test]
 fn empty_datagrams_are_data() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = pair().await;
         let from = address(&left);
@@ -229,7 +183,6 @@ fn empty_datagrams_are_data() {
 /// Behaviour 75: a look leaves it there, however often, whether all of it fits or not.
 #[test]
 fn peeking_leaves_it() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = (socket().await, socket().await);
         let mut buffer = [0; 16];
@@ -278,7 +231,6 @@ fn each_arrival_wakes_again() {
 /// Behaviour 78: what came before anybody asked is delivered, in order.
 #[test]
 fn what_came_before_the_first_poll_is_delivered() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (receiver, sender) = (socket().await, StdSocket::bind(LOCALHOST).unwrap());
         for number in 0..100 {
@@ -295,7 +247,6 @@ fn what_came_before_the_first_poll_is_delivered() {
 /// Bug H4; behaviour 79: what does not fit is lost, silently where std is silent; but there are ways to know.
 #[test]
 fn truncation() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = pair().await;
         let from = address(&left);
@@ -320,7 +271,6 @@ fn truncation() {
 /// Behaviour 81; bug H2: that a datagram was refused is an error once, for whoever comes first, and then all is as before.
 #[test]
 fn a_refused_datagram_is_an_error_once() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let mut batch = RecvBatch::new(4, 8).unwrap();
         let mut sends = SendBatch::new(4, 8).unwrap();
@@ -600,7 +550,6 @@ fn options() {
 /// A broadcast on loopback reaches who is bound to its port.
 #[test]
 fn broadcasts_are_received() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let receiver = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
         let sender = socket().await;
@@ -613,7 +562,6 @@ fn broadcasts_are_received() {
 /// Behaviour 86: members of a group get what is sent to it, others and former members do not.
 #[test]
 fn multicast_on_loopback() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (group, interface) = (Ipv4Addr::new(239, 255, 71, 10), Ipv4Addr::LOCALHOST);
         let member = UdpSocket::bind((group, 0)).await.unwrap();
@@ -751,7 +699,6 @@ fn a_reactor_that_is_gone() {
 /// Behaviour 89: the longest datagram passes; one byte more is an error, and a gigabyte too.
 #[test]
 fn too_long_is_an_error() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = pair().await;
         // Room for the largest, whatever the defaults are.
@@ -781,7 +728,6 @@ fn too_long_is_an_error() {
 /// The queue of a socket that nobody empties drops what it has no room for. That is the kernel's way, and no error.
 #[test]
 fn what_the_queue_has_no_room_for_is_lost() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = pair().await;
         right.set_recv_buffer_size(0).unwrap();
@@ -848,7 +794,6 @@ fn conversions_both_ways() {
 /// Descriptors that are something else: errors, and no more.
 #[test]
 fn descriptors_that_are_no_udp_sockets() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         // A descriptor is looked at; what std takes for a socket is not.
         let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
@@ -933,7 +878,6 @@ fn descriptors_are_nonblocking_and_close_on_exec() {
 /// What does not wait: `WouldBlock` until the reactor has told of an arrival, and what was there after it.
 #[test]
 fn attempts_without_waiting() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = pair().await;
         let (mut buffer, mut batch) = ([0; 8], RecvBatch::new(4, 8).unwrap());
@@ -1070,7 +1014,6 @@ fn threads_share_a_socket() {
 /// Operations that are given up take nothing with them, whichever they are.
 #[test]
 fn cancelled_operations_lose_nothing() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = pair().await;
         let (mut buffer, mut batch) = ([0; 4], RecvBatch::new(4, 4).unwrap());
@@ -1135,7 +1078,6 @@ fn in_a_loop_written_by_hand() {
 /// A socket with options that have to be set before it is bound comes from socket2, and options that are missing here too.
 #[test]
 fn options_before_binding() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let bind = |to: SocketAddr| {
             let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();

@@ -5,55 +5,12 @@ use async_net_lite::{Datagram, MAX_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};
 use futures::future::FutureExt;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdSocket};
-use std::time::Duration;
-use tests::{watchdog, yield_now};
+use tests::common::block_on;
+use tests::common::udp::{LONGEST, address, pair, refused, socket};
+use tests::{LOCALHOST, has_ipv6, yield_now};
 
-const TIME: Duration = Duration::from_secs(60);
-const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-/// The longest datagram of IPv4.
-const LONGEST: usize = 65_507;
 /// Datagrams of a batch that count as one operation of the budget.
 const PER_OPERATION: usize = 8;
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
-async fn socket() -> UdpSocket {
-    UdpSocket::bind(LOCALHOST).await.unwrap()
-}
-
-/// Two sockets that are connected to each other.
-async fn pair() -> (UdpSocket, UdpSocket) {
-    let (left, right) = (socket().await, socket().await);
-    left.connect(address(&right)).await.unwrap();
-    right.connect(address(&left)).await.unwrap();
-    (left, right)
-}
-
-fn address(socket: &UdpSocket) -> SocketAddr {
-    socket.local_addr().unwrap()
-}
-
-/// A port at which nobody listens any more; of an address that nobody else uses, so that it stays so.
-fn closed_port() -> SocketAddr {
-    StdSocket::bind((Ipv4Addr::new(127, 71, 9, 1), 0)).unwrap().local_addr().unwrap()
-}
-
-/// A socket whose datagrams are all refused.
-async fn refused() -> UdpSocket {
-    let socket = socket().await;
-    socket.connect(closed_port()).await.unwrap();
-    socket
-}
-
-fn has_ipv6() -> bool {
-    let there = StdSocket::bind("[::1]:0").is_ok();
-    if !there {
-        eprintln!("skipped: this machine has no IPv6");
-    }
-    there
-}
 
 /// Sends small datagrams to `receiver` that all fit into its queue.
 async fn fill(receiver: &UdpSocket, count: usize) {
@@ -77,7 +34,6 @@ fn has_room_for(socket: &UdpSocket, count: usize) -> bool {
 /// Bug H5; behaviour 83: whatever is in the queue, a task takes so much in one poll and no more.
 #[test]
 fn a_poll_takes_so_much_and_no_more() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let receiver = socket().await;
         if !has_room_for(&receiver, 1500) {
@@ -130,7 +86,6 @@ fn a_poll_takes_so_much_and_no_more() {
 /// One system call sends and takes as many as a batch can have, once so much has come; the rest waits for the next.
 #[test]
 fn full_batches() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let receiver = socket().await;
         // A batch is filled after these.
@@ -191,7 +146,6 @@ fn full_batches() {
 /// Bug H1, H4: long, empty and ordinary ones side by side, from several senders of both families.
 #[test]
 fn batches_of_all_sorts() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let ipv6 = has_ipv6();
         let receiver = UdpSocket::bind(if ipv6 { "[::]:0" } else { "0.0.0.0:0" }).await.unwrap();
@@ -242,7 +196,6 @@ fn batches_of_all_sorts() {
 /// With an address and without, to several peers, from a connected socket and from one that is not.
 #[test]
 fn batches_to_several_peers() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (sender, one, two) = (socket().await, socket().await, socket().await);
         sender.connect(address(&one)).await.unwrap();
@@ -263,7 +216,6 @@ fn batches_to_several_peers() {
 /// A datagram in the middle that cannot be sent: those before it go, then it is the error, then one skips it.
 #[test]
 fn batches_with_one_that_fails() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = pair().await;
         let (mut out, long) = (SendBatch::new(8, 65_535).unwrap(), vec![0; LONGEST + 1]);
@@ -288,7 +240,6 @@ fn batches_with_one_that_fails() {
 /// Bug H2: a batch to where nobody listens gets through, with an error now and then, as single datagrams do.
 #[test]
 fn batches_that_are_refused() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let socket = refused().await;
         let mut out = SendBatch::new(16, 8).unwrap();

@@ -20,26 +20,9 @@ use std::os::unix::net::{self, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tests::{Folder, abstract_name, in_child, open_fds, thread_cpu, watchdog};
-
-const TIME: Duration = Duration::from_secs(60);
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn later<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    std::thread::spawn(|| {
-        std::thread::sleep(millis(20));
-        act()
-    })
-}
+use tests::common::{block_on, streams};
+use tests::{Folder, TIME, abstract_name, in_child, later, millis, open_fds, thread_cpu, watchdog};
 
 /// Behaviour 90, 91: a path to bind and to connect to; its listener's address is the path, and a client has none.
 #[test]
@@ -78,7 +61,6 @@ fn echo_at_a_path() {
 /// Abstract names are all their bytes, zeroes at the end included; who binds without a name gets one.
 #[test]
 fn abstract_names() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let short = abstract_name("name");
         let zero = SocketAddr::from_abstract_name([short.as_abstract_name().unwrap(), b"\0"].concat()).unwrap();
@@ -114,7 +96,6 @@ fn abstract_names() {
 /// Behaviour 93: pairs of streams and of datagrams.
 #[test]
 fn pairs() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut left, mut right) = UnixStream::pair().unwrap();
         left.write_all(b"there").await.unwrap();
@@ -140,7 +121,6 @@ fn pairs() {
 /// Behaviour 94, 95: the peer goes away, and who waits to read or write hears of it.
 #[test]
 fn a_peer_that_goes_away() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let pair = || {
             let (peer, ours) = net::UnixStream::pair().unwrap();
@@ -182,7 +162,6 @@ fn a_peer_that_goes_away() {
 /// the close are answered, not more.
 #[test]
 fn close_is_an_idempotent_half_close() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut left, mut right) = UnixStream::pair().unwrap();
         for _ in 0..3 {
@@ -242,7 +221,6 @@ fn a_listener_dropped_with_a_queue() {
 /// is room, and may be given up.
 #[test]
 fn a_full_queue_makes_a_connect_wait() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let address = abstract_name("full-queue");
         let listener = UnixListenOptions::new().backlog(0).bind_addr(&address).unwrap();
@@ -484,7 +462,6 @@ fn failures_leave_nothing() {
 /// Bug F19: an accept that is given up loses no connection, and a receive no datagram.
 #[test]
 fn what_is_given_up_loses_nothing() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let address = abstract_name("given-up");
         let listener = UnixListener::bind_addr(&address).unwrap();
@@ -531,7 +508,6 @@ fn what_is_given_up_loses_nothing() {
 /// system call takes.
 #[test]
 fn empty_and_vectored_operations() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut left, mut right) = UnixStream::pair().unwrap();
         assert_eq!(left.read(&mut []).await.unwrap(), 0);
@@ -568,32 +544,7 @@ fn empty_and_vectored_operations() {
 /// A megabyte both ways at once, through references to one stream.
 #[test]
 fn a_megabyte_both_ways() {
-    let _watchdog = watchdog(TIME);
-    let mut runtime = LocalRuntime::new().unwrap();
-    let spawner = runtime.spawner();
-    let data: Rc<Vec<u8>> = Rc::new((0..1 << 20).map(|i: u32| (i * 7 + (i >> 8)) as u8).collect());
-    let sent = Rc::clone(&data);
-    let received = runtime.run_until(async move {
-        let (client, server) = UnixStream::pair().unwrap();
-        spawner
-            .spawn_local(async move {
-                futures::io::copy(&server, &mut &server).await.unwrap();
-                (&server).close().await.unwrap();
-            })
-            .unwrap();
-        let reader = client.clone();
-        let write = async {
-            (&client).write_all(&sent).await?;
-            (&client).close().await
-        };
-        let read = async {
-            let mut received = Vec::new();
-            (&reader).read_to_end(&mut received).await.map(|_| received)
-        };
-        try_join(write, read).await.unwrap().1
-    });
-    assert!(received.unwrap() == *data);
-    assert_eq!(runtime.handle().stats().task_panics, 0);
+    streams::a_megabyte_both_ways(async || UnixStream::pair().unwrap());
 }
 
 /// Bug G4; trial 22: with the default action for SIGPIPE, nothing that is sent to a peer that has gone kills the process.
@@ -788,7 +739,6 @@ fn outside_a_reactor_there_is_an_error_that_says_what_to_do() {
 /// A socket on which `accept` fails for ever with what is otherwise an error of one connection: no endless loop.
 #[test]
 fn a_listener_that_is_none() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (none, _peer) = net::UnixDatagram::pair().unwrap();
         let listener = UnixListener::try_from(net::UnixListener::from(OwnedFd::from(none))).unwrap();
@@ -830,7 +780,6 @@ fn no_needless_polls() {
 /// Peers of std on threads of their own, for the reading side that has to wait each time.
 #[test]
 fn pieces_of_every_size_arrive_whole() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut peer, ours) = net::UnixStream::pair().unwrap();
         let mut ours = UnixStream::try_from(ours).unwrap();

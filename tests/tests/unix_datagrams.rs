@@ -10,26 +10,9 @@ use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self};
 use std::rc::Rc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-use tests::{Folder, abstract_name, thread_cpu, watchdog};
-
-const TIME: Duration = Duration::from_secs(60);
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn later<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    std::thread::spawn(|| {
-        std::thread::sleep(millis(20));
-        act()
-    })
-}
+use std::time::Instant;
+use tests::common::block_on;
+use tests::{Folder, TIME, abstract_name, later, millis, thread_cpu, watchdog};
 
 /// Behaviour 101: connected datagrams, and what is said of the peer.
 #[test]
@@ -121,7 +104,6 @@ fn datagrams_that_are_cut() {
 /// Behaviour 102: what is only tried never blocks, and tells the truth although nobody has ever waited.
 #[test]
 fn tried_operations_never_block() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let address = abstract_name("tried");
         let server = UnixDatagram::bind_addr(&address).unwrap();
@@ -225,7 +207,6 @@ fn a_connected_sender_waits_for_room() {
 /// A connected sender waits without using the processor, and a receiver that goes away ends the wait.
 #[test]
 fn a_connected_sender_sleeps() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let address = abstract_name("sleeps");
         let receiver = net::UnixDatagram::bind_addr(&address).unwrap();
@@ -244,7 +225,6 @@ fn a_connected_sender_sleeps() {
 /// Bug H3; trial 20: by address to a full queue for two seconds: no spinning, and delivered soon after there is room.
 #[test]
 fn a_full_receiver_makes_a_sender_wait() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let address = abstract_name("full-receiver");
         let receiver = UnixDatagram::bind_addr(&address).unwrap();
@@ -299,7 +279,6 @@ fn a_full_receiver_makes_a_sender_wait() {
 /// One socket, connected to a receiver that is full: a datagram to somebody else does not wait for that one.
 #[test]
 fn a_full_receiver_holds_up_nobody_else() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (full, free) = (abstract_name("holds-up-full"), abstract_name("holds-up-free"));
         let (_stuffed, receiver) = (UnixDatagram::bind_addr(&full).unwrap(), UnixDatagram::bind_addr(&free).unwrap());

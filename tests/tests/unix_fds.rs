@@ -11,18 +11,8 @@ use std::io::{self, ErrorKind, IoSlice, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net;
-use std::time::Duration;
-use tests::{in_child, open_fds, thread_cpu, watchdog};
-
-const TIME: Duration = Duration::from_secs(60);
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+use tests::common::block_on;
+use tests::{TIME, in_child, millis, open_fds, thread_cpu, watchdog};
 
 /// A file without a name that contains `number`.
 fn numbered(number: u32) -> File {
@@ -335,7 +325,6 @@ fn descriptors_among_plain_bytes() {
 /// The same, read plainly and by someone who waits for each piece: descriptors in between never make a reader stall.
 #[test]
 fn plain_reads_do_not_stall() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut left, mut right) = UnixStream::pair().unwrap();
         let file = numbered(0);
@@ -360,7 +349,6 @@ fn plain_reads_do_not_stall() {
 /// writes.
 #[test]
 fn large_messages_in_parts() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (mut left, right) = UnixStream::pair().unwrap();
         let file = numbered(9);
@@ -451,7 +439,6 @@ fn what_is_given_up_loses_nothing() {
 /// A socket that also passes the sender's credentials: there is room for those beside the descriptors.
 #[test]
 fn beside_credentials() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (near, far) = UnixDatagram::pair().unwrap();
         SockRef::from(&far).set_passcred(true).unwrap();
@@ -469,7 +456,6 @@ fn beside_credentials() {
 /// The descriptor that arrives is one of the same open file, not of the same number: the sender's may be closed at once.
 #[test]
 fn the_sender_may_close_his() {
-    let _watchdog = watchdog(TIME);
     block_on(async {
         let (left, right) = UnixStream::pair().unwrap();
         let file = numbered(11);

@@ -12,14 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use tests::{Folder, abstract_name, watchdog};
-
-const TIME: Duration = Duration::from_secs(60);
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_epoll::block_on(future).unwrap()
-}
+use tests::common::block_on;
+use tests::{Folder, TIME, abstract_name, watchdog};
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777

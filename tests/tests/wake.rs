@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
-use tests::{p99, strict_timing, thread_cpu, watchdog};
+use tests::common::pool_and_reactor;
+use tests::{TIME, p99, strict_timing, thread_cpu, watchdog};
 
 const WAKES: usize = 1000;
 const LIMIT: Duration = Duration::from_millis(5);
@@ -31,7 +32,7 @@ fn check(name: &str, mut latencies: Vec<Duration>) {
 /// Bug C1: a message from another thread, sent while the loop sleeps.
 #[test]
 fn channel_messages_end_the_wait() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let (mut sender, mut receiver) = mpsc::channel::<Instant>(1);
     let latencies = Arc::new(Mutex::new(Vec::new()));
@@ -59,7 +60,7 @@ fn channel_messages_end_the_wait() {
 /// A timer that knows nothing of the reactor: it wakes from its own helper thread.
 #[test]
 fn futures_timer_ends_the_wait() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let latencies = runtime.run_until(async {
         let mut latencies = Vec::new();
@@ -77,9 +78,8 @@ fn futures_timer_ends_the_wait() {
 /// The hand-written loop, a plain waker, and a thread that calls it while the loop sleeps.
 #[test]
 fn plain_wakers_end_the_wait_of_a_hand_written_loop() {
-    let _watchdog = watchdog(Duration::from_secs(60));
-    let (mut pool, mut reactor) = (LocalPool::new(), Reactor::new().unwrap());
-    let spawner = reactor.spawner(&pool);
+    let _watchdog = watchdog(TIME);
+    let (mut pool, mut reactor, spawner) = pool_and_reactor();
     let slot: Arc<Mutex<Option<(Waker, Instant)>>> = Arc::default();
     let latencies = Arc::new(Mutex::new(Vec::new()));
     let (for_task, into, arrived) = (Arc::clone(&slot), Arc::clone(&latencies), Arc::clone(&latencies));
@@ -122,7 +122,7 @@ fn plain_wakers_end_the_wait_of_a_hand_written_loop() {
 /// failure of the naive loop, kept to show that wakers of our own are needed (and to notice if futures-rs changes).
 #[test]
 fn the_naive_loop_misses_the_wake() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let (mut pool, mut reactor) = (LocalPool::new(), Reactor::new().unwrap());
     let (mut sender, mut receiver) = mpsc::channel::<()>(1);
     let received = Arc::new(AtomicUsize::new(0));
@@ -252,7 +252,7 @@ fn the_last_value_before_a_wake_is_seen() {
 /// Behaviour 178, 179, 181: notifications before a wait count as one, end it at once, and are used up.
 #[test]
 fn notify_ends_the_next_wait_once() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     (0..10).for_each(|_| handle.notify());
@@ -266,7 +266,7 @@ fn notify_ends_the_next_wait_once() {
 /// Bug C6: the eventfd is never read; after a remote wake the next wait sleeps all the same, without spinning.
 #[test]
 fn a_used_wake_does_not_spin() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let mut reactor = Reactor::new().unwrap();
     for _ in 0..3 {
         let handle = reactor.handle();
@@ -287,7 +287,7 @@ fn a_used_wake_does_not_spin() {
 /// Bug C5, D11: wakers outlive task, pool and reactor, and may be called by anybody then.
 #[test]
 fn wakers_outlive_everything() {
-    let _watchdog = watchdog(Duration::from_secs(60));
+    let _watchdog = watchdog(TIME);
     let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
     let keep = Arc::clone(&slot);
     let mut runtime = LocalRuntime::new().unwrap();

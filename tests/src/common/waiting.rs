@@ -1,5 +1,13 @@
-//! What a test of a descriptor has in common with the others: it waits, sees that waiting costs nothing, and is woken.
+//! Checks that waiting for a descriptor uses no CPU, and ends with the event.
+//!
+//! [`waits`] is the shape of most tests of a descriptor:
+//!
+//! 1. the operation is polled: it must be pending;
+//! 2. the thread is [`idle`]: the reactor reports no event, and the thread uses no CPU time;
+//! 3. another thread causes the event;
+//! 4. the operation ends, after at most one poll per event.
 
+use crate::{thread_cpu, yield_now};
 use async_epoll::{Handle, Interest, Source};
 use async_timeout::{Timeout, sleep};
 use std::cell::Cell;
@@ -8,25 +16,18 @@ use std::future::poll_fn;
 use std::io::{ErrorKind, Write};
 use std::pin::pin;
 use std::time::Duration;
-use tests::{Watchdog, thread_cpu, watchdog};
 
-/// A wake that has not come after so long never will.
+/// The longest time until a wake; after it, the wake counts as lost.
 const LOST: Duration = Duration::from_secs(20);
-/// How long nothing happens before something does.
+/// How long [`idle`] watches.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// Runs a test on a reactor of its own, watched.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let _watchdog: Watchdog = watchdog(Duration::from_secs(60));
-    async_epoll::block_on(future).unwrap()
-}
-
-/// Nothing happens for a while: the reactor hears of no event, and the thread sleeps.
-pub(crate) async fn idle() {
-    let handle = Handle::current().unwrap();
-    // What registering has brought about, and what the last operation has, is no event without a cause.
+/// Checks for 20 milliseconds: the reactor reports no event, and the thread sleeps.
+pub async fn idle() {
+    let handle = Handle::current().expect("a reactor");
+    // Events caused by a registration or by the last operation are dispatched first, and do not count.
     for _ in 0..3 {
-        tests::yield_now().await;
+        yield_now().await;
     }
     let (before, cpu) = (handle.stats(), thread_cpu());
     sleep(IDLE).await;
@@ -36,9 +37,10 @@ pub(crate) async fn idle() {
     assert!(thread_cpu() - cpu < IDLE / 2, "the CPU is busy with nothing");
 }
 
-/// `operation` has to wait, which costs nothing; then another thread lets `cause` happen, which ends the wait.
-pub(crate) async fn waits<T>(operation: impl Future<Output = T>, cause: impl FnOnce() + Send + 'static) -> T {
-    let handle = Handle::current().unwrap();
+/// Checks that `operation` is pending, and that waiting for it uses no CPU. Then calls `cause` on another thread, which
+/// must end the wait. Returns the output of `operation`.
+pub async fn waits<T>(operation: impl Future<Output = T>, cause: impl FnOnce() + Send + 'static) -> T {
+    let handle = Handle::current().expect("a reactor");
     let mut operation = pin!(operation);
     assert!(futures::poll!(&mut operation).is_pending(), "ready before anything has happened");
     idle().await;
@@ -50,19 +52,19 @@ pub(crate) async fn waits<T>(operation: impl Future<Output = T>, cause: impl FnO
     });
     let events = handle.stats().events;
     let thread = std::thread::spawn(move || {
-        // By then the reactor sleeps, as a rule. If not, the test is easier than it is meant to be, not wrong.
+        // After this pause the reactor sleeps, as a rule. If not, the test is easier than intended, but not wrong.
         std::thread::sleep(Duration::from_millis(5));
         cause();
     });
     let output = Timeout::new(counted, LOST).await.expect("the wake was lost");
-    thread.join().unwrap();
+    thread.join().expect("the cause has happened");
     let events = handle.stats().events - events;
     assert!(polls.get() <= 1 + events, "{} polls for {events} events", polls.get());
     output
 }
 
-/// Writes until nothing more goes in, not a single byte. Returns how much did.
-pub(crate) async fn fill(writer: &Source<File>) -> usize {
+/// Writes until there is no room for a single byte. Returns the number of bytes written.
+pub async fn fill(writer: &Source<File>) -> usize {
     let mut total = 0;
     loop {
         let before = total;
@@ -78,7 +80,7 @@ pub(crate) async fn fill(writer: &Source<File>) -> usize {
         if total == before {
             return total;
         }
-        // TCP and terminals move data along after the call has returned.
+        // TCP and terminals move data from one buffer to the next after the call has returned.
         sleep(Duration::from_millis(60)).await;
     }
 }
