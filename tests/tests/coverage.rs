@@ -10,20 +10,21 @@ use std::path::Path;
 /// Returns the text of each file that may cite numbers.
 fn sources() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    [
-        "async-epoll/src",
-        "async-net-lite/src",
-        "async-net-lite/src/tcp",
-        "async-net-lite/src/unix",
-        "async-timeout/src",
-        "tests/tests",
-    ]
-    .iter()
-    .flat_map(|folder| fs::read_dir(root.join(folder)).unwrap())
-    .map(|entry| entry.unwrap().path())
-    .filter(|path| path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("coverage.rs"))
-    .map(|path| fs::read_to_string(path).unwrap())
-    .collect()
+    let mut folders: Vec<_> = ["async-epoll/src", "async-net-lite/src", "async-timeout/src", "tests/tests"]
+        .map(|name| root.join(name))
+        .into();
+    let mut texts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("coverage.rs") {
+                texts.push(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    texts
 }
 
 /// Returns the numbers after `word` in comments: `A1` and `B2` from a list such as `A1, B2`.
