@@ -1,8 +1,8 @@
 //! Async sockets for futures-rs, on the reactor of [`async_epoll`].
 //!
-//! The types mirror those of [`std::net`], so there is little to learn: what blocks there is `async` here, reading and
-//! writing goes through [`AsyncRead`] and [`AsyncWrite`], a listener is
-//! a [`Stream`] of connections, and sockets of std convert in both directions.
+//! The types mirror [`std::net`], so there is little to learn: functions that block are `async` here, reading and
+//! writing use [`AsyncRead`] and [`AsyncWrite`], the connections of a listener are a [`Stream`], and sockets convert
+//! from and to std.
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -33,28 +33,29 @@
 //! # Which reactor
 //!
 //! A constructor with a plain name (`bind`, `connect`, `pair`) uses the current reactor: the reactor of the task, `run`
-//! method or [`Handle::enter`](async_epoll::Handle::enter) guard in which it is called. Elsewhere it returns an error that
-//! says so. Each has a twin whose name ends in `_with` and whose last argument is the [`Handle`](async_epoll::Handle) of
-//! the reactor to use. `from_std` takes a handle, too; `TryFrom` for a socket of std is the same with the current reactor.
-//! A socket stays with its reactor: that one has to run, on whatever thread the socket is used.
+//! method or [`Handle::enter`](async_epoll::Handle::enter) guard around the call. Without a current reactor, the
+//! constructor returns an error with this explanation. Each constructor has a second form with a name in `_with`, which
+//! takes the [`Handle`](async_epoll::Handle) of a reactor as the last argument. `from_std` takes a handle, too;
+//! `TryFrom` for a socket of std uses the current reactor. A socket stays with its reactor: this reactor has to run,
+//! whatever thread uses the socket.
 //!
 //! # What is guaranteed
 //!
-//! - `Interrupted` never reaches the caller, nor does `WouldBlock`, except from `try_read` and its like.
-//! - Writing to a closed connection is an error, never a `SIGPIPE`, for vectored writes too.
+//! - No operation returns `Interrupted`, and none but `try_read` and the other single attempts returns `WouldBlock`.
+//! - Writing to a closed connection returns an error and never raises `SIGPIPE`, not even for vectored writes.
 //! - Every descriptor is close-on-exec from its creation.
-//! - Empty reads and writes of streams return `Ok(0)` without a system call. (Empty datagrams are datagrams.)
-//! - A connection is registered with epoll when an operation first has to wait, once, and not at all if none has to.
+//! - Empty reads and writes of streams return `Ok(0)` without a system call. (Empty datagrams are sent and received.)
+//! - A connection is registered with epoll once, when an operation first has to wait, and not at all if none has to.
 //!
 //! # Features
 //!
-//! - `resolve`, on by default: host names instead of numeric addresses only.
-//! - `hyper`: these sockets under hyper 1, with its tasks in the reactor's pool and its timeouts on the reactor's
-//!   timers.
+//! - `resolve`, on by default: host names in addition to numeric addresses.
+//! - `hyper`: these sockets as the connections of hyper 1, with hyper's tasks in the reactor's pool and hyper's
+//!   timeouts on the reactor's timers.
 //!
 //! # Where to read next
 //!
-//! In the source, the `mod` lines are in reading order; `tcp/stream.rs` has the whole idea.
+//! In the source, the `mod` lines are in reading order; `tcp/stream.rs` shows the whole idea.
 //!
 //! [`AsyncRead`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncRead.html
 //! [`AsyncWrite`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncWrite.html
@@ -90,7 +91,7 @@ pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 mod copy;
 pub use copy::{CopyError, copy_bidirectional};
 
-// Private, or `use async_net_lite::*` would hide the crate of that name.
+// Private: otherwise `use async_net_lite::*` would hide the crate `hyper`.
 #[cfg(feature = "hyper")]
 mod hyper;
 #[cfg(feature = "hyper")]

@@ -1,6 +1,6 @@
-//! The accept loop: goes on accepting until the listener itself fails.
+//! The accept loop: accepts connections until the listener itself fails.
 //!
-//! The streams of connections of all listeners run this loop, and turn each socket that it yields into a stream of theirs.
+//! The `Incoming` streams of all listeners run this loop, and convert each socket to a stream of their own type.
 //!
 //! ```text
 //! loop {
@@ -14,8 +14,8 @@
 //! }
 //! ```
 //!
-//! Errors of single connections have been passed over by the [`Acceptor`]. One that arrives here nevertheless has come ten
-//! thousand times in a row, and is treated like a shortage: something forbids accepting, and may be over some time.
+//! The [`Acceptor`] skips errors of single connections. It returns such an error only after ten thousand in a row. Then
+//! the loop backs off as for a shortage: something forbids accepting, and may end.
 
 use super::acceptor::Acceptor;
 use super::backoff::Backoff;
@@ -26,11 +26,12 @@ use std::io;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
-/// The state of a stream of connections.
+/// The state of an `Incoming` stream.
 #[derive(Debug)]
 pub(crate) struct AcceptLoop {
+    /// The pauses.
     backoff: Backoff,
-    /// Whether the listener has failed.
+    /// Whether the listener has failed. Set once; the stream has then ended.
     has_ended: bool,
 }
 
@@ -45,7 +46,8 @@ impl AcceptLoop {
         self.has_ended
     }
 
-    /// Accepts the next connection. `convert` turns it into the item of the stream; an error of `convert` ends the loop.
+    /// Accepts the next connection. `convert` turns the socket into an item of the stream; an error of `convert` ends
+    /// the loop.
     pub(crate) fn poll_next<L: AsFd, T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -57,7 +59,7 @@ impl AcceptLoop {
         })
     }
 
-    /// [`poll_next`](Self::poll_next) by any `accept`, which tests replace.
+    /// As [`poll_next`](Self::poll_next), with any `accept`. Tests pass their own.
     fn poll_next_by<L: AsFd, T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -97,13 +99,13 @@ mod tests {
     use std::task::{Wake, Waker};
     use std::time::Duration;
 
-    /// The list is the process's, so one test at a time.
+    /// Locks out the other tests, since all tests share the list of paused listeners.
     fn alone() -> MutexGuard<'static, ()> {
         static ALONE: Mutex<()> = Mutex::new(());
         ALONE.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts wakes, or panics.
+    /// A waker that counts wakes, and then panics if the flag is set.
     #[derive(Default)]
     struct Woken(AtomicUsize, bool);
 
@@ -114,7 +116,7 @@ mod tests {
         }
     }
 
-    /// A listener that reports what it is told to.
+    /// A listener, and an accept loop that gets its results from the test.
     struct Scene {
         _reactor: Reactor,
         listener: Socket<TcpListener>,
@@ -136,7 +138,7 @@ mod tests {
             self.accept_loop.poll_next_by(&mut Context::from_waker(&waker), &self.listener, |_| Poll::Ready(accept()))
         }
 
-        /// Comes to a pause that is on.
+        /// Begins a pause, and confirms it.
         fn pause(&mut self) {
             let mut calls = 0;
             let polled = self.poll(|| {
@@ -151,7 +153,8 @@ mod tests {
         }
     }
 
-    /// Freed between the error and the registration: no entry is there, and accepting once more finds it.
+    /// A socket is closed between the error and the registration. There is no entry to wake, but accepting once more
+    /// succeeds.
     #[test]
     fn what_is_freed_before_the_registration_is_found() {
         let _alone = alone();
@@ -169,7 +172,7 @@ mod tests {
         assert_eq!((scene.wakes(), paused::count(), scene.accept_loop.backoff.next), (0, 0, FIRST_PAUSE));
     }
 
-    /// Freed after it: the task is woken, and the pause is over.
+    /// A socket is closed after the registration: the task is woken, and the pause is over.
     #[test]
     fn what_is_freed_after_the_registration_ends_the_pause() {
         let _alone = alone();
@@ -185,7 +188,8 @@ mod tests {
         }
     }
 
-    /// Each pause is twice as long as the last, up to a second, and accepting makes the next one short again.
+    /// Each pause is twice as long as the last, up to one second. An accepted connection makes the next pause short
+    /// again.
     #[test]
     fn pauses_grow() {
         let _alone = alone();
@@ -199,7 +203,7 @@ mod tests {
         assert_eq!(scene.accept_loop.backoff.next, FIRST_PAUSE);
     }
 
-    /// A waker that panics neither keeps others waiting nor reaches whoever closes a socket. bug D4.
+    /// A panic of a waker neither keeps other listeners waiting nor reaches the code that closes a socket. bug D4.
     #[test]
     fn a_panicking_waker_keeps_nobody_waiting() {
         let _alone = alone();
@@ -210,7 +214,7 @@ mod tests {
         assert_eq!((bad.wakes(), good.wakes()), (1, 1));
     }
 
-    /// A pause that is dropped is forgotten, and so is its waker.
+    /// Dropping a pause removes its entry and its waker.
     #[test]
     fn a_dropped_pause_is_forgotten() {
         let _alone = alone();

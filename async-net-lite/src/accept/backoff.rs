@@ -1,16 +1,16 @@
-//! The back-off: pauses of an accept loop while descriptors or memory have run out.
+//! The back-off of an accept loop while descriptors or memory have run out.
 //!
-//! Accepting again without a pause would spin, since the error comes again at once. So a [`Backoff`] pauses: 5 ms, and
-//! twice as long each time, up to a second. A pause ends early when a socket of this crate is closed.
+//! Without a pause, the loop would spin, since every accept fails at once. So a [`Backoff`] pauses for 5 ms, and for
+//! twice as long each time, up to one second. A pause ends early when a socket of this crate is closed.
 //!
 //! ```text
 //!   accept ──EMFILE──► begin: register, then accept once more ──EMFILE──► pause
-//!      ▲                            │ a connection,                         │ a socket of ours is closed,
+//!      ▲                            │ a connection,                         │ a socket has been closed,
 //!      │                            │ or an empty queue                     │ or the time is over
 //!      └────────────────────────────┴───────────────────────────────────────┘
 //! ```
 //!
-//! Why "once more", and how a closed socket ends a pause, is told in `socket/paused.rs`.
+//! `socket/paused.rs` explains why the loop accepts once more, and how a closed socket ends a pause.
 
 use crate::socket::paused::PausedListener;
 use async_epoll::{Handle, Timer};
@@ -18,26 +18,28 @@ use futures::future::FutureExt;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// The first pause after running out of descriptors or memory.
+/// The length of the first pause.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// The longest pause.
+/// The greatest length of a pause.
 pub(super) const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// The pauses of one accept loop.
 #[derive(Debug)]
 pub(super) struct Backoff {
-    /// The length of the next pause. Doubled by each pause, reset by [`succeed`](Self::succeed).
+    /// The length of the next pause. Doubled when a pause begins, reset by [`succeed`](Self::succeed).
     pub(super) next: Duration,
-    /// The pause that has begun.
+    /// The present pause; `None` outside a pause. Begun and confirmed by [`fail`](Self::fail).
     pause: Option<Pause>,
 }
 
 /// A pause that has begun.
 #[derive(Debug)]
 struct Pause {
+    /// Wakes the task when a socket is closed.
     listener: PausedListener,
+    /// Wakes the task at the end of the pause.
     timer: Timer,
-    /// Whether accepting has failed after the registration, too. Only then does the pause wait.
+    /// Whether accepting has failed again after the registration. Only a confirmed pause waits.
     is_confirmed: bool,
 }
 
@@ -47,18 +49,18 @@ impl Backoff {
         Self { next: FIRST_PAUSE, pause: None }
     }
 
-    /// Waits until the pause is over, if there is a confirmed one: a descriptor has been closed, or the time is over.
+    /// Waits until the confirmed pause is over, if there is one: a socket has been closed, or the timer has fired.
     pub(super) fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(pause) = self.pause.as_mut().filter(|pause| pause.is_confirmed) else { return Poll::Ready(()) };
         if pause.listener.poll_closed(cx).is_pending() {
-            // If the reactor is gone, so is the listener, and accepting will say so.
+            // If the reactor has been dropped, accepting will fail and report this.
             let _ = ready!(pause.timer.poll_unpin(cx));
         }
         self.pause = None;
         Poll::Ready(())
     }
 
-    /// Notes that accepting has failed for a shortage: begins a pause, or confirms the one that has begun.
+    /// Records that accepting has failed for a shortage: begins a pause, or confirms the present one.
     pub(super) fn fail(&mut self, handle: impl FnOnce() -> Handle) {
         if let Some(pause) = &mut self.pause {
             pause.is_confirmed = true;
@@ -69,12 +71,12 @@ impl Backoff {
         self.next = (self.next * 2).min(MAX_PAUSE);
     }
 
-    /// Ends the pause, if one has begun: a connection was accepted, or the queue is empty.
+    /// Ends the pause, if there is one: a connection was accepted, or the queue is empty.
     pub(super) fn cancel(&mut self) {
         self.pause = None;
     }
 
-    /// Makes the next pause short again.
+    /// Resets the length of the next pause to the shortest.
     pub(super) fn succeed(&mut self) {
         self.next = FIRST_PAUSE;
     }

@@ -1,20 +1,20 @@
-//! Which errors of `accept(2)` concern what.
+//! Classification of the errors of `accept(2)`.
 //!
-//! `accept(2)` also reports errors of the *connection* that it was about to return: the client has reset it, a firewall
+//! `accept(2)` also reports errors of the *connection* at the head of the queue: the client has reset it, or a firewall
 //! forbids it. Such an error says nothing about the listener, and must not end a server. When descriptors or memory run
-//! out, the same error comes again at once, for as long as nothing is freed. The kernel even says `EMFILE` when the
-//! queue is empty. Every other error is the listener's own, and final.
+//! out, every call fails with the same error until something is freed. The kernel reports `EMFILE` even if the queue is
+//! empty. Every other error is an error of the listener, and final.
 //!
-//! The acceptor and the accept loop ask. What to do about an error is decided there.
+//! The acceptor and the accept loop call this, and decide what to do about an error.
 
 use std::io;
 
 /// What an error of `accept(2)` concerns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Concern {
-    /// The connection that `accept(2)` was about to return: `accept(2)`, "Error handling". The next one may be fine.
+    /// The connection at the head of the queue; see "Error handling" in `accept(2)`. The next connection may be fine.
     OneConnection,
-    /// Descriptors or memory have run out. Accepting succeeds again once something else has been freed.
+    /// Descriptors or memory have run out. Accepting succeeds again after something else has been freed.
     Shortage,
     /// The listener: no further connection will come.
     Listener,

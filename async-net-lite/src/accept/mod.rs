@@ -1,9 +1,9 @@
-//! Accepting connections, and going on with it whatever happens: the same for listeners of every kind.
+//! Accepting connections despite errors, the same for listeners of every kind.
 //!
-//! An [`Acceptor`](acceptor::Acceptor) takes one connection from the queue and passes over the errors of single
-//! connections. An [`AcceptLoop`](accept_loop::AcceptLoop) takes one after the other: when descriptors or memory run out,
-//! it backs off, and it ends when the listener itself fails. [`errors`] says which error of `accept(2)` is which. Listeners
-//! of TCP and of Unix sockets turn what comes out into streams of their own.
+//! An [`Acceptor`](acceptor::Acceptor) takes one connection from the queue and skips errors of single connections. An
+//! [`AcceptLoop`](accept_loop::AcceptLoop) takes one connection after the other. It backs off when descriptors or
+//! memory run out, and ends when the listener itself fails. [`errors`] classifies the errors of `accept(2)`. TCP and
+//! Unix listeners turn the accepted sockets into streams of their own types.
 //!
 //! ```text
 //!   AcceptLoop ──────► Acceptor ──────► accept4(2)

@@ -1,7 +1,8 @@
-//! What counts as an address: the async counterpart of [`std::net::ToSocketAddrs`].
+//! The types accepted as an address: the async counterpart of [`std::net::ToSocketAddrs`].
 //!
-//! Numeric addresses are ready at once and take no thread and no allocation. Host names have to be looked up, which is
-//! the job of `resolve`.
+//! Binding, connecting and sending to an address call this, in two steps. The first step parses: a numeric address is
+//! then known, without a thread or an allocation. Only a host name needs a second step, which waits for a lookup by
+//! `resolve`.
 
 use super::resolve::{numeric, resolve};
 use std::fmt;
@@ -10,23 +11,25 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::pin::Pin;
 
-/// What [`TcpListener::bind`](crate::TcpListener::bind), [`TcpStream::connect`](crate::TcpStream::connect),
-/// [`UdpSocket::send_to`](crate::UdpSocket::send_to) and the like accept.
+/// A type that converts to IP addresses, for [`TcpListener::bind`](crate::TcpListener::bind),
+/// [`TcpStream::connect`](crate::TcpStream::connect), [`UdpSocket::send_to`](crate::UdpSocket::send_to) and similar
+/// methods.
 ///
-/// Implemented for [`SocketAddr`], `(IpAddr, u16)` and the like, slices of [`SocketAddr`], strings such as
+/// Implemented for [`SocketAddr`], `(IpAddr, u16)` and similar pairs, slices of [`SocketAddr`], strings such as
 /// `"127.0.0.1:80"` and pairs such as `("127.0.0.1", 80)`. Host names (`"localhost:80"`) need the feature `resolve`,
-/// which is on by default, or a [`Resolver`](crate::Resolver). Sealed: it cannot be implemented elsewhere.
+/// which is on by default, or a [`Resolver`](crate::Resolver). The trait is sealed: it cannot be implemented outside
+/// this crate.
 pub trait AsyncToSocketAddrs: sealed::Lookup {}
 
 impl<T: sealed::Lookup> AsyncToSocketAddrs for T {}
 
-/// Addresses, or the lookup that will give them.
+/// Addresses, or a lookup that returns them.
 pub enum Addresses {
-    /// One, known.
+    /// One known address.
     One(SocketAddr),
-    /// Several, known.
+    /// Several known addresses.
     Many(Vec<SocketAddr>),
-    /// A host name.
+    /// The lookup of a host name.
     Lookup(Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>),
 }
 
@@ -41,7 +44,7 @@ impl fmt::Debug for Addresses {
 }
 
 impl Addresses {
-    /// Numeric addresses at once, host names after a lookup.
+    /// Returns numeric addresses at once, and the addresses of a host name after the lookup.
     pub(crate) async fn get(self) -> io::Result<Vec<SocketAddr>> {
         match self {
             Self::One(address) => Ok(vec![address]),
@@ -50,7 +53,7 @@ impl Addresses {
         }
     }
 
-    /// What `attempt` makes of the first of them with which it succeeds, or the last one's error.
+    /// Calls `attempt` with one address after the other. Returns the first success, or the error of the last address.
     pub(crate) async fn try_each<T>(self, attempt: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T> {
         let mut error = None;
         let succeeds = |result: io::Result<T>| result.map_err(|failed| error = Some(failed)).ok();
@@ -58,7 +61,7 @@ impl Addresses {
         found.ok_or_else(|| error.unwrap_or_else(no_addresses))
     }
 
-    /// The first of them, for a datagram that is sent once. A single address needs no allocation.
+    /// Returns the first address, for a datagram that is sent once. A single address needs no allocation.
     pub(crate) async fn first(self) -> io::Result<SocketAddr> {
         if let Self::One(address) = self {
             return Ok(address);
@@ -67,17 +70,17 @@ impl Addresses {
     }
 }
 
-/// The error of an empty list.
+/// Returns the error of an empty list.
 pub(crate) fn no_addresses() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "no addresses were given")
 }
 
-/// Hides how a lookup is done.
+/// Seals the trait, and hides how a lookup is done.
 pub(crate) mod sealed {
     use super::Addresses;
     use std::io;
 
-    /// The working half of [`AsyncToSocketAddrs`](super::AsyncToSocketAddrs).
+    /// The hidden half of [`AsyncToSocketAddrs`](super::AsyncToSocketAddrs).
     pub trait Lookup {
         #[doc(hidden)]
         fn lookup(&self) -> io::Result<Addresses>;
@@ -155,7 +158,7 @@ impl<T: sealed::Lookup + ?Sized> sealed::Lookup for &T {
     }
 }
 
-/// A host name, to be looked up when this is awaited.
+/// Returns the lookup of a host name, which begins when it is awaited.
 fn by_name(host: &str, port: u16) -> io::Result<Addresses> {
     let host = host.to_owned();
     Ok(Addresses::Lookup(Box::pin(async move { resolve(&host, port).await })))

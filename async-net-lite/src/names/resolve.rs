@@ -1,11 +1,11 @@
-//! Host names, off the loop.
+//! Lookup of host names, outside the reactor's thread.
 //!
-//! `getaddrinfo(3)` blocks, for seconds if a name server is slow. So it runs on the threads of the `blocking` crate, and
-//! its wake ends the reactor's sleep like any other.
+//! `getaddrinfo(3)` blocks, for seconds if a name server is slow. So it runs on the threads of the `blocking` crate.
+//! Its wake ends the reactor's sleep like any other wake from another thread.
 //!
-//! Whoever has a better way to look up names (a table in a test, a resolver of one's own, DNS over something) makes it a
-//! [`Resolver`]. It is not installed anywhere: it is there for the future that is given to [`with_resolver`], in a
-//! thread-local that is set only while that is polled.
+//! Another way to look up names (a table in a test, a resolver library, DNS over HTTPS) implements [`Resolver`]. A
+//! resolver is not installed for a process or a thread: [`with_resolver`] sets it for one future, in a thread-local
+//! variable, and only while this future is polled.
 
 use futures::future::BoxFuture;
 use std::cell::RefCell;
@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 
-/// A way to look up host names. Object-safe.
+/// A way to look up host names. The trait is object-safe.
 ///
 /// # Examples
 ///
@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// use futures::future::{BoxFuture, FutureExt};
 /// use std::{io, net::SocketAddr, sync::Arc};
 ///
-/// /// Everybody lives here.
+/// /// Every host is this machine.
 /// struct Here;
 ///
 /// impl Resolver for Here {
@@ -45,13 +45,14 @@ use std::sync::Arc;
 /// # }
 /// ```
 pub trait Resolver: Send + Sync {
-    /// The addresses of `host`, in the order in which they should be tried, each with `port`.
+    /// Returns the addresses of `host`, each with `port`, in the order in which to try them.
     ///
-    /// It is asked for names only: numeric addresses are known. It must not block. It may be dropped at any time.
+    /// Called for names only, since numeric addresses need no lookup. The method and its future must not block. The
+    /// future may be dropped at any time.
     ///
     /// # Errors
     ///
-    /// Its own; they are passed on as they are.
+    /// Those of the resolver, passed on unchanged.
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
 }
 
@@ -67,12 +68,12 @@ impl<T: Resolver + ?Sized> Resolver for Box<T> {
     }
 }
 
-/// The resolver of the system: [`getaddrinfo(3)`](https://man7.org/linux/man-pages/man3/getaddrinfo.3.html), on a helper
-/// thread of the `blocking` crate. What is used unless told otherwise.
+/// The system's resolver: [`getaddrinfo(3)`](https://man7.org/linux/man-pages/man3/getaddrinfo.3.html), on a helper
+/// thread of the `blocking` crate. Used outside the scope of any other resolver.
 ///
 /// # Cancel safety
 ///
-/// Dropped, the answer is forgotten; the helper thread finishes the lookup for nothing.
+/// Dropping the future discards the answer. The helper thread still finishes the lookup.
 #[cfg(feature = "resolve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "resolve")))]
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,16 +91,18 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// Looks up the addresses of `host`: by the [`Resolver`] in whose scope this is polled, otherwise by that of the system,
-/// which needs the feature `resolve`. Numeric hosts take no thread and ask nobody.
+/// Looks up the addresses of `host`, each with `port`.
+///
+/// The lookup uses the [`Resolver`] of the scope in which the future is polled. Outside a scope, it uses the system's,
+/// which needs the feature `resolve`. Numeric hosts need neither a thread nor a resolver.
 ///
 /// # Errors
 ///
-/// Those of the resolver; `InvalidInput` if there is none.
+/// Those of the resolver; `InvalidInput` if there is no resolver, or if `host` is empty.
 ///
 /// # Cancel safety
 ///
-/// Dropping it forgets the answer.
+/// Dropping the future discards the answer.
 ///
 /// # Examples
 ///
@@ -123,11 +126,13 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
+/// Looks up `host` by the system's resolver.
 #[cfg(feature = "resolve")]
 async fn by_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     SystemResolver.resolve(host, port).await
 }
 
+/// Fails, since this build has no resolver of the system.
 #[cfg(not(feature = "resolve"))]
 async fn by_system(host: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
     let message = format!(
@@ -136,7 +141,7 @@ async fn by_system(host: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
-/// An address that needs no lookup; of IPv6, also in the brackets that it has in a URI.
+/// Returns the address if `host` is numeric and so needs no lookup. An IPv6 address may be in brackets, as in a URI.
 pub(crate) fn numeric(host: &str) -> Option<IpAddr> {
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     match inner {
@@ -146,22 +151,24 @@ pub(crate) fn numeric(host: &str) -> Option<IpAddr> {
 }
 
 thread_local! {
-    /// The resolver of the innermost scope that is being polled.
+    /// The resolver of the innermost scope that is being polled. Set by [`with_resolver`] for each poll, restored by
+    /// [`Scope`].
     static CURRENT: RefCell<Option<Arc<dyn Resolver>>> = const { RefCell::new(None) };
 }
 
-/// The resolver of the scope in which this is called.
+/// Returns the resolver of the innermost scope, or `None` outside a scope.
 fn current() -> Option<Arc<dyn Resolver>> {
     CURRENT.with_borrow(Clone::clone)
 }
 
-/// Has all host names that are looked up inside `future` looked up by `resolver`: by `connect`, `bind`, `send_to`,
-/// [`resolve`] and the like. Of nested scopes the innermost counts. Spawned tasks are not inside: they are polled by the
-/// executor.
+/// Runs `future` with `resolver` for all host names inside.
+///
+/// The resolver serves `connect`, `bind`, `send_to`, [`resolve`] and similar functions that `future` calls. If scopes
+/// are nested, the innermost resolver is used. Spawned tasks are not inside, since the executor polls them.
 ///
 /// # Cancel safety
 ///
-/// That of `future`.
+/// As `future`.
 ///
 /// # Examples
 ///
@@ -175,14 +182,15 @@ pub async fn with_resolver<F: Future>(resolver: Arc<dyn Resolver>, future: F) ->
     .await
 }
 
-/// A poll inside a scope. Puts back what was before, also when the poll panics.
+/// A poll inside a scope. Dropping it restores the former resolver, also when the poll panics.
 struct Scope {
+    /// The resolver before this poll; `None` outside a scope.
     before: Option<Arc<dyn Resolver>>,
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        // What was current is dropped after the borrow has ended: its destructor is foreign code.
+        // The replaced resolver is dropped after the borrow has ended, since its destructor is user code.
         drop(CURRENT.replace(self.before.take()));
     }
 }

@@ -1,6 +1,11 @@
-//! From the sockets of std and back, the same for every type.
+//! Conversions from and to the sockets of std, the same for every type.
+//!
+//! The file of each public socket type calls `std_conversions!` once. A macro and not a trait, since Rust forbids
+//! `TryFrom<OwnedFd>` for all types of a trait. A bare descriptor may be anything, so its domain and kind are checked:
+//! otherwise a socket of another kind would fail only in a later operation, with an error that does not say why. The
+//! work of `from_std` and `into_std` is not here: each type knows how to wait and what its clones share.
 
-/// Implements the conversions of one of our types, which has `inner`, `from_std` and `into_std`.
+/// Implements the conversions of a socket type with the methods `inner`, `from_std` and `into_std`.
 macro_rules! std_conversions {
     ($ours:ident, $std:ty, $what:literal, $domains:pat, $kind:ident) => {
         const _: () = {
@@ -12,7 +17,7 @@ macro_rules! std_conversions {
             impl TryFrom<$std> for $ours {
                 type Error = io::Error;
 
-                /// [`from_std`](Self::from_std) with the current reactor.
+                /// Calls [`from_std`](Self::from_std) with the current reactor.
                 fn try_from(socket: $std) -> io::Result<Self> {
                     Self::from_std(socket, &Handle::current()?)
                 }
@@ -21,9 +26,10 @@ macro_rules! std_conversions {
             impl TryFrom<OwnedFd> for $ours {
                 type Error = io::Error;
 
-                #[doc = concat!("Takes a descriptor that is a ", $what, ", with the current reactor.")]
+                #[doc = concat!("Converts a descriptor of a ", $what, ", with the current reactor.")]
                 ///
-                /// `InvalidInput` if it is a socket of another kind; the errors of `getsockopt(2)` if it is none.
+                /// Fails with `InvalidInput` if the descriptor is a socket of another kind, and with the errors of
+                /// `getsockopt(2)` if it is no socket.
                 fn try_from(fd: OwnedFd) -> io::Result<Self> {
                     let socket = SockRef::from(&fd);
                     let (domain, kind) = (socket.domain()?, socket.r#type()?);
@@ -38,7 +44,7 @@ macro_rules! std_conversions {
             impl TryFrom<$ours> for OwnedFd {
                 type Error = io::Error;
 
-                #[doc = concat!("[`into_std`](", stringify!($ours), "::into_std), then the descriptor.")]
+                #[doc = concat!("Returns the descriptor of [`into_std`](", stringify!($ours), "::into_std).")]
                 fn try_from(socket: $ours) -> io::Result<Self> {
                     socket.into_std().map(Self::from)
                 }

@@ -1,12 +1,12 @@
-//! What every socket of this crate has inside, whatever its addresses are.
+//! The part of a socket that does not depend on its kind of address.
 //!
-//! A [`Socket`](socket::Socket) is a source of the reactor that announces, once its descriptor is closed, that a descriptor is free.
-//! Listeners that have paused for want of a descriptor are in the list of [`paused`] and hear of it. The traits of
-//! futures-io are implemented once for all streams, in [`stream_io`], and the conversions from and to std once for all
-//! types, in [`conversions`]. Nothing here knows an address or a protocol.
+//! A [`Socket`](socket::Socket) is a source of the reactor. After its descriptor has been closed, it wakes the
+//! listeners in the list of [`paused`], which wait for a free descriptor. The traits of futures-io are implemented once
+//! for all streams, in [`stream_io`], and the conversions from and to std once for all types, in [`conversions`].
+//! Nothing here knows an address or a protocol.
 //!
 //! ```text
-//!   tcp  udp  unix                  stream_io: AsyncRead, AsyncWrite      conversions: std ◄──► ours
+//!   tcp  udp  unix                  stream_io: AsyncRead, AsyncWrite      conversions: from and to std
 //!       │                               │ slices: what one call takes
 //!       ▼                               ▼
 //!   Socket<std's type> ──────────► async_epoll::Source
@@ -20,7 +20,7 @@ pub(crate) mod paused;
 pub(crate) mod options;
 pub(crate) mod slices;
 
-#[allow(clippy::module_inception, reason = "the room has the name of what it is about")]
+#[allow(clippy::module_inception, reason = "the room is named after its main type")]
 pub(crate) mod socket;
 
 pub(crate) mod conversions;

@@ -1,30 +1,30 @@
-//! Numbers of options, as the kernel takes them.
+//! Conversion of option values to the kernel's integers.
 //!
-//! The methods of this crate take unsigned numbers and durations; `setsockopt(2)` takes an `int`. Here the one becomes the
-//! other, without wrapping around to a small or a negative number. The types of sockets and their options call it.
+//! The methods of this crate take unsigned numbers and durations; `setsockopt(2)` takes an `int`. The functions here
+//! convert the values without wrapping around to a small or negative number. The socket types and their options call
+//! them.
 
 use socket2::SockRef;
 use std::io;
 use std::time::Duration;
 
-/// Connections that the kernel queues for a listener, if nothing else is said; cut to `/proc/sys/net/core/somaxconn` by
-/// the kernel.
+/// The default backlog of a listener, in connections. The kernel limits it to `/proc/sys/net/core/somaxconn`.
 pub(crate) const BACKLOG: u32 = 1024;
 
-/// Converts to the kernel's `int`. A number that is too large for that means "as much as there is".
+/// Returns `number` as the kernel's `int`. A larger number becomes the largest `int`, which means as much as possible.
 pub(crate) fn saturate(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// Converts to whole seconds, rounded up, so that a short time does not become none at all.
+/// Returns `time` in whole seconds, rounded up, so a short time does not become zero.
 pub(crate) fn whole_seconds(time: Duration) -> i32 {
     let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() != 0));
     i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
-/// Sets the sizes of the buffers that were chosen, in bytes.
+/// Sets the sizes of the receive and the send buffer, in bytes; `None` leaves a size unchanged.
 pub(crate) fn set_buffers(options: &SockRef<'_>, receive: Option<usize>, send: Option<usize>) -> io::Result<()> {
-    // Beyond the kernel's integer, a size would come out as a small or a negative one.
+    // A size beyond the kernel's `int` would become a small or negative number.
     let at_most = |bytes: usize| bytes.min(i32::MAX as usize);
     if let Some(bytes) = receive {
         options.set_recv_buffer_size(at_most(bytes))?;
@@ -35,8 +35,8 @@ pub(crate) fn set_buffers(options: &SockRef<'_>, receive: Option<usize>, send: O
     Ok(())
 }
 
-/// Checks how many routers a packet may pass. To the kernel -1 means "as the system has it", which is what the largest number
-/// would come out as.
+/// Checks a hop limit, the number of routers that a packet may pass: `least` to 255. The kernel takes -1 for the
+/// default of the system, and the largest `u32` would be converted to -1.
 pub(crate) fn check_hops(hops: u32, least: u32) -> io::Result<()> {
     if (least..=255).contains(&hops) {
         return Ok(());

@@ -1,8 +1,8 @@
 //! The listeners of this process that have paused because descriptors or memory ran out.
 //!
-//! A paused listener waits for time to pass, and would sleep longer than it must: the kernel does not report when a
-//! descriptor becomes free. But the sockets of this crate are closed here, and in a server these are most descriptors.
-//! So each [`Socket`](super::socket::Socket) owns a [`CloseNotice`], which is dropped after the descriptor is closed and
+//! A paused listener waits for a timer, and so would often wait too long: the kernel does not report that a descriptor
+//! has become free. But the sockets of this crate are closed here, and most descriptors of a server are sockets. So
+//! each [`Socket`](super::socket::Socket) owns a [`CloseNotice`], which is dropped after the descriptor is closed and
 //! ends all pauses:
 //!
 //! ```text
@@ -11,15 +11,15 @@
 //!   any thread:  a socket is dropped ──► close(2) ──► CloseNotice is dropped
 //! ```
 //!
-//! The list belongs to the process, since the process has run out of descriptors: the listener of one thread goes on when
-//! a socket of another thread is closed. While no listener has paused, which is nearly always, closing a socket costs one
+//! There is one list per process, since the whole process has run out of descriptors: a listener of one thread
+//! continues when a socket of another thread is closed. Usually no listener has paused; then closing a socket costs one
 //! load of a number that does not change.
 //!
 //! # Why no notice is lost
 //!
-//! A socket may be closed on another thread between the error and the registration, and then there is no entry to wake.
-//! So a listener registers first, then accepts once more. Then one of two things is true: `accept(2)` finds the free
-//! descriptor, or the thread that frees one finds the entry. Both go through the kernel's lock of the descriptor table,
+//! A socket may be closed on another thread between the error and the registration. At this time there is no entry to
+//! wake. So a listener registers first, then accepts once more. As a result, either `accept(2)` finds the free
+//! descriptor, or the thread that closes finds the entry. Both go through the kernel's lock of the descriptor table,
 //! one after the other:
 //!
 //! ```text
@@ -27,7 +27,7 @@
 //!   closer:                 close:  lock, free one, unlock ──► load the count
 //! ```
 //!
-//! How long a pause is, and when to pause, is decided in `accept/`.
+//! `accept/` decides when a listener pauses, and for how long.
 
 use futures::task::AtomicWaker;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,14 +35,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-/// A paused listener's place in the list; dropping it removes the entry.
+/// The registration of a paused listener in the list. Dropping it removes the entry.
 #[derive(Debug)]
 pub(crate) struct PausedListener {
+    /// The entry, shared with the list until a notice empties the list.
     entry: Arc<Entry>,
 }
 
 impl PausedListener {
-    /// Adds an entry to the list.
+    /// Registers a listener: adds an entry to the list.
     pub(crate) fn register() -> Self {
         let entry = Arc::<Entry>::default();
         let mut entries = PAUSED.lock();
@@ -53,7 +54,8 @@ impl PausedListener {
 
     /// Waits until a descriptor has been closed after the registration.
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // The waker first: a notice that comes later finds the waker, and one that came before has set the flag.
+        // Register the waker before the flag is loaded: a later notice finds the waker, an earlier one has set the
+        // flag.
         self.entry.waker.register(cx.waker());
         if self.entry.is_released.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -64,42 +66,43 @@ impl Drop for PausedListener {
         let mut entries = PAUSED.lock();
         entries.retain(|other| !Arc::ptr_eq(other, &self.entry));
         PAUSED.set_count(&entries);
-        // The entry here is the last reference to the waker, and is dropped after the lock.
+        // No waker is dropped under the lock: `self.entry` still refers to it, and is dropped afterwards.
     }
 }
 
-/// What the list knows of a paused listener.
+/// The state of a paused listener, shared by the listener and the list.
 #[derive(Debug, Default)]
 struct Entry {
     /// Whether a descriptor has been closed since the registration. Set once, by a [`CloseNotice`].
     is_released: AtomicBool,
-    /// The task of the listener. Registered by each poll of a pause.
+    /// The waker of the listener's task. Registered by each poll of a pause.
     waker: AtomicWaker,
 }
 
-/// The list.
+/// A list of paused listeners.
 struct Paused {
     /// The length of `entries`. Stored under the lock, loaded without it.
     count: AtomicUsize,
+    /// The entries, the oldest first. Added by a registration, removed by its drop; a notice removes all.
     entries: Mutex<Vec<Arc<Entry>>>,
 }
 
-/// The list of this process: see the top of this file.
+/// The list of this process. The top of this file says why there is only one.
 static PAUSED: Paused = Paused { count: AtomicUsize::new(0), entries: Mutex::new(Vec::new()) };
 
 impl Paused {
-    /// Locks the list. A panic cannot leave it half-changed: no foreign code runs under its lock.
+    /// Locks the list. A panic cannot leave the list half-changed: no user code runs under this lock.
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores the present length of the list.
+    /// Stores the current length of the list.
     fn set_count(&self, entries: &MutexGuard<'_, Vec<Arc<Entry>>>) {
-        // The kernel's lock orders this against closing, see above; the list's lock orders the stores.
+        // The kernel's lock orders this store against closing, as explained above; the list's lock orders the stores.
         self.count.store(entries.len(), Ordering::Relaxed);
     }
 
-    /// Ends all pauses: each listener may be the one whose queue is not empty.
+    /// Ends all pauses, since any of the listeners may have a connection in its queue.
     #[cold]
     fn release(&self) {
         let mut entries = self.lock();
@@ -108,16 +111,18 @@ impl Paused {
         drop(entries);
         for entry in released {
             entry.is_released.store(true, Ordering::Release);
-            // A waker is foreign code. This runs where a socket is dropped, and the other entries must be woken as well.
+            // A waker is user code. Its panic must not reach the code that drops a socket, nor keep the other entries
+            // waiting.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| entry.waker.wake())) {
-                // The payload may panic when it is dropped; the payload of that panic is worth less than a leak.
+                // Dropping the payload may panic again. The second payload is leaked, because dropping that may panic,
+                // too.
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(std::mem::forget);
             }
         }
     }
 }
 
-/// Announces, when it is dropped, that a descriptor has been closed.
+/// A notice that a descriptor has been closed, given when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct CloseNotice;
 
@@ -130,7 +135,7 @@ impl Drop for CloseNotice {
     }
 }
 
-/// Returns how many listeners have paused.
+/// Returns the number of paused listeners.
 #[cfg(test)]
 pub(crate) fn count() -> usize {
     PAUSED.count.load(Ordering::SeqCst)

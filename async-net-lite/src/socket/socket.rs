@@ -1,11 +1,13 @@
-//! A socket of this crate: how each one is opened, and how it ends.
+//! The socket inside every type of this crate: how it is opened, and what happens when it is closed.
 //!
-//! All sockets are opened here, whatever their addresses are, and all types hold a [`Socket`]: a source that announces,
-//! once its descriptor is closed, that a descriptor is free.
+//! All sockets are opened here, whatever their kind of address. Every type holds a [`Socket`]: a source of the reactor,
+//! and a notice that wakes paused listeners after the descriptor has been closed. A new socket has no duplicate
+//! descriptor, so the kernel deregisters it on close, and it is registered with epoll only when an operation has to
+//! wait:
 //!
 //! ```text
-//!   socket(2): non-blocking, close-on-exec ──► is the reactor there? ──► bind, connect, … ──► read, write, …
-//!                                                                   no epoll_ctl until one has to wait ┘
+//!   socket(2): non-blocking, close-on-exec ──► is the reactor alive? ──► bind, connect, … ──► read, write, …
+//!                                                             no epoll_ctl until an operation has to wait ┘
 //! ```
 
 use super::paused::CloseNotice;
@@ -16,19 +18,21 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-/// A new socket, non-blocking and close-on-exec.
+/// Returns a new socket, non-blocking and close-on-exec.
 pub(crate) fn open(domain: Domain, kind: Type) -> io::Result<socket2::Socket> {
     // `Socket::new` adds SOCK_CLOEXEC.
     socket2::Socket::new(domain, kind.nonblocking(), None)
 }
 
-/// Fails if the reactor of `handle`, which is to get this socket, has been dropped: better before the work than after it.
+/// Fails if the reactor of `handle`, which the socket is for, has been dropped. Callers check this before they change
+/// anything, such as the file system.
 pub(crate) fn check_reactor(socket: BorrowedFd<'_>, handle: &Handle) -> io::Result<()> {
-    // Nothing is known of a new source, so this does nothing but look whether the reactor is there.
+    // An unregistered source may be ready, so the operation runs, and does nothing. Only the check of the reactor
+    // remains.
     Source::lazy(socket, handle).try_io(Interest::READABLE, |_| Ok(()))
 }
 
-/// Calls again what a signal has interrupted.
+/// Calls `operation` again while it fails with `Interrupted` (EINTR).
 pub(crate) fn uninterrupted<R>(mut operation: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {
         match operation() {
@@ -38,7 +42,7 @@ pub(crate) fn uninterrupted<R>(mut operation: impl FnMut() -> io::Result<R>) -> 
     }
 }
 
-/// "Would block" as a value.
+/// Converts the error `WouldBlock` to `None`.
 pub(crate) fn none_if_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -46,16 +50,18 @@ pub(crate) fn none_if_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>>
     }
 }
 
-/// A [`Source`] whose end lets paused listeners go on. What every type of this crate has inside.
+/// A [`Source`] that wakes paused listeners when it has been closed. Every type of this crate holds a `Socket`.
 #[derive(Debug)]
 pub(crate) struct Socket<T: AsFd> {
+    /// The descriptor and its registration with the reactor.
     source: Source<T>,
-    /// After `source`, since fields are dropped in this order: the notice goes out when the descriptor has been closed.
+    /// Must follow `source`: fields are dropped in this order, and the descriptor must be closed before the notice is
+    /// given.
     _notice: CloseNotice,
 }
 
 impl<T: AsFd> Socket<T> {
-    /// A new one, of a reactor that is there.
+    /// Opens a socket. Fails if the reactor has been dropped.
     pub(crate) fn open(domain: Domain, kind: Type, handle: &Handle) -> io::Result<Self>
     where
         T: From<socket2::Socket>,
@@ -65,7 +71,7 @@ impl<T: AsFd> Socket<T> {
         Ok(socket)
     }
 
-    /// Two Unix sockets that are connected with each other, of a reactor that is there.
+    /// Opens two Unix sockets that are connected with each other. Fails if the reactor has been dropped.
     pub(crate) fn pair(kind: Type, handle: &Handle) -> io::Result<(Self, Self)>
     where
         T: From<socket2::Socket>,
@@ -76,18 +82,19 @@ impl<T: AsFd> Socket<T> {
         Ok((left, right))
     }
 
-    /// For a socket that was just made, and is non-blocking: registered when it first has to wait. See [`Source::lazy`].
+    /// Wraps a new socket, which must be non-blocking. It is registered when it first has to wait: see
+    /// [`Source::lazy`].
     pub(crate) fn lazy(io: T, handle: &Handle) -> Self {
         Self { source: Source::lazy(io, handle), _notice: CloseNotice }
     }
 
     /// Fails if the reactor has been dropped.
     pub(crate) fn check_reactor(&self) -> io::Result<()> {
-        // Whether it is ready does not matter.
+        // Whether the socket is ready does not matter.
         none_if_blocked(self.source.try_io(Interest::READABLE, |_| Ok(()))).map(drop)
     }
 
-    /// Returns the socket of std: this one if it is not shared, otherwise by another descriptor.
+    /// Returns the socket of std: with this descriptor if no clone shares it, otherwise with a duplicate.
     pub(crate) fn into_std(self: Arc<Self>) -> io::Result<T>
     where
         T: From<OwnedFd>,
@@ -98,13 +105,13 @@ impl<T: AsFd> Socket<T> {
         }
     }
 
-    /// Deregisters and gives the socket of std back.
+    /// Deregisters the socket, and returns the socket of std.
     pub(crate) fn into_inner(self) -> io::Result<T> {
-        // Whoever hears that a descriptor has been freed, though none has, tries once for nothing.
+        // The notice is given although no descriptor is closed. Paused listeners then accept once in vain.
         self.source.into_inner()
     }
 
-    /// The socket of std by another descriptor, for who wants to have it while others go on to use this one.
+    /// Returns the socket of std with a duplicate of the descriptor. Clones continue to use this socket.
     pub(crate) fn duplicate(&self) -> io::Result<T>
     where
         T: From<OwnedFd>,
@@ -114,7 +121,8 @@ impl<T: AsFd> Socket<T> {
     }
 }
 
-/// For a socket from elsewhere, which is registered from the beginning, since nobody knows who else refers to it.
+/// Wraps the source of a socket from outside this crate. Such a socket is registered from the beginning, since
+/// duplicates of its descriptor may exist.
 impl<T: AsFd> From<Source<T>> for Socket<T> {
     fn from(source: Source<T>) -> Self {
         Self { source, _notice: CloseNotice }

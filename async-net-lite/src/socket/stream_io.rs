@@ -1,9 +1,11 @@
-//! Reading and writing a stream by the traits of futures-io, whatever its addresses are.
+//! Reading and writing of streams by the traits of futures-io, whatever their kind of address.
 //!
-//! What the contract asks: `WouldBlock` and `Interrupted` never get out of the traits, and an operation on no bytes at all
-//! returns `Ok(0)` without a system call. What std does not do: its vectored write is `writev(2)`, which cannot be told
-//! to spare us the `SIGPIPE` of a closed connection, so ours is `sendmsg(2)`; and more slices than the kernel takes at
-//! once are no error (see `slices`).
+//! The contract of the traits: `WouldBlock` and `Interrupted` are never returned, and an operation on no bytes at all
+//! returns `Ok(0)` without a system call. Two things differ from std. A vectored write is `sendmsg(2)`, since the
+//! `writev(2)` of std cannot suppress the `SIGPIPE` of a closed connection. And more slices than the kernel takes at
+//! once are not an error (see `slices`).
+//!
+//! Each stream type implements [`StreamSocket`], which says how it waits, and calls `stream_io!` for the rest.
 
 use super::slices;
 use super::socket::Socket;
@@ -16,17 +18,17 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
-/// A stream socket of this crate: how its kind waits, which is what they differ in, and what else their halves and
-/// adapters need of them.
+/// A stream socket of this crate: how it waits, and what its halves and adapters need.
 ///
-/// `wanted` is how many bytes the operation has room for. Whether fewer are the end of what is there depends on the kind.
+/// The types differ in how they wait. `wanted` is how many bytes the operation has room for. For some types, fewer
+/// bytes mean that nothing more is there.
 pub trait StreamSocket: AsyncRead + AsyncWrite + fmt::Debug + Clone + Unpin {
-    /// The type of std.
+    /// The socket type of std.
     type Io: AsFd;
-    /// Of std, too.
+    /// The address type of std.
     type Address;
 
-    /// Reads by `op` as soon as that does not meet `WouldBlock`.
+    /// Reads by `op`: calls it until it returns anything but `WouldBlock`, and waits in between.
     fn poll_receive(
         &self,
         cx: &mut Context<'_>,
@@ -34,7 +36,7 @@ pub trait StreamSocket: AsyncRead + AsyncWrite + fmt::Debug + Clone + Unpin {
         op: impl FnMut(&Self::Io) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>>;
 
-    /// Writes by `op` as soon as that does not meet `WouldBlock`.
+    /// Writes by `op`: calls it until it returns anything but `WouldBlock`, and waits in between.
     fn poll_send(
         &self,
         cx: &mut Context<'_>,
@@ -42,7 +44,7 @@ pub trait StreamSocket: AsyncRead + AsyncWrite + fmt::Debug + Clone + Unpin {
         op: impl FnMut(&Self::Io) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>>;
 
-    /// Whether the other is a clone of this one.
+    /// Returns whether `other` is a clone of this stream.
     fn is_same(&self, other: &Self) -> bool;
 
     /// Closes one direction or both, by `shutdown(2)`.
@@ -52,14 +54,14 @@ pub trait StreamSocket: AsyncRead + AsyncWrite + fmt::Debug + Clone + Unpin {
     /// Those of `shutdown(2)`.
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
 
-    /// This side's address.
+    /// Returns the local address.
     ///
     /// # Errors
     ///
     /// Those of `getsockname(2)`.
     fn local_addr(&self) -> io::Result<Self::Address>;
 
-    /// The other side's address.
+    /// Returns the address of the peer.
     ///
     /// # Errors
     ///
@@ -67,22 +69,23 @@ pub trait StreamSocket: AsyncRead + AsyncWrite + fmt::Debug + Clone + Unpin {
     fn peer_addr(&self) -> io::Result<Self::Address>;
 }
 
-/// `send(2)`. Tells by an error if the connection is closed, not by a signal; std has not always done so for Unix sockets.
+/// Sends bytes, by `send(2)`. A closed connection is an error, and not a signal; std has not always done so for Unix
+/// sockets.
 pub(crate) fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     SockRef::from(socket).send_with_flags(bytes, libc::MSG_NOSIGNAL)
 }
 
-/// As [`send`], for at most as many slices as one system call takes.
+/// Sends the bytes of several slices, as [`send`] does. There may be at most as many as one system call takes.
 pub(crate) fn send_vectored(socket: &impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     SockRef::from(socket).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL)
 }
 
-/// Single attempts on a stream, which do not wait.
+/// Single attempts on a stream, without waiting.
 impl<T: AsFd> Socket<T>
 where
     for<'a> &'a T: Read,
 {
-    /// Reads what is there.
+    /// Reads the bytes that are there.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -90,7 +93,7 @@ where
         self.try_io(Interest::READABLE, |mut stream| stream.read(buffer))
     }
 
-    /// Reads what is there into several buffers.
+    /// Reads the bytes that are there into several buffers.
     pub(crate) fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let (buffers, wanted) = slices::fill(buffers);
         if wanted == 0 {
@@ -99,7 +102,7 @@ where
         self.try_io(Interest::READABLE, |mut stream| stream.read_vectored(buffers))
     }
 
-    /// Writes as much as there is room for.
+    /// Writes as many bytes as there is room for.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
             return Ok(0);
@@ -107,7 +110,7 @@ where
         self.try_io(Interest::WRITABLE, |stream| send(stream, bytes))
     }
 
-    /// Writes of several slices as much as there is room for.
+    /// Writes as many bytes of several slices as there is room for.
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let (slices, wanted) = slices::drain(slices);
         if wanted == 0 {
@@ -170,15 +173,17 @@ macro_rules! stream_io {
                     self.poll_send(cx, wanted, |stream| send_vectored(stream, slices))
                 }
 
-                /// Nothing to do: there is no buffer but the kernel's.
+                /// Does nothing: there is no buffer but the kernel's.
                 fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
                     Poll::Ready(Ok(()))
                 }
 
-                /// `shutdown(Write)`: the peer reads an end of file, and we may read on. Once is enough, more is no error.
+                /// Half-closes the connection, by `shutdown(Write)`: the peer reads an end of file, and this side may
+                /// still read. A second call is not an error.
                 fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
                     Poll::Ready(match self.shutdown(Shutdown::Write) {
-                        // The peer has reset the connection: then it is closed. (Of Unix sockets Linux does not say so.)
+                        // The peer has reset and so closed the connection. (For Unix sockets, Linux does not report
+                        // this.)
                         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
                         result => result,
                     })

@@ -1,11 +1,11 @@
-//! Connecting: the addresses of a name, then a race to them, all within a time limit if there is one.
+//! Connecting to a name: a lookup, then a race to the addresses, all within the time limit if there is one.
 //!
 //! ```text
 //!   TcpStream::connect ──► ConnectOptions::connect_with ──► names: lookup ──► race ──► TcpStream
 //!                          └──────────────────── limit: TimedOut ────────────────────┘
 //! ```
 //!
-//! How a race goes is told in `race.rs`, what can be chosen in `connect_options.rs`.
+//! `race.rs` has the race, `connect_options.rs` the options.
 
 use super::connect_options::ConnectOptions;
 use super::race::race;
@@ -23,25 +23,27 @@ use std::time::Duration;
 impl TcpStream {
     /// Connects to the first of the addresses that answers.
     ///
-    /// Several addresses take part in a race, as RFC 8305 ("Happy Eyeballs") has it: IPv6 and IPv4 take turns, each begins
-    /// 250 ms after the one before it, or as soon as that has failed, and at most eight are under way at a time. The
-    /// first to be connected wins, and the others are closed. So a family that leads nowhere costs a quarter of a second
-    /// and not two minutes; only a ninth address has to wait for one of the eight before it to fail.
+    /// Several addresses take part in a race, by the rules of RFC 8305 ("Happy Eyeballs"): IPv6 and IPv4 alternate,
+    /// each attempt begins 250 ms after the last, or as soon as an attempt has failed, and at most eight are pending at
+    /// a time. The first connection wins, and the other sockets are closed. So a family without an answer costs a
+    /// quarter of a second instead of two minutes. Only a ninth address has to wait for one of the eight attempts
+    /// before it to fail.
     ///
     /// # Errors
     ///
-    /// The last address's that has answered, or the last one's of all if none has: `ConnectionRefused`, `TimedOut` (after
-    /// about two minutes; see [`connect_timeout`](Self::connect_timeout)), …; `InvalidInput` if there is no address;
-    /// `NotConnected` outside a reactor, with a message that says what to do, and if the reactor has been dropped.
+    /// The error of the last address that has answered, or of the last address if none has: `ConnectionRefused`,
+    /// `TimedOut` (after about two minutes; see [`connect_timeout`](Self::connect_timeout)), …; `InvalidInput` if there
+    /// is no address; `NotConnected` without a current reactor, with a message that says what to do, and if the reactor
+    /// has been dropped.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it closes all sockets that are under way; it cannot be resumed.
+    /// Dropping the future closes all connecting sockets. It cannot be resumed.
     pub async fn connect(address: impl AsyncToSocketAddrs) -> io::Result<Self> {
         ConnectOptions::new().connect(address).await
     }
 
-    /// As [`connect`](Self::connect), with the reactor of `handle`.
+    /// Connects as [`connect`](Self::connect) does, on the reactor of `handle`.
     ///
     /// # Errors
     ///
@@ -54,12 +56,13 @@ impl TcpStream {
         ConnectOptions::new().connect_with(address, handle).await
     }
 
-    /// As [`connect`](Self::connect), but gives up after `timeout`: for all addresses together, and the lookup of a name.
+    /// Connects as [`connect`](Self::connect) does, but gives up after `timeout`: the time for the lookup of a name and
+    /// all addresses together.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect); `TimedOut` after the timeout. A timeout of zero leaves time for a refusal at once,
-    /// and hardly for a connection.
+    /// As [`connect`](Self::connect); `TimedOut` after the timeout. A timeout of zero leaves time for an immediate
+    /// refusal, and hardly for a connection.
     ///
     /// # Cancel safety
     ///
@@ -73,7 +76,7 @@ impl TcpStream {
     /// use std::time::Duration;
     ///
     /// async_epoll::block_on(async {
-    ///     // The queue has room for one, and nobody accepts.
+    ///     // The queue has room for one connection, and no task accepts.
     ///     let busy = ListenOptions::new().backlog(0).bind("127.0.0.1:0").await?;
     ///     let _queued = TcpStream::connect(busy.local_addr()?).await?;
     ///     let late = TcpStream::connect_timeout(busy.local_addr()?, Duration::from_millis(10)).await;
@@ -86,7 +89,7 @@ impl TcpStream {
         ConnectOptions::new().timeout(timeout).connect(address).await
     }
 
-    /// As [`connect_timeout`](Self::connect_timeout), with the reactor of `handle`.
+    /// Connects as [`connect_timeout`](Self::connect_timeout) does, on the reactor of `handle`.
     ///
     /// # Errors
     ///
@@ -123,8 +126,7 @@ impl TcpStream {
 }
 
 impl ConnectOptions {
-    /// Connects to the first of the addresses that answers, on the current reactor: see
-    /// [`TcpStream::connect`].
+    /// Connects to the first of the addresses that answers, on the current reactor: see [`TcpStream::connect`].
     ///
     /// # Errors
     ///
@@ -133,12 +135,12 @@ impl ConnectOptions {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it closes all sockets that are under way; it cannot be resumed.
+    /// Dropping the future closes all connecting sockets. It cannot be resumed.
     pub async fn connect(&self, address: impl AsyncToSocketAddrs) -> io::Result<TcpStream> {
         self.connect_with(address, &Handle::current()?).await
     }
 
-    /// As [`connect`](Self::connect), on the reactor of `handle`.
+    /// Connects as [`connect`](Self::connect) does, on the reactor of `handle`.
     ///
     /// # Errors
     ///
@@ -163,7 +165,7 @@ impl ConnectOptions {
     }
 }
 
-/// Gives up what takes longer than `time`.
+/// Runs `work`. Fails with `TimedOut` if it takes longer than `time`.
 async fn limit<T>(work: impl Future<Output = io::Result<T>>, time: Duration, handle: &Handle) -> io::Result<T> {
     let (mut work, mut timer) = (pin!(work), Timer::after(time, handle));
     poll_fn(|cx| {

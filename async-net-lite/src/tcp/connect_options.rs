@@ -1,7 +1,7 @@
-//! What can be chosen before a connection is made.
+//! The options to choose before connecting.
 //!
-//! Most of it is an option of `setsockopt(2)` that has to be set before `connect(2)` to have its full effect, which is why
-//! it is here and not a method of the stream. `connect.rs` has the methods that connect.
+//! Most are options of `setsockopt(2)` that have to be set before `connect(2)` to have their full effect. So they are
+//! here, and not methods of the stream. `connect.rs` has the methods that connect.
 
 use super::settings::Keepalive;
 use crate::names::resolve::Resolver;
@@ -15,7 +15,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How to connect: what [`TcpStream::connect`](crate::TcpStream::connect) does not ask for.
+/// How to connect: the choices that [`TcpStream::connect`](crate::TcpStream::connect) does not offer.
 ///
 /// # Examples
 ///
@@ -40,6 +40,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 #[must_use = "options do nothing until `connect` is called"]
 pub struct ConnectOptions {
+    // Each field is set by the method of its name, which describes it.
     bind: Option<SocketAddr>,
     nodelay: bool,
     keepalive: Option<Keepalive>,
@@ -50,75 +51,81 @@ pub struct ConnectOptions {
     pub(super) resolver: Option<Arc<dyn Resolver>>,
 }
 
-// A resolver is only called, through a shared reference; its own state is its own business.
+// A resolver is called through a shared reference only. After a panic, its state is its own responsibility.
 impl UnwindSafe for ConnectOptions {}
 impl RefUnwindSafe for ConnectOptions {}
 
 impl ConnectOptions {
-    /// The defaults: everything as the kernel has it, and no timeout but its own.
+    /// Returns the defaults: every option as the kernel has it, and no timeout but the kernel's.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The address to connect from. The default is for the kernel to choose. With port 0, which is what one wants, the
-    /// kernel chooses the port, and may use one for connections to several peers (`IP_BIND_ADDRESS_NO_PORT` of
-    /// [`ip(7)`](https://man7.org/linux/man-pages/man7/ip.7.html)). Addresses of the other family cannot be connected to
-    /// then.
+    /// Sets the local address. By default, the kernel chooses it.
+    ///
+    /// With port 0, which is the usual choice, the kernel chooses the port, and may use one port for connections to
+    /// several peers (`IP_BIND_ADDRESS_NO_PORT` of [`ip(7)`](https://man7.org/linux/man-pages/man7/ip.7.html)). With a
+    /// local address, connecting to an address of the other family fails.
     pub fn bind(mut self, address: SocketAddr) -> Self {
         self.bind = Some(address);
         self
     }
 
-    /// Whether small writes are sent at once: [`TcpStream::set_nodelay`](crate::TcpStream::set_nodelay). The default is no.
+    /// Sets whether small writes are sent at once: see [`TcpStream::set_nodelay`](crate::TcpStream::set_nodelay). The
+    /// default is no.
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = nodelay;
         self
     }
 
-    /// Probes for when nothing happens: [`TcpStream::set_keepalive`](crate::TcpStream::set_keepalive). The default is none.
+    /// Turns on the probes of an idle connection: see [`TcpStream::set_keepalive`](crate::TcpStream::set_keepalive). By
+    /// default there are none.
     pub fn keepalive(mut self, keepalive: Keepalive) -> Self {
         self.keepalive = Some(keepalive);
         self
     }
 
-    /// How host names are looked up. The default is the resolver in whose [scope](crate::with_resolver) this is, or that of
-    /// the system.
+    /// Sets the resolver of host names. The default is the resolver of the [scope](crate::with_resolver), and outside a
+    /// scope the system's.
     pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
         self.resolver = Some(resolver);
         self
     }
 
-    /// The size of the receive buffer, in bytes: [`TcpStream::set_recv_buffer`](crate::TcpStream::set_recv_buffer). Set before connecting, it may have any
-    /// size that the kernel takes. The default is the kernel's, which adapts.
+    /// Sets the size of the receive buffer, in bytes: see
+    /// [`TcpStream::set_recv_buffer`](crate::TcpStream::set_recv_buffer). Before connecting, any size that the kernel
+    /// accepts has its full effect. The default is the kernel's, which adapts.
     pub fn recv_buffer(mut self, bytes: usize) -> Self {
         self.recv_buffer = Some(bytes);
         self
     }
 
-    /// The size of the send buffer, in bytes: [`TcpStream::set_send_buffer`](crate::TcpStream::set_send_buffer). The default is the kernel's, which adapts.
+    /// Sets the size of the send buffer, in bytes: see
+    /// [`TcpStream::set_send_buffer`](crate::TcpStream::set_send_buffer). The default is the kernel's, which adapts.
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = Some(bytes);
         self
     }
 
-    /// Whether to send the first write together with the request to connect, if the peer has allowed it before and bit 1
-    /// of `/proc/sys/net/ipv4/tcp_fastopen` is set: `TCP_FASTOPEN_CONNECT` of [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html). The default is no.
+    /// Sets whether the first write is sent together with the request to connect: `TCP_FASTOPEN_CONNECT` of
+    /// [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html). The default is no. Effective if the peer has
+    /// allowed it before, and bit 0x1 of `/proc/sys/net/ipv4/tcp_fastopen` is set.
     ///
-    /// Then `connect` is done before any packet has been sent, so of several addresses the first is taken; whether it can
-    /// be reached is found out by the first write, or the read after it. The peer may get that write twice.
+    /// `connect` then returns before any packet has been sent, so it takes the first of several addresses. If the peer
+    /// cannot be reached, the first write fails, or the read after it. The peer may receive the first write twice.
     pub fn fastopen(mut self, fastopen: bool) -> Self {
         self.fastopen = fastopen;
         self
     }
 
-    /// How long all of it may take, from the lookup of a name to the last of the addresses. The default is for ever,
-    /// which comes down to the two minutes or so that the kernel takes for each address.
+    /// Limits the time for connecting, from the lookup of a name to the last of the addresses. The default is no limit
+    /// but that of the kernel, about two minutes for each address.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Sets what was chosen on a socket that is about to connect.
+    /// Sets the options on a socket that is about to connect.
     pub(super) fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
         if self.nodelay {
             socket.set_tcp_nodelay(true)?;
@@ -129,7 +136,7 @@ impl ConnectOptions {
         set_buffers(socket, self.recv_buffer, self.send_buffer)?;
         if self.fastopen {
             match sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1) {
-                // The system does not allow it, and then it is done without.
+                // The system does not allow it, so the connection is made without.
                 Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
                 result => result?,
             }
@@ -137,7 +144,7 @@ impl ConnectOptions {
         if let Some(address) = self.bind {
             match address.port() {
                 0 => sys::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?,
-                // Attempts to several addresses may be under way from one port.
+                // Several attempts may be pending from this port.
                 _ => socket.set_reuse_address(true)?,
             }
             socket.bind(&address.into())?;

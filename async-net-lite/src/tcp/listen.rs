@@ -1,7 +1,7 @@
-//! Binding a TCP listener, and what can be chosen before.
+//! Binding a TCP listener, and the options to choose before.
 //!
-//! Most of it is an option of `setsockopt(2)` that has to be set before `bind(2)` or `listen(2)` to have its full effect,
-//! which is why it is here and not a method of the listener.
+//! Most are options of `setsockopt(2)` that have to be set before `bind(2)` or `listen(2)` to have their full effect.
+//! So they are here, and not methods of the listener.
 
 use super::listener::TcpListener;
 use crate::names::addr::AsyncToSocketAddrs;
@@ -16,22 +16,25 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 impl TcpListener {
-    /// Listens on the first of the addresses that can be bound, with the defaults of [`ListenOptions`]: `SO_REUSEADDR`
-    /// and a queue of 1024. Port 0 means any free one: see [`local_addr`](Self::local_addr).
+    /// Listens on the first of the addresses that can be bound.
+    ///
+    /// The options are the defaults of [`ListenOptions`]: `SO_REUSEADDR` and a queue of 1024. With port 0, the kernel
+    /// chooses a free port: see [`local_addr`](Self::local_addr).
     ///
     /// # Errors
     ///
     /// Those of `socket(2)`, `bind(2)` and `listen(2)` for the last address: `AddrInUse`, `PermissionDenied`, …;
-    /// `InvalidInput` if there is no address; `NotConnected` outside a reactor, and if the reactor has been dropped.
+    /// `InvalidInput` if there is no address; `NotConnected` without a current reactor, and if the reactor has been
+    /// dropped.
     ///
     /// # Cancel safety
     ///
-    /// Only a name lookup awaits anything; dropped then, nothing has been bound.
+    /// Only the lookup of a name waits. If the future is dropped then, nothing has been bound.
     pub async fn bind(address: impl AsyncToSocketAddrs) -> io::Result<Self> {
         ListenOptions::new().bind(address).await
     }
 
-    /// As [`bind`](Self::bind), on the reactor of `handle`.
+    /// Listens as [`bind`](Self::bind) does, on the reactor of `handle`.
     ///
     /// # Errors
     ///
@@ -45,14 +48,14 @@ impl TcpListener {
     }
 }
 
-/// How to listen: what [`TcpListener::bind`] does not ask for.
+/// How to listen: the choices that [`TcpListener::bind`] does not offer.
 ///
-/// The options are set in an order in which each has its full effect; accepted connections inherit `nodelay` and the
-/// buffers from the listener, so that none of them costs a system call per connection.
+/// The options are set in an order in which each has its full effect. Accepted connections inherit `nodelay` and the
+/// buffer sizes from the listener, so these cost no system call per connection.
 ///
 /// # Examples
 ///
-/// A listener whose connections send small answers at once, and come up when their request is there.
+/// A listener with connections that send small answers at once, and are accepted when their request has arrived.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -79,6 +82,7 @@ impl TcpListener {
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until `bind` is called"]
 pub struct ListenOptions {
+    // Each field is set by the method of its name, which describes it.
     backlog: u32,
     reuse_addr: bool,
     reuse_port: bool,
@@ -91,7 +95,7 @@ pub struct ListenOptions {
 }
 
 impl ListenOptions {
-    /// The defaults: a backlog of 1024 and `reuse_addr`, everything else as the kernel has it.
+    /// Returns the defaults: a backlog of 1024 and `reuse_addr`, everything else as the kernel has it.
     pub fn new() -> Self {
         Self {
             backlog: BACKLOG,
@@ -106,34 +110,34 @@ impl ListenOptions {
         }
     }
 
-    /// How many connections may wait in the queue until they are accepted; beyond that, clients are kept waiting. The
-    /// default is 1024. The kernel takes no more than `/proc/sys/net/core/somaxconn`. See
+    /// Sets the backlog: how many connections may wait in the queue to be accepted. Further clients are kept waiting.
+    /// The default is 1024. The kernel limits it to `/proc/sys/net/core/somaxconn`. See
     /// [`listen(2)`](https://man7.org/linux/man-pages/man2/listen.2.html).
     pub fn backlog(mut self, backlog: u32) -> Self {
         self.backlog = backlog;
         self
     }
 
-    /// Whether the address may be bound although connections of an earlier listener linger on it: `SO_REUSEADDR` of
-    /// [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). The default is yes, since a server could not
-    /// be restarted for a minute otherwise. Two listeners on one address are refused all the same.
+    /// Sets whether the address may be bound although connections of an earlier listener linger on it: `SO_REUSEADDR`
+    /// of [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). The default is yes, since a server could
+    /// not be restarted for a minute otherwise. A second listener on the same address is refused nevertheless.
     pub fn reuse_addr(mut self, reuse_addr: bool) -> Self {
         self.reuse_addr = reuse_addr;
         self
     }
 
-    /// Whether other listeners of the same user may have the same address, so that the kernel shares connections out
-    /// among them: `SO_REUSEPORT` of [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). All of them
-    /// have to ask for it. The default is no.
+    /// Sets whether several listeners of the same user may share an address, so the kernel distributes connections
+    /// among them: `SO_REUSEPORT` of [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). Each of the
+    /// listeners has to set it. The default is no.
     ///
-    /// Each has a queue of its own, and closing one resets what is in it: stop new clients first, accept until nobody
-    /// is left, and then close.
+    /// Each listener has its own queue, and closing the listener resets the connections in the queue. So stop new
+    /// clients first, accept until the queue is empty, and then close.
     pub fn reuse_port(mut self, reuse_port: bool) -> Self {
         self.reuse_port = reuse_port;
         self
     }
 
-    /// Whether accepted connections send small writes at once: `TCP_NODELAY` of
+    /// Sets whether accepted connections send small writes at once: `TCP_NODELAY` of
     /// [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html), which they inherit from the listener. The default
     /// is no.
     pub fn nodelay(mut self, nodelay: bool) -> Self {
@@ -141,66 +145,70 @@ impl ListenOptions {
         self
     }
 
-    /// Accepts a connection when its first bytes are there, for those of which the client speaks first:
-    /// `TCP_DEFER_ACCEPT` of [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html). The default is at once.
+    /// Delays a connection until its first bytes are there, for protocols in which the client speaks first:
+    /// `TCP_DEFER_ACCEPT` of [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html). The default is no delay.
     ///
-    /// `time` is how long the kernel holds back a client that sends nothing, in whole seconds, rounded up; then it
-    /// comes up without any. It counts in its own retransmissions, so it may take some seconds more. Zero means at once.
+    /// `time` is how long the kernel holds back a client that sends nothing, in whole seconds, rounded up. Then the
+    /// connection is accepted without bytes. The kernel counts in its own retransmissions, so this may take some
+    /// seconds more. Zero means no delay.
     pub fn defer_accept(mut self, time: Duration) -> Self {
         self.defer_accept = Some(time);
         self
     }
 
-    /// The size of the receive buffer of accepted connections, in bytes: `SO_RCVBUF` of
-    /// [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). The kernel reserves twice as much, no more
-    /// than `/proc/sys/net/core/rmem_max` allows, and then does not adapt it any more. The default is the kernel's,
+    /// Sets the size of the receive buffer of accepted connections, in bytes: `SO_RCVBUF` of
+    /// [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). The kernel limits the size to
+    /// `/proc/sys/net/core/rmem_max`, reserves twice as much, and no longer adapts it. The default is the kernel's,
     /// which adapts.
     pub fn recv_buffer(mut self, bytes: usize) -> Self {
         self.recv_buffer = Some(bytes);
         self
     }
 
-    /// The size of the send buffer of accepted connections, in bytes: `SO_SNDBUF`, otherwise as
+    /// Sets the size of the send buffer of accepted connections, in bytes: `SO_SNDBUF`. Otherwise as
     /// [`recv_buffer`](Self::recv_buffer), with `wmem_max`.
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = Some(bytes);
         self
     }
 
-    /// Takes data with the first packet of clients that were here before, at most `queue` of them at a time that are
-    /// not fully connected: `TCP_FASTOPEN` of [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html). The default
-    /// is none. It has an effect if bit 2 of `/proc/sys/net/ipv4/tcp_fastopen` is set; and a request may come twice, so
-    /// it is for those that do no harm then.
+    /// Accepts data in the first packet of clients that have connected before: `TCP_FASTOPEN` of
+    /// [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html).
+    ///
+    /// `queue` is the largest number of such connections that are not fully established yet. The default is none.
+    /// Effective if bit 0x2 of `/proc/sys/net/ipv4/tcp_fastopen` is set. A request may arrive twice, so use this only
+    /// for requests that do no harm then.
     pub fn fastopen(mut self, queue: u32) -> Self {
         self.fastopen = Some(queue);
         self
     }
 
-    /// Whether a listener on an IPv6 address refuses IPv4: `IPV6_V6ONLY` of
+    /// Sets whether a listener on an IPv6 address refuses IPv4: `IPV6_V6ONLY` of
     /// [`ipv6(7)`](https://man7.org/linux/man-pages/man7/ipv6.7.html). The default is that of
-    /// `/proc/sys/net/ipv6/bindv6only`, which usually is no: `[::]` then takes both. No effect on an IPv4 address.
+    /// `/proc/sys/net/ipv6/bindv6only`, usually no: `[::]` then accepts both. No effect on an IPv4 address.
     pub fn only_v6(mut self, only_v6: bool) -> Self {
         self.only_v6 = Some(only_v6);
         self
     }
 
-    /// Listens on the first of the addresses that can be bound, on the current reactor. Port 0 means any free
-    /// one: see [`TcpListener::local_addr`].
+    /// Listens on the first of the addresses that can be bound, on the current reactor.
+    ///
+    /// With port 0, the kernel chooses a free port: see [`TcpListener::local_addr`].
     ///
     /// # Errors
     ///
     /// Those of `socket(2)`, `setsockopt(2)`, `bind(2)` and `listen(2)` for the last address: `AddrInUse`,
-    /// `PermissionDenied`, …; `InvalidInput` if there is no address; `NotConnected` outside a reactor, and if the
-    /// reactor has been dropped.
+    /// `PermissionDenied`, …; `InvalidInput` if there is no address; `NotConnected` without a current reactor, and if
+    /// the reactor has been dropped.
     ///
     /// # Cancel safety
     ///
-    /// Only a name lookup awaits anything; dropped then, nothing has been bound.
+    /// Only the lookup of a name waits. If the future is dropped then, nothing has been bound.
     pub async fn bind(&self, address: impl AsyncToSocketAddrs) -> io::Result<TcpListener> {
         self.bind_with(address, &Handle::current()?).await
     }
 
-    /// As [`bind`](Self::bind), on the reactor of `handle`.
+    /// Listens as [`bind`](Self::bind) does, on the reactor of `handle`.
     ///
     /// # Errors
     ///
@@ -247,7 +255,7 @@ impl ListenOptions {
         if self.nodelay {
             options.set_tcp_nodelay(true)?;
         }
-        // Before `listen`, since the window that is offered to a client depends on the buffer.
+        // Before `listen`, since the window offered to a client depends on the buffer.
         set_buffers(&options, self.recv_buffer, self.send_buffer)?;
         if let Some(time) = self.defer_accept {
             sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, whole_seconds(time))?;

@@ -1,7 +1,7 @@
-//! The type of a TCP listener, its connections one by one, and the stream of them.
+//! The type of a TCP listener, and the stream of its connections.
 //!
-//! How connections are taken from the queue, and what happens when descriptors run out, is in `accept/`: here a socket that
-//! comes from there becomes a [`TcpStream`]. Binding a listener is in `listen.rs`.
+//! Accepted sockets come from `accept/`, which takes them from the queue and backs off when descriptors run out. Here
+//! they become [`TcpStream`]s. Binding a listener is in `listen.rs`.
 
 use super::stream::TcpStream;
 use crate::accept::accept_loop::AcceptLoop;
@@ -21,8 +21,8 @@ use std::task::{Context, Poll};
 
 /// A TCP socket that listens for connections: the async [`std::net::TcpListener`].
 ///
-/// Clones share the socket. The last of them closes it, and of the [`Incoming`]s made from them; connections in its queue
-/// are reset then. Several tasks may accept at once: each connection goes to one of them.
+/// Clones and the [`Incoming`] streams of a listener share the socket. Dropping the last of them closes it, and resets
+/// the connections in its queue. Several tasks may accept at once: each connection goes to one of them.
 ///
 /// # Examples
 ///
@@ -41,16 +41,17 @@ use std::task::{Context, Poll};
 /// ```
 #[derive(Clone)]
 pub struct TcpListener {
+    /// The socket, shared by all clones and their streams.
     acceptor: Arc<Acceptor<net::TcpListener>>,
 }
 
 impl TcpListener {
-    /// Of a socket that listens.
+    /// Returns the listener of a socket that listens.
     pub(super) fn new(socket: Socket<net::TcpListener>) -> Self {
         Self { acceptor: Arc::new(Acceptor::new(socket)) }
     }
 
-    /// Makes a listener of std async: sets it to non-blocking and registers it with the reactor of `handle`.
+    /// Converts a listener of std: sets it to non-blocking, and registers it with the reactor of `handle`.
     ///
     /// # Errors
     ///
@@ -73,7 +74,7 @@ impl TcpListener {
         Ok(Self::new(Source::with_interest(listener, Interest::READABLE, handle)?.into()))
     }
 
-    /// Gives the listener of std back, still non-blocking and no longer registered.
+    /// Returns the listener of std, still non-blocking and no longer registered.
     ///
     /// # Errors
     ///
@@ -87,16 +88,16 @@ impl TcpListener {
 
     /// Waits for a connection. The new stream is non-blocking and close-on-exec.
     ///
-    /// Errors that concern only the connection which was about to be accepted (it was reset, a firewall forbids it) are
-    /// passed over.
+    /// Errors of the connection at the head of the queue (the client has reset it, or a firewall forbids it) are
+    /// skipped.
     ///
     /// # Errors
     ///
-    /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` if descriptors or memory have run out. The connection waits in the
-    /// queue, and the next call is likely to fail in the same way at once: pause before it, or use
-    /// [`incoming`](Self::incoming), which does. Likewise an error of single connections that has come ten thousand times
-    /// in a row. Also other errors of `accept(2)`, and `NotConnected` if the reactor is
-    /// gone.
+    /// - `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` if descriptors or memory have run out. The connection stays in the
+    ///   queue, and the next call is likely to fail at once in the same way. So pause before it, or use
+    ///   [`incoming`](Self::incoming), which pauses by itself.
+    /// - An error of single connections that has come ten thousand times in a row. Pause likewise.
+    /// - Other errors of `accept(2)`, and `NotConnected` if the reactor has been dropped.
     ///
     /// # Cancel safety
     ///
@@ -105,7 +106,7 @@ impl TcpListener {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    /// The poll form of [`accept`](Self::accept). The task is woken however many others wait.
+    /// The poll form of [`accept`](Self::accept). Every waiting task is woken, not only the last.
     ///
     /// # Errors
     ///
@@ -114,31 +115,31 @@ impl TcpListener {
         self.acceptor.poll_accept(cx).map(|accepted| accepted.and_then(|accepted| self.stream(accepted)))
     }
 
-    /// Makes a stream of what was accepted.
+    /// Returns the stream and the peer of an accepted socket.
     fn stream(&self, (socket, address): (socket2::Socket, SockAddr)) -> io::Result<(TcpStream, SocketAddr)> {
         let stream = TcpStream::from_accepted(socket.into(), &self.acceptor.socket.handle());
         let error = || io::Error::new(io::ErrorKind::InvalidData, "the peer of a TCP connection has no IP address");
         Ok((stream, address.as_socket().ok_or_else(error)?))
     }
 
-    /// The connections, one after the other, as a stream that goes on until the reactor is dropped.
+    /// Returns the connections, one after the other, as a stream that continues until the reactor is dropped.
     ///
-    /// It keeps the socket open, on its own if need be.
+    /// The stream keeps the socket open, even without the listener.
     pub fn incoming(&self) -> Incoming {
         self.clone().into_incoming()
     }
 
-    /// As [`incoming`](Self::incoming), for a listener that is needed for nothing else.
+    /// Returns the connections as [`incoming`](Self::incoming) does, for a listener that is not needed otherwise.
     pub fn into_incoming(self) -> Incoming {
         Incoming { listener: self, accept_loop: AcceptLoop::new() }
     }
 
-    /// The socket.
+    /// Returns the socket, which all clones share.
     fn inner(&self) -> &Socket<net::TcpListener> {
         &self.acceptor.socket
     }
 
-    /// The address that the socket listens on.
+    /// Returns the local address, with the port chosen by the kernel if port 0 was bound.
     ///
     /// # Errors
     ///
@@ -148,18 +149,20 @@ impl TcpListener {
     }
 }
 
-/// The stream of connections of a [`TcpListener`]; from [`TcpListener::incoming`].
+/// The stream of connections of a [`TcpListener`], from [`TcpListener::incoming`].
 ///
-/// Errors that concern one connection are passed over. When descriptors or memory run out, it pauses, from 5 ms doubling
-/// to 1 s, while connections wait in the queue; it goes on at once when a socket of this crate is closed, on whatever
-/// thread. It yields an error, and then ends, only if the listener itself fails: when the reactor has been dropped, say.
+/// Errors of single connections are skipped. When descriptors or memory run out, the stream pauses, for 5 ms at first
+/// and up to 1 s, doubling, while connections wait in the queue. It continues at once when a socket of this crate is
+/// closed on any thread. It yields an error, and then ends, only if the listener itself fails, for example because the
+/// reactor has been dropped.
 ///
-/// It takes every descriptor that is to be had, and then none is left for what the handlers of the connections open.
-/// Where they do, accept no more connections than there is room for: by a semaphore, or `buffer_unordered` and the like.
+/// The stream uses every free descriptor, so the handlers of the connections may find none left for files or sockets of
+/// their own. If handlers open descriptors, limit the number of connections: by a semaphore, `buffer_unordered` and
+/// similar means.
 ///
 /// # Cancel safety
 ///
-/// Dropping a `next()` loses nothing.
+/// Dropping a `next()` loses no connection.
 ///
 /// # Examples
 ///
@@ -179,7 +182,9 @@ impl TcpListener {
 /// ```
 #[must_use = "streams do nothing unless polled"]
 pub struct Incoming {
+    /// The listener, which shares its socket.
     listener: TcpListener,
+    /// The state of accepting: pauses, and whether the listener has failed.
     accept_loop: AcceptLoop,
 }
 

@@ -1,8 +1,8 @@
 //! TCP: listeners and streams. See [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html).
 //!
-//! A [`TcpStream`] is made by a [`TcpListener`], or by connecting: a race to the addresses of a host. Its operations and
-//! its options are in files of their own. What has to be chosen before there is a socket is in [`ListenOptions`] and
-//! [`ConnectOptions`].
+//! A [`TcpStream`] comes from a [`TcpListener`], or from connecting, which is a race to the addresses of a host. The
+//! operations and the options of a stream are in files of their own. Options to choose before the socket exists are in
+//! [`ListenOptions`] and [`ConnectOptions`].
 //!
 //! ```text
 //!   listen ──► listener ──────────────────────────────► stream ◄── stream_io: read, write

@@ -1,6 +1,6 @@
 //! Connecting: in steps to one address, in a race to several.
 //!
-//! Connecting to one address without blocking goes in steps, each of which can fail for reasons of its own:
+//! Connecting to one address without blocking takes several steps, and each can fail:
 //!
 //! ```text
 //!   socket ──► connect: EINPROGRESS ──► wait until writable ──► SO_ERROR? ──► getpeername? ──► connected
@@ -9,10 +9,11 @@
 //!               error                      socket closed          error
 //! ```
 //!
-//! A host often has several addresses, and one that does not answer costs two minutes. So the next one gets its chance
-//! while the first is still under way: RFC 8305, "Happy Eyeballs". The families take turns, beginning with IPv6, since
-//! what does not answer is usually a whole family. Each attempt has a head start of 250 ms before the next begins; one
-//! that fails lets the next begin at once. The first to be connected wins, and the others are closed.
+//! A host often has several addresses, and an address that does not answer costs two minutes. So the next attempt
+//! begins while the first is still pending: RFC 8305, "Happy Eyeballs". IPv6 and IPv4 addresses alternate, beginning
+//! with IPv6, since the addresses that do not answer are usually a whole family. The next attempt begins after the head
+//! start of the last, 250 ms, or at once when an attempt fails. The first connection wins, and the other sockets are
+//! closed.
 //!
 //! ```text
 //!   0 ms        250 ms       500 ms
@@ -36,20 +37,21 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use std::vec;
 
-/// The head start of an attempt: "Connection Attempt Delay" of RFC 8305, section 8.
+/// The head start of an attempt before the next: "Connection Attempt Delay" of RFC 8305, section 8.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// Attempts that may be under way at a time. Further ones wait until one of these has failed.
+/// The largest number of pending attempts. Further addresses wait until an attempt has failed.
 const MAX_ATTEMPTS: usize = 8;
 
-/// A connection to one address, under way. Dropping it closes the socket.
+/// An attempt to connect to one address. Dropping it closes the socket.
 struct Attempt {
+    /// The connecting socket.
     socket: Socket<net::TcpStream>,
-    /// The kernel said so at once.
+    /// Whether the kernel has reported a connection at once. Set when the attempt begins.
     is_connected: bool,
 }
 
 impl Attempt {
-    /// Begins.
+    /// Begins to connect to `address`.
     fn new(address: SocketAddr, options: &ConnectOptions, handle: &Handle) -> io::Result<Self> {
         let socket = Socket::<net::TcpStream>::open(Domain::for_address(address), Type::STREAM, handle)?;
         let socket_options = SockRef::from(socket.get_ref());
@@ -57,9 +59,10 @@ impl Attempt {
         let address = address.into();
         let is_connected = loop {
             match socket_options.connect(&address).map_err(|error| (error.raw_os_error(), error)) {
-                // Has the kernel begun to connect, or not? Asked again, it says.
+                // EINTR does not say whether the kernel has begun to connect. The next call does.
                 Err((Some(libc::EINTR), _)) => {}
-                // Or it will connect with the first write, by `fastopen`, and nothing is to be waited for.
+                // Connected. Or the kernel will connect with the first write, by `fastopen`, so there is nothing to
+                // wait for.
                 Ok(()) | Err((Some(libc::EISCONN), _)) => break true,
                 Err((Some(libc::EINPROGRESS | libc::EALREADY), _)) => break false,
                 Err((_, error)) => return Err(error),
@@ -68,25 +71,26 @@ impl Attempt {
         Ok(Self { socket, is_connected })
     }
 
-    /// Waits until it is connected, or has failed.
+    /// Waits until the socket is connected, or has failed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_connected { Poll::Ready(Ok(())) } else { self.socket.poll_write_with(cx, is_connected) }
     }
 }
 
-/// Whether a connection that was begun is there: an error if it has failed, `WouldBlock` if it is under way.
+/// Checks a pending connection. Returns `Ok` if it is connected, `WouldBlock` if it is still pending, otherwise the
+/// error.
 fn is_connected(stream: &net::TcpStream) -> io::Result<()> {
     if let Some(error) = stream.take_error()? {
         return Err(error);
     }
     match stream.peer_addr() {
-        // No error and no peer: woken too early.
+        // No error and no peer: a spurious wake.
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
         result => result.map(drop),
     }
 }
 
-/// Connects to whichever of `addresses` is the first to get there, as the top of this file tells.
+/// Connects to the first of `addresses` that answers. The top of this file explains the race.
 pub(super) async fn race(
     addresses: Vec<SocketAddr>,
     options: &ConnectOptions,
@@ -97,40 +101,44 @@ pub(super) async fn race(
     poll_fn(|cx| race.poll(cx)).await
 }
 
-/// Attempts under way, and what is to follow.
+/// The state of a race.
 struct Race<'a> {
+    /// The options of every socket.
     options: &'a ConnectOptions,
+    /// The reactor of every socket and timer.
     handle: &'a Handle,
-    /// Addresses whose turn has not come.
+    /// The addresses without an attempt yet, in order.
     to_come: vec::IntoIter<SocketAddr>,
-    /// At most [`MAX_ATTEMPTS`], the oldest first.
+    /// The pending attempts, the oldest first. At most [`MAX_ATTEMPTS`].
     running: Vec<Attempt>,
-    /// That of the last attempt.
+    /// The head start of the last attempt. `None` before the first attempt and after a failure.
     head_start: Option<Timer>,
-    /// What to report if all fail.
+    /// The error to report if all attempts fail. Written by [`note_failure`](Self::note_failure).
     error: Option<io::Error>,
 }
 
 impl Race<'_> {
+    /// Waits until an attempt is connected, or all have failed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
         loop {
-            // 1. Who is there, who has failed?
+            // 1. Poll the pending attempts.
             let mut place = 0;
             while let Some(attempt) = self.running.get_mut(place) {
                 match attempt.poll(cx) {
                     Poll::Pending => place += 1,
                     Poll::Ready(Ok(())) => {
-                        // The others are closed with the race.
+                        // Dropping the race closes the other sockets.
                         let winner = self.running.swap_remove(place);
                         return Poll::Ready(Ok(TcpStream::new(winner.socket)));
                     }
                     Poll::Ready(Err(error)) => {
                         drop(self.running.remove(place));
-                        self.note(error);
+                        self.note_failure(error);
                     }
                 }
             }
-            // 2. Whose turn is it? The last attempt's, as long as it has its head start, unless it has failed.
+            // 2. Wait while no attempt may begin: no address is left, too many attempts are pending, or the last
+            // attempt still has its head start.
             if self.to_come.as_slice().is_empty() {
                 let over = self.running.is_empty().then(|| Err(self.error.take().unwrap_or_else(no_addresses)));
                 return over.map_or(Poll::Pending, Poll::Ready);
@@ -139,33 +147,34 @@ impl Race<'_> {
                 return Poll::Pending;
             }
             if let Some(head_start) = &mut self.head_start {
-                // If the reactor is gone, the attempts say so.
+                // If the reactor has been dropped, the attempts will fail and report this.
                 let _ = ready!(head_start.poll_unpin(cx));
             }
-            // 3. The next one.
+            // 3. Begin the next attempt.
             let Some(address) = self.to_come.next() else { continue };
             match Attempt::new(address, self.options, self.handle) {
                 Ok(attempt) => {
                     self.running.push(attempt);
                     self.head_start = Some(Timer::after(HEAD_START, self.handle));
                 }
-                Err(error) => self.note(error),
+                Err(error) => self.note_failure(error),
             }
         }
     }
 
-    /// One has failed: the next may begin at once. What the host has answered says more than that there is no way to it;
-    /// otherwise the last error counts.
-    fn note(&mut self, error: io::Error) {
+    /// Records that an attempt has failed, so the next may begin at once. The answer of a host says more than the lack
+    /// of a route, so such an error is kept; otherwise the last error counts.
+    fn note_failure(&mut self, error: io::Error) {
         self.head_start = None;
-        if self.error.as_ref().is_none_or(|before| !no_way(&error) || no_way(before)) {
+        if self.error.as_ref().is_none_or(|before| !is_no_route(&error) || is_no_route(before)) {
             self.error = Some(error);
         }
     }
 }
 
-/// Whether the error says that this machine has no way to an address, such as an IPv6 one in an IPv4 network.
-fn no_way(error: &io::Error) -> bool {
+/// Returns whether `error` says that this machine has no route to the address, for example to an IPv6 address in an
+/// IPv4 network.
+fn is_no_route(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(
@@ -180,7 +189,8 @@ fn no_way(error: &io::Error) -> bool {
     )
 }
 
-/// Takes the families in turn, beginning with IPv6, and keeps the order within each.
+/// Returns the addresses with IPv6 and IPv4 alternating, beginning with IPv6, and in the given order within each
+/// family.
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     if addresses.len() < 2 {
         return addresses;

@@ -1,4 +1,7 @@
-//! Options of a connection that is there: asked for and changed at any time.
+//! Options of an existing connection, which may be read and changed at any time.
+//!
+//! Each is read by `getsockopt(2)` and changed by `setsockopt(2)`, through socket2. Options that have their full effect
+//! only before connecting or listening are also in `connect_options.rs` and `listen.rs`.
 
 use super::stream::TcpStream;
 use crate::socket::options::{check_hops, set_buffers, whole_seconds};
@@ -6,11 +9,10 @@ use socket2::{Domain, SockRef, TcpKeepalive};
 use std::io;
 use std::time::Duration;
 
-/// When a connection on which nothing happens is probed, and when it is given up: see
-/// [`TcpStream::set_keepalive`].
+/// The times after which the kernel probes an idle connection and gives it up: see [`TcpStream::set_keepalive`].
 ///
-/// What is `None` is left as it is: the kernel's defaults are 2 hours, 75 seconds and 9 probes
-/// (`/proc/sys/net/ipv4/tcp_keepalive_*`). Times are whole seconds; others are rounded up.
+/// A field that is `None` leaves the kernel's value, by default 2 hours, 75 seconds and 9 probes
+/// (`/proc/sys/net/ipv4/tcp_keepalive_*`). Times are whole seconds; other durations are rounded up.
 ///
 /// # Examples
 ///
@@ -23,42 +25,42 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Keepalive {
-    /// How long nothing has to happen before the first probe is sent: `TCP_KEEPIDLE`, 1 to 32767 seconds.
+    /// The idle time before the first probe: `TCP_KEEPIDLE`, 1 to 32767 seconds.
     pub time: Option<Duration>,
-    /// From one probe to the next: `TCP_KEEPINTVL`, 1 to 32767 seconds.
+    /// The time between two probes: `TCP_KEEPINTVL`, 1 to 32767 seconds.
     pub interval: Option<Duration>,
-    /// Probes without an answer until the connection is given up: `TCP_KEEPCNT`, 1 to 127.
+    /// The number of probes without an answer after which the connection is given up: `TCP_KEEPCNT`, 1 to 127.
     pub retries: Option<u32>,
 }
 
 impl Keepalive {
-    /// Everything as the kernel has it.
+    /// Returns settings with every field `None`: all values as the kernel has them.
     pub const fn new() -> Self {
         Self { time: None, interval: None, retries: None }
     }
 
-    /// How long nothing has to happen before the first probe is sent.
+    /// Sets the idle time before the first probe.
     #[must_use]
     pub const fn time(mut self, time: Duration) -> Self {
         self.time = Some(time);
         self
     }
 
-    /// From one probe to the next.
+    /// Sets the time between two probes.
     #[must_use]
     pub const fn interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self
     }
 
-    /// Probes without an answer until the connection is given up.
+    /// Sets the number of probes without an answer after which the connection is given up.
     #[must_use]
     pub const fn retries(mut self, retries: u32) -> Self {
         self.retries = Some(retries);
         self
     }
 
-    /// Turns probing on.
+    /// Turns probes on, and sets the values that are not `None`.
     pub(super) fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
         let seconds = |time| Duration::from_secs(whole_seconds(time).unsigned_abs().into());
         let mut keepalive = TcpKeepalive::new();
@@ -75,15 +77,15 @@ impl Keepalive {
     }
 }
 
-/// Options. Each is one system call, `getsockopt(2)` or `setsockopt(2)`, and fails only where those do: with values that
-/// the kernel does not take.
+/// Options. Each method is `getsockopt(2)` or `setsockopt(2)`, and fails if the call does: for values that the kernel
+/// does not accept.
 impl TcpStream {
-    /// The socket, for socket2.
+    /// Returns the socket, for socket2.
     fn options(&self) -> SockRef<'_> {
         SockRef::from(self)
     }
 
-    /// Whether `TCP_NODELAY` is set: small writes are sent at once.
+    /// Returns whether `TCP_NODELAY` is set, so small writes are sent at once.
     ///
     /// # Errors
     ///
@@ -92,8 +94,8 @@ impl TcpStream {
         self.options().tcp_nodelay()
     }
 
-    /// Sets `TCP_NODELAY` of [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html): small writes are sent at once
-    /// instead of being collected. Off unless set, or inherited from the listener.
+    /// Sets `TCP_NODELAY` of [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html): small writes are sent at
+    /// once instead of being collected. Off by default, unless inherited from the listener.
     ///
     /// # Errors
     ///
@@ -102,7 +104,7 @@ impl TcpStream {
         self.options().set_tcp_nodelay(nodelay)
     }
 
-    /// How many routers a packet may pass: `IP_TTL`, or `IPV6_UNICAST_HOPS`.
+    /// Returns the number of routers that a packet may pass: `IP_TTL`, or `IPV6_UNICAST_HOPS`.
     ///
     /// # Errors
     ///
@@ -112,9 +114,9 @@ impl TcpStream {
         if options.domain()? == Domain::IPV6 { options.unicast_hops_v6() } else { options.ttl_v4() }
     }
 
-    /// Sets how many routers a packet may pass, 1 to 255: `IP_TTL` of
-    /// [`ip(7)`](https://man7.org/linux/man-pages/man7/ip.7.html), for IPv6 `IPV6_UNICAST_HOPS`. The default is that of
-    /// the system, usually 64.
+    /// Sets the number of routers that a packet may pass, 1 to 255: `IP_TTL` of
+    /// [`ip(7)`](https://man7.org/linux/man-pages/man7/ip.7.html), for IPv6 `IPV6_UNICAST_HOPS`. The default is the
+    /// system's, usually 64.
     ///
     /// # Errors
     ///
@@ -128,7 +130,7 @@ impl TcpStream {
     /// # async_epoll::block_on(async {
     /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// stream.set_ttl(1)?; // Neighbours only.
+    /// stream.set_ttl(1)?; // Only hosts in the same network.
     /// assert_eq!(stream.ttl()?, 1);
     /// # Ok(())
     /// # })?
@@ -140,11 +142,11 @@ impl TcpStream {
         if options.domain()? == Domain::IPV6 {
             options.set_unicast_hops_v6(ttl)?;
         }
-        // For an IPv6 socket, too, since its peer's address may be a mapped IPv4 one.
+        // Set this on an IPv6 socket, too, since the address of its peer may be an IPv4-mapped one.
         options.set_ttl_v4(ttl)
     }
 
-    /// What closing does with data that has not been sent: see [`set_linger`](Self::set_linger).
+    /// Returns what closing does with unsent data: see [`set_linger`](Self::set_linger).
     ///
     /// # Errors
     ///
@@ -153,15 +155,16 @@ impl TcpStream {
         self.options().linger()
     }
 
-    /// Sets what closing does with data that has not been sent, `SO_LINGER` of
-    /// [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). `None`, the default: it is sent in the
-    /// background. `Some(Duration::ZERO)`: it is thrown away, and the peer's connection is reset.
+    /// Sets what closing does with unsent data: `SO_LINGER` of
+    /// [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). With `None`, the default, the kernel sends
+    /// the data in the background. With `Some(Duration::ZERO)`, the kernel discards the data and resets the peer's
+    /// connection.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for any other duration. The kernel would have the thread that closes the socket wait that long,
-    /// and with it every task of the reactor. To wait without blocking, [`close`](futures::AsyncWriteExt::close) the
-    /// connection, and read until the peer closes it, too.
+    /// `InvalidInput` for any other duration. The kernel would block the thread that closes the socket for up to this
+    /// time, and with the thread every task of the reactor. To wait without blocking,
+    /// [`close`](futures::AsyncWriteExt::close) the connection, and read until the peer closes it, too.
     ///
     /// # Examples
     ///
@@ -193,7 +196,7 @@ impl TcpStream {
         self.options().set_linger(linger)
     }
 
-    /// The probes that are sent when nothing happens; `None` if none are.
+    /// Returns the settings of the probes of an idle connection, or `None` if there are no probes.
     ///
     /// # Errors
     ///
@@ -210,12 +213,12 @@ impl TcpStream {
         }))
     }
 
-    /// Has the kernel probe a peer of which nothing is heard, and give the connection up if it does not answer:
-    /// `SO_KEEPALIVE` of [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). `None`, the default, turns
-    /// it off.
+    /// Turns on or off the probes of an idle connection: `SO_KEEPALIVE` of
+    /// [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). `None`, the default, turns them off.
     ///
-    /// Given up, reads fail with `TimedOut`. Without it, a connection whose peer has lost its power looks idle for ever,
-    /// unless something is written.
+    /// The kernel probes a silent peer, and gives the connection up if the peer does not answer. Reads then fail with
+    /// `TimedOut`. Without probes, a connection to a peer that has lost its power looks idle for ever, unless something
+    /// is written.
     ///
     /// # Errors
     ///
@@ -245,7 +248,7 @@ impl TcpStream {
         }
     }
 
-    /// Whether what arrives is acknowledged at once at present: see [`set_quickack`](Self::set_quickack).
+    /// Returns whether received data is acknowledged at once at present: see [`set_quickack`](Self::set_quickack).
     ///
     /// # Errors
     ///
@@ -254,10 +257,10 @@ impl TcpStream {
         self.options().tcp_quickack()
     }
 
-    /// Has what arrives acknowledged at once, or together with what is sent next: `TCP_QUICKACK` of
+    /// Sets whether received data is acknowledged at once, or together with the next data sent: `TCP_QUICKACK` of
     /// [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html).
     ///
-    /// It does not last: the kernel changes it as it sees fit, so it is to be set after each read for which it matters.
+    /// The setting does not last: the kernel changes it by its own rules. Set it after each read for which it matters.
     ///
     /// # Errors
     ///
@@ -266,7 +269,8 @@ impl TcpStream {
         self.options().set_tcp_quickack(quickack)
     }
 
-    /// The size of the receive buffer in bytes, as the kernel counts it: `SO_RCVBUF`, twice of what was set.
+    /// Returns the size of the receive buffer in bytes, as the kernel counts it: `SO_RCVBUF`, twice the size that was
+    /// set.
     ///
     /// # Errors
     ///
@@ -276,11 +280,11 @@ impl TcpStream {
     }
 
     /// Sets the size of the receive buffer, in bytes: `SO_RCVBUF` of
-    /// [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). The kernel takes no more than
-    /// `/proc/sys/net/core/rmem_max`, reserves twice as much, and does not adapt it to the connection any more.
+    /// [`socket(7)`](https://man7.org/linux/man-pages/man7/socket.7.html). The kernel limits the size to
+    /// `/proc/sys/net/core/rmem_max`, reserves twice as much, and no longer adapts it to the connection.
     ///
-    /// How much the peer may send before it is read is agreed upon when connecting, in part: to have more than 64 KiB,
-    /// use [`ConnectOptions`](crate::ConnectOptions) or [`ListenOptions`](crate::ListenOptions).
+    /// The limit of unread data is agreed on, in part, when connecting. For more than 64 KiB, use
+    /// [`ConnectOptions`](crate::ConnectOptions) or [`ListenOptions`](crate::ListenOptions).
     ///
     /// # Errors
     ///
@@ -289,7 +293,7 @@ impl TcpStream {
         set_buffers(&self.options(), Some(bytes), None)
     }
 
-    /// The size of the send buffer in bytes, as the kernel counts it: `SO_SNDBUF`, twice of what was set.
+    /// Returns the size of the send buffer in bytes, as the kernel counts it: `SO_SNDBUF`, twice the size that was set.
     ///
     /// # Errors
     ///
@@ -298,8 +302,9 @@ impl TcpStream {
         self.options().send_buffer_size()
     }
 
-    /// Sets the size of the send buffer, in bytes: `SO_SNDBUF`, otherwise as [`set_recv_buffer`](Self::set_recv_buffer),
-    /// with `wmem_max`. A small one limits what a slow peer can make this side hold.
+    /// Sets the size of the send buffer, in bytes: `SO_SNDBUF`. Otherwise as
+    /// [`set_recv_buffer`](Self::set_recv_buffer), with `wmem_max`. A small buffer limits how much data this side holds
+    /// for a slow peer.
     ///
     /// # Errors
     ///
@@ -308,7 +313,7 @@ impl TcpStream {
         set_buffers(&self.options(), None, Some(bytes))
     }
 
-    /// The error that the kernel holds for the next operation, `SO_ERROR`, which is cleared by this; `None` if there is
+    /// Returns and clears the error that the kernel holds for the next operation, `SO_ERROR`, or `None` if there is
     /// none.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The type of a TCP connection: its socket, its addresses, and its conversions from and to std.
 //!
-//! What is done with a connection is next door: reading and writing in `stream_io.rs`, options in `settings.rs`, making one
-//! in `connect.rs`, and taking one from a queue in `listener.rs`.
+//! Not here: reading and writing, in `stream_io.rs`; options, in `settings.rs`; connecting, in `connect.rs`; accepting,
+//! in `listener.rs`.
 
 use crate::socket::conversions::std_conversions;
 use crate::socket::socket::Socket;
@@ -12,20 +12,20 @@ use std::sync::Arc;
 
 /// A TCP connection: the async [`std::net::TcpStream`].
 ///
-/// Reading and writing goes through [`AsyncRead`] and [`AsyncWrite`], which are implemented for `TcpStream` and for
+/// Reading and writing use [`AsyncRead`] and [`AsyncWrite`], which are implemented for `TcpStream` and for
 /// `&TcpStream`: one task may read while another writes, through a reference or a clone. Clones share the connection;
-/// the last one closes it.
+/// dropping the last of them closes it.
 ///
 /// # Cancel safety
 ///
-/// A single read or write is cancel safe: what has moved has been returned. `read_exact` and `write_all` of futures are
-/// not: some bytes may have moved when they are dropped.
+/// A single read or write is cancel safe: bytes that have moved have been reported. `read_exact` and `write_all` of
+/// futures are not: some bytes may have moved when they are dropped.
 ///
 /// # How it works
 ///
-/// The socket is registered with epoll when an operation first meets `WouldBlock`, and deregistered by closing it. A
-/// read that fills less than its buffer is taken for the end of what is there, so the next one waits without asking the
-/// kernel; unless the kernel has reported urgent data, an end of file or an error, since then more may be there.
+/// The socket is registered with epoll when an operation first meets `WouldBlock`, and deregistered by closing it.
+/// After a read that does not fill its buffer, nothing more is there, so the next read waits without asking the kernel.
+/// If the kernel has reported urgent data, an end of file or an error, more may be there, so the next read does ask.
 ///
 /// # Examples
 ///
@@ -52,21 +52,22 @@ use std::sync::Arc;
 /// [`AsyncWrite`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncWrite.html
 #[derive(Clone)]
 pub struct TcpStream {
+    /// The socket, shared by all clones.
     pub(crate) socket: Arc<Socket<net::TcpStream>>,
 }
 
 impl TcpStream {
-    /// A connection that is there.
+    /// Returns the stream of a connected socket.
     pub(super) fn new(socket: Socket<net::TcpStream>) -> Self {
         Self { socket: Arc::new(socket) }
     }
 
-    /// A socket that we have accepted: non-blocking, and its descriptor is the only one.
+    /// Returns the stream of an accepted socket, which is non-blocking and has no duplicate descriptor.
     pub(crate) fn from_accepted(stream: net::TcpStream, handle: &Handle) -> Self {
         Self::new(Socket::lazy(stream, handle))
     }
 
-    /// Makes a stream of std async: sets it to non-blocking and registers it with the reactor of `handle`.
+    /// Converts a stream of std: sets it to non-blocking, and registers it with the reactor of `handle`.
     ///
     /// # Errors
     ///
@@ -90,24 +91,25 @@ impl TcpStream {
         Ok(Self::new(Source::with_handle(stream, handle)?.into()))
     }
 
-    /// Gives the stream of std back, still non-blocking and no longer registered.
+    /// Returns the stream of std, still non-blocking and no longer registered.
     ///
     /// # Errors
     ///
-    /// Those of `dup(2)`, if clones of this stream exist: then the new descriptor shares the connection with them.
+    /// Those of `dup(2)`, if clones of this stream exist. Then the stream of std gets a new descriptor of the same
+    /// connection.
     pub fn into_std(self) -> io::Result<net::TcpStream> {
         self.socket.into_std()
     }
 
-    /// What its clones share.
+    /// Returns the socket, which all clones share.
     fn inner(&self) -> &Socket<net::TcpStream> {
         &self.socket
     }
 
     /// Closes one direction or both, by `shutdown(2)`. Data written before is still delivered.
     ///
-    /// `close()` of `AsyncWriteExt` is `shutdown(Shutdown::Write)`, and takes no offence at a connection that the peer
-    /// has reset.
+    /// `close()` of `AsyncWriteExt` is `shutdown(Shutdown::Write)`, but does not fail if the peer has reset the
+    /// connection.
     ///
     /// # Errors
     ///
@@ -116,7 +118,7 @@ impl TcpStream {
         self.socket.get_ref().shutdown(how)
     }
 
-    /// This side's address.
+    /// Returns the local address.
     ///
     /// # Errors
     ///
@@ -125,7 +127,7 @@ impl TcpStream {
         self.socket.get_ref().local_addr()
     }
 
-    /// The other side's address.
+    /// Returns the address of the peer.
     ///
     /// # Errors
     ///

@@ -1,4 +1,8 @@
-//! Reading and writing a TCP stream: by the traits of futures-io, which wait, and by attempts that do not.
+//! Reading and writing of a TCP stream: by the traits of futures-io, which wait, and by attempts without waiting.
+//!
+//! The traits, for all kinds of streams, are implemented in `socket/stream_io.rs`, and so are the attempts. This file
+//! adds how a TCP stream waits, which is the one difference: a read or write of fewer bytes than asked for means that
+//! the kernel has no more bytes, or no more room, so the next operation waits without an attempt.
 
 use super::stream::TcpStream;
 use crate::socket::stream_io::{StreamSocket, stream_io};
@@ -9,17 +13,17 @@ use std::net::{self, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Single attempts, which do not wait, and waiting without an attempt.
+/// Single attempts without waiting, and waiting without an attempt.
 impl TcpStream {
-    /// Reads what is there, without waiting.
+    /// Reads the bytes that are there, without waiting.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if nothing is there; otherwise as reading.
+    /// `WouldBlock` if no byte is there; otherwise as reading.
     ///
     /// # Examples
     ///
-    /// A stream that is read to its end without an await in between.
+    /// Tries to read before and after bytes have come.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -43,7 +47,7 @@ impl TcpStream {
         self.socket.try_read(buffer)
     }
 
-    /// Reads what is there into several buffers, one after the other, without waiting.
+    /// Reads the bytes that are there into several buffers, one after the other, without waiting.
     ///
     /// # Errors
     ///
@@ -52,7 +56,7 @@ impl TcpStream {
         self.socket.try_read_vectored(buffers)
     }
 
-    /// Writes as much as there is room for, without waiting.
+    /// Writes as many bytes as there is room for, without waiting.
     ///
     /// # Errors
     ///
@@ -61,7 +65,7 @@ impl TcpStream {
         self.socket.try_write(bytes)
     }
 
-    /// Writes of several slices, one after the other, as much as there is room for, without waiting.
+    /// Writes as many bytes of several slices as there is room for, one slice after the other, without waiting.
     ///
     /// # Errors
     ///
@@ -70,11 +74,12 @@ impl TcpStream {
         self.socket.try_write_vectored(slices)
     }
 
-    /// Waits until something can be read, an end of file or an error included. Tells what is known then.
+    /// Waits until the stream is readable, and returns its readiness. An end of file and an error count as readable,
+    /// too.
     ///
     /// # Errors
     ///
-    /// Those of `epoll_ctl(2)`, and `NotConnected` if the reactor is gone.
+    /// Those of `epoll_ctl(2)`, and `NotConnected` if the reactor has been dropped.
     ///
     /// # Cancel safety
     ///
@@ -82,7 +87,7 @@ impl TcpStream {
     ///
     /// # Examples
     ///
-    /// No buffer is needed while there is nothing to put into it.
+    /// A buffer is needed only after the wait.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -103,7 +108,7 @@ impl TcpStream {
         self.socket.readable().await
     }
 
-    /// Waits until something can be written, or it is known that nothing can be any more. Tells what is known then.
+    /// Waits until the stream is writable, or nothing can be written any more, and returns its readiness.
     ///
     /// # Errors
     ///
@@ -116,7 +121,7 @@ impl TcpStream {
         self.socket.writable().await
     }
 
-    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    /// The poll form of [`readable`](Self::readable). Every waiting task is woken, not only the last.
     ///
     /// # Errors
     ///
@@ -125,7 +130,7 @@ impl TcpStream {
         self.socket.poll_readable(cx)
     }
 
-    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    /// The poll form of [`writable`](Self::writable). Every waiting task is woken, not only the last.
     ///
     /// # Errors
     ///
@@ -134,8 +139,8 @@ impl TcpStream {
         self.socket.poll_writable(cx)
     }
 
-    /// Waits for something to read, and copies it without taking it: the next read returns the same. Returns 0 at the
-    /// end of file.
+    /// Waits for bytes, and copies them without taking them: the next read returns the same bytes. Returns 0 at the end
+    /// of file.
     ///
     /// # Errors
     ///
@@ -143,11 +148,11 @@ impl TcpStream {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: nothing is taken.
+    /// Cancel safe: no byte is taken.
     ///
     /// # Examples
     ///
-    /// Which protocol does the client speak?
+    /// Detects the protocol of the client by its first byte.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -173,7 +178,7 @@ impl TcpStream {
         poll_fn(|cx| self.poll_peek(cx, buffer)).await
     }
 
-    /// The poll form of [`peek`](Self::peek). The task is woken however many others wait.
+    /// The poll form of [`peek`](Self::peek). Every waiting task is woken, not only the last.
     ///
     /// # Errors
     ///
@@ -182,12 +187,12 @@ impl TcpStream {
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        // Not `poll_read_tcp`: who peeks less than the buffer has drained nothing.
+        // Not `poll_read_tcp`: a peek that does not fill the buffer leaves the bytes, so the stream is still readable.
         self.socket.poll_read_with(cx, |stream| stream.peek(buffer))
     }
 }
 
-/// Less than there is room for is the end of what is there, or of the room that there is: not so with Unix sockets.
+/// Fewer bytes than wanted mean that no more bytes are there, or no more room. This is not true for Unix sockets.
 impl StreamSocket for TcpStream {
     type Io = net::TcpStream;
     type Address = SocketAddr;
