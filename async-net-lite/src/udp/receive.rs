@@ -23,7 +23,7 @@ pub struct Datagram<'a> {
 }
 
 impl<'a> Datagram<'a> {
-    /// Returns the datagram of `received`, whose bytes the kernel has written to the front of `buffer`.
+    /// Returns the datagram of `received`. The kernel has written its bytes to the front of `buffer`.
     pub(super) fn new(received: sys::ReceivedDatagram, buffer: &'a [u8]) -> Self {
         Self { bytes: &buffer[..received.length], address: received.address, truncated: received.truncated }
     }
