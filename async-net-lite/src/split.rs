@@ -1,11 +1,11 @@
 //! A stream in two halves, for two tasks.
 //!
-//! A shared reference or a clone serves two tasks as well. What the halves add is an *end*: when the task that writes is
-//! done, its half is dropped, and the peer reads an end of file, though the connection is still there for the half that
-//! reads. There is no lock between them: reading and writing never meet, from the kernel up to the lists of waiters.
+//! A shared reference or a clone serves two tasks as well. The halves add an *end*: when the writing task is done and
+//! drops its half, the peer reads an end of file, while the connection stays open for the reading half. The halves
+//! share no lock: reading and writing have separate state in the kernel, in the source and in the lists of waiters.
 //!
-//! The halves are the same for streams of TCP and of Unix sockets; they stand above both, since they name a TCP stream where
-//! no type is given.
+//! The halves are the same for streams of TCP and of Unix sockets. They stand above both, since their default type is a
+//! TCP stream.
 
 use crate::socket::stream_io::StreamSocket;
 use crate::tcp::TcpStream;
@@ -19,10 +19,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl TcpStream {
-    /// Splits the stream into a half that reads and one that writes, which may go to different tasks, or threads.
+    /// Splits the stream into a reading and a writing half, which may go to different tasks or threads.
     ///
-    /// Dropping the half that writes sends an end of file, as `close` does. The connection is closed when both halves
-    /// and all clones are gone.
+    /// Dropping the writing half sends an end of file, as `close` does. The connection is closed when both halves and
+    /// all clones are dropped.
     ///
     /// # Examples
     ///
@@ -38,14 +38,14 @@ impl TcpStream {
     ///     let (server, _) = listener.accept().await?;
     ///
     ///     let (mut reader, mut writer) = client.into_split();
-    ///     let write = async move { writer.write_all(b"the whole request").await }; // And drops the writer.
+    ///     let write = async move { writer.write_all(b"the whole request").await }; // Then drops the writer.
     ///     let read = async {
     ///         let mut answer = String::new();
     ///         reader.read_to_string(&mut answer).await.map(|_| answer)
     ///     };
     ///     let serve = async {
     ///         let mut request = String::new();
-    ///         (&server).read_to_string(&mut request).await?; // Ends with the writer.
+    ///         (&server).read_to_string(&mut request).await?; // Until the writer is dropped.
     ///         (&server).write_all(request.to_uppercase().as_bytes()).await?;
     ///         (&server).close().await
     ///     };
@@ -61,10 +61,10 @@ impl TcpStream {
 }
 
 impl UnixStream {
-    /// Splits the stream into a half that reads and one that writes, which may go to different tasks, or threads.
+    /// Splits the stream into a reading and a writing half, which may go to different tasks or threads.
     ///
-    /// Dropping the half that writes sends an end of file, as `close` does. The connection is closed when both halves
-    /// and all clones are gone.
+    /// Dropping the writing half sends an end of file, as `close` does. The connection is closed when both halves and
+    /// all clones are dropped.
     ///
     /// # Examples
     ///
@@ -91,49 +91,51 @@ impl UnixStream {
     }
 }
 
-/// Makes the halves.
+/// Splits a stream into its halves.
 fn split<S: StreamSocket>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
     let reader = OwnedReadHalf { stream: stream.clone() };
     (reader, OwnedWriteHalf { stream, closes_in: Some(std::process::id()) })
 }
 
-/// The half of a stream that reads; from [`TcpStream::into_split`] and
+/// The reading half of a stream; from [`TcpStream::into_split`] and
 /// [`UnixStream::into_split`](crate::unix::UnixStream::into_split).
 ///
-/// Dropping it alone does nothing: the peer may go on sending, until the kernel's buffer is full.
+/// Dropping only this half does nothing: the peer may continue to send until the kernel's buffer is full.
 pub struct OwnedReadHalf<S: StreamSocket = TcpStream> {
+    /// A clone of the stream, used for reading.
     stream: S,
 }
 
-/// The half of a stream that writes; from [`TcpStream::into_split`] and
+/// The writing half of a stream; from [`TcpStream::into_split`] and
 /// [`UnixStream::into_split`](crate::unix::UnixStream::into_split).
 ///
-/// Dropping it sends an end of file to the peer, by `shutdown(2)`, unless it is [forgotten](Self::forget) or
-/// [reunited](Self::reunite). Clones of the stream cannot write any more then, either. In a forked child, dropping it only
-/// closes the child's descriptor: the connection is the parent's.
+/// Dropping this half sends an end of file to the peer, by `shutdown(2)`, unless the half is [forgotten](Self::forget)
+/// or [reunited](Self::reunite). Clones of the stream cannot write after that, either. In a forked child, dropping the
+/// half only closes the child's descriptor: the connection belongs to the parent.
 pub struct OwnedWriteHalf<S: StreamSocket = TcpStream> {
+    /// A clone of the stream, used for writing.
     stream: S,
-    /// The process in which dropping it shuts down: the one that has made it, whose connection it is, and not a forked child
-    /// that drops its copy. `None` if nothing is to be done.
+    /// The ID of the process in which dropping the half shuts the connection down: the process that made the half, and
+    /// not a forked child that drops its copy. Set to `None` if the drop shall do nothing.
     closes_in: Option<u32>,
 }
 
-/// One stream of two halves.
+/// Joins two halves of one stream.
 fn reunite<S: StreamSocket>(reader: OwnedReadHalf<S>, mut writer: OwnedWriteHalf<S>) -> Result<S, ReuniteError<S>> {
     if !reader.stream.is_same(&writer.stream) {
         return Err(ReuniteError(reader, writer));
     }
-    // Who was closed stays closed; nothing else is.
+    // A direction that was closed stays closed. Nothing else is closed.
     writer.closes_in = None;
     Ok(reader.stream)
 }
 
 impl<S: StreamSocket> OwnedReadHalf<S> {
-    /// Makes one stream of two halves again.
+    /// Joins the two halves to the stream again.
     ///
     /// # Errors
     ///
-    /// If they are not of the same stream: gives both back.
+    /// If the halves are not of the same stream, returns both in a [`ReuniteError`].
     ///
     /// # Examples
     ///
@@ -159,27 +161,28 @@ impl<S: StreamSocket> OwnedReadHalf<S> {
         reunite(self, writer)
     }
 
-    /// This side's address.
+    /// Returns the local address of the stream.
     ///
     /// # Errors
     ///
-    /// Those of `getsockname(2)`.
+    /// The errors of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<S::Address> {
         self.stream.local_addr()
     }
 
-    /// The other side's address.
+    /// Returns the address of the peer.
     ///
     /// # Errors
     ///
-    /// Those of `getpeername(2)`.
+    /// The errors of `getpeername(2)`.
     pub fn peer_addr(&self) -> io::Result<S::Address> {
         self.stream.peer_addr()
     }
 }
 
 impl OwnedReadHalf {
-    /// As [`TcpStream::peek`].
+    /// Copies received bytes and leaves them in the queue, as [`TcpStream::peek`] does. Returns the number of bytes
+    /// copied.
     ///
     /// # Errors
     ///
@@ -194,16 +197,16 @@ impl OwnedReadHalf {
 }
 
 impl<S: StreamSocket> OwnedWriteHalf<S> {
-    /// Makes one stream of two halves again.
+    /// Joins the two halves to the stream again.
     ///
     /// # Errors
     ///
-    /// If they are not of the same stream: gives both back.
+    /// If the halves are not of the same stream, returns both in a [`ReuniteError`].
     pub fn reunite(self, reader: OwnedReadHalf<S>) -> Result<S, ReuniteError<S>> {
         reunite(reader, self)
     }
 
-    /// Drops the half without an end of file for the peer. The connection is there as long as the other half is.
+    /// Drops the half without an end of file for the peer. The connection stays open until the other half is dropped.
     ///
     /// # Examples
     ///
@@ -216,8 +219,8 @@ impl<S: StreamSocket> OwnedWriteHalf<S> {
     /// # let (server, _) = listener.accept().await?;
     /// let (_reader, writer) = stream.into_split();
     /// writer.forget();
-    /// let nothing = server.try_read(&mut [0]).unwrap_err();
-    /// assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock, "not at its end");
+    /// let error = server.try_read(&mut [0]).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "not at the end of file");
     /// # Ok(())
     /// # })?
     /// # }
@@ -226,20 +229,20 @@ impl<S: StreamSocket> OwnedWriteHalf<S> {
         self.closes_in = None;
     }
 
-    /// This side's address.
+    /// Returns the local address of the stream.
     ///
     /// # Errors
     ///
-    /// Those of `getsockname(2)`.
+    /// The errors of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<S::Address> {
         self.stream.local_addr()
     }
 
-    /// The other side's address.
+    /// Returns the address of the peer.
     ///
     /// # Errors
     ///
-    /// Those of `getpeername(2)`.
+    /// The errors of `getpeername(2)`.
     pub fn peer_addr(&self) -> io::Result<S::Address> {
         self.stream.peer_addr()
     }
@@ -248,7 +251,7 @@ impl<S: StreamSocket> OwnedWriteHalf<S> {
 impl<S: StreamSocket> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
         if self.closes_in.is_some_and(|process| process == std::process::id()) {
-            // It fails if the peer has reset the connection, and then there is nothing left to be told to anybody.
+            // This fails if the peer has reset the connection. There is no end of file to send then.
             let _ = self.stream.shutdown(Shutdown::Write);
         }
     }
@@ -285,7 +288,7 @@ impl<S: StreamSocket> AsyncWrite for OwnedWriteHalf<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// As for the whole stream; dropping the half then does nothing more.
+    /// Closes as the stream does, with an end of file for the peer. Dropping the half then does nothing more.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.stream).poll_close(cx);
         if matches!(closed, Poll::Ready(Ok(()))) {
@@ -295,14 +298,14 @@ impl<S: StreamSocket> AsyncWrite for OwnedWriteHalf<S> {
     }
 }
 
-/// The stream: its options, its descriptor.
+/// Returns the stream, for its options and its descriptor.
 impl<S: StreamSocket> AsRef<S> for OwnedReadHalf<S> {
     fn as_ref(&self) -> &S {
         &self.stream
     }
 }
 
-/// The stream: its options, its descriptor.
+/// Returns the stream, for its options and its descriptor.
 impl<S: StreamSocket> AsRef<S> for OwnedWriteHalf<S> {
     fn as_ref(&self) -> &S {
         &self.stream
@@ -321,7 +324,7 @@ impl<S: StreamSocket> fmt::Debug for OwnedWriteHalf<S> {
     }
 }
 
-/// The halves were of two streams. Gives both back; from [`OwnedReadHalf::reunite`].
+/// The error of joining halves of two streams. Has both halves; from [`OwnedReadHalf::reunite`].
 #[derive(Debug)]
 pub struct ReuniteError<S: StreamSocket = TcpStream>(pub OwnedReadHalf<S>, pub OwnedWriteHalf<S>);
 

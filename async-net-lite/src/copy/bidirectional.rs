@@ -1,24 +1,24 @@
-//! Copying in both directions until both are over: what a proxy does.
+//! Copying in both directions until both have ended: what a proxy does.
 //!
-//! Each [`Direction`] knows nothing of the other:
+//! The two [`Direction`]s are independent. Each works as follows:
 //!
 //! ```text
 //!            ┌──────── the reader would block: flush the writer, wait ────────┐
 //!            ▼                                                                │
-//!   write until nothing is held ──► read once ──► end of file ──► close the writer ──► done
+//!   write until no byte is held ──► read once ──► end of file ──► close the writer ──► done
 //!            ▲                        │   │
-//!            └────────────────────────┘   └── enough for one poll: let others go first
+//!            └────────────────────────┘   └── enough for one poll: yield
 //! ```
 //!
-//! There are two ways to read and write. [`Buffer`] works for everything. [`Splice`] moves data between two of our own
-//! sockets without it ever being copied to this process, but costs more system calls a turn. So a direction begins with
-//! the buffer, changes to splicing when a read has filled all of its 16 KiB, and changes back when the kernel had less
-//! than that.
-//! It changes only while it holds nothing, so the bytes stay in order. Requests and responses never pay for a pipe, and
-//! an end of file is always what a read has said: see `splice.rs` for why `splice(2)` is not believed.
+//! There are two ways to move bytes. A [`Buffer`] works for all readers and writers. A [`Splice`] moves bytes between
+//! two sockets of this crate without a copy to this process, but needs more system calls per turn of the loop. So a
+//! direction begins with the buffer, changes to splicing when a read has filled all 16 KiB of the buffer, and changes
+//! back when the kernel had less. A direction changes only while it holds no bytes, so the bytes stay in order.
+//! Requests and responses never pay for a pipe. Only a read decides that the file has ended: see `splice.rs` for why
+//! `splice(2)` cannot.
 //!
-//! What is held at most is one buffer or one pipe a direction. A direction that waits for its reader has neither: the
-//! copies of thousands of idle connections hold nothing but their own state.
+//! A direction holds at most one buffer or one pipe. While it waits for its reader, it holds neither: the copies of
+//! thousands of idle connections hold only their own state.
 
 use super::buffer::{BUFFER_BYTES, Buffer};
 use super::error::CopyError;
@@ -29,51 +29,54 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// What one direction may move in one poll, roughly, before others go first. A small read counts as a buffer's fill: it
-/// is the calls that take time.
+/// The approximate number of bytes that one direction may move in one poll before it yields. A small read counts as a
+/// full buffer, since the system calls take the time.
 const BYTES_PER_POLL: usize = 16 * BUFFER_BYTES;
 
-/// Copies from `a` to `b` and from `b` to `a`, at the same time, until both have ended. Returns the bytes that went
-/// from `a` to `b`, and those that went from `b` to `a`.
+/// Copies from `a` to `b` and from `b` to `a` at the same time, until both directions have ended. Returns the number of
+/// bytes copied from `a` to `b`, and from `b` to `a`.
 ///
-/// When one side has said all it has to say (its end of file is read), the other side is closed for writing as soon as
-/// everything has been written to it; the opposite direction goes on. So a client that closes its writing side after
-/// its request still gets the response.
+/// At the end of file of one side, all remaining bytes are written to the other side, which is then closed for writing.
+/// The opposite direction continues. So a client that half-closes after its request still receives the response.
 ///
-/// The arguments are anything that reads and writes, by value or by reference. What is passed by value is dropped at
-/// the end, which closes a socket; to go on using it, pass a reference.
+/// The arguments may be any readers and writers, by value or by reference. An argument passed by value is dropped at
+/// the end, which closes a socket. To use a socket further, pass a reference.
 ///
 /// # How it works
 ///
-/// If `a` and `b` are each a [`TcpStream`](crate::TcpStream) or a [`UnixStream`](crate::unix::UnixStream), or a reference
-/// to one, bulk data is moved inside the kernel by [`splice(2)`](https://man7.org/linux/man-pages/man2/splice.2.html), through a pipe, without being copied
-/// to this process. Small messages, and everything else (a stream behind TLS, a `BufReader`, a `Box<dyn …>`), go
-/// through one buffer a direction, of 16 KiB at most. Where pipes cannot be had or `splice(2)` is forbidden, all goes
-/// through the buffers; nobody has to choose. A direction that waits for data holds neither a buffer nor a pipe, and
-/// (each thread keeps a few empty pipes for the next), and
-/// one whose writer is slow holds one of them and reads no further: memory stays bounded, and the kernel's flow control
-/// reaches the sender. A writer that has a buffer of its own is flushed whenever its direction runs out of data.
+/// If `a` and `b` are each a [`TcpStream`](crate::TcpStream), a [`UnixStream`](crate::unix::UnixStream) or a reference
+/// to such a stream, bulk data moves inside the kernel, through a pipe, by
+/// [`splice(2)`](https://man7.org/linux/man-pages/man2/splice.2.html), without a copy to this process. Small messages,
+/// and all other types (a stream behind TLS, a `BufReader`, a `Box<dyn …>`), go through one buffer per direction, of at
+/// most 16 KiB. If no pipe can be opened or `splice(2)` is forbidden, all bytes go through the buffers. The choice is
+/// automatic.
 ///
-/// A direction with very much to do lets the other direction, and other tasks, go first every now and then.
+/// A direction that waits for data holds neither a buffer nor a pipe. (Each thread keeps a few empty pipes for reuse.)
+/// A direction with a slow writer holds one buffer or one pipe and reads no further: memory stays bounded, and the
+/// kernel's flow control reaches the sender. A writer with a buffer of its own is flushed whenever its direction runs
+/// out of data.
 ///
-/// There is no time limit inside. Sides that fall silent, or stop reading, are waited for until the end of the
-/// connection: wrap the call or the sides in a timeout.
+/// A busy direction yields to the other direction and to other tasks after a fixed amount of work.
 ///
-/// Urgent data of TCP is not passed on; what follows it is.
+/// There is no built-in time limit. A copy waits for silent peers, and for peers that stop reading, until the
+/// connection ends: wrap the call or the sides in a timeout.
+///
+/// Urgent data of TCP is not copied, but the bytes after it are.
 ///
 /// # Errors
 ///
-/// The first error of either direction ends both. It does not reset the connections: dropped as they are, the other peer
-/// reads an end of file, as if all had been sent. To have it know better, pass the streams by reference, and set a linger
-/// of zero on both ([`set_linger`](crate::TcpStream::set_linger)) before they are dropped.
+/// The first error of either direction ends both. It does not reset the connections. If the streams are then dropped,
+/// the other peer reads an end of file, as if all bytes had been sent. To report the failure to this peer, pass the
+/// streams by reference, and set a linger of zero on both ([`set_linger`](crate::TcpStream::set_linger)) before
+/// dropping them.
 ///
-/// It has the [`kind`](io::Error::kind) and the words of its cause, and
-/// its payload is a [`CopyError`], which says how much had been copied. What was read and could not be written is lost.
+/// The error has the [`kind`](io::Error::kind) and the message of its cause. Its payload is a [`CopyError`], with the
+/// number of bytes copied. Bytes that were read and could not be written are lost.
 ///
 /// # Cancel safety
 ///
-/// Not cancel safe: bytes that were read and not written yet are lost when the future is dropped. Nothing else is: no
-/// descriptor, and what was passed by reference can be used further.
+/// Not cancel safe: dropping the future loses the bytes that were read and not written yet. No descriptor leaks, and
+/// streams passed by reference can be used further.
 ///
 /// # Examples
 ///
@@ -93,7 +96,7 @@ const BYTES_PER_POLL: usize = 16 * BUFFER_BYTES;
 ///     let server = async {
 ///         let (mut stream, _) = back.accept().await?;
 ///         let mut request = String::new();
-///         stream.read_to_string(&mut request).await?; // To the end of file, which the proxy passes on.
+///         stream.read_to_string(&mut request).await?; // To the end of file, which the proxy forwards.
 ///         stream.write_all(format!("{request} yourself").as_bytes()).await?;
 ///         stream.close().await
 ///     };
@@ -120,7 +123,7 @@ where
     let (mut there, mut back) = (Direction::new(&a, &b), Direction::new(&b, &a));
     let mut back_first = false;
     let both = poll_fn(|cx| {
-        // In turns, since the first one may spend the operations that a task has for one poll.
+        // Alternate the order, since the first direction may use up the operations that a task has for one poll.
         back_first = !back_first;
         let mut done = (false, false);
         if back_first {
@@ -140,30 +143,34 @@ where
     }
 }
 
-/// What is left to do in one direction.
+/// The remaining work of one direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
-    /// The reader has not ended.
+    /// The reader has not reached its end of file.
     Moving,
-    /// It has, and all is written.
+    /// All bytes are written, but the writer is not closed.
     Closing,
+    /// The writer is closed.
     Done,
 }
 
-/// From one reader to one writer, which are passed to each poll.
+/// A copy from one reader to one writer, which are passed to each poll.
 ///
 /// At most one of `buffer` and `splice` holds bytes.
 #[derive(Debug)]
 struct Direction {
+    /// The remaining work. Only moves forward.
     stage: Stage,
+    /// The bytes that a read has returned and no write has taken.
     buffer: Buffer,
-    /// `None` if this is not possible: an end is no socket of ours, or the kernel has refused.
+    /// The bytes that are spliced. `None` from the start if the reader or the writer is not a socket of this crate, and
+    /// after the kernel has refused or reported urgent data.
     splice: Option<Splice>,
-    /// Whether the last read got all that it could take, so that more is likely to be there.
+    /// Whether the last read got the maximum, so more data is likely. Set by each read.
     is_bulk: bool,
-    /// Whether something was written since the last flush.
+    /// Whether bytes were written since the last flush.
     is_unflushed: bool,
-    /// Bytes written.
+    /// The number of bytes written.
     copied: u64,
 }
 
@@ -180,7 +187,7 @@ impl Direction {
         }
     }
 
-    /// Goes on until the writer is closed.
+    /// Copies until the writer is closed, or one side has to wait.
     fn poll<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W) -> Poll<io::Result<()>>
     where
         R: AsyncRead + Unpin,
@@ -212,11 +219,11 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes what is held, all of it.
+    /// Writes all held bytes.
     fn poll_write_all<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<io::Result<()>> {
         if let (Some(splice), Some(socket)) = (&mut self.splice, socket(writer)) {
             match ready!(splice.poll_drain(cx, socket, &mut self.copied)) {
-                // What is in the pipe has to get out by another way.
+                // The kernel refuses to splice into this writer, so the bytes in the pipe must go through the buffer.
                 Err(error) if is_refusal(&error) => {
                     self.buffer = Buffer::holding(splice.rescue()?);
                     self.splice = None;
@@ -231,7 +238,7 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once; nothing must be held. Returns how much, `None` at the end of file.
+    /// Reads once. The direction must hold no bytes. Returns the number of bytes, or `None` at the end of file.
     fn poll_read<R: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -242,7 +249,7 @@ impl Direction {
                 self.splice = None;
             } else {
                 match ready!(splice.poll_fill(cx, socket)) {
-                    // Nothing, which may be the end or may not: a read will tell.
+                    // End of file or urgent data: a read will tell.
                     Ok(0) => self.is_bulk = false,
                     Ok(length) => {
                         self.buffer.release();

@@ -1,4 +1,4 @@
-//! One direction's buffer: read into when empty, written from until empty.
+//! The buffer of one direction: filled only when empty, then written until empty.
 
 use futures::io::{AsyncRead, AsyncWrite};
 use std::io;
@@ -6,42 +6,44 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Bytes of a buffer: as many as the largest record of TLS.
+/// The size of a large buffer, in bytes: the largest record of TLS.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
-/// Bytes of the buffer of one who reads little at a time.
+/// The size of a small buffer, in bytes. A direction starts with a small buffer, and returns to it after a small read.
 const SMALL_BYTES: usize = 1024;
 
 /// Bytes on their way from a reader to a writer.
 ///
-/// The memory is there only while there is something to hold, or a reader to be asked. That is every time anew, so it
-/// had better not be much: as long as reads are small, the buffer is, too.
+/// The memory is allocated only while the buffer holds bytes or a reader is polled. So every poll of an idle reader
+/// allocates and zeroes memory. To make this cheap, the buffer is small as long as reads are small.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
+    /// The memory; empty after a [`release`](Self::release).
     bytes: Vec<u8>,
-    /// What of them has been read and not been written.
+    /// The part of `bytes` that has been read and not been written.
     unsent: Range<usize>,
-    /// Whether the last read has got as much as would fill the small one.
+    /// Whether the last read returned enough bytes to fill a small buffer.
     is_large: bool,
 }
 
 impl Buffer {
-    /// With `bytes` to be written.
+    /// Returns a buffer that holds `bytes`.
     pub(super) fn holding(bytes: Vec<u8>) -> Self {
         Self { unsent: 0..bytes.len(), bytes, is_large: true }
     }
 
+    /// Returns whether all bytes have been written.
     pub(super) fn is_empty(&self) -> bool {
         self.unsent.is_empty()
     }
 
-    /// Reads once into the empty buffer. Returns how much, 0 at the end of file.
+    /// Reads once into the empty buffer. Returns the number of bytes, 0 at the end of file.
     pub(super) fn poll_fill<R: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut R,
     ) -> Poll<io::Result<usize>> {
         debug_assert!(self.is_empty());
-        // Zeroes: a reader may look at what it is given.
+        // Zeroed, since a reader may look at the buffer.
         self.bytes.resize(if self.is_large { BUFFER_BYTES } else { SMALL_BYTES }, 0);
         let polled = Pin::new(reader).poll_read(cx, &mut self.bytes);
         if !matches!(polled, Poll::Ready(Ok(1..))) {
@@ -56,13 +58,13 @@ impl Buffer {
         Poll::Ready(Ok(length))
     }
 
-    /// Gives the memory of the empty buffer back.
+    /// Frees the memory of the empty buffer.
     pub(super) fn release(&mut self) {
         debug_assert!(self.is_empty());
         self.bytes = Vec::new();
     }
 
-    /// Writes once from the buffer, which holds something. Returns how much.
+    /// Writes once from the buffer, which must hold bytes. Returns the number of bytes written.
     pub(super) fn poll_drain<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -80,12 +82,12 @@ impl Buffer {
     }
 }
 
-/// The error of a writer that takes nothing: waiting for it would be waiting for ever.
+/// Returns the error for a writer that takes no bytes. Waiting for it could last for ever.
 pub(super) fn nothing_written() -> io::Error {
     io::Error::new(io::ErrorKind::WriteZero, "the writer takes no more bytes")
 }
 
-/// The error of an I/O type that breaks its contract. Believing it would be a panic at best.
+/// Returns the error for an I/O type that breaks its contract. Trusting the number would panic at best.
 fn impossible(done: &str) -> io::Error {
     io::Error::other(format!("the stream says that it has {done} more bytes than it was given room for"))
 }

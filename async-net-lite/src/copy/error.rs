@@ -1,14 +1,14 @@
-//! Why copying has ended before its time.
+//! The error of copying, with the number of bytes copied.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// The payload of an error of [`copy_bidirectional`](crate::copy_bidirectional): why it has ended, and what it had
-/// copied until then.
+/// The payload of an error of [`copy_bidirectional`](crate::copy_bidirectional): the cause, and the number of bytes
+/// copied by then.
 ///
-/// A payload inside an [`io::Error`], so that `?` works in functions that return [`io::Result`] and nobody who does not
-/// care has to know. The outer error has the same kind and the same words.
+/// It is a payload of an [`io::Error`], so `?` works in functions that return [`io::Result`], and other code can ignore
+/// it. The outer error has the same kind and the same message.
 ///
 /// # Examples
 ///
@@ -38,11 +38,11 @@ use std::io;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CopyError {
-    /// Why.
+    /// The cause.
     pub error: io::Error,
-    /// Bytes that had been written to `b`. Whether they have arrived, only the other end of `b` knows.
+    /// The number of bytes written to `b`. The peer of `b` may not have received all of them.
     pub a_to_b: u64,
-    /// Bytes that had been written to `a`.
+    /// The number of bytes written to `a`. The peer of `a` may not have received all of them.
     pub b_to_a: u64,
 }
 

@@ -1,8 +1,8 @@
 //! Copying between two streams in both directions: what a proxy does.
 //!
-//! [`copy_bidirectional`] runs two directions that know nothing of each other. A direction moves bytes through a
-//! [`buffer`], or, between two sockets of this crate that have much to say, inside the kernel by [`splice`]. The first
-//! error ends both directions, as a [`CopyError`] that says how much had been copied.
+//! [`copy_bidirectional`] runs two independent directions. A direction moves bytes through a [`buffer`]. Bulk data
+//! between two sockets of this crate moves inside the kernel, by [`splice`]. The first error ends both directions, as a
+//! [`CopyError`] with the number of bytes copied by then.
 //!
 //! ```text
 //!        ┌── buffer: read, write ──────────┐

@@ -1,26 +1,27 @@
-//! One direction's pipe: from a socket to a socket by `splice(2)`, without a copy to this process.
+//! The pipe of one direction: bytes move from socket to socket by `splice(2)`, without a copy to this process.
 //!
 //! ```text
-//!                  fill: only while the pipe is empty           drain: only while it is not
+//!                  fill: only while the pipe is empty           drain: only while the pipe holds bytes
 //!   socket ────────────────── splice ─────────────────► pipe ────────── splice ────────────────► socket
-//!   WouldBlock: the socket has nothing                  WouldBlock: the socket has no room
+//!   WouldBlock: the socket has no bytes                 WouldBlock: the socket has no room
 //! ```
 //!
-//! `EAGAIN` of `splice(2)` does not say which of the two descriptors it is about. Here it is always about the socket:
-//! an empty pipe has room, and one that is known to hold something has something to give. So each half is an operation
-//! on a source like any other, which waits for that source alone, and no pipe has to be registered with epoll.
+//! `EAGAIN` of `splice(2)` does not say which of the two descriptors is not ready. Here it is always the socket: an
+//! empty pipe has room, and a pipe that holds bytes is readable. So filling and draining are each an operation on one
+//! source, which waits for this source alone, and no pipe is registered with epoll.
 //!
-//! Three things about `splice(2)` that its manual page does not say:
+//! The manual page of `splice(2)` omits three facts:
 //!
-//! - It never gets past the mark of urgent data (a `recv(2)` does), and reports it as "would block" or, after a FIN, as
-//!   an end of file. So it is given up once the kernel has reported urgent data, and its 0 is not taken for an end.
-//! - Into a socket that is closed for writing, it raises `SIGPIPE`, and there is no flag against that. It may do so and
-//!   succeed, with fewer bytes than it could have moved.
-//! - How much fits into a pipe is a matter of pieces, not of bytes: one for each page of its size, from 1 byte to 32
-//!   KiB each. With 64 pieces instead of the usual 16, a proxy took a sixth less CPU time for its bulk data.
+//! - It never moves past the mark of urgent data (unlike `recv(2)`), and reports the mark as `EAGAIN` or, after a FIN,
+//!   as an end of file. So splicing stops for good once the kernel has reported urgent data, and a result of 0 does not
+//!   count as an end of file.
+//! - Into a socket that is closed for writing, it raises `SIGPIPE`, and no flag prevents that. It may raise the signal
+//!   and still succeed, with fewer bytes than it could have moved.
+//! - The capacity of a pipe is a number of pieces, not of bytes: one piece for each page of its size, from 1 byte to
+//!   32 KiB each. With 64 pieces instead of the usual 16, a proxy used a sixth less CPU time for bulk data.
 //!
-//! A pipe is taken when there is bulk data, and given up when the reader has no more. A few empty ones are kept
-//! per thread, since making and closing one costs as much as moving some data: see [`KEPT_PIPES`].
+//! A direction takes a pipe when there is bulk data, and gives it up when the reader has no more. Each thread keeps a
+//! few empty pipes, since to open and close a pipe costs as much as to move some data: see [`MAX_KEPT_PIPES`].
 
 use super::buffer::nothing_written;
 use super::sys;
@@ -33,18 +34,18 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
-/// The most that goes into a pipe at once, and so the most of kernel memory that a direction holds.
+/// The maximum number of bytes in a pipe, and so the maximum kernel memory of a direction.
 const MAX_PIPE_BYTES: usize = 256 * 1024;
-/// Empty pipes that each thread keeps at most.
-const KEPT_PIPES: usize = 8;
+/// The maximum number of empty pipes that each thread keeps.
+const MAX_KEPT_PIPES: usize = 8;
 
-/// A socket of ours, as one end of a copy.
+/// A socket of this crate, as one end of a copy.
 pub(super) trait End {
-    /// Tries `op` until it does not block; then the result.
+    /// Tries `op`, a read of the socket's descriptor, until it does not fail with `WouldBlock`. Returns its result.
     fn poll_read_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>>;
-    /// The same for writing.
+    /// Tries `op`, a write to the socket's descriptor, until it does not fail with `WouldBlock`. Returns its result.
     fn poll_write_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>>;
-    /// Whether the kernel has ever reported urgent data.
+    /// Returns whether the kernel has ever reported urgent data.
     fn is_urgent(&self) -> bool;
 }
 
@@ -65,14 +66,15 @@ impl<T: AsFd> End for Socket<T> {
 /// An operation on a socket's descriptor.
 pub(super) type Operation<'a> = dyn FnMut(BorrowedFd<'_>) -> io::Result<usize> + 'a;
 
-/// The socket that `value` is or refers to, if it is one of ours.
+/// Returns the socket that `value` is or refers to, or `None` if it is not a socket of this crate.
 pub(super) fn socket<T>(value: &T) -> Option<&dyn End> {
     let tcp = sys::as_a::<TcpStream, T>(value).map(|stream| &*stream.socket as &dyn End);
     tcp.or_else(|| sys::as_a::<UnixStream, T>(value).map(|stream| &*stream.socket as &dyn End))
 }
 
-/// Whether an error says that splicing is not possible here, while reading and writing may be. Forbidden by a sandbox,
-/// unknown to it, not offered for this kind of socket; no descriptors or memory for a pipe.
+/// Returns whether an error means that splicing is not possible here, while reading and writing may be: a sandbox
+/// forbids or does not know `splice(2)`, this kind of socket does not support it, or no pipe can be opened for lack of
+/// descriptors or memory.
 pub(super) fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -80,17 +82,18 @@ pub(super) fn is_refusal(error: &io::Error) -> bool {
     )
 }
 
-/// Bytes on their way from a socket to a socket.
+/// Bytes on their way from a socket to a socket, in a pipe.
 #[derive(Debug, Default)]
 pub(super) struct Splice {
+    /// The pipe, taken by [`poll_fill`](Self::poll_fill); `None` while the direction needs none.
     pipe: Option<Pipe>,
-    /// Bytes in the pipe.
+    /// The number of bytes in the pipe.
     held: usize,
 }
 
 impl Splice {
-    /// Moves what is there from a socket into the empty pipe. Returns how much, at most [`MAX_PIPE_BYTES`]. 0 means the end
-    /// of file or urgent data.
+    /// Moves available bytes from a socket into the empty pipe. Returns their number, at most [`MAX_PIPE_BYTES`]. 0
+    /// means the end of file or urgent data.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, reader: &dyn End) -> Poll<io::Result<usize>> {
         debug_assert_eq!(self.held, 0);
         let pipe = match &self.pipe {
@@ -105,7 +108,7 @@ impl Splice {
         polled
     }
 
-    /// Moves all that is in the pipe into a socket, and counts it.
+    /// Moves all bytes of the pipe into a socket, and adds their number to `copied`.
     pub(super) fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,
@@ -113,7 +116,8 @@ impl Splice {
         copied: &mut u64,
     ) -> Poll<io::Result<()>> {
         while let (1.., Some(pipe)) = (self.held, &self.pipe) {
-            // Exactly what is there: asked for more, the kernel would hold the last part back for what is to come.
+            // Ask for exactly the bytes in the pipe. Asked for more, the kernel would hold the last part back, to wait
+            // for more.
             let (reader, held) = (pipe.reader.as_fd(), self.held);
             let mut drain = |socket: BorrowedFd<'_>| sys::without_sigpipe(held, || sys::splice(reader, socket, held));
             let length = ready!(writer.poll_write_by(cx, &mut drain))?;
@@ -126,7 +130,7 @@ impl Splice {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the empty pipe up.
+    /// Gives the empty pipe up, for reuse.
     pub(super) fn release(&mut self) {
         debug_assert_eq!(self.held, 0);
         if let Some(pipe) = self.pipe.take() {
@@ -134,7 +138,7 @@ impl Splice {
         }
     }
 
-    /// Reads what is in the pipe, which is given up.
+    /// Returns the bytes of the pipe by reading them, and closes the pipe.
     pub(super) fn rescue(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; std::mem::take(&mut self.held)];
         match self.pipe.take() {
@@ -144,42 +148,44 @@ impl Splice {
     }
 }
 
-/// A pipe.
+/// A pipe, large enough for [`MAX_PIPE_BYTES`] if the kernel allows.
 #[derive(Debug)]
 struct Pipe {
+    /// The end to read from.
     reader: OwnedFd,
+    /// The end to write to.
     writer: OwnedFd,
-    /// The process that has made it.
+    /// The ID of the process that opened the pipe.
     process: u32,
 }
 
 thread_local! {
-    /// Empty pipes for the next who needs one.
+    /// Empty pipes for reuse by any direction on this thread.
     static KEPT: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Pipe {
-    /// An empty pipe.
+    /// Returns an empty pipe: a kept pipe, or a new pipe.
     fn take() -> io::Result<Self> {
         let process = std::process::id();
         while let Ok(Some(pipe)) = KEPT.try_with(|kept| kept.borrow_mut().pop()) {
-            // After a fork the pipe is the parent's, too: its bytes and ours would mix.
+            // After a fork, parent and child share a pipe: the bytes of both would mix.
             if pipe.process == process {
                 return Ok(pipe);
             }
         }
         let [reader, writer] = sys::pipe()?;
-        // Where the user has many pipes already, `EPERM`: one of the usual size does, too.
+        // `EPERM` if the user has many pipes already. A pipe of the default size works, too.
         let _ = sys::set_pipe_size(writer.as_fd(), MAX_PIPE_BYTES);
         Ok(Self { reader, writer, process })
     }
 
-    /// Keeps an empty pipe for the next, or closes it.
+    /// Keeps the empty pipe for reuse, or closes it if the thread has enough.
     fn keep(self) {
-        // Without thread-locals, at the end of the thread, it is closed.
+        // If the thread is ending, its thread-locals are gone, and the pipe is closed.
         let _ = KEPT.try_with(|kept| {
             let mut kept = kept.borrow_mut();
-            if kept.len() < KEPT_PIPES {
+            if kept.len() < MAX_KEPT_PIPES {
                 kept.push(self);
             }
         });

@@ -1,8 +1,9 @@
-//! What copying needs `unsafe` for: pipes and `splice(2)`, `SIGPIPE`, and finding a socket behind a type parameter.
+//! The unsafe code of copying: pipes and `splice(2)`, `SIGPIPE`, and finding a socket behind a type parameter.
 //!
-//! The system calls follow the rules of the crate's `sys.rs`: owned or borrowed descriptors, one call, an [`io::Result`].
-//! [`as_a`] finds out whether a value is one of our sockets, though its type may borrow, which `Any` does not allow. It is
-//! here and not in the crate's `sys.rs` because the types that it finds must be named, and these stand above that file.
+//! The system calls follow the rules of the crate's `sys.rs`: owned or borrowed descriptors, one call, an
+//! [`io::Result`]. [`as_a`] finds out whether a value is a socket of this crate. The type of the value may borrow,
+//! which `Any` does not allow. The function is here and not in the crate's `sys.rs` because it names the socket types,
+//! which stand above that file.
 #![allow(unsafe_code)]
 
 use crate::tcp::TcpStream;
@@ -13,47 +14,50 @@ use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 // # Pipes and splice
-/// Turns "-1 and `errno`" into an `io::Result`.
+/// Converts a C result, "-1 and `errno`", to an `io::Result`.
 fn cvt(value: libc::c_int) -> io::Result<libc::c_int> {
     if value == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
-/// `pipe2(O_CLOEXEC | O_NONBLOCK)`: first the end to read from, then the one to write to.
+/// Opens a pipe, by `pipe2(O_CLOEXEC | O_NONBLOCK)`. Returns the end to read from, then the end to write to.
 pub(super) fn pipe() -> io::Result<[OwnedFd; 2]> {
     let mut ends = [-1; 2];
     // SAFETY: The kernel writes two integers to `ends`, which has room for them and is borrowed mutably for the call.
     cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
-    // SAFETY: The kernel has just returned these descriptors and nobody else knows them, so we are their only owner.
+    // SAFETY: The kernel has just returned these descriptors, and no other code knows them, so this is their only
+    // owner.
     Ok(ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
-/// `fcntl(F_SETPIPE_SZ)`: makes room in a pipe for so many bytes in pages of their own, and that means so many pieces.
+/// Sets the size of a pipe to `bytes`, by `fcntl(F_SETPIPE_SZ)`. The number of its pieces is the number of pages.
 pub(super) fn set_pipe_size(pipe: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    // SAFETY: `F_SETPIPE_SZ` takes an integer and touches no memory of ours.
+    // SAFETY: `F_SETPIPE_SZ` takes an integer and accesses no memory of this process.
     cvt(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) }).map(drop)
 }
 
-/// `splice(2)` without waiting: moves up to `length` bytes between a pipe and something else, within the kernel.
+/// Moves up to `length` bytes between a pipe and another descriptor, by `splice(2)`, without waiting. Returns their
+/// number.
 pub(super) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
     let flags = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
     let (from, to, no_offset) = (from.as_raw_fd(), to.as_raw_fd(), std::ptr::null_mut());
-    // SAFETY: Null offsets are allowed, and right for pipes and sockets; no memory of ours is touched.
+    // SAFETY: Null offsets are allowed, and right for pipes and sockets. The call accesses no memory of this process.
     let moved = unsafe { libc::splice(from, no_offset, to, no_offset, length, flags) };
     usize::try_from(moved).map_err(|_| io::Error::last_os_error())
 }
 
 // # SIGPIPE
 
-/// Runs `call` so that a `SIGPIPE` which it raises reaches nobody, whatever this process does about that signal.
+/// Runs `call` and discards a `SIGPIPE` that it raises, whatever the process does about this signal.
 ///
-/// `send(2)` has `MSG_NOSIGNAL` for that; `splice(2)` has nothing. But the signal goes to the thread that made the
-/// call. So it is held back there, and taken away before it is let through again. If the thread has held it back before,
-/// one that was pending already stays.
+/// `send(2)` has `MSG_NOSIGNAL` for this; `splice(2)` has no such flag. But the kernel sends the signal to the thread
+/// that made the call. So this function blocks the signal in the thread, removes a pending signal after the call, and
+/// restores the signal mask. If the thread had blocked the signal before and a signal was already pending, this signal
+/// stays.
 ///
-/// `call` is to move `length` bytes, and returns how many it has moved. Only if these are all was there no signal: an `EPIPE`
-/// is not always seen, since one `splice(2)` sends 16 pieces at a time, and if not the first of these sends fails, the
-/// result is what the others have moved.
+/// `call` tries to move `length` bytes, and returns the number of bytes moved. Only if it has moved all of them was
+/// there certainly no signal. `EPIPE` is no reliable sign: one `splice(2)` sends 16 pieces at a time, and if a later
+/// piece fails, the result is the number of bytes in the pieces before.
 pub(super) fn without_sigpipe(length: usize, call: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
     let sigpipe = sigpipe();
     let mut before = sigpipe;
@@ -65,33 +69,36 @@ pub(super) fn without_sigpipe(length: usize, call: impl FnOnce() -> io::Result<u
     let is_blocked = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
     if !moved_all && !is_blocked && !was_pending {
         let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: The set and the time are only read; a null pointer says that details of the signal are not wanted.
+        // SAFETY: The set and the time are only read. A null pointer means that the details of the signal are not
+        // wanted.
         unsafe { libc::sigtimedwait(&sigpipe, std::ptr::null_mut(), &now) };
     }
-    // SAFETY: `before` was written by the first call and is only read; the present mask is not asked for.
+    // SAFETY: `before` was written by the first call and is only read. A null pointer means that the present mask is
+    // not wanted.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
     result
 }
 
-/// The set of `SIGPIPE` alone.
+/// Returns the set with only `SIGPIPE`.
 fn sigpipe() -> libc::sigset_t {
-    // SAFETY: All zeroes is a valid `sigset_t`: it is made of integers.
+    // SAFETY: All zeroes is a valid `sigset_t`: it consists of integers.
     let mut set = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is ours and is only written to.
+    // SAFETY: `set` is a local variable and is only written to.
     unsafe { libc::sigemptyset(&mut set) };
     // SAFETY: `set` has been initialised, and `SIGPIPE` is a signal.
     unsafe { libc::sigaddset(&mut set, libc::SIGPIPE) };
     set
 }
 
-/// The signals that wait for this thread to let them through.
+/// Returns the signals that are pending for this thread.
 fn pending() -> libc::sigset_t {
     let mut set = sigpipe();
-    // SAFETY: `set` is ours and is only written to.
+    // SAFETY: `set` is a local variable and is only written to.
     unsafe { libc::sigpending(&mut set) };
     set
 }
 
+/// Returns whether `set` has `SIGPIPE`.
 fn contains_sigpipe(set: &libc::sigset_t) -> bool {
     // SAFETY: `set` has been initialised, and is only read.
     unsafe { libc::sigismember(set, libc::SIGPIPE) == 1 }
@@ -99,11 +106,11 @@ fn contains_sigpipe(set: &libc::sigset_t) -> bool {
 
 // # Finding a socket behind a type parameter
 
-/// A type without lifetime parameters, so that its [`TypeId`] says everything about it.
+/// A type without lifetime parameters, so its [`TypeId`] identifies it completely.
 ///
 /// # Safety
 ///
-/// There must be no other type that differs from it in lifetimes only.
+/// No other type may differ from this type in lifetimes only.
 pub(super) unsafe trait LifetimeFree: 'static {}
 
 // SAFETY: The struct has no parameters.
@@ -112,23 +119,24 @@ unsafe impl LifetimeFree for TcpStream {}
 // SAFETY: The struct has no parameters.
 unsafe impl LifetimeFree for UnixStream {}
 
-/// `value` as a `&S`, if its type is `S`, `&S` or `&mut S`. What `Any` does, for values that borrow something, too.
+/// Returns `value` as a `&S` if its type is `S`, `&S` or `&mut S`. Unlike `Any`, this works for types that borrow.
 pub(super) fn as_a<S: LifetimeFree, T>(value: &T) -> Option<&S> {
     let id = type_id::<T>();
     let address = std::ptr::from_ref(value);
     if id == TypeId::of::<S>() {
-        // SAFETY: `T` is `S` up to lifetimes, and `S` has none. The reference lives no longer than that to `value`.
+        // SAFETY: `T` is `S` up to lifetimes, and `S` has none. The returned reference lives no longer than the borrow
+        // of `value`.
         return Some(unsafe { &*address.cast::<S>() });
     }
     if id == TypeId::of::<&'static S>() || id == TypeId::of::<&'static mut S>() {
-        // SAFETY: `T` is a reference to an `S`, of any lifetime, and so it outlives the borrow of `value`. While that
-        // lasts, a `&mut S` in it may be looked through as a `&S`; the two are laid out alike.
+        // SAFETY: `T` is a reference to an `S`, of any lifetime, and so outlives the borrow of `value`. During this
+        // borrow, a `&mut S` behind `value` may be read as a `&S`: both have the same layout.
         return Some(unsafe { *address.cast::<&S>() });
     }
     None
 }
 
-/// [`TypeId::of`] for types that borrow: their lifetimes count as `'static`.
+/// Returns the [`TypeId`] of a type that may borrow. Its lifetimes count as `'static`.
 fn type_id<T>() -> TypeId {
     trait Identify {
         fn id(&self) -> TypeId
@@ -144,8 +152,8 @@ fn type_id<T>() -> TypeId {
         }
     }
     let phantom = &PhantomData::<T> as &dyn Identify;
-    // SAFETY: Only the bound on what the object may borrow changes. Its one method looks at no value: it returns a
-    // number that was fixed when lifetimes had long been erased.
+    // SAFETY: Only the lifetime bound of the trait object changes. Its only method reads no value of `T`. It returns a
+    // number that was fixed at compile time, after lifetimes had been erased.
     let phantom = unsafe { std::mem::transmute::<&dyn Identify, &(dyn Identify + 'static)>(phantom) };
     phantom.id()
 }
@@ -192,10 +200,10 @@ mod tests {
             assert!(!is_pending(), "taken away");
             broken().unwrap_err();
             assert!(!is_pending(), "taken away where it was blocked, too");
-            // SAFETY: Sends a signal to this thread, which holds it back.
+            // SAFETY: Raises a signal in this thread, which blocks it.
             unsafe { libc::raise(libc::SIGPIPE) };
             broken().unwrap_err();
-            assert!(is_pending(), "somebody else's");
+            assert!(is_pending(), "the signal that was pending before");
         })
         .join()
         .unwrap();

@@ -1,22 +1,24 @@
-//! Where hyper's own tasks run: in the reactor's pool.
+//! The executor for hyper's own tasks: the pool of a reactor.
 
 use async_epoll::Spawner;
 use futures::FutureExt;
 use hyper::rt::Executor;
 use std::future::Future;
 
-/// Spawns hyper's tasks by a [`Spawner`]: they need not be `Send`, and nor do services and bodies.
+/// Spawns hyper's tasks by a [`Spawner`]. The tasks need not be `Send`, so services and bodies need not be, either.
 ///
-/// hyper spawns a task for each request of an HTTP/2 server, and some for each HTTP/2 client. HTTP/1 spawns nothing.
+/// hyper spawns a task for each request of an HTTP/2 server, and a few tasks for each HTTP/2 client. HTTP/1 spawns
+/// none.
 ///
-/// What a task returns is thrown away, so a connection itself can be one. The tasks count as those of the pool:
-/// [`Reactor::run`](async_epoll::Reactor::run) waits for them, and a panic ends one of them alone.
+/// The output of a task is discarded, so a connection itself can be such a task. The tasks belong to the pool:
+/// [`Reactor::run`](async_epoll::Reactor::run) waits for them, and a panic ends only its own task.
 ///
 /// # When the pool is gone
 ///
-/// hyper has no way to hear of a task that cannot be spawned. Its future is dropped then, and takes along what it held:
-/// the stream of its request, which is reset, or the client's connection, whose requests fail. The connections of a
-/// pool are usually tasks of that pool, so this is met only by a connection that outlives it elsewhere.
+/// hyper has no way to report a task that cannot be spawned. Its future is then dropped with everything in it: the
+/// stream of its request, which is reset, or the connection of the client, which fails its requests. The connections of
+/// a pool are usually tasks of that pool, so this happens only to a connection that is polled elsewhere and outlives
+/// the pool.
 ///
 /// # Examples
 ///
@@ -39,11 +41,12 @@ use std::future::Future;
 /// ```
 #[derive(Clone, Debug)]
 pub struct HyperExecutor {
+    /// Spawns the tasks into the pool.
     spawner: Spawner,
 }
 
 impl HyperExecutor {
-    /// Spawns by `spawner`.
+    /// Returns an executor that spawns by `spawner`.
     pub fn new(spawner: Spawner) -> Self {
         Self { spawner }
     }
@@ -58,7 +61,7 @@ impl From<Spawner> for HyperExecutor {
 impl<F: Future + 'static> Executor<F> for HyperExecutor {
     #[track_caller]
     fn execute(&self, future: F) {
-        // If the pool is gone, the future has been dropped; see above.
+        // If the pool is gone, `spawn_local` drops the future; see `HyperExecutor`.
         let _ = self.spawner.spawn_local(future.map(drop));
     }
 }

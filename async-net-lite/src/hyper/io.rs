@@ -1,9 +1,8 @@
-//! A socket as hyper reads and writes it.
+//! A socket of this crate, behind hyper's traits for reading and writing.
 //!
-//! hyper reads into memory as it comes from the allocator, which a `&mut [u8]` must not refer to. So an adapter for any
-//! `AsyncRead` would have to fill each buffer with zeros before each read, 8 KiB and more for a request of a hundred
-//! bytes. We know our sockets, and can have the kernel write straight into that memory. That is why [`HyperIo`] takes
-//! them alone.
+//! hyper reads into uninitialised memory, to which no `&mut [u8]` may refer. So an adapter for any `AsyncRead` would
+//! have to zero each buffer before each read: 8 KiB and more for a request of a hundred bytes. The sockets of this
+//! crate can let the kernel write directly into uninitialised memory. Therefore [`HyperIo`] takes only these sockets.
 
 use crate::socket::stream_io::StreamSocket;
 use crate::sys;
@@ -17,14 +16,14 @@ use std::task::{Context, Poll, ready};
 
 /// A stream socket of this crate, for [`hyper::rt::Read`] and [`hyper::rt::Write`].
 ///
-/// Reads go straight into hyper's buffer, uninitialised as it is. Writes of several slices are one system call, so a
-/// response's head and body need not be copied together; where all bodies are small, copying is cheaper, and
-/// `writev(false)` of hyper's HTTP/1 builders makes it do so. Shutting down is `shutdown(Write)`: the peer reads an end
-/// of file, and a connection that the peer has reset counts as shut down.
+/// Reads go directly into hyper's uninitialised buffer. Writes of several slices are one system call, so the head and
+/// the body of a response need not be copied together. If all bodies are small, copying is cheaper: set `writev(false)`
+/// in hyper's HTTP/1 builders. Shutting down is `shutdown(Write)`: the peer reads an end of file. If the peer has reset
+/// the connection, shutting down succeeds.
 ///
-/// Set `TCP_NODELAY` on both sides ([`ListenOptions::nodelay`](crate::ListenOptions::nodelay) does it for all that are
-/// accepted): without it, small answers on a connection that carries several at a time wait for one another, for 40 ms
-/// each.
+/// Set `TCP_NODELAY` on both sides ([`ListenOptions::nodelay`](crate::ListenOptions::nodelay) sets the option on all
+/// accepted sockets). Otherwise, small responses on a connection with several requests at a time delay each other by
+/// 40 ms.
 ///
 /// # Examples
 ///
@@ -74,8 +73,8 @@ use std::task::{Context, Poll, ready};
 /// # }
 /// ```
 ///
-///
-/// After an upgrade, say to WebSocket, hyper gives the socket back, with what it has read too far.
+/// After an upgrade, for example to WebSocket, hyper returns the socket and the bytes that it has read beyond the
+/// upgrade.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -91,26 +90,27 @@ use std::task::{Context, Poll, ready};
 /// ```
 #[derive(Clone, Debug)]
 pub struct HyperIo<T> {
+    /// The socket.
     socket: T,
 }
 
 impl<T> HyperIo<T> {
-    /// Adapts a socket to hyper.
+    /// Wraps a socket for hyper.
     pub fn new(socket: T) -> Self {
         Self { socket }
     }
 
-    /// The socket: to ask for its addresses, or to set an option.
+    /// Returns a reference to the socket, for its addresses and options.
     pub fn get_ref(&self) -> &T {
         &self.socket
     }
 
-    /// The socket, mutably.
+    /// Returns a mutable reference to the socket.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.socket
     }
 
-    /// Gives the socket back.
+    /// Returns the socket.
     pub fn into_inner(self) -> T {
         self.socket
     }
@@ -122,7 +122,8 @@ impl<T: HyperSocket> From<T> for HyperIo<T> {
     }
 }
 
-/// A stream socket of this crate. Nobody else can implement it, since it has to fill uninitialised memory truthfully.
+/// A stream socket of this crate. The trait is sealed, since hyper relies on an implementation to report correctly how
+/// much uninitialised memory it has filled.
 pub trait HyperSocket: StreamSocket {}
 
 impl HyperSocket for TcpStream {}

@@ -1,7 +1,7 @@
-//! The feature `hyper`: what [hyper](https://docs.rs/hyper/1) 1 wants of a runtime, on the sockets of this crate, the
+//! The feature `hyper`: the runtime traits of [hyper](https://docs.rs/hyper/1) 1, on the sockets of this crate, the
 //! spawner of async-epoll and the timers of async-timeout.
 //!
-//! hyper speaks HTTP/1 and HTTP/2 and leaves the rest to others, behind the traits of [`hyper::rt`]:
+//! hyper implements HTTP/1 and HTTP/2, and leaves sockets, tasks and timers to the traits of [`hyper::rt`]:
 //!
 //! ```text
 //!                       hyper: HTTP/1, HTTP/2
@@ -11,9 +11,8 @@
 //!     async-net-lite           async_epoll::Spawner    async_timeout::Sleep
 //! ```
 //!
-//! An HTTP/1 connection needs a [`HyperIo`] alone; a [`HyperTimer`] if it is to have timeouts. HTTP/2 needs a
-//! [`HyperExecutor`], too, for a task per request. Nothing has to be `Send`: neither services, nor bodies, nor what
-//! they borrow from an `Rc`.
+//! An HTTP/1 connection needs only a [`HyperIo`], and a [`HyperTimer`] for timeouts. HTTP/2 also needs a
+//! [`HyperExecutor`], for a task per request. Services and bodies need not be `Send`, so they may use an `Rc`.
 //!
 //! [`hyper::rt`]: https://docs.rs/hyper/1/hyper/rt/index.html
 

@@ -1,4 +1,4 @@
-//! hyper's clock: the timers of the reactor.
+//! The timers for hyper: sleeps of async-timeout.
 
 use async_timeout::{Sleep, sleep, sleep_until};
 use hyper::rt;
@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// Times hyper's timeouts, such as `header_read_timeout` and the `keep_alive_interval` of HTTP/2.
+/// Provides the timers for hyper's timeouts, such as `header_read_timeout` and the `keep_alive_interval` of HTTP/2.
 ///
-/// The timers are those of [`async_timeout`]: on a thread where a reactor runs they are the reactor's, elsewhere those
-/// of futures-timer. A duration counts from the first poll. None ends early. Resetting one that waits changes it in
-/// place; a timeout that is never waited for is never armed.
+/// The timers are [`async_timeout`]'s: timers of the current reactor, or of futures-timer without a current reactor. A
+/// duration counts from the first poll. No timer fires early. Resetting a pending timer changes it in place, and a
+/// timer stays unarmed until its first poll.
 ///
 /// # Examples
 ///
@@ -35,13 +35,13 @@ use std::time::{Duration, Instant};
 pub struct HyperTimer;
 
 impl HyperTimer {
-    /// There is only one.
+    /// Returns the timer, which has no state.
     pub fn new() -> Self {
         Self
     }
 }
 
-/// A [`Sleep`] of ours, under hyper's trait.
+/// A [`Sleep`] that implements hyper's trait.
 struct HyperSleep(Sleep);
 
 impl Future for HyperSleep {
@@ -66,7 +66,7 @@ impl rt::Timer for HyperTimer {
     fn reset(&self, sleep: &mut Pin<Box<dyn rt::Sleep>>, deadline: Instant) {
         match sleep.as_mut().downcast_mut_pin::<HyperSleep>() {
             Some(sleep) => sleep.get_mut().0.reset(deadline),
-            // Of another timer: hyper does not mix them, but its trait does not say so.
+            // A sleep of another timer type. hyper does not mix types, but its trait allows a mix.
             None => *sleep = self.sleep_until(deadline),
         }
     }

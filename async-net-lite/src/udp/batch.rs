@@ -1,30 +1,32 @@
 //! Many datagrams by one system call.
 //!
-//! A small datagram costs more for the way into the kernel and back than for itself. `recvmmsg(2)` and `sendmmsg(2)` take
-//! many at a time. What they work on belongs to a *batch*, which is made once and used again and again:
+//! For a small datagram, the system call costs more than the datagram itself. `recvmmsg(2)` and `sendmmsg(2)` move many
+//! datagrams at a time. Their memory belongs to a *batch*, which is allocated once and reused:
 //!
 //! ```text
 //!                 one allocation, `capacity` × `size` bytes
-//!   RecvBatch     │ datagram │ datagram │ datagram │ … free … │     each at its place, filled from the front by each call
-//!   SendBatch     │datagram│datagram│datagram│ … free …       │     packed; those that went leave at the front
+//!   RecvBatch     │ datagram │ datagram │ datagram │ … free … │     one slot each, filled from the front by each call
+//!   SendBatch     │datagram│datagram│datagram│ … free …       │     packed; sent datagrams leave at the front
 //! ```
 //!
-//! Both are bounded in both dimensions, and never grow. The pointers that the kernel is given are in [`sys`](crate::sys),
-//! and are written for each call, which takes a few nanoseconds for each place. Most of the places would be prepared in vain
-//! where little comes, so a call asks for twice as many datagrams as the last one found, and not for all that have room.
+//! Both have a fixed number of datagrams and of bytes, and never grow. The headers for the kernel are in
+//! [`sys`](crate::sys). Each call writes them anew, a few nanoseconds per slot. With little traffic most slots would be
+//! prepared in vain, so a receive asks for twice as many datagrams as the last call found, instead of all slots.
 
 use std::io;
 
-/// Datagrams that a batch has room for at most: what one system call takes (`UIO_MAXIOV`).
+/// The largest capacity of a batch, in datagrams: the limit of one system call (`UIO_MAXIOV`).
 pub const MAX_DATAGRAMS: usize = 1024;
-/// Bytes that a place of a batch has at most. No datagram is longer.
+/// The largest slot of a batch, in bytes. No datagram is longer.
 const MAX_BYTES: usize = 65_535;
-/// Datagrams of a batch that count as one operation, in the [budget](async_epoll::OPERATIONS_PER_POLL) of a task. One of
-/// a batch costs less than one by itself, but it does cost something: so a task moves about 256 of them in one poll, or one
-/// batch.
+/// The number of batched datagrams that count as one operation in the [budget](async_epoll::OPERATIONS_PER_POLL) of a
+/// task.
+///
+/// A batched datagram costs less than an operation of its own, but not nothing. So a task moves about 256 batched
+/// datagrams per poll, or one batch.
 const DATAGRAMS_PER_OPERATION: usize = 8;
 
-/// What so many datagrams count as.
+/// Returns the number of operations that `datagrams` count as.
 pub(super) fn weight(datagrams: usize) -> u32 {
     u32::try_from(datagrams.div_ceil(DATAGRAMS_PER_OPERATION)).unwrap_or(u32::MAX)
 }

@@ -1,9 +1,9 @@
-//! Multicast: one datagram for all members of a group. See [`ip(7)`](https://man7.org/linux/man-pages/man7/ip.7.html) and
-//! [`ipv6(7)`](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+//! Multicast: one datagram for all members of a group. See [`ip(7)`](https://man7.org/linux/man-pages/man7/ip.7.html)
+//! and [`ipv6(7)`](https://man7.org/linux/man-pages/man7/ipv6.7.html).
 //!
-//! Whoever sends to a group need not be a member; whoever wants to receive has to join it, on an interface, and to be bound
-//! to its port. An IPv4 interface is named by one of its addresses (`0.0.0.0`: the kernel chooses), an IPv6 interface by its
-//! index (0: the kernel chooses). `v4` and `v6` in the names are those of the socket.
+//! A sender need not be a member of the group. A receiver must join the group on an interface, and be bound to the
+//! port. An IPv4 interface is named by one of its addresses (`0.0.0.0`: the kernel chooses), an IPv6 interface by its
+//! index (0: the kernel chooses). `v4` and `v6` in a method's name are the IP version of the socket.
 
 use super::socket::UdpSocket;
 use crate::socket::options::check_hops;
@@ -12,12 +12,12 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 impl UdpSocket {
-    /// Joins a group, on the interface that has this address (`IP_ADD_MEMBERSHIP`).
+    /// Joins a group, on the interface with the address `interface` (`IP_ADD_MEMBERSHIP`).
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`: `InvalidInput` for what is no group, `AddrInUse` if the socket is a member already,
-    /// `ENODEV` without such an interface.
+    /// The errors of `setsockopt(2)`: `InvalidInput` if `group` is not a multicast address, `AddrInUse` if the socket
+    /// is already a member, `ENODEV` without such an interface.
     ///
     /// # Examples
     ///
@@ -43,139 +43,145 @@ impl UdpSocket {
         self.socket.get_ref().join_multicast_v4(group, interface)
     }
 
-    /// Leaves a group (`IP_DROP_MEMBERSHIP`). Closing the socket leaves all.
+    /// Leaves a group (`IP_DROP_MEMBERSHIP`). Closing the socket leaves all groups.
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`: `AddrNotAvailable` if the socket is no member.
+    /// The errors of `setsockopt(2)`: `AddrNotAvailable` if the socket is not a member.
     pub fn leave_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
         self.socket.get_ref().leave_multicast_v4(group, interface)
     }
 
-    /// Joins a group, on the interface with this index (`IPV6_ADD_MEMBERSHIP`).
+    /// Joins a group, on the interface with the index `interface` (`IPV6_ADD_MEMBERSHIP`).
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`, as of [`join_multicast_v4`](Self::join_multicast_v4).
+    /// As [`join_multicast_v4`](Self::join_multicast_v4).
     pub fn join_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.socket.get_ref().join_multicast_v6(group, interface)
     }
 
-    /// Leaves a group (`IPV6_DROP_MEMBERSHIP`). Closing the socket leaves all.
+    /// Leaves a group (`IPV6_DROP_MEMBERSHIP`). Closing the socket leaves all groups.
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`: `AddrNotAvailable` if the socket is no member.
+    /// The errors of `setsockopt(2)`: `AddrNotAvailable` if the socket is not a member.
     pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.socket.get_ref().leave_multicast_v6(group, interface)
     }
 
-    /// The interface through which datagrams to groups are sent (`IP_MULTICAST_IF`).
+    /// Returns an address of the interface by which multicast datagrams are sent (`IP_MULTICAST_IF`).
     ///
     /// # Errors
     ///
-    /// Those of `getsockopt(2)`.
+    /// The errors of `getsockopt(2)`.
     pub fn multicast_if_v4(&self) -> io::Result<Ipv4Addr> {
         SockRef::from(self.inner()).multicast_if_v4()
     }
 
-    /// Sets through which interface datagrams to groups are sent (`IP_MULTICAST_IF`). Unless set, the routes decide.
+    /// Sets the interface by which multicast datagrams are sent (`IP_MULTICAST_IF`). By default, the routing table
+    /// decides.
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`: `AddrNotAvailable` if no interface has this address.
+    /// The errors of `setsockopt(2)`: `AddrNotAvailable` if no interface has this address.
     pub fn set_multicast_if_v4(&self, interface: &Ipv4Addr) -> io::Result<()> {
         SockRef::from(self.inner()).set_multicast_if_v4(interface)
     }
 
-    /// The interface through which datagrams to groups are sent (`IPV6_MULTICAST_IF`).
+    /// Returns the index of the interface by which multicast datagrams are sent (`IPV6_MULTICAST_IF`).
     ///
     /// # Errors
     ///
-    /// Those of `getsockopt(2)`.
+    /// The errors of `getsockopt(2)`.
     pub fn multicast_if_v6(&self) -> io::Result<u32> {
         SockRef::from(self.inner()).multicast_if_v6()
     }
 
-    /// Sets through which interface datagrams to groups are sent (`IPV6_MULTICAST_IF`). Unless set, the routes decide.
+    /// Sets the interface by which multicast datagrams are sent (`IPV6_MULTICAST_IF`). By default, the routing table
+    /// decides.
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`: `ENODEV` without such an interface.
+    /// The errors of `setsockopt(2)`: `ENODEV` without such an interface.
     pub fn set_multicast_if_v6(&self, interface: u32) -> io::Result<()> {
         SockRef::from(self.inner()).set_multicast_if_v6(interface)
     }
 
-    /// Whether members on this host get what this socket sends to their group (`IP_MULTICAST_LOOP`).
+    /// Returns whether this host's members of a group receive the datagrams that this socket sends
+    /// (`IP_MULTICAST_LOOP`).
     ///
     /// # Errors
     ///
-    /// Those of `getsockopt(2)`.
+    /// The errors of `getsockopt(2)`.
     pub fn multicast_loop_v4(&self) -> io::Result<bool> {
         self.socket.get_ref().multicast_loop_v4()
     }
 
-    /// Sets whether members on this host get what this socket sends to their group (`IP_MULTICAST_LOOP`). On unless set.
+    /// Sets whether this host's members of a group receive the datagrams that this socket sends (`IP_MULTICAST_LOOP`).
+    /// The default is true.
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`.
+    /// The errors of `setsockopt(2)`.
     pub fn set_multicast_loop_v4(&self, multicast_loop: bool) -> io::Result<()> {
         self.socket.get_ref().set_multicast_loop_v4(multicast_loop)
     }
 
-    /// Whether members on this host get what this socket sends to their group (`IPV6_MULTICAST_LOOP`).
+    /// Returns whether this host's members of a group receive the datagrams that this socket sends
+    /// (`IPV6_MULTICAST_LOOP`).
     ///
     /// # Errors
     ///
-    /// Those of `getsockopt(2)`.
+    /// The errors of `getsockopt(2)`.
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
         self.socket.get_ref().multicast_loop_v6()
     }
 
-    /// Sets whether members on this host get what this socket sends to their group (`IPV6_MULTICAST_LOOP`). On unless set.
+    /// Sets whether this host's members of a group receive the datagrams that this socket sends
+    /// (`IPV6_MULTICAST_LOOP`). The default is true.
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`.
+    /// The errors of `setsockopt(2)`.
     pub fn set_multicast_loop_v6(&self, multicast_loop: bool) -> io::Result<()> {
         self.socket.get_ref().set_multicast_loop_v6(multicast_loop)
     }
 
-    /// How many routers a datagram to a group may pass (`IP_MULTICAST_TTL`).
+    /// Returns the time to live of multicast datagrams: the number of hops (`IP_MULTICAST_TTL`).
     ///
     /// # Errors
     ///
-    /// Those of `getsockopt(2)`.
+    /// The errors of `getsockopt(2)`.
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
         self.socket.get_ref().multicast_ttl_v4()
     }
 
-    /// Sets how many routers a datagram to a group may pass (`IP_MULTICAST_TTL`), from 0 to 255. Unless set, 1: it stays in
-    /// the local network.
+    /// Sets the time to live of multicast datagrams: the number of hops (`IP_MULTICAST_TTL`), from 0 to 255. The
+    /// default is 1: datagrams stay in the local network.
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`: `InvalidInput` beyond 255.
+    /// The errors of `setsockopt(2)`; `InvalidInput` beyond 255.
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
         check_hops(ttl, 0)?;
         self.socket.get_ref().set_multicast_ttl_v4(ttl)
     }
 
-    /// How many routers a datagram to a group may pass (`IPV6_MULTICAST_HOPS`).
+    /// Returns the hop limit of multicast datagrams (`IPV6_MULTICAST_HOPS`).
     ///
     /// # Errors
     ///
-    /// Those of `getsockopt(2)`.
+    /// The errors of `getsockopt(2)`.
     pub fn multicast_hops_v6(&self) -> io::Result<u32> {
         SockRef::from(self.inner()).multicast_hops_v6()
     }
 
-    /// Sets how many routers a datagram to a group may pass (`IPV6_MULTICAST_HOPS`), from 0 to 255. Unless set, 1.
+    /// Sets the hop limit of multicast datagrams (`IPV6_MULTICAST_HOPS`), from 0 to 255. The default is 1.
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`: `InvalidInput` beyond 255.
+    /// The errors of `setsockopt(2)`; `InvalidInput` beyond 255.
     pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
         check_hops(hops, 0)?;
         SockRef::from(self.inner()).set_multicast_hops_v6(hops)

@@ -1,7 +1,7 @@
 //! Receiving one datagram.
 //!
-//! An empty datagram is one like any other: `Ok(0)` is no end of anything. And an empty buffer does not mean that nothing
-//! is wanted, as it does with streams: the datagram is taken, and all of it is cut off.
+//! Two points differ from streams. `Ok(0)` is an empty datagram, not an end of file. An empty buffer still takes a
+//! datagram from the queue, and cuts all of its bytes off.
 
 use super::socket::UdpSocket;
 use crate::sys;
@@ -11,31 +11,34 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
-/// A datagram that has been received: from [`UdpSocket::recv_datagram`], or one of a [`RecvBatch`](crate::RecvBatch).
+/// A received datagram; from [`UdpSocket::recv_datagram`] or a [`RecvBatch`](crate::RecvBatch).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Datagram<'a> {
-    /// What it says. May be empty.
+    /// The payload, cut to the buffer. May be empty.
     pub bytes: &'a [u8],
-    /// Who has sent it.
+    /// The address of the sender.
     pub address: SocketAddr,
-    /// It was longer than the buffer; the rest is lost.
+    /// Whether the datagram was longer than the buffer. The rest is lost.
     pub truncated: bool,
 }
 
 impl<'a> Datagram<'a> {
-    /// What the kernel tells of it, and where it has put it.
+    /// Returns the datagram of `received`. The kernel has written its bytes to the front of `buffer`.
     pub(super) fn new(received: sys::ReceivedDatagram, buffer: &'a [u8]) -> Self {
         Self { bytes: &buffer[..received.length], address: received.address, truncated: received.truncated }
     }
 }
 
 impl UdpSocket {
-    /// Receives a datagram, and returns its length. One that is longer than the buffer is cut without a word, as by
-    /// std; [`recv_datagram`](Self::recv_datagram) tells.
+    /// Receives a datagram, and returns its length.
+    ///
+    /// A datagram longer than the buffer is cut without notice, as in std; [`recv_datagram`](Self::recv_datagram)
+    /// reports it.
     ///
     /// # Errors
     ///
-    /// [Those of a peer](Self#errors-of-a-peer), and others of `recv(2)`; `NotConnected` if the reactor has been dropped.
+    /// [Errors of a peer](Self#errors-of-a-peer), and others of `recv(2)`; `NotConnected` if the reactor has been
+    /// dropped.
     ///
     /// # Cancel safety
     ///
@@ -44,7 +47,7 @@ impl UdpSocket {
         self.socket.read_with(|socket| socket.recv(buffer)).await
     }
 
-    /// The poll form of [`recv`](Self::recv). The task is woken however many others wait.
+    /// Polls to receive a datagram; see [`recv`](Self::recv). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -53,16 +56,16 @@ impl UdpSocket {
         self.socket.poll_read_with(cx, |socket| socket.recv(buffer))
     }
 
-    /// [`recv`](Self::recv) without waiting.
+    /// Tries to receive a datagram, without waiting; otherwise as [`recv`](Self::recv).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if no datagram is there; otherwise as [`recv`](Self::recv).
+    /// `WouldBlock` if the queue is empty; otherwise as [`recv`](Self::recv).
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.socket.try_io(Interest::READABLE, |socket| socket.recv(buffer))
     }
 
-    /// Receives a datagram, and returns its length and who has sent it; otherwise as [`recv`](Self::recv).
+    /// Receives a datagram, and returns its length and the address of its sender; otherwise as [`recv`](Self::recv).
     ///
     /// # Errors
     ///
@@ -75,7 +78,7 @@ impl UdpSocket {
         self.socket.read_with(|socket| socket.recv_from(buffer)).await
     }
 
-    /// The poll form of [`recv_from`](Self::recv_from). The task is woken however many others wait.
+    /// Polls to receive a datagram; see [`recv_from`](Self::recv_from). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -84,16 +87,16 @@ impl UdpSocket {
         self.socket.poll_read_with(cx, |socket| socket.recv_from(buffer))
     }
 
-    /// [`recv_from`](Self::recv_from) without waiting.
+    /// Tries to receive a datagram, without waiting; otherwise as [`recv_from`](Self::recv_from).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if no datagram is there; otherwise as [`recv`](Self::recv).
+    /// `WouldBlock` if the queue is empty; otherwise as [`recv`](Self::recv).
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.socket.try_io(Interest::READABLE, |socket| socket.recv_from(buffer))
     }
 
-    /// Receives a datagram, and tells who has sent it and whether the buffer was too small for it (`MSG_TRUNC`).
+    /// Receives a datagram. The result has its sender, and says whether the buffer was too small (`MSG_TRUNC`).
     ///
     /// # Errors
     ///
@@ -125,7 +128,8 @@ impl UdpSocket {
         Ok(Datagram::new(received, buffer))
     }
 
-    /// The poll form of [`recv_datagram`](Self::recv_datagram). The task is woken however many others wait.
+    /// Polls to receive a datagram; see [`recv_datagram`](Self::recv_datagram). Any number of tasks may wait: all are
+    /// woken.
     ///
     /// # Errors
     ///
@@ -135,37 +139,37 @@ impl UdpSocket {
         Poll::Ready(Ok(Datagram::new(received, buffer)))
     }
 
-    /// [`recv_datagram`](Self::recv_datagram) without waiting.
+    /// Tries to receive a datagram, without waiting; otherwise as [`recv_datagram`](Self::recv_datagram).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if no datagram is there; otherwise as [`recv`](Self::recv).
+    /// `WouldBlock` if the queue is empty; otherwise as [`recv`](Self::recv).
     pub fn try_recv_datagram<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Datagram<'a>> {
         let received = self.socket.try_io(Interest::READABLE, |socket| sys::recv_datagram(socket, buffer))?;
         Ok(Datagram::new(received, buffer))
     }
 
-    /// Receives a datagram into `buffer`.
+    /// Receives a datagram into `buffer`, by `recvmsg(2)`.
     fn poll_received(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<sys::ReceivedDatagram>> {
         self.socket.poll_read_with(cx, |socket| sys::recv_datagram(socket, buffer))
     }
 
-    /// Copies the next datagram, as much of it as fits, and leaves it in the queue. Returns how many bytes were copied.
+    /// Copies the next datagram, cut to the buffer, and leaves it in the queue. Returns the number of bytes copied.
     ///
-    /// Another task may take it before this one does.
+    /// Another task may receive the datagram first.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv). An error of a peer is collected, not left.
+    /// As [`recv`](Self::recv). An error of a peer is collected, and does not stay pending.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: nothing is taken.
+    /// Cancel safe: nothing is taken from the queue.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.socket.read_with(|socket| socket.peek(buffer)).await
     }
 
-    /// The poll form of [`peek`](Self::peek). The task is woken however many others wait.
+    /// Polls to peek at a datagram; see [`peek`](Self::peek). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -174,16 +178,16 @@ impl UdpSocket {
         self.socket.poll_read_with(cx, |socket| socket.peek(buffer))
     }
 
-    /// [`peek`](Self::peek) without waiting.
+    /// Tries to peek at a datagram, without waiting; otherwise as [`peek`](Self::peek).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if no datagram is there; otherwise as [`peek`](Self::peek).
+    /// `WouldBlock` if the queue is empty; otherwise as [`peek`](Self::peek).
     pub fn try_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.socket.try_io(Interest::READABLE, |socket| socket.peek(buffer))
     }
 
-    /// As [`peek`](Self::peek), with the address of the sender.
+    /// Copies the next datagram as [`peek`](Self::peek) does, and returns the address of the sender, too.
     ///
     /// # Errors
     ///
@@ -202,7 +206,7 @@ impl UdpSocket {
     /// async_epoll::block_on(async {
     ///     let (socket, peer) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
     ///     peer.send_to(b"hello", socket.local_addr()?).await?;
-    ///     // Who is it, before a buffer is made?
+    ///     // Get the sender's address before allocating a buffer.
     ///     let (_, address) = socket.peek_from(&mut []).await?;
     ///     assert_eq!(address, peer.local_addr()?);
     ///     assert_eq!(socket.recv(&mut [0; 1500]).await?, 5);
@@ -214,7 +218,7 @@ impl UdpSocket {
         self.socket.read_with(|socket| socket.peek_from(buffer)).await
     }
 
-    /// The poll form of [`peek_from`](Self::peek_from). The task is woken however many others wait.
+    /// Polls to peek at a datagram; see [`peek_from`](Self::peek_from). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -223,11 +227,11 @@ impl UdpSocket {
         self.socket.poll_read_with(cx, |socket| socket.peek_from(buffer))
     }
 
-    /// [`peek_from`](Self::peek_from) without waiting.
+    /// Tries to peek at a datagram, without waiting; otherwise as [`peek_from`](Self::peek_from).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if no datagram is there; otherwise as [`peek`](Self::peek).
+    /// `WouldBlock` if the queue is empty; otherwise as [`peek`](Self::peek).
     pub fn try_peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.socket.try_io(Interest::READABLE, |socket| socket.peek_from(buffer))
     }

@@ -1,6 +1,6 @@
-//! Receiving many datagrams by one system call, into places side by side.
+//! Receiving many datagrams by one system call, into slots of equal size side by side.
 //!
-//! A call asks for twice as many datagrams as the last one found, and for [`FEWEST_ASKED`] at least: `batch.rs` tells why.
+//! A call asks for twice as many datagrams as the last call found, and for at least [`MIN_ASKED`]: `batch.rs` says why.
 
 use super::batch::{check, weight};
 use super::receive::Datagram;
@@ -16,15 +16,15 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
-/// Datagrams that are asked for at least, if there is room for them: so few that preparing them costs little beside the call,
-/// and so many that a batch of the usual size is not held back.
-const FEWEST_ASKED: usize = 32;
+/// The least number of datagrams to ask for, if the batch has the capacity. Preparing so few headers costs little
+/// beside the system call, and a batch of the usual size is not held back.
+const MIN_ASKED: usize = 32;
 
-/// Room for datagrams that will be received together, by [`UdpSocket::recv_batch`].
+/// A buffer for many datagrams, received together by [`UdpSocket::recv_batch`].
 ///
 /// # Examples
 ///
-/// A server that answers whatever has come, by two system calls.
+/// A server that answers all queued datagrams by two system calls.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -51,27 +51,28 @@ const FEWEST_ASKED: usize = 32;
 /// ```
 #[derive(Debug)]
 pub struct RecvBatch {
-    /// The places of the datagrams, side by side.
+    /// The slots of the datagrams, side by side. Written by the kernel.
     bytes: Box<[u8]>,
-    /// Bytes of a place.
+    /// The size of a slot, in bytes.
     size: usize,
-    /// Where the kernel writes the addresses of the senders.
+    /// The addresses of the senders, one per slot. Written by the kernel.
     names: Vec<SockAddrStorage>,
-    /// What the kernel is given.
+    /// The headers for `recvmmsg(2)`, written before each call.
     headers: Headers,
-    /// What has been received, in the order of the places.
+    /// The received datagrams, in the order of their slots. Replaced by each call.
     received: Vec<ReceivedDatagram>,
-    /// How many to ask for next.
+    /// The number of datagrams to ask for next. Set after each successful call.
     asked: usize,
 }
 
 impl RecvBatch {
-    /// Room for `capacity` datagrams of `size` bytes each. Longer ones will be cut, and
+    /// Allocates a batch of `capacity` slots of `size` bytes. A longer datagram will be cut, and
     /// [marked](Datagram::truncated).
     ///
     /// # Errors
     ///
-    /// `InvalidInput` unless `capacity` is from 1 to [`MAX_DATAGRAMS`](crate::MAX_DATAGRAMS), and `size` from 1 to 65 535.
+    /// `InvalidInput` unless `capacity` is from 1 to [`MAX_DATAGRAMS`](crate::MAX_DATAGRAMS), and `size` from 1 to
+    /// 65 535.
     pub fn new(capacity: usize, size: usize) -> io::Result<Self> {
         check(capacity, size)?;
         Ok(Self {
@@ -80,41 +81,41 @@ impl RecvBatch {
             names: (0..capacity).map(|_| SockAddrStorage::zeroed()).collect(),
             headers: Headers::new(capacity),
             received: Vec::with_capacity(capacity),
-            asked: FEWEST_ASKED.min(capacity),
+            asked: MIN_ASKED.min(capacity),
         })
     }
 
-    /// Datagrams that there is room for.
+    /// Returns the number of slots.
     pub fn capacity(&self) -> usize {
         self.names.len()
     }
 
-    /// Datagrams that have been received.
+    /// Returns the number of received datagrams.
     pub fn len(&self) -> usize {
         self.received.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether the batch has no received datagrams.
     pub fn is_empty(&self) -> bool {
         self.received.is_empty()
     }
 
-    /// The datagram at this place, if there is one.
+    /// Returns the received datagram at `index`, if there is one.
     pub fn get(&self, index: usize) -> Option<Datagram<'_>> {
         let datagram = *self.received.get(index)?;
         Some(Datagram::new(datagram, &self.bytes[index * self.size..]))
     }
 
-    /// The datagrams, in the order in which they came.
+    /// Returns an iterator over the received datagrams, in the order of arrival.
     pub fn iter(&self) -> Datagrams<'_> {
         Datagrams { batch: self, places: 0..self.len() }
     }
 
-    /// Receives what is there, in one go.
+    /// Receives up to `asked` datagrams by one call. Returns the number of received datagrams.
     fn receive(&mut self, socket: &StdSocket) -> io::Result<usize> {
         let names = &mut self.names[..self.asked];
         let count = self.headers.recv(socket.as_fd(), &mut self.bytes, self.size, names)?;
-        self.asked = (count * 2).max(FEWEST_ASKED).min(self.capacity());
+        self.asked = (count * 2).max(MIN_ASKED).min(self.capacity());
         for index in 0..count {
             match self.headers.received(index, &mut self.names) {
                 Ok(datagram) => self.received.push(datagram),
@@ -137,11 +138,12 @@ impl<'a> IntoIterator for &'a RecvBatch {
     }
 }
 
-/// The datagrams of a [`RecvBatch`]; from [`RecvBatch::iter`].
+/// An iterator over the datagrams of a [`RecvBatch`]; from [`RecvBatch::iter`].
 #[derive(Clone, Debug)]
 pub struct Datagrams<'a> {
+    /// The batch with the datagrams.
     batch: &'a RecvBatch,
-    /// Those still to come.
+    /// The indices of the datagrams that have not been returned.
     places: Range<usize>,
 }
 
@@ -161,16 +163,17 @@ impl ExactSizeIterator for Datagrams<'_> {}
 impl FusedIterator for Datagrams<'_> {}
 
 impl UdpSocket {
-    /// Receives datagrams that are there, at least one and at most as many as the batch has room for, by one `recvmmsg(2)`.
-    /// Returns how many.
+    /// Receives queued datagrams, at least one and at most the capacity of the batch, by one `recvmmsg(2)`. Returns
+    /// their number.
     ///
-    /// What was in the batch is gone, whatever happens. A call asks for twice as many datagrams as the last one with this
-    /// batch found, and for 32 at least. So a large batch costs nothing while little comes, and a burst fills it after
-    /// a few calls. In the budget of operations that a task has for each poll, eight that are asked for count as one.
+    /// The call discards the previous datagrams of the batch, whatever the result. It asks for twice as many datagrams
+    /// as the last call with this batch found, and for at least 32. So a large batch costs nothing with little traffic,
+    /// and a burst fills it after a few calls. In the budget of operations that a task has for each poll, eight
+    /// requested datagrams count as one operation.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv). An error that comes after some datagrams is returned by the next operation.
+    /// As [`recv`](Self::recv). The next operation returns an error that follows after some datagrams.
     ///
     /// # Cancel safety
     ///
@@ -179,7 +182,7 @@ impl UdpSocket {
         poll_fn(|cx| self.poll_recv_batch(cx, batch)).await
     }
 
-    /// The poll form of [`recv_batch`](Self::recv_batch). The task is woken however many others wait.
+    /// Polls to receive datagrams; see [`recv_batch`](Self::recv_batch). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -189,11 +192,11 @@ impl UdpSocket {
         self.socket.poll_read_weighted(cx, weight(batch.asked), |socket| batch.receive(socket))
     }
 
-    /// [`recv_batch`](Self::recv_batch) without waiting.
+    /// Tries to receive datagrams, without waiting; otherwise as [`recv_batch`](Self::recv_batch).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if no datagram is there; otherwise as [`recv_batch`](Self::recv_batch).
+    /// `WouldBlock` if the queue is empty; otherwise as [`recv_batch`](Self::recv_batch).
     pub fn try_recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.received.clear();
         self.socket.try_io(Interest::READABLE, |socket| batch.receive(socket))

@@ -1,6 +1,6 @@
 //! Sending one datagram.
 //!
-//! That it was sent says that the kernel has taken it, whole. Whether it arrives, nobody knows.
+//! A successful send means that the kernel has accepted the whole datagram. Delivery is not confirmed.
 
 use super::socket::UdpSocket;
 use crate::names::addr::AsyncToSocketAddrs;
@@ -10,25 +10,26 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 impl UdpSocket {
-    /// Sends a datagram to the [connected](Self::connect) peer, and returns its length. An empty one is sent, too.
+    /// Sends a datagram to the [connected](Self::connect) peer, and returns its length. An empty datagram is sent, too.
     ///
-    /// Waits while the kernel has no room for it, which is rare.
+    /// Waits while the send buffer is full, which is rare.
     ///
     /// # Errors
     ///
     /// - `EDESTADDRREQ` (a [`raw_os_error`](io::Error::raw_os_error)) if the socket is not connected.
-    /// - `EMSGSIZE` ("Message too long") if it is longer than a datagram can be: 65 507 bytes by IPv4, 65 527 by IPv6.
-    /// - [Those of a peer](Self#errors-of-a-peer), for an earlier datagram. This one has not been sent then.
+    /// - `EMSGSIZE` ("Message too long") beyond the longest datagram: 65 507 bytes over IPv4, 65 527 over IPv6.
+    /// - [Errors of a peer](Self#errors-of-a-peer), for an earlier datagram. The present datagram has not been sent
+    ///   then.
     /// - Others of `send(2)`; `NotConnected` if the reactor has been dropped.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: until it returns, nothing has been sent.
+    /// Cancel safe: if the future is dropped before it completes, nothing has been sent.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.write_with(|socket| socket.send(bytes)).await
     }
 
-    /// The poll form of [`send`](Self::send). The task is woken however many others wait.
+    /// Polls to send a datagram; see [`send`](Self::send). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -37,22 +38,22 @@ impl UdpSocket {
         self.socket.poll_write_with(cx, |socket| socket.send(bytes))
     }
 
-    /// [`send`](Self::send) without waiting.
+    /// Tries to send a datagram, without waiting; otherwise as [`send`](Self::send).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if the kernel has no room for it; otherwise as [`send`](Self::send).
+    /// `WouldBlock` if the send buffer is full; otherwise as [`send`](Self::send).
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.try_io(Interest::WRITABLE, |socket| socket.send(bytes))
     }
 
     /// Sends a datagram to the first of the addresses, and returns its length; otherwise as [`send`](Self::send).
     ///
-    /// A numeric address is best here: a host name would be looked up each time.
+    /// Prefer a numeric address: a host name is looked up by each call.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), but for the first; `InvalidInput` if there is no address, or its port is 0;
+    /// As [`send`](Self::send), except `EDESTADDRREQ`; `InvalidInput` if there is no address, or its port is 0;
     /// `PermissionDenied` for a broadcast address without [`set_broadcast`](Self::set_broadcast).
     ///
     /// # Cancel safety
@@ -63,7 +64,8 @@ impl UdpSocket {
         self.socket.write_with(|socket| socket.send_to(bytes, address)).await
     }
 
-    /// The poll form of [`send_to`](Self::send_to). The task is woken however many others wait.
+    /// Polls to send a datagram to `address`; see [`send_to`](Self::send_to). Any number of tasks may wait: all are
+    /// woken.
     ///
     /// # Errors
     ///
@@ -72,11 +74,11 @@ impl UdpSocket {
         self.socket.poll_write_with(cx, |socket| socket.send_to(bytes, address))
     }
 
-    /// [`send_to`](Self::send_to) without waiting.
+    /// Tries to send a datagram to `address`, without waiting; otherwise as [`send_to`](Self::send_to).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if the kernel has no room for it; otherwise as [`send_to`](Self::send_to).
+    /// `WouldBlock` if the send buffer is full; otherwise as [`send_to`](Self::send_to).
     pub fn try_send_to(&self, bytes: &[u8], address: SocketAddr) -> io::Result<usize> {
         self.socket.try_io(Interest::WRITABLE, |socket| socket.send_to(bytes, address))
     }

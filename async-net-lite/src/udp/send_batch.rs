@@ -1,4 +1,4 @@
-//! Sending many datagrams by one system call, from a queue in which they are packed.
+//! Sending many datagrams by one system call, from a buffer in which the datagrams are packed.
 
 use super::batch::{check, weight};
 use super::socket::UdpSocket;
@@ -11,9 +11,9 @@ use std::net::{SocketAddr, UdpSocket as StdSocket};
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
-/// Datagrams that will be sent together, by [`UdpSocket::send_batch`].
+/// A buffer of many datagrams, sent together by [`UdpSocket::send_batch`].
 ///
-/// They are copied into it, so that nothing has to be kept alive for it.
+/// The batch has copies of the datagrams, so the caller need not keep the originals.
 ///
 /// # Examples
 ///
@@ -38,32 +38,34 @@ use std::task::{Context, Poll};
 /// ```
 #[derive(Debug)]
 pub struct SendBatch {
-    /// The datagrams, one after the other.
+    /// The payloads of the queued datagrams, one after the other.
     bytes: Vec<u8>,
-    /// Bytes that one may have.
+    /// The maximum length of a datagram, in bytes.
     size: usize,
-    /// Their lengths, and where they go.
+    /// The lengths and addresses of the queued datagrams.
     queued: Vec<QueuedDatagram>,
-    /// Datagrams that there is room for: what `queued` was made for, which may have more.
+    /// The maximum number of datagrams, as asked for. The capacity of `queued` may be larger.
     capacity: usize,
-    /// What the kernel is given.
+    /// The headers for `sendmmsg(2)`, written before each call.
     headers: Headers,
 }
 
-/// One datagram of a [`SendBatch`].
+/// A queued datagram of a [`SendBatch`].
 #[derive(Debug)]
 struct QueuedDatagram {
+    /// The length of the payload, in bytes.
     length: usize,
-    /// `None` for the peer of a connected socket.
+    /// The address to send to; `None` for the peer of a connected socket.
     address: Option<SockAddr>,
 }
 
 impl SendBatch {
-    /// Room for `capacity` datagrams of at most `size` bytes each.
+    /// Allocates a batch for `capacity` datagrams of at most `size` bytes each.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` unless `capacity` is from 1 to [`MAX_DATAGRAMS`](crate::MAX_DATAGRAMS), and `size` from 1 to 65 535.
+    /// `InvalidInput` unless `capacity` is from 1 to [`MAX_DATAGRAMS`](crate::MAX_DATAGRAMS), and `size` from 1 to
+    /// 65 535.
     pub fn new(capacity: usize, size: usize) -> io::Result<Self> {
         check(capacity, size)?;
         Ok(Self {
@@ -75,17 +77,17 @@ impl SendBatch {
         })
     }
 
-    /// Adds a datagram for the peer of a [connected](UdpSocket::connect) socket. It may be empty.
+    /// Adds a datagram for the peer of a [connected](UdpSocket::connect) socket. The datagram may be empty.
     ///
     /// # Errors
     ///
-    /// `StorageFull` if the batch has as many datagrams as there is room for, `InvalidInput` if this one is too long for
-    /// it. The batch is as before.
+    /// `StorageFull` if the batch is [full](Self::is_full), `InvalidInput` if the datagram is longer than the batch
+    /// allows. The batch is unchanged then.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.add(bytes, None)
     }
 
-    /// Adds a datagram for this address. It may be empty.
+    /// Adds a datagram for `address`. The datagram may be empty.
     ///
     /// # Errors
     ///
@@ -94,7 +96,7 @@ impl SendBatch {
         self.add(bytes, Some(address))
     }
 
-    /// Adds a datagram, if there is room.
+    /// Adds a datagram, unless the batch is full or the datagram too long.
     fn add(&mut self, bytes: &[u8], address: Option<SocketAddr>) -> io::Result<()> {
         let (length, size, capacity) = (bytes.len(), self.size, self.capacity);
         if self.is_full() {
@@ -110,46 +112,46 @@ impl SendBatch {
         Ok(())
     }
 
-    /// Datagrams that there is room for.
+    /// Returns the maximum number of datagrams.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Datagrams that have not been sent yet.
+    /// Returns the number of queued datagrams, which have not been sent.
     pub fn len(&self) -> usize {
         self.queued.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether the batch has no queued datagrams.
     pub fn is_empty(&self) -> bool {
         self.queued.is_empty()
     }
 
-    /// Whether there is no room for another.
+    /// Returns whether the batch has as many datagrams as its capacity.
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity
     }
 
-    /// Takes all datagrams out, unsent.
+    /// Removes all datagrams, unsent.
     pub fn clear(&mut self) {
         self.remove(self.len());
     }
 
-    /// Takes the first datagram out, unsent: the one that an error of [`send_batch`](UdpSocket::send_batch) is about.
-    /// `false` if there is none.
+    /// Removes the first datagram, unsent. An error of [`send_batch`](UdpSocket::send_batch) is about this datagram.
+    /// Returns `false` if the batch was empty.
     pub fn skip(&mut self) -> bool {
         let any = !self.is_empty();
         self.remove(usize::from(any));
         any
     }
 
-    /// Takes the first `count` datagrams out. What remains moves to the front; usually nothing does.
+    /// Removes the first `count` datagrams. The rest moves to the front; usually there is none.
     fn remove(&mut self, count: usize) {
         let length: usize = self.queued.drain(..count).map(|datagram| datagram.length).sum();
         self.bytes.drain(..length);
     }
 
-    /// Sends as many as the kernel takes, in one go, and takes these out.
+    /// Sends as many datagrams as the kernel accepts, by one call, and removes these. Returns their number.
     fn send(&mut self, socket: &StdSocket) -> io::Result<usize> {
         let mut rest = &self.bytes[..];
         let datagrams = self.queued.iter().map(|datagram| {
@@ -164,27 +166,27 @@ impl SendBatch {
 }
 
 impl UdpSocket {
-    /// Sends datagrams of the batch, from the first one on, by one `sendmmsg(2)`. Returns how many were sent: at least one,
-    /// unless the batch is empty.
+    /// Sends datagrams from the front of the batch, by one `sendmmsg(2)`. Returns the number of sent datagrams: at
+    /// least 1, unless the batch is empty.
     ///
-    /// Those that were sent are no longer in the batch; those for which the kernel had no room are, and so are those from the
-    /// first one on that met an error. So this wants to be called until the batch is empty. Those with an address go there;
-    /// the others go to the peer of a connected socket. In the budget of operations that a task has for each poll, eight
-    /// datagrams count as one.
+    /// A sent datagram leaves the batch. If the send buffer fills up or a datagram meets an error, this datagram and
+    /// all after it stay. So call this until the batch is empty. A datagram without an address goes to the peer of a
+    /// connected socket. In the budget of operations that a task has for each poll, eight datagrams count as one
+    /// operation.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and only if none was sent: the error is about the first datagram, and all are still there.
-    /// Where it does not help to try that one again (`EMSGSIZE`, say), [`skip`](SendBatch::skip) it.
+    /// As [`send`](Self::send), and only if no datagram was sent: the error is about the first datagram, and all are
+    /// still in the batch. If a retry cannot help (`EMSGSIZE`, for example), [`skip`](SendBatch::skip) the datagram.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: datagrams are sent and taken out in the same poll.
+    /// Cancel safe: datagrams are sent and removed in the same poll.
     pub async fn send_batch(&self, batch: &mut SendBatch) -> io::Result<usize> {
         poll_fn(|cx| self.poll_send_batch(cx, batch)).await
     }
 
-    /// The poll form of [`send_batch`](Self::send_batch). The task is woken however many others wait.
+    /// Polls to send datagrams; see [`send_batch`](Self::send_batch). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -196,11 +198,11 @@ impl UdpSocket {
         self.socket.poll_write_weighted(cx, weight(batch.len()), |socket| batch.send(socket))
     }
 
-    /// [`send_batch`](Self::send_batch) without waiting.
+    /// Tries to send datagrams, without waiting; otherwise as [`send_batch`](Self::send_batch).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if the kernel has no room for the first one; otherwise as [`send_batch`](Self::send_batch).
+    /// `WouldBlock` if the send buffer is full; otherwise as [`send_batch`](Self::send_batch).
     pub fn try_send_batch(&self, batch: &mut SendBatch) -> io::Result<usize> {
         if batch.is_empty() {
             return Ok(0);

@@ -1,7 +1,7 @@
-//! The type of a UDP socket: its address, its peer, and waiting for it.
+//! The type of a UDP socket: its address, its peer and its readiness.
 //!
-//! Its operations are next door: one datagram in `receive.rs` and `send.rs`, many in `recv_batch.rs` and `send_batch.rs`. Its
-//! options are in `settings.rs` and `multicast.rs`.
+//! Its other operations are in the files beside this one: one datagram in `receive.rs` and `send.rs`, many in
+//! `recv_batch.rs` and `send_batch.rs`, and options in `settings.rs` and `multicast.rs`.
 
 use crate::names::addr::AsyncToSocketAddrs;
 use crate::socket::conversions::std_conversions;
@@ -15,34 +15,34 @@ use std::task::{Context, Poll};
 
 /// A UDP socket: the async [`std::net::UdpSocket`].
 ///
-/// Everything takes `&self`, and clones share the socket, so several tasks may receive and send at once: each datagram
-/// goes to one of those who receive. The last clone closes it.
+/// All methods take `&self`, and clones share the socket, so several tasks may receive and send at once: each datagram
+/// goes to one of the receiving tasks. Dropping the last clone closes the socket.
 ///
-/// An operation comes in three forms: `recv` waits in an `async fn`, `poll_recv` is the same for futures written by hand,
-/// and `try_recv` does not wait but fails with `WouldBlock`. For many small datagrams there are
-/// [`recv_batch`](Self::recv_batch) and [`send_batch`](Self::send_batch), which move a whole lot by one system call.
+/// An operation has three forms: `recv` waits in an `async fn`, `poll_recv` is the same for futures written by hand,
+/// and `try_recv` does not wait but fails with `WouldBlock`. For many small datagrams, [`recv_batch`](Self::recv_batch)
+/// and [`send_batch`](Self::send_batch) move many datagrams by one system call.
 ///
 /// # What is lost
 ///
-/// UDP promises nothing. In particular, a datagram for which the queue of the receiving socket has no room is dropped by
-/// the kernel, and neither side is told: see [`set_recv_buffer_size`](Self::set_recv_buffer_size). Nothing is lost in this
-/// crate: what has been taken from the queue has been returned.
+/// UDP guarantees no delivery. In particular, if the queue of the receiving socket is full, the kernel drops the
+/// datagram, and reports this to neither side: see [`set_recv_buffer_size`](Self::set_recv_buffer_size). This crate
+/// loses no datagram: every datagram taken from the queue is returned.
 ///
 /// # Errors of a peer
 ///
-/// If nobody listens where a datagram was sent to, that host may answer with an ICMP message. On a
-/// [connected](Self::connect) socket the next operation, of whatever kind, fails then: with `ConnectionRefused`, or
-/// `HostUnreachable` and the like. It does so once for each message, and the socket works on; a server should take note and
-/// go on. A socket that is not connected is not told.
+/// If no socket is bound to the port that a datagram was sent to, the host may answer with an ICMP message. On a
+/// [connected](Self::connect) socket, the next operation in either direction then fails, with `ConnectionRefused`,
+/// `HostUnreachable` or similar. Each message causes one error, and the socket stays usable: a server should log the
+/// error and continue. A socket without a peer does not report such errors.
 ///
 /// # Cancel safety
 ///
-/// All operations are cancel safe: a datagram is taken, or handed over, and that is returned in the same poll.
+/// All operations are cancel safe: a datagram is taken or sent, and the result is returned, in the same poll.
 ///
 /// # Options before binding
 ///
-/// Some options have to be set before a socket is bound, such as `SO_REUSEPORT` and `IPV6_V6ONLY`. Make it with `socket2`
-/// then. Options that have no method here are at hand through [`socket2::SockRef::from`] at any time.
+/// Some options must be set before a socket is bound, such as `SO_REUSEPORT` and `IPV6_V6ONLY`. For these, create the
+/// socket with `socket2`. [`socket2::SockRef::from`] reaches options without a method here at any time.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -88,23 +88,25 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// A socket at the first of the addresses that can be bound. Port 0 means any free one: see
-    /// [`local_addr`](Self::local_addr).
+    /// Binds a socket, on the current reactor, to the first of the addresses that can be bound.
+    ///
+    /// With port 0 the kernel chooses a free port: see [`local_addr`](Self::local_addr).
     ///
     /// # Errors
     ///
-    /// Those of `socket(2)` and `bind(2)` for the last address: `AddrInUse`, `PermissionDenied`, …; `InvalidInput` if
-    /// there is no address; `NotConnected` outside a reactor, with a message that says what to do, and if the reactor has
-    /// been dropped.
+    /// - The errors of `socket(2)` and `bind(2)` for the last address: `AddrInUse`, `PermissionDenied`, …
+    /// - `InvalidInput` if there is no address.
+    /// - `NotConnected` without a current reactor, with a message that says what to do, and if the reactor has been
+    ///   dropped.
     ///
     /// # Cancel safety
     ///
-    /// Only a name lookup awaits anything; dropped then, nothing has been bound.
+    /// Only a name lookup waits. If the future is dropped during the lookup, no socket has been bound.
     pub async fn bind(address: impl AsyncToSocketAddrs) -> io::Result<Self> {
         Self::bind_with(address, &Handle::current()?).await
     }
 
-    /// As [`bind`](Self::bind), with the reactor of `handle`.
+    /// Binds as [`bind`](Self::bind) does, with the reactor of `handle` instead of the current reactor.
     ///
     /// # Errors
     ///
@@ -118,7 +120,7 @@ impl UdpSocket {
         lookup.try_each(|address| Self::bind_to(address, handle)).await
     }
 
-    /// A socket at one address.
+    /// Binds a socket to one address.
     fn bind_to(address: SocketAddr, handle: &Handle) -> io::Result<Self> {
         let socket = Socket::open(Domain::for_address(address), Type::DGRAM, handle)?;
         SockRef::from(&socket).bind(&address.into())?;
@@ -129,16 +131,16 @@ impl UdpSocket {
         Self { socket: Arc::new(socket) }
     }
 
-    /// What its clones share.
+    /// Returns the socket, which all clones share.
     pub(super) fn inner(&self) -> &Socket<net::UdpSocket> {
         &self.socket
     }
 
-    /// Makes a socket of std async: sets it to non-blocking and registers it with the reactor of `handle`.
+    /// Converts a socket of std: sets it to non-blocking and registers it with the reactor of `handle`.
     ///
     /// # Errors
     ///
-    /// Those of [`Source::with_handle`].
+    /// The errors of [`Source::with_handle`].
     ///
     /// # Examples
     ///
@@ -157,33 +159,36 @@ impl UdpSocket {
         Ok(Self::new(Source::with_handle(socket, handle)?.into()))
     }
 
-    /// Gives the socket of std back, still non-blocking and no longer registered.
+    /// Returns the socket of std, still non-blocking and no longer registered.
     ///
     /// # Errors
     ///
-    /// Those of `dup(2)`, if clones of this socket exist: then the new descriptor shares the queue with them.
+    /// The errors of `dup(2)`, if clones of this socket exist: the returned descriptor then shares the queue with the
+    /// clones.
     pub fn into_std(self) -> io::Result<net::UdpSocket> {
         self.socket.into_std()
     }
 
-    /// Chooses the peer: the first of the addresses that `connect(2)` takes. Nothing is sent.
+    /// Sets the peer: the first of the addresses that `connect(2)` accepts. Nothing is sent.
     ///
-    /// From now on [`send`](Self::send) goes there, datagrams of others are no longer put into the queue (those that are in
-    /// it stay), and [errors of the peer](Self#errors-of-a-peer) are reported. It may be done again, for another peer.
+    /// From now on, [`send`](Self::send) sends to the peer, the kernel queues no datagrams from other addresses
+    /// (datagrams already in the queue stay), and [errors of the peer](Self#errors-of-a-peer) are reported. Another
+    /// call sets another peer.
     ///
     /// # Errors
     ///
-    /// Those of `connect(2)` for the last address, such as `NetworkUnreachable`; `InvalidInput` if there is no address.
+    /// The errors of `connect(2)` for the last address, such as `NetworkUnreachable`; `InvalidInput` if there is no
+    /// address.
     ///
     /// # Cancel safety
     ///
-    /// Only a name lookup awaits anything; dropped then, the peer is as before.
+    /// Only a name lookup waits. If the future is dropped during the lookup, the peer is unchanged.
     pub async fn connect(&self, address: impl AsyncToSocketAddrs) -> io::Result<()> {
         let lookup = address.lookup()?;
         lookup.try_each(|address| self.socket.get_ref().connect(address)).await
     }
 
-    /// Waits until receiving is likely to succeed: a datagram is there, or an error to collect. Returns what the kernel has
+    /// Waits until a receive is likely to succeed or to return an error. Returns the readiness that the kernel has
     /// reported.
     ///
     /// # Errors
@@ -192,7 +197,7 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe. It stays readable until an operation finds nothing.
+    /// Cancel safe. The socket stays readable until an operation meets `WouldBlock`.
     ///
     /// # Examples
     ///
@@ -215,7 +220,7 @@ impl UdpSocket {
         self.socket.readable().await
     }
 
-    /// Waits until sending is likely to succeed: there is room, or an error to collect. Returns what the kernel has
+    /// Waits until a send is likely to succeed or to return an error. Returns the readiness that the kernel has
     /// reported.
     ///
     /// # Errors
@@ -224,12 +229,12 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe. It stays writable until an operation finds no room.
+    /// Cancel safe. The socket stays writable until an operation meets `WouldBlock`.
     pub async fn writable(&self) -> io::Result<Readiness> {
         self.socket.writable().await
     }
 
-    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    /// Polls for read readiness; see [`readable`](Self::readable). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -238,7 +243,7 @@ impl UdpSocket {
         self.socket.poll_readable(cx)
     }
 
-    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    /// Polls for write readiness; see [`writable`](Self::writable). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -247,30 +252,30 @@ impl UdpSocket {
         self.socket.poll_writable(cx)
     }
 
-    /// The address that the socket is bound to.
+    /// Returns the address to which the socket is bound.
     ///
     /// # Errors
     ///
-    /// Those of `getsockname(2)`.
+    /// The errors of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.get_ref().local_addr()
     }
 
-    /// The address that the socket is [connected](Self::connect) to.
+    /// Returns the address of the [peer](Self::connect).
     ///
     /// # Errors
     ///
-    /// `NotConnected` if it is not.
+    /// `NotConnected` if the socket is not connected.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.socket.get_ref().peer_addr()
     }
 
-    /// Takes the error that waits for the next operation, if there is one (`SO_ERROR`): see [errors of a
+    /// Returns the pending error of the socket (`SO_ERROR`), if any, and clears it: see [errors of a
     /// peer](Self#errors-of-a-peer).
     ///
     /// # Errors
     ///
-    /// Those of `getsockopt(2)`.
+    /// The errors of `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.socket.get_ref().take_error()
     }

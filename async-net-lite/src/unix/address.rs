@@ -1,4 +1,4 @@
-//! Addresses of Unix sockets: what users give, what std has, and what the kernel takes.
+//! Addresses of Unix sockets, in three forms: the user's path, std's `SocketAddr` and the kernel's bytes.
 //!
 //! ```text
 //!   path ────► std's SocketAddr ────► socket2's SockAddr ────► kernel
@@ -14,14 +14,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-/// Bytes of the longest path: those of `sun_path`, less one for the zero at its end.
-const LONGEST_PATH: usize = 107;
+/// The length of the longest path, in bytes: the size of `sun_path`, less the zero at its end.
+const MAX_PATH: usize = 107;
 
-/// The address of a path. Refuses what the kernel or std would take for something else, and says why.
+/// Returns the address of a path. Refuses a path that the kernel or std would take for something else, and says why.
 pub(crate) fn from_path(path: &Path) -> io::Result<SocketAddr> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.is_empty() {
-        // To the kernel it means "any abstract name".
+        // The kernel would bind to any free abstract name.
         return Err(invalid("an empty path names no socket".to_owned()));
     }
     if bytes.contains(&0) {
@@ -30,9 +30,9 @@ pub(crate) fn from_path(path: &Path) -> io::Result<SocketAddr> {
              whose name ends in _addr"
         )));
     }
-    if bytes.len() > LONGEST_PATH {
+    if bytes.len() > MAX_PATH {
         return Err(invalid(format!(
-            "the path of a Unix socket has at most {LONGEST_PATH} bytes, and {path:?} has {}: use a shorter one, perhaps \
+            "the path of a Unix socket has at most {MAX_PATH} bytes, and {path:?} has {}: use a shorter one, perhaps \
              relative to the current directory",
             bytes.len()
         )));
@@ -40,7 +40,7 @@ pub(crate) fn from_path(path: &Path) -> io::Result<SocketAddr> {
     SocketAddr::from_pathname(path)
 }
 
-/// The kernel's form of an address that names a socket.
+/// Returns the kernel's form of an address. Refuses an unnamed address.
 pub(crate) fn to_named(address: &SocketAddr) -> io::Result<SockAddr> {
     if address.is_unnamed() {
         return Err(invalid("an unnamed address leads to no socket".to_owned()));
@@ -48,7 +48,8 @@ pub(crate) fn to_named(address: &SocketAddr) -> io::Result<SockAddr> {
     to_kernel(address)
 }
 
-/// The kernel's form of any address. To bind to an unnamed one means to get a free abstract name.
+/// Returns the kernel's form of any address. Binding to an unnamed address makes the kernel choose a free abstract
+/// name.
 pub(crate) fn to_kernel(address: &SocketAddr) -> io::Result<SockAddr> {
     if let Some(path) = address.as_pathname() {
         return SockAddr::unix(path);
@@ -58,11 +59,11 @@ pub(crate) fn to_kernel(address: &SocketAddr) -> io::Result<SockAddr> {
         bytes.push(0);
         bytes.extend_from_slice(name);
     }
-    // socket2 takes what begins with a zero byte for an abstract name, and nothing for no name.
+    // socket2 takes bytes with a zero in front for an abstract name, and no bytes for an unnamed address.
     SockAddr::unix(OsString::from_vec(bytes))
 }
 
-/// std's form of the kernel's.
+/// Returns std's form of the kernel's address.
 pub(crate) fn from_kernel(address: &SockAddr) -> io::Result<SocketAddr> {
     match (address.as_pathname(), address.as_abstract_namespace()) {
         (Some(path), _) => from_sun_path(path.as_os_str().as_bytes()),
@@ -71,7 +72,7 @@ pub(crate) fn from_kernel(address: &SockAddr) -> io::Result<SocketAddr> {
     }
 }
 
-/// The address that these bytes of a `sun_path` mean.
+/// Returns the address of the bytes of a `sun_path`.
 pub(crate) fn from_sun_path(bytes: &[u8]) -> io::Result<SocketAddr> {
     match bytes.split_first() {
         None => unnamed(),
@@ -79,21 +80,21 @@ pub(crate) fn from_sun_path(bytes: &[u8]) -> io::Result<SocketAddr> {
         Some(_) => {
             let path = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
             match path.len() {
-                0..=LONGEST_PATH => SocketAddr::from_pathname(Path::new(std::ffi::OsStr::from_bytes(path))),
-                // 108 bytes and no zero: a C program can bind to that, and std has no way to say it. Cut, it would be the
-                // address of somebody else.
+                0..=MAX_PATH => SocketAddr::from_pathname(Path::new(std::ffi::OsStr::from_bytes(path))),
+                // 108 bytes without a zero: a C program can bind to such a path, but std cannot express it. Cut to
+                // 107 bytes, the path would be another socket's.
                 _ => unnamed(),
             }
         }
     }
 }
 
-/// The address of a socket that is bound to none.
+/// Returns the address of a socket that is not bound.
 fn unnamed() -> io::Result<SocketAddr> {
     SocketAddr::from_pathname("")
 }
 
-/// An address that cannot be.
+/// Returns the error for an address that is not valid.
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
@@ -104,8 +105,8 @@ mod tests {
 
     #[test]
     fn to_the_kernel_and_back() {
-        let longest = "p".repeat(LONGEST_PATH);
-        let full = vec![b'n'; LONGEST_PATH];
+        let longest = "p".repeat(MAX_PATH);
+        let full = vec![b'n'; MAX_PATH];
         let addresses = [
             SocketAddr::from_pathname("/tmp/socket"),
             SocketAddr::from_pathname(longest),

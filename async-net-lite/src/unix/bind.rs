@@ -9,17 +9,18 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
 impl UnixListener {
-    /// Listens at a path, with a queue of 1024. See [`UnixListenOptions`] for permissions, and for files that are left
-    /// behind.
+    /// Binds a listener to a path, on the current reactor, with a backlog of 1024.
+    ///
+    /// See [`UnixListenOptions`] for permissions and stale files.
     ///
     /// # Errors
     ///
-    /// Those of [`UnixListenOptions::bind_addr`]: `AddrInUse` if the file exists, for one.
+    /// The errors of [`UnixListenOptions::bind_addr`], such as `AddrInUse` if the file exists.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         UnixListenOptions::new().bind(path)
     }
 
-    /// As [`bind`](Self::bind), with the reactor of `handle`.
+    /// Binds as [`bind`](Self::bind) does, with the reactor of `handle` instead of the current reactor.
     ///
     /// # Errors
     ///
@@ -42,7 +43,8 @@ impl UnixListener {
         UnixListenOptions::new().bind_with(path, handle)
     }
 
-    /// Listens at an address: a path, or an abstract name. For an unnamed one, the kernel chooses a free abstract name.
+    /// Binds a listener to an address: a path or an abstract name. For an unnamed address, the kernel chooses a free
+    /// abstract name.
     ///
     /// # Errors
     ///
@@ -69,7 +71,7 @@ impl UnixListener {
         UnixListenOptions::new().bind_addr(address)
     }
 
-    /// As [`bind_addr`](Self::bind_addr), with the reactor of `handle`.
+    /// Binds as [`bind_addr`](Self::bind_addr) does, with the reactor of `handle` instead of the current reactor.
     ///
     /// # Errors
     ///
@@ -94,16 +96,18 @@ impl UnixListener {
 }
 
 impl UnixDatagram {
-    /// Binds a socket to a path. See [`UnixListenOptions`] for permissions, and for files that are left behind.
+    /// Binds a socket to a path, on the current reactor.
+    ///
+    /// See [`UnixListenOptions`] for permissions and stale files.
     ///
     /// # Errors
     ///
-    /// Those of [`UnixListenOptions::bind_addr`]: `AddrInUse` if the file exists, for one.
+    /// The errors of [`UnixListenOptions::bind_addr`], such as `AddrInUse` if the file exists.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         UnixListenOptions::new().bind_datagram(path)
     }
 
-    /// As [`bind`](Self::bind), with the reactor of `handle`.
+    /// Binds as [`bind`](Self::bind) does, with the reactor of `handle` instead of the current reactor.
     ///
     /// # Errors
     ///
@@ -126,8 +130,10 @@ impl UnixDatagram {
         UnixListenOptions::new().bind_datagram_with(path, handle)
     }
 
-    /// Binds a socket to an address: a path, or an abstract name. For an unnamed one, the kernel chooses a free abstract
-    /// name, which is what a client wants to whom a server is to answer.
+    /// Binds a socket to an address: a path or an abstract name.
+    ///
+    /// For an unnamed address, the kernel chooses a free abstract name. A client needs a name if the server is to
+    /// answer.
     ///
     /// # Errors
     ///
@@ -157,7 +163,7 @@ impl UnixDatagram {
         UnixListenOptions::new().bind_datagram_addr(address)
     }
 
-    /// As [`bind_addr`](Self::bind_addr), with the reactor of `handle`.
+    /// Binds as [`bind_addr`](Self::bind_addr) does, with the reactor of `handle` instead of the current reactor.
     ///
     /// # Errors
     ///

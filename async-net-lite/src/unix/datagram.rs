@@ -1,7 +1,7 @@
-//! The type of a Unix datagram socket: its address, and the socket that it is connected to.
+//! The type of a Unix datagram socket: its address and its peer.
 //!
-//! Sending and receiving are in `datagram_io.rs`, and descriptors as messages in `descriptors.rs`. Binding a socket is in
-//! `bind.rs`.
+//! Sending and receiving are in `datagram_io.rs`, and descriptors as messages in `descriptors.rs`. Binding a socket is
+//! in `bind.rs`.
 
 use super::address;
 use super::socket_file::{Bound, SocketFile};
@@ -17,10 +17,11 @@ use std::sync::Arc;
 
 /// A Unix datagram socket: the async [`std::os::unix::net::UnixDatagram`].
 ///
-/// Unlike with UDP, nothing is lost on the way: who sends to a full queue waits. Methods take `&self`, so one task may
-/// receive while another sends; clones share the socket, and the last one closes it.
+/// Unlike UDP, no datagram is lost: a send waits while the queue of the receiver is full. Methods take `&self`, so one
+/// task may receive while another sends. Clones share the socket, and dropping the last clone closes it.
 ///
-/// An empty datagram is a datagram: sending no bytes sends one, and receiving 0 bytes may mean one.
+/// A datagram may be empty: a send of no bytes sends an empty datagram, and a receive of 0 bytes may be an empty
+/// datagram.
 ///
 /// # Examples
 ///
@@ -43,20 +44,21 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct UnixDatagram {
+    /// The socket with its file, shared by all clones.
     bound: Arc<Bound<Socket<net::UnixDatagram>>>,
 }
 
 impl UnixDatagram {
-    /// A socket without an address. It can send, and receive once it is connected.
+    /// Opens a socket without an address, on the current reactor. It can send, and receive once connected.
     ///
     /// # Errors
     ///
-    /// Those of `socket(2)`; `NotConnected` outside a reactor.
+    /// The errors of `socket(2)`; `NotConnected` without a current reactor, and if the reactor has been dropped.
     pub fn unbound() -> io::Result<Self> {
         Self::unbound_with(&Handle::current()?)
     }
 
-    /// As [`unbound`](Self::unbound), with the reactor of `handle`.
+    /// Opens a socket as [`unbound`](Self::unbound) does, with the reactor of `handle` instead of the current reactor.
     ///
     /// # Errors
     ///
@@ -78,16 +80,17 @@ impl UnixDatagram {
         Ok(Self::new(Socket::open(Domain::UNIX, Type::DGRAM, handle)?, None))
     }
 
-    /// Two sockets that are connected with each other, without a name.
+    /// Returns two connected sockets without addresses, on the current reactor.
     ///
     /// # Errors
     ///
-    /// Those of `socketpair(2)`; `NotConnected` outside a reactor.
+    /// The errors of `socketpair(2)`; `NotConnected` without a current reactor.
     pub fn pair() -> io::Result<(Self, Self)> {
         Self::pair_with(&Handle::current()?)
     }
 
-    /// As [`pair`](Self::pair), with the reactor of `handle`.
+    /// Returns two connected sockets as [`pair`](Self::pair) does, with the reactor of `handle` instead of the current
+    /// reactor.
     ///
     /// # Errors
     ///
@@ -111,7 +114,7 @@ impl UnixDatagram {
         Ok((Self::new(left, None), Self::new(right, None)))
     }
 
-    /// A socket that we have made.
+    /// Returns the type for a bound, non-blocking socket of `bind`. Its file, if any, is removed on drop.
     pub(crate) fn from_bound(socket: net::UnixDatagram, file: Option<SocketFile>, handle: &Handle) -> Self {
         Self::new(Socket::lazy(socket, handle), file)
     }
@@ -120,11 +123,11 @@ impl UnixDatagram {
         Self { bound: Arc::new(Bound::new(socket, file)) }
     }
 
-    /// Makes a socket of std async: sets it to non-blocking and registers it with the reactor of `handle`.
+    /// Converts a socket of std: sets it to non-blocking and registers it with the reactor of `handle`.
     ///
     /// # Errors
     ///
-    /// Those of [`Source::with_handle`](async_epoll::Source::with_handle).
+    /// The errors of [`Source::with_handle`](async_epoll::Source::with_handle).
     ///
     /// # Examples
     ///
@@ -144,11 +147,12 @@ impl UnixDatagram {
         Ok(Self::new(Source::with_handle(socket, handle)?.into(), None))
     }
 
-    /// Gives the socket of std back, still non-blocking and no longer registered. Its file stays.
+    /// Returns the socket of std, still non-blocking and no longer registered. Its file is not removed.
     ///
     /// # Errors
     ///
-    /// Those of `dup(2)`, if clones of this socket exist: then the new descriptor shares the socket with them.
+    /// The errors of `dup(2)`, if clones of this socket exist: the returned descriptor then shares the socket with the
+    /// clones.
     pub fn into_std(self) -> io::Result<net::UnixDatagram> {
         self.bound.keep_file();
         match Arc::try_unwrap(self.bound) {
@@ -157,19 +161,22 @@ impl UnixDatagram {
         }
     }
 
-    /// The socket.
+    /// Returns the socket, which all clones share.
     pub(super) fn inner(&self) -> &Socket<net::UnixDatagram> {
         &self.bound.socket
     }
 
-    /// Connects to the socket at a path: [`send`](Self::send) goes there, and only what comes from there is received. It
-    /// may be called again.
+    /// Sets the peer: the socket at a path.
+    ///
+    /// From now on, [`send`](Self::send) sends to the peer, and only datagrams of the peer are received. Another call
+    /// sets another peer.
     ///
     /// # Errors
     ///
-    /// - `NotFound`, `ConnectionRefused`, `PermissionDenied`: as of [`UnixStream::connect`](super::UnixStream::connect).
+    /// - `NotFound`, `ConnectionRefused`, `PermissionDenied`: as for
+    ///   [`UnixStream::connect`](super::UnixStream::connect).
     /// - `InvalidInput` for a path that is empty, contains a zero byte or has more than 107 bytes.
-    /// - `EPERM` if that socket is connected to another one.
+    /// - `EPERM` if the peer is itself connected to a third socket.
     ///
     /// # Examples
     ///
@@ -193,7 +200,7 @@ impl UnixDatagram {
         self.connect_addr(&address::from_path(path.as_ref())?)
     }
 
-    /// Connects to the socket at an address; otherwise as [`connect`](Self::connect).
+    /// Sets the peer: the socket at an address; otherwise as [`connect`](Self::connect).
     ///
     /// # Errors
     ///
@@ -207,34 +214,34 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of `shutdown(2)`. On Linux none is known.
+    /// The errors of `shutdown(2)`. No error is known on Linux.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.inner().get_ref().shutdown(how)
     }
 
-    /// The pending error of the socket (`SO_ERROR`), which is cleared.
+    /// Returns the pending error of the socket (`SO_ERROR`), if any, and clears it.
     ///
     /// # Errors
     ///
-    /// Those of `getsockopt(2)`.
+    /// The errors of `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner().get_ref().take_error()
     }
 
-    /// This socket's address.
+    /// Returns the address of this socket.
     ///
     /// # Errors
     ///
-    /// Those of `getsockname(2)`.
+    /// The errors of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner().get_ref().local_addr()
     }
 
-    /// The address of the socket that this one is connected to.
+    /// Returns the address of the [peer](Self::connect).
     ///
     /// # Errors
     ///
-    /// Those of `getpeername(2)`: `NotConnected` if it is connected to none.
+    /// The errors of `getpeername(2)`: `NotConnected` without a peer.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.inner().get_ref().peer_addr()
     }

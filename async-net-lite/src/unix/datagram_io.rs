@@ -1,11 +1,11 @@
-//! Sending and receiving messages between processes: whole, in order, and never dropped on the way.
+//! Sending and receiving datagrams between processes: whole, in order, and never dropped on the way.
 //!
-//! A receiver's queue is short (`/proc/sys/net/unix/max_dgram_qlen`), and a sender has to wait while it is full. Whether
-//! the kernel says when there is room depends on how the datagram was addressed:
+//! The queue of a receiver is short (`/proc/sys/net/unix/max_dgram_qlen`), and a send waits while the queue is full.
+//! Whether epoll reports that the queue has room depends on how the datagram is addressed:
 //!
 //! ```text
-//!   connected, send        ──► it does: wait for an event
-//!   by address, send_to    ──► it does not: try again after a while
+//!   to the peer, send       ──► reported: wait for the event
+//!   by address, send_to     ──► not reported: retry after a pause
 //! ```
 
 use super::address;
@@ -24,22 +24,21 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 impl UnixDatagram {
-    /// Sends a datagram to the socket that this one is connected to. While the queue there is full, waits.
+    /// Sends a datagram to the peer, and returns its length. Waits while the queue of the peer is full.
     ///
     /// # Errors
     ///
-    /// - `NotConnected` if it is connected to none, and `ConnectionRefused` (later `NotConnected`) if that one has been
-    ///   closed.
-    /// - `EMSGSIZE` for a datagram that is larger than the send buffer (about 200 KiB unless changed).
+    /// - `NotConnected` without a peer. `ConnectionRefused` (later `NotConnected`) if the peer has been closed.
+    /// - `EMSGSIZE` if the datagram is larger than the send buffer (about 200 KiB by default).
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: dropped before it completes, nothing has been sent.
+    /// Cancel safe: if the future is dropped before it completes, nothing has been sent.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         poll_fn(|cx| self.poll_send(cx, bytes)).await
     }
 
-    /// The poll form of [`send`](Self::send).
+    /// Polls to send a datagram; see [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -48,7 +47,7 @@ impl UnixDatagram {
         self.inner().poll_write_with(cx, |socket| send(socket, bytes))
     }
 
-    /// [`send`](Self::send) without waiting.
+    /// Tries to send a datagram, without waiting; otherwise as [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -66,7 +65,7 @@ impl UnixDatagram {
     ///     while sender.try_send(b"log line").is_ok() {
     ///         queued += 1;
     ///     }
-    ///     // The queue is full: count what is left out instead of waiting.
+    ///     // The queue is full: the sender can count the lost lines instead of waiting.
     ///     assert!(queued > 0);
     ///     assert_eq!(receiver.try_recv(&mut [0; 8])?, 8);
     ///     Ok(())
@@ -77,18 +76,21 @@ impl UnixDatagram {
         self.inner().try_io(Interest::WRITABLE, |socket| send(socket, bytes))
     }
 
-    /// Sends a datagram to the socket at a path. While the queue there is full, waits: at most 8 ms longer than necessary,
-    /// since the kernel does not say when there is room. There is no poll form, since each wait has a timer of its own.
+    /// Sends a datagram to the socket at a path, and returns its length. Waits while the queue of the receiver is full.
+    ///
+    /// The kernel does not report when the queue has room, so the wait is up to 8 ms longer than necessary. There is no
+    /// poll form, because each wait has its own timer.
     ///
     /// # Errors
     ///
-    /// - `NotFound`, `ConnectionRefused`, `PermissionDenied`: as of [`UnixStream::connect`](super::UnixStream::connect).
+    /// - `NotFound`, `ConnectionRefused`, `PermissionDenied`: as for
+    ///   [`UnixStream::connect`](super::UnixStream::connect).
     /// - `InvalidInput` for a path that is empty, contains a zero byte or has more than 107 bytes.
-    /// - `EMSGSIZE` for a datagram that is larger than the send buffer (about 200 KiB unless changed).
+    /// - `EMSGSIZE` if the datagram is larger than the send buffer (about 200 KiB by default).
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: dropped before it completes, nothing has been sent.
+    /// Cancel safe: if the future is dropped before it completes, nothing has been sent.
     pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         let address = address::from_path(path.as_ref())?;
         self.send_to_addr(bytes, &address).await
@@ -109,10 +111,10 @@ impl UnixDatagram {
         let handle = socket.handle();
         let mut retry = Retry::send();
         loop {
-            // To the source a full queue is a success, so that it does not wait for an event: see `retry`.
+            // For the source, a full queue counts as a success, so the source does not wait for an event: see `retry`.
             let attempt = socket.write_with(|socket| none_if_blocked(send_to(socket, bytes, &address)));
-            // Somebody else's `send` may have met a full queue, and then the source waits for that one to have room. Ours is
-            // another: do not wait longer than a pause.
+            // Another task's `send` may have met a full queue; the source then waits until the peer has room. This
+            // datagram goes to another queue, so do not wait longer than a pause.
             let sent = match select(pin!(attempt), retry.pause(&handle)).await {
                 Either::Left((Ok(None), timer)) => {
                     timer.await?;
@@ -130,7 +132,7 @@ impl UnixDatagram {
         }
     }
 
-    /// [`send_to`](Self::send_to) without waiting.
+    /// Tries to send a datagram to the socket at a path, without waiting; otherwise as [`send_to`](Self::send_to).
     ///
     /// # Errors
     ///
@@ -139,25 +141,28 @@ impl UnixDatagram {
         self.try_send_to_addr(bytes, &address::from_path(path.as_ref())?)
     }
 
-    /// [`send_to_addr`](Self::send_to_addr) without waiting.
+    /// Tries to send a datagram to the socket at an address, without waiting; otherwise as
+    /// [`send_to_addr`](Self::send_to_addr).
     ///
     /// # Errors
     ///
     /// As [`try_send_to`](Self::try_send_to).
     pub fn try_send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
         let address = address::to_named(address)?;
-        // The source neither decides nor learns anything: what it knows of being writable concerns another queue.
+        // The source takes no part: its write readiness is about another queue.
         self.inner().check_reactor()?;
         uninterrupted(|| send_to(self.inner().get_ref(), bytes, &address))
     }
 
-    /// Receives a datagram, from anybody, or from the socket that this one is connected to. Returns its length; of one that
-    /// is longer than the buffer, the rest is lost ([`recv_message`](Self::recv_message) tells). Descriptors that came with
-    /// it are closed, in the kernel.
+    /// Receives a datagram, from the peer if there is one, otherwise from any socket. Returns its length.
+    ///
+    /// The part of a datagram that does not fit into the buffer is lost ([`recv_message`](Self::recv_message) reports
+    /// this). The kernel closes descriptors that came with the datagram.
     ///
     /// # Errors
     ///
-    /// Those of `recv(2)`, and `NotConnected` if the reactor is gone. After `shutdown(Read)`, 0 bytes.
+    /// The errors of `recv(2)`, and `NotConnected` if the reactor has been dropped. After `shutdown(Read)`, a receive
+    /// returns 0 bytes.
     ///
     /// # Cancel safety
     ///
@@ -175,7 +180,7 @@ impl UnixDatagram {
     ///     left.send(b"").await?;
     ///     let mut buffer = [0; 8];
     ///     assert_eq!(right.recv(&mut buffer).await?, 3);
-    ///     assert_eq!(right.recv(&mut buffer).await?, 0, "an empty one");
+    ///     assert_eq!(right.recv(&mut buffer).await?, 0, "an empty datagram");
     ///     Ok(())
     /// })?
     /// # }
@@ -184,7 +189,7 @@ impl UnixDatagram {
         poll_fn(|cx| self.poll_recv(cx, buffer)).await
     }
 
-    /// The poll form of [`recv`](Self::recv).
+    /// Polls to receive a datagram; see [`recv`](Self::recv).
     ///
     /// # Errors
     ///
@@ -193,16 +198,16 @@ impl UnixDatagram {
         self.inner().poll_read_with(cx, |socket| socket.recv(buffer))
     }
 
-    /// [`recv`](Self::recv) without waiting.
+    /// Tries to receive a datagram, without waiting; otherwise as [`recv`](Self::recv).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is none; otherwise as [`recv`](Self::recv).
+    /// `WouldBlock` if there is no datagram; otherwise as [`recv`](Self::recv).
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner().try_io(Interest::READABLE, |socket| socket.recv(buffer))
     }
 
-    /// Receives a datagram, as [`recv`](Self::recv) does, and says who sent it.
+    /// Receives a datagram as [`recv`](Self::recv) does. Returns its length and the address of its sender.
     ///
     /// # Errors
     ///
@@ -215,7 +220,7 @@ impl UnixDatagram {
         poll_fn(|cx| self.poll_recv_from(cx, buffer)).await
     }
 
-    /// The poll form of [`recv_from`](Self::recv_from).
+    /// Polls to receive a datagram; see [`recv_from`](Self::recv_from).
     ///
     /// # Errors
     ///
@@ -224,20 +229,20 @@ impl UnixDatagram {
         self.inner().poll_read_with(cx, |socket| socket.recv_from(buffer))
     }
 
-    /// [`recv_from`](Self::recv_from) without waiting.
+    /// Tries to receive a datagram, without waiting; otherwise as [`recv_from`](Self::recv_from).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is none; otherwise as [`recv`](Self::recv).
+    /// `WouldBlock` if there is no datagram; otherwise as [`recv`](Self::recv).
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.inner().try_io(Interest::READABLE, |socket| socket.recv_from(buffer))
     }
 
-    /// Waits until a datagram is there, or an error.
+    /// Waits until there is a datagram or an error. Returns the readiness that the kernel has reported.
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the reactor is gone.
+    /// `NotConnected` if the reactor has been dropped.
     ///
     /// # Cancel safety
     ///
@@ -246,11 +251,12 @@ impl UnixDatagram {
         self.inner().readable().await
     }
 
-    /// Waits until [`send`](Self::send) is likely to succeed. About other addresses it says nothing.
+    /// Waits until [`send`](Self::send) is likely to succeed or to return an error. Returns the readiness that the
+    /// kernel has reported, which says nothing about other addresses than the peer's.
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the reactor is gone.
+    /// `NotConnected` if the reactor has been dropped.
     ///
     /// # Cancel safety
     ///
@@ -259,7 +265,7 @@ impl UnixDatagram {
         self.inner().writable().await
     }
 
-    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    /// Polls for read readiness; see [`readable`](Self::readable). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -268,7 +274,7 @@ impl UnixDatagram {
         self.inner().poll_readable(cx)
     }
 
-    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    /// Polls for write readiness; see [`writable`](Self::writable). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -278,7 +284,7 @@ impl UnixDatagram {
     }
 }
 
-/// `sendto(MSG_NOSIGNAL)`.
+/// Sends a datagram to `address`, by `sendto(MSG_NOSIGNAL)`.
 fn send_to(socket: &net::UnixDatagram, bytes: &[u8], address: &SockAddr) -> io::Result<usize> {
     SockRef::from(socket).send_to_with_flags(bytes, address, libc::MSG_NOSIGNAL)
 }

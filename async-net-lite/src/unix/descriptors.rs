@@ -1,7 +1,7 @@
-//! Sending and receiving descriptors: what streams and datagram sockets do with the control messages of `fds.rs`.
+//! Sending and receiving descriptors by streams and datagram sockets, with the control messages of `fds.rs`.
 //!
-//! A stream and a datagram differ in one point. On a stream, descriptors need a byte to go with; a datagram may be empty.
-//! [`UnixDatagram::recv_message`] also tells the sender, and whether the datagram was cut.
+//! A stream and a datagram differ in one point. On a stream, descriptors need at least one byte to accompany; a
+//! datagram may be empty. [`UnixDatagram::recv_message`] also returns the sender, and whether the datagram was cut.
 
 use super::address;
 use super::datagram::UnixDatagram;
@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::task::{Context, Poll, ready};
 
-/// Receives bytes into `buffer`, and at most `max_fds` descriptors.
+/// Receives bytes into `buffer`, and at most `max_fds` descriptors. Returns the number of bytes, and the descriptors.
 fn poll_receive<T: AsFd>(
     socket: &Socket<T>,
     cx: &mut Context<'_>,
@@ -28,21 +28,23 @@ fn poll_receive<T: AsFd>(
 }
 
 impl UnixStream {
-    /// Sends bytes, and descriptors with them: as many as one `sendmsg(2)` takes, and at least one byte. Returns how many
-    /// bytes; all the descriptors have gone with the first. The rest of the bytes, if any, is for a plain write.
+    /// Sends bytes with descriptors, by one `sendmsg(2)`. Returns the number of sent bytes, at least one.
     ///
-    /// The receiver gets descriptors of its own, of the same open files; ours may be closed at once. Being non-blocking is
-    /// a property of the open file, and is shared.
+    /// The first byte carries all the descriptors. Send the rest of the bytes, if any, by a plain write.
+    ///
+    /// The receiver gets new descriptors of the same open files, so the sender may close its own at once. The
+    /// non-blocking mode belongs to the open file, and is shared.
     ///
     /// # Errors
     ///
     /// - `InvalidInput` for more than 253 descriptors, or for descriptors without a byte to carry them.
-    /// - `BrokenPipe` and others, as of a write.
-    /// - `ETOOMANYREFS` if the user has more descriptors under way than a process may have open.
+    /// - `BrokenPipe` and others, as for a write.
+    /// - `ETOOMANYREFS` if the user has more descriptors in flight than a process may have open.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: what has been sent has been returned. Dropped before, nothing has been.
+    /// Cancel safe: bytes are sent and counted in the same poll. If the future is dropped before, nothing has been
+    /// sent.
     ///
     /// # Examples
     ///
@@ -72,8 +74,8 @@ impl UnixStream {
         poll_fn(|cx| self.poll_send_with_fds(cx, &[IoSlice::new(bytes)], fds)).await
     }
 
-    /// The poll form of [`send_with_fds`](Self::send_with_fds), which takes the bytes from several slices: the first 1024
-    /// of them.
+    /// Polls to send bytes with descriptors; see [`send_with_fds`](Self::send_with_fds). Takes the bytes from several
+    /// slices: the first 1024.
     ///
     /// # Errors
     ///
@@ -94,29 +96,32 @@ impl UnixStream {
         self.socket.poll_write_with(cx, |stream| rights.send(stream, slices))
     }
 
-    /// Receives bytes, and the descriptors that came with them: at most `max_fds`, and never more than 253. They are
-    /// close-on-exec. No bytes mean the end of the stream, or an empty buffer.
+    /// Receives bytes and the descriptors that came with them. Returns the number of bytes, and the descriptors.
     ///
-    /// Descriptors come with the first byte of the message that they were sent with. Plain bytes that were sent before may
-    /// come in the same call, but never any that were sent after; and of a message that is larger than the buffer, the first
-    /// part brings the descriptors.
+    /// At most `max_fds` descriptors are received, and never more than 253. They are close-on-exec. 0 bytes mean the
+    /// end of the stream, or an empty buffer.
     ///
-    /// Being handed a descriptor does not mean that it is what you expect. Check that it is a socket, a regular file, …
-    /// before you use it, and mind that the other side has it, too.
+    /// Descriptors arrive with the first byte of their message. Plain bytes sent before the message may arrive in the
+    /// same call, but bytes sent after it never do. If the message is larger than the buffer, its first part brings the
+    /// descriptors.
+    ///
+    /// A received descriptor may be of any kind. Check that it is a socket, a regular file, … before use, and remember
+    /// that the peer has the open file, too.
     ///
     /// # Errors
     ///
-    /// - `InvalidData` if there were more descriptors than `max_fds`, or this process can have no more open. Then all of
-    ///   them are closed. The bytes are in the buffer, and [`FdsLost`](super::FdsLost) inside the error says how many.
-    /// - Those of a read.
+    /// - `InvalidData` if the message had more descriptors than `max_fds`, or this process can open no more. All of
+    ///   these descriptors are closed. The bytes are in the buffer, and [`FdsLost`](super::FdsLost) inside the error
+    ///   has the number of bytes.
+    /// - The errors of a read.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: what has been received is returned in the same poll.
+    /// Cancel safe: bytes and descriptors are received and returned in the same poll.
     ///
     /// # Examples
     ///
-    /// A server hands a connection to a worker.
+    /// A server passes a connection to a worker.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -142,7 +147,7 @@ impl UnixStream {
         poll_fn(|cx| self.poll_recv_with_fds(cx, buffer, max_fds)).await
     }
 
-    /// The poll form of [`recv_with_fds`](Self::recv_with_fds).
+    /// Polls to receive bytes with descriptors; see [`recv_with_fds`](Self::recv_with_fds).
     ///
     /// # Errors
     ///
@@ -160,28 +165,30 @@ impl UnixStream {
     }
 }
 
-/// A datagram, with all that the kernel tells about it; from [`UnixDatagram::recv_message`].
+/// A datagram, with its sender and descriptors; from [`UnixDatagram::recv_message`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Message {
-    /// Bytes in the buffer.
+    /// The number of bytes in the buffer.
     pub length: usize,
-    /// The datagram was longer than the buffer, and its rest is lost.
+    /// Whether the datagram was longer than the buffer. The rest is lost.
     pub truncated: bool,
-    /// Who sent it; unnamed if that socket is bound to no address, or to one that std cannot express (a path of 108 bytes).
+    /// The address of the sender. Unnamed if the sender is not bound, or to a path of 108 bytes, which std cannot
+    /// express.
     pub sender: SocketAddr,
-    /// The descriptors that came with it, close-on-exec.
+    /// The received descriptors, which are close-on-exec.
     pub fds: Vec<OwnedFd>,
-    /// There were more descriptors than asked for, or more than this process can have open. Then all are closed, and
-    /// `fds` is empty.
+    /// Whether the datagram had more descriptors than asked for, or this process can open no more. All descriptors of
+    /// the datagram are closed then, and `fds` is empty.
     pub fds_lost: bool,
 }
 
 impl UnixDatagram {
-    /// Receives a datagram, with its sender, at most `max_fds` descriptors, and the word whether it was cut.
+    /// Receives a datagram, with its sender and at most `max_fds` descriptors. The result says whether the datagram was
+    /// cut.
     ///
-    /// What a sender may do wrong is no error here, so it cannot end a server's loop: too many descriptors are closed, and
-    /// [`Message::fds_lost`] says so.
+    /// Nothing that a sender does is an error here, so a sender cannot end a server's loop: too many descriptors are
+    /// closed, and [`Message::fds_lost`] is set.
     ///
     /// # Errors
     ///
@@ -212,7 +219,7 @@ impl UnixDatagram {
         poll_fn(|cx| self.poll_recv_message(cx, buffer, max_fds)).await
     }
 
-    /// The poll form of [`recv_message`](Self::recv_message).
+    /// Polls to receive a datagram; see [`recv_message`](Self::recv_message).
     ///
     /// # Errors
     ///
@@ -235,12 +242,12 @@ impl UnixDatagram {
         Poll::Ready(Ok(Message { length, truncated, sender, fds, fds_lost }))
     }
 
-    /// Sends a datagram, and descriptors with it, to the socket that this one is connected to. The datagram may be empty.
+    /// Sends a datagram with descriptors to the peer, and returns its length. The datagram may be empty.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send); `InvalidInput` for more than 253 descriptors, and `ETOOMANYREFS` if the user has more of
-    /// them under way than a process may have open.
+    /// As [`send`](Self::send); `InvalidInput` for more than 253 descriptors, and `ETOOMANYREFS` if the user has more
+    /// descriptors in flight than a process may have open.
     ///
     /// # Cancel safety
     ///
@@ -266,7 +273,8 @@ impl UnixDatagram {
         poll_fn(|cx| self.poll_send_with_fds(cx, &[IoSlice::new(bytes)], fds)).await
     }
 
-    /// The poll form of [`send_with_fds`](Self::send_with_fds), which makes the datagram of several slices: at most 1024.
+    /// Polls to send a datagram with descriptors; see [`send_with_fds`](Self::send_with_fds). The datagram consists of
+    /// several slices: at most 1024.
     ///
     /// # Errors
     ///
@@ -281,13 +289,15 @@ impl UnixDatagram {
         self.inner().poll_write_with(cx, |socket| rights.send(socket, slices))
     }
 
-    /// Receives a datagram, and at most `max_fds` descriptors that came with it, never more than 253. They are
-    /// close-on-exec.
+    /// Receives a datagram and its descriptors. Returns its length, and the descriptors.
+    ///
+    /// At most `max_fds` descriptors are received, and never more than 253. They are close-on-exec.
     ///
     /// # Errors
     ///
-    /// - `InvalidData` if there were more descriptors than `max_fds`, or this process can have no more open. Then all of
-    ///   them are closed. The bytes are in the buffer, and [`FdsLost`](super::FdsLost) inside the error says how many.
+    /// - `InvalidData` if the datagram had more descriptors than `max_fds`, or this process can open no more. All of
+    ///   these descriptors are closed. The bytes are in the buffer, and [`FdsLost`](super::FdsLost) inside the error
+    ///   has the number of bytes.
     /// - As [`recv`](Self::recv).
     ///
     /// # Cancel safety
@@ -297,7 +307,7 @@ impl UnixDatagram {
         poll_fn(|cx| self.poll_recv_with_fds(cx, buffer, max_fds)).await
     }
 
-    /// The poll form of [`recv_with_fds`](Self::recv_with_fds).
+    /// Polls to receive bytes with descriptors; see [`recv_with_fds`](Self::recv_with_fds).
     ///
     /// # Errors
     ///

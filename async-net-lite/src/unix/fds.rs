@@ -1,14 +1,15 @@
-//! Descriptors as messages.
+//! Descriptors in control messages (`SCM_RIGHTS`).
 //!
-//! A process can hand a descriptor of its own to another, in a control message beside some bytes; what arrives is a new
-//! descriptor of the same open file. Three things go wrong with it elsewhere, and not here:
+//! A process can send a descriptor to another process, in a control message beside some bytes. The receiver gets a new
+//! descriptor of the same open file. Three faults are common in other code, and excluded here:
 //!
-//! - *Leaks.* Whatever the kernel has put into our table has an owner before anything else is looked at.
-//! - *Floods.* The receiver says how many it takes. With more, none is kept.
-//! - *Bytes that are lost with descriptors.* They have arrived, and an error says how many.
+//! - *Leaks.* Every descriptor that the kernel has installed gets an owner before any check.
+//! - *Floods.* The receiver sets the maximum. If a message has more descriptors, all are closed.
+//! - *Lost bytes.* If descriptors are lost, the bytes of the message have still arrived, and the error has their
+//!   number.
 //!
-//! On a stream, descriptors belong to the first byte of the message that they were sent with, and one read never takes the
-//! bytes of two such messages.
+//! On a stream, descriptors belong to the first byte of their message, and one read never takes bytes of two messages
+//! with descriptors.
 
 use crate::sys::{self, CONTROL_HEAD, MAX_FDS, ReceivedMessage};
 use socket2::{MsgHdr, SockRef};
@@ -17,11 +18,11 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// A message came with descriptors that could not be received: more than were asked for, or this process has no room for
-/// more. Those that had arrived have been closed.
+/// The error of a message with descriptors that could not be received: they were more than asked for, or this process
+/// can open no more. All descriptors of the message have been closed.
 ///
-/// It is inside the [`io::Error`] of [`UnixStream::recv_with_fds`](super::UnixStream::recv_with_fds). The bytes of the
-/// message are in the buffer all the same.
+/// This is the payload of the [`io::Error`] of [`UnixStream::recv_with_fds`](super::UnixStream::recv_with_fds). The
+/// bytes of the message are in the buffer nevertheless.
 ///
 /// # Examples
 ///
@@ -43,12 +44,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FdsLost {
-    /// Bytes of the message.
+    /// The number of bytes of the message in the buffer.
     length: usize,
 }
 
 impl FdsLost {
-    /// How many bytes of the message are in the buffer.
+    /// Returns the number of bytes of the message in the buffer.
     pub fn length(&self) -> usize {
         self.length
     }
@@ -65,12 +66,12 @@ impl fmt::Display for FdsLost {
 
 impl Error for FdsLost {}
 
-/// The control message that carries descriptors; empty for none.
+/// A control message with descriptors; empty without descriptors.
 #[derive(Debug)]
 pub(crate) struct Rights(Vec<u8>);
 
 impl Rights {
-    /// Of these. An error for more than the kernel takes.
+    /// Returns the control message of `fds`, or an error if the kernel does not take so many.
     pub(crate) fn new(fds: &[BorrowedFd<'_>]) -> io::Result<Self> {
         let mut bytes = Vec::new();
         if fds.len() > MAX_FDS {
@@ -88,23 +89,23 @@ impl Rights {
         Ok(Self(bytes))
     }
 
-    /// `sendmsg(MSG_NOSIGNAL)`: the bytes, and with the first of them the descriptors.
+    /// Sends the bytes, and the descriptors with the first byte, by `sendmsg(MSG_NOSIGNAL)`.
     pub(crate) fn send(&self, socket: &impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let message = MsgHdr::new().with_buffers(slices).with_control(&self.0);
         SockRef::from(socket).sendmsg(&message, libc::MSG_NOSIGNAL)
     }
 }
 
-/// Whether something was lost, or is more than was asked for.
+/// Returns whether descriptors were lost, or more than `max_fds` were received.
 pub(crate) fn is_too_much(received: &ReceivedMessage, max_fds: usize) -> bool {
     received.control_truncated || received.fds.len() > max_fds
 }
 
-/// Receives a message with at most so many descriptors.
+/// Receives a message with at most `max_fds` descriptors. With more, closes all of them and fails.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], max_fds: usize) -> io::Result<ReceivedMessage> {
     let received = sys::receive_message(socket, &mut [IoSliceMut::new(buffer)], max_fds)?;
     if is_too_much(&received, max_fds) {
-        // With `received`, all the descriptors are closed.
+        // Dropping `received` closes all the descriptors.
         return Err(io::Error::new(io::ErrorKind::InvalidData, FdsLost { length: received.length }));
     }
     Ok(received)

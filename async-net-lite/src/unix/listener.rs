@@ -1,7 +1,7 @@
-//! The type of a Unix listener, its connections one by one, and the stream of them.
+//! The type of a Unix listener, and the stream of its connections.
 //!
-//! How connections are taken from the queue, and what happens when descriptors run out, is in `accept/`: here a socket that
-//! comes from there becomes a [`UnixStream`]. Binding a listener is in `bind.rs`.
+//! Taking connections from the backlog, and backing off when descriptors run out, is in `accept/`. Here, an accepted
+//! socket becomes a [`UnixStream`]. Binding a listener is in `bind.rs`.
 
 use super::address;
 use super::socket_file::{Bound, SocketFile};
@@ -23,9 +23,9 @@ use std::task::{Context, Poll};
 
 /// A Unix socket that listens for connections: the async [`std::os::unix::net::UnixListener`].
 ///
-/// Clones share the socket. The last of them closes it, and of the [`Incoming`]s made from them; connections in its queue
-/// are reset then. Its file stays, unless [`unlink_on_drop`](super::UnixListenOptions::unlink_on_drop) is asked for. Several tasks
-/// may accept at once: each connection goes to one of them.
+/// Clones and [`Incoming`]s share the socket. Dropping the last of them closes the socket, which resets the connections
+/// in the backlog. The socket's file stays, except with [`unlink_on_drop`](super::UnixListenOptions::unlink_on_drop).
+/// Several tasks may accept at once: each connection goes to one task.
 ///
 /// # Examples
 ///
@@ -38,18 +38,19 @@ use std::task::{Context, Poll};
 ///     let listener = UnixListener::bind(&path)?;
 ///     let _client = UnixStream::connect(&path).await?;
 ///     let (_stream, peer) = listener.accept().await?;
-///     assert!(peer.is_unnamed(), "the client has bound its socket to nothing");
+///     assert!(peer.is_unnamed(), "the client has not bound its socket");
 ///     std::fs::remove_file(&path)
 /// })?
 /// # }
 /// ```
 #[derive(Clone)]
 pub struct UnixListener {
+    /// The socket with its file, shared by all clones.
     bound: Arc<Bound<Acceptor<net::UnixListener>>>,
 }
 
 impl UnixListener {
-    /// A socket that we have made.
+    /// Returns the type for a bound, non-blocking socket of `bind`. Its file, if any, is removed on drop.
     pub(crate) fn from_bound(listener: net::UnixListener, file: Option<SocketFile>, handle: &Handle) -> Self {
         Self::new(Socket::lazy(listener, handle), file)
     }
@@ -58,11 +59,11 @@ impl UnixListener {
         Self { bound: Arc::new(Bound::new(Acceptor::new(socket), file)) }
     }
 
-    /// Makes a listener of std async: sets it to non-blocking and registers it with the reactor of `handle`.
+    /// Converts a listener of std: sets it to non-blocking and registers it with the reactor of `handle`.
     ///
     /// # Errors
     ///
-    /// Those of [`Source::with_interest`](async_epoll::Source::with_interest).
+    /// The errors of [`Source::with_interest`](async_epoll::Source::with_interest).
     ///
     /// # Examples
     ///
@@ -82,11 +83,11 @@ impl UnixListener {
         Ok(Self::new(Source::with_interest(listener, Interest::READABLE, handle)?.into(), None))
     }
 
-    /// Gives the listener of std back, still non-blocking and no longer registered. Its file stays.
+    /// Returns the listener of std, still non-blocking and no longer registered. Its file is not removed.
     ///
     /// # Errors
     ///
-    /// Those of `dup(2)`, if an [`Incoming`] still uses the socket. That one goes on as before.
+    /// The errors of `dup(2)`, if clones or an [`Incoming`] share the socket. They continue as before.
     pub fn into_std(self) -> io::Result<net::UnixListener> {
         self.bound.keep_file();
         match Arc::try_unwrap(self.bound) {
@@ -95,17 +96,18 @@ impl UnixListener {
         }
     }
 
-    /// Waits for a connection. The new stream is non-blocking and close-on-exec. The address is the peer's, and unnamed
-    /// unless the peer has bound its socket.
+    /// Accepts a connection. Returns the stream, which is non-blocking and close-on-exec, and the address of the peer,
+    /// which is unnamed unless the peer has bound its socket.
     ///
-    /// Errors that concern only the connection which was about to be accepted are passed over.
+    /// Errors of a single pending connection are skipped.
     ///
     /// # Errors
     ///
-    /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` if descriptors or memory have run out. The connection waits in the
-    /// queue, and the next call is likely to fail in the same way at once: pause before it, or use
-    /// [`incoming`](Self::incoming), which does. Likewise an error of single connections that has come ten thousand times
-    /// in a row. Also other errors of `accept(2)`, and `NotConnected` if the reactor is gone.
+    /// - `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` if descriptors or memory have run out. The connection stays in the
+    ///   backlog, and the next call is likely to fail at once for the same reason: pause before it, or use
+    ///   [`incoming`](Self::incoming), which pauses.
+    /// - An error of single connections that has come ten thousand times in a row. The same advice holds.
+    /// - Other errors of `accept(2)`, and `NotConnected` if the reactor has been dropped.
     ///
     /// # Cancel safety
     ///
@@ -114,7 +116,7 @@ impl UnixListener {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    /// The poll form of [`accept`](Self::accept). The task is woken however many others wait.
+    /// Polls to accept a connection; see [`accept`](Self::accept). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -123,39 +125,39 @@ impl UnixListener {
         self.acceptor().poll_accept(cx).map(|accepted| accepted.and_then(|accepted| self.stream(accepted)))
     }
 
-    /// Makes a stream of what was accepted.
+    /// Converts an accepted socket and its address.
     fn stream(&self, (socket, address): (socket2::Socket, SockAddr)) -> io::Result<(UnixStream, SocketAddr)> {
         let stream = UnixStream::from_accepted(socket.into(), &self.inner().handle());
         Ok((stream, address::from_kernel(&address)?))
     }
 
-    /// The connections, one after the other, as a stream that goes on until the reactor is dropped.
+    /// Returns the stream of connections, which ends when the reactor is dropped.
     ///
-    /// It keeps the socket open, on its own if need be.
+    /// The stream keeps the socket open, even after the listener is dropped.
     pub fn incoming(&self) -> Incoming {
         self.clone().into_incoming()
     }
 
-    /// As [`incoming`](Self::incoming), for a listener that is needed for nothing else.
+    /// Converts the listener to the stream of its connections; otherwise as [`incoming`](Self::incoming).
     pub fn into_incoming(self) -> Incoming {
         Incoming { listener: self, accept_loop: AcceptLoop::new() }
     }
 
-    /// The socket.
+    /// Returns the socket, which all clones share.
     fn inner(&self) -> &Socket<net::UnixListener> {
         &self.acceptor().socket
     }
 
-    /// The queue of connections.
+    /// Returns the acceptor, which takes connections from the backlog.
     fn acceptor(&self) -> &Acceptor<net::UnixListener> {
         &self.bound.socket
     }
 
-    /// The address that the socket listens on.
+    /// Returns the address to which the socket is bound.
     ///
     /// # Errors
     ///
-    /// Those of `getsockname(2)`.
+    /// The errors of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner().get_ref().local_addr()
     }
@@ -163,13 +165,14 @@ impl UnixListener {
 
 /// The stream of connections of a [`UnixListener`]; from [`UnixListener::incoming`].
 ///
-/// Errors that concern one connection are passed over. When descriptors or memory run out, it pauses, from 5 ms doubling
-/// to 1 s, while connections wait in the queue; it goes on at once when a socket of this crate is closed, on whatever
-/// thread. It yields an error, and then ends, only if the listener itself fails: when the reactor has been dropped, say.
+/// Errors of a single connection are skipped. When descriptors or memory run out, the stream pauses, for 5 ms at first
+/// and twice as long each time up to 1 s, while connections wait in the backlog. It continues at once when a socket of
+/// this crate is closed, on any thread. An error is returned only if the listener itself fails, for example because the
+/// reactor has been dropped; the stream then ends.
 ///
 /// # Cancel safety
 ///
-/// Dropping a `next()` loses nothing.
+/// Cancel safe: dropping the future of `next()` loses no connection.
 ///
 /// # Examples
 ///
@@ -190,7 +193,9 @@ impl UnixListener {
 /// ```
 #[must_use = "streams do nothing unless polled"]
 pub struct Incoming {
+    /// The listener, which keeps the socket open.
     listener: UnixListener,
+    /// Takes the connections, and backs off.
     accept_loop: AcceptLoop,
 }
 

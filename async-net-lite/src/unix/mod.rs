@@ -1,9 +1,9 @@
-//! Unix sockets, between processes of one machine: listeners, streams and datagrams, with paths and abstract names as
+//! Unix sockets, between processes of one machine: listeners, streams and datagrams, with paths or abstract names as
 //! addresses, and with descriptors as messages. See [`unix(7)`](https://man7.org/linux/man-pages/man7/unix.7.html).
 //!
-//! The types mirror those of [`std::os::unix::net`], and a [`SocketAddr`](std::os::unix::net::SocketAddr) is std's. Where
-//! a function takes a path, its sibling with `_addr` in the name takes such an address, which may also be an abstract
-//! name: one that begins with a zero byte, lives in no directory and goes away with its socket.
+//! The types mirror [`std::os::unix::net`], and an address is std's [`SocketAddr`](std::os::unix::net::SocketAddr). A
+//! function that takes a path has a sibling with `_addr` in its name for such an address, which may also be an abstract
+//! name. An abstract name begins with a zero byte, is in no directory, and disappears when its socket is closed.
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -31,19 +31,20 @@
 //!
 //! # What differs from TCP
 //!
-//! - Two waits of Unix sockets make no event that epoll could report: connecting while the listener's queue is full,
-//!   and sending a datagram by address while the receiver's is. Those are retried by a timer.
-//! - A read that fills less than its buffer proves nothing: the kernel never reads across a message that carries
-//!   descriptors. So each read goes on until the kernel has no more.
-//! - Reading plainly what came with descriptors closes those, in the kernel. Only
-//!   [`recv_with_fds`](UnixStream::recv_with_fds) receives them.
-//! - Who may connect is decided by the permissions of the socket's file, and of the directories above it; for an abstract
-//!   name, by nothing: everybody in the network namespace may. [`UnixStream::peer_cred`] tells who it was.
+//! - Two waits cause no event in epoll: connecting while the backlog of the listener is full, and sending a datagram by
+//!   address while the queue of the receiver is full. A timer retries these operations.
+//! - A read that fills less than its buffer proves nothing: the kernel never reads across a message with descriptors.
+//!   So each read goes on until the kernel reports `EAGAIN`.
+//! - A plain read discards descriptors: the kernel closes them. Only [`recv_with_fds`](UnixStream::recv_with_fds)
+//!   receives descriptors.
+//! - The permissions of the socket's file and of the directories above it decide which processes may connect. An
+//!   abstract name has no permissions: every process in the network namespace may connect. [`UnixStream::peer_cred`]
+//!   returns the credentials of the peer.
 //!
 //! ```text
 //!   bind ──► options ──► listener ──► stream   ◄── stream_io:   read, write
 //!   (files: socket_file) datagram     ▲        ◄── descriptors: descriptors as messages (fds)
-//!                          ▲          └─ connect, tried again after a while (retry)
+//!                          ▲          └─ connect, retried by a timer (retry)
 //!                          └── datagram_io: send, receive
 //! ```
 

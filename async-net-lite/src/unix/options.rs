@@ -1,8 +1,8 @@
-//! What can be chosen when a listener or a datagram socket is bound: permissions, and what to do about files that are left
-//! behind.
+//! The options with which a listener or a datagram socket is bound: backlog, permissions and the handling of stale
+//! files.
 //!
-//! How a file is checked and removed is in `socket_file.rs`. The constructors of the sockets themselves, which choose
-//! nothing, are in `bind.rs`.
+//! The checks and the removal of a file are in `socket_file.rs`. The plain constructors of the sockets, without
+//! options, are in `bind.rs`.
 
 use super::address;
 use super::datagram::UnixDatagram;
@@ -15,11 +15,12 @@ use std::io;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-/// Binds a [`UnixListener`] or a [`UnixDatagram`] with other than the usual options.
+/// The options of a [`UnixListener`] or a [`UnixDatagram`], and the functions that bind one.
 ///
 /// # Examples
 ///
-/// A server whose socket only its own user may use, that starts again after a crash and tidies up when it ends.
+/// A server with a socket that only its own user may use. The server starts again after a crash, and removes the file
+/// when it ends.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -28,7 +29,7 @@ use std::path::Path;
 /// # let path = std::env::temp_dir().join(format!("unix-options-doc-{}", std::process::id()));
 ///
 /// async_epoll::block_on(async {
-///     // What a crashed server leaves behind.
+///     // A crashed server has left this file behind.
 ///     drop(std::os::unix::net::UnixListener::bind(&path)?);
 ///
 ///     let options = UnixListenOptions::new().mode(0o600).remove_stale(true).unlink_on_drop(true);
@@ -44,61 +45,64 @@ use std::path::Path;
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until something is bound"]
 pub struct UnixListenOptions {
-    /// About the file.
+    /// The options for the file.
     policy: Policy,
-    /// Connections that the kernel queues.
+    /// The number of connections that the kernel queues. Set by the user.
     backlog: u32,
 }
 
 impl UnixListenOptions {
-    /// The usual ones: a queue of 1024, permissions as the umask leaves them, and a file that nobody removes.
+    /// Returns the default options: a backlog of 1024, permissions by the umask, and a file that is never removed.
     pub fn new() -> Self {
         Self { policy: Policy::default(), backlog: BACKLOG }
     }
 
-    /// How many connections the kernel queues that have not been accepted, cut to `/proc/sys/net/core/somaxconn` by the
-    /// kernel; 1024 unless set. The queue takes one more than it says. Who connects beyond that has to wait. Means
-    /// nothing for datagrams.
+    /// Sets the backlog: the number of connections that the kernel queues before they are accepted. The default is
+    /// 1024.
+    ///
+    /// The kernel cuts the number to `/proc/sys/net/core/somaxconn`, and queues one connection more. Further clients
+    /// have to wait. The option does not affect datagram sockets.
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = connections;
         self
     }
 
-    /// The permissions of the socket's file, such as `0o600`, whatever the umask says. To connect or send takes the right
-    /// to write.
+    /// Sets the permissions of the socket's file, such as `0o600`, independent of the umask. To connect or send, a
+    /// process needs the write permission.
     ///
-    /// At no time does the file have more than these. Without this option it has `0o777` less the umask, so `0o755` under
-    /// the usual one: then only its owner may connect. A directory that only its owner may enter does still more: it keeps
-    /// out those who would put another file in the place of ours.
+    /// The file never has more permissions, not even for a moment. Without this option it has `0o777` less the umask,
+    /// so `0o755` under the usual umask: only its owner may connect. A directory that only its owner may enter gives
+    /// more protection: other users cannot replace the socket's file, either.
     pub fn mode(mut self, mode: u32) -> Self {
         self.policy.mode = Some(mode);
         self
     }
 
-    /// Whether a socket's file that an earlier run has left behind is removed when it is in the way. Off unless set: then
-    /// it is in use, `AddrInUse`.
+    /// Sets whether binding removes a stale file, which an earlier run has left at the path. The default is false:
+    /// binding fails with `AddrInUse`.
     ///
-    /// It is removed only if it is a socket, belongs to our own user, and nobody is behind it: connecting to it is refused.
-    /// Symbolic links are not followed, and other files not touched. (A server that is alive sees a connection that ends at
+    /// The file is removed only if it is a socket, belongs to the same user, and refuses a connection, so no server
+    /// listens. Symbolic links are not followed, and other files stay. (A live server sees a connection that ends at
     /// once.)
     ///
-    /// Two servers that start on one path at the same moment can still take it from each other, since Linux cannot remove
-    /// a file on a condition. If that may happen, have them hold a lock of your own.
+    /// If two servers start at the same path at the same moment, one can still remove the other's file, since Linux has
+    /// no conditional unlink. If this may happen, hold a lock of your own while binding.
     pub fn remove_stale(mut self, remove: bool) -> Self {
         self.policy.remove_stale = remove;
         self
     }
 
-    /// Whether the socket's file is removed when the socket is dropped. Off unless set: the file stays.
+    /// Sets whether the socket's file is removed when the socket is dropped. The default is false: the file stays.
     ///
-    /// It is removed only if it is still the same file: not another one that somebody has put in its place. A forked child
-    /// that drops its copy leaves it alone, and so does `into_std`, after which it is yours.
+    /// The file is removed only if it is still the same file, and not if another file has replaced it. A forked child
+    /// that drops its copy of the socket does not remove the file. After `into_std`, the file is the caller's to
+    /// remove.
     pub fn unlink_on_drop(mut self, unlink: bool) -> Self {
         self.policy.unlink_on_drop = unlink;
         self
     }
 
-    /// Listens at a path.
+    /// Binds a listener to a path, on the current reactor.
     ///
     /// # Errors
     ///
@@ -107,7 +111,7 @@ impl UnixListenOptions {
         self.bind_addr(&address::from_path(path.as_ref())?)
     }
 
-    /// As [`bind`](Self::bind), with the reactor of `handle`.
+    /// Binds as [`bind`](Self::bind) does, with the reactor of `handle` instead of the current reactor.
     ///
     /// # Errors
     ///
@@ -131,21 +135,23 @@ impl UnixListenOptions {
         self.bind_addr_with(&address::from_path(path.as_ref())?, handle)
     }
 
-    /// Listens at an address. For an unnamed one, the kernel chooses a free abstract name.
+    /// Binds a listener to an address, on the current reactor. For an unnamed address, the kernel chooses a free
+    /// abstract name.
     ///
     /// # Errors
     ///
-    /// - `AddrInUse` if there is such a file, or a socket has that name. With [`remove_stale`](Self::remove_stale) the
+    /// - `AddrInUse` if the file exists or a socket has the name. With [`remove_stale`](Self::remove_stale), the
     ///   message says why the file was not removed.
     /// - `InvalidInput` for a path that is empty, contains a zero byte or has more than 107 bytes, and for a
     ///   [`mode`](Self::mode) with other bits than permissions or together with an abstract name.
-    /// - `NotFound`, `PermissionDenied` and others of `bind(2)`: the directory must exist, and be writable to us.
-    /// - `NotConnected` outside a reactor, and if the reactor has been dropped; then there is no file either.
+    /// - `NotFound`, `PermissionDenied` and others of `bind(2)`: the directory must exist, and be writable for this
+    ///   process.
+    /// - `NotConnected` without a current reactor, and if the reactor has been dropped. No file exists then.
     pub fn bind_addr(&self, address: &SocketAddr) -> io::Result<UnixListener> {
         self.bind_addr_with(address, &Handle::current()?)
     }
 
-    /// As [`bind_addr`](Self::bind_addr), with the reactor of `handle`.
+    /// Binds as [`bind_addr`](Self::bind_addr) does, with the reactor of `handle` instead of the current reactor.
     ///
     /// # Errors
     ///
@@ -167,12 +173,12 @@ impl UnixListenOptions {
     /// ```
     pub fn bind_addr_with(&self, address: &SocketAddr, handle: &Handle) -> io::Result<UnixListener> {
         let (socket, file) = socket_file::bind(Type::STREAM, address, &self.policy, handle)?;
-        // If this fails, the file goes.
+        // If this fails, dropping `file` removes the file.
         socket.listen(saturate(self.backlog))?;
         Ok(UnixListener::from_bound(socket.into(), self.guard(file), handle))
     }
 
-    /// Binds a datagram socket to a path.
+    /// Binds a datagram socket to a path, on the current reactor.
     ///
     /// # Errors
     ///
@@ -196,7 +202,8 @@ impl UnixListenOptions {
         self.bind_datagram_addr(&address::from_path(path.as_ref())?)
     }
 
-    /// As [`bind_datagram`](Self::bind_datagram), with the reactor of `handle`.
+    /// Binds as [`bind_datagram`](Self::bind_datagram) does, with the reactor of `handle` instead of the current
+    /// reactor.
     ///
     /// # Errors
     ///
@@ -220,7 +227,8 @@ impl UnixListenOptions {
         self.bind_datagram_addr_with(&address::from_path(path.as_ref())?, handle)
     }
 
-    /// Binds a datagram socket to an address. For an unnamed one, the kernel chooses a free abstract name.
+    /// Binds a datagram socket to an address, on the current reactor. For an unnamed address, the kernel chooses a free
+    /// abstract name.
     ///
     /// # Errors
     ///
@@ -229,7 +237,8 @@ impl UnixListenOptions {
         self.bind_datagram_addr_with(address, &Handle::current()?)
     }
 
-    /// As [`bind_datagram_addr`](Self::bind_datagram_addr), with the reactor of `handle`.
+    /// Binds as [`bind_datagram_addr`](Self::bind_datagram_addr) does, with the reactor of `handle` instead of the
+    /// current reactor.
     ///
     /// # Errors
     ///
@@ -254,7 +263,8 @@ impl UnixListenOptions {
         Ok(UnixDatagram::from_bound(socket.into(), self.guard(file), handle))
     }
 
-    /// What removes the file, if that is wanted.
+    /// Returns `file`, which removes the file on drop, if [`unlink_on_drop`](Self::unlink_on_drop) is set. Otherwise
+    /// keeps the file, and returns `None`.
     fn guard(&self, file: Option<socket_file::SocketFile>) -> Option<socket_file::SocketFile> {
         if let Some(file) = file.as_ref().filter(|_| !self.policy.unlink_on_drop) {
             file.keep();

@@ -1,42 +1,42 @@
-//! Waiting where epoll has nothing to report.
+//! Waiting for room in a queue that epoll does not report.
 //!
-//! A connect that finds the listener's queue full, and a datagram that finds its receiver's, fail with `EAGAIN`, and the
-//! socket says nothing when there is room: it is somebody else's queue. What epoll does say is worse than nothing. An
-//! unconnected socket counts as writable all the time, and a datagram socket as newly writable after each failure, since
-//! the buffer that the failed datagram took has been given back. Whoever waits for that spins. So the only way is to
-//! try again after a while:
+//! A connect to a full backlog, and a datagram to a full queue, fail with `EAGAIN`. The queue belongs to another
+//! socket, so no event says that it has room. Write readiness is worse than no event: an unconnected socket always
+//! counts as writable, and a datagram socket becomes writable anew after each failure, since the kernel frees the
+//! buffer of the failed datagram. A task waiting for write readiness would spin. So the only way is to retry after a
+//! pause:
 //!
 //! ```text
-//!   try ─EAGAIN─► 1 ms ─► try ─EAGAIN─► 2 ms ─► try ─EAGAIN─► 4 ms ─► … the longest, again and again
+//!   try ─EAGAIN─► 1 ms ─► try ─EAGAIN─► 2 ms ─► try ─EAGAIN─► 4 ms ─► … up to the longest pause, which repeats
 //! ```
 
 use async_epoll::{Handle, Timer};
 use std::time::Duration;
 
-/// The first pause.
+/// The length of the first pause.
 const FIRST: Duration = Duration::from_millis(1);
 
-/// The pauses between attempts, each twice as long as the one before it, up to a limit.
+/// The pauses between attempts. Each is twice as long as the pause before, up to a limit.
 #[derive(Debug)]
 pub(crate) struct Retry {
-    /// The next one.
+    /// The length of the next pause. Doubled by each call of [`pause`](Self::pause).
     pause: Duration,
-    /// The longest.
+    /// The length of the longest pause. Constant.
     longest: Duration,
 }
 
 impl Retry {
-    /// For connecting. Up to 32 ms, since a listener whose queue is full may have many who wait.
+    /// Returns the pauses for connecting: up to 32 ms, since many clients may wait for a listener with a full backlog.
     pub(crate) const fn connect() -> Self {
         Self { pause: FIRST, longest: Duration::from_millis(32) }
     }
 
-    /// For sending a datagram. Up to 8 ms: a receiver's queue is short, and empties fast.
+    /// Returns the pauses for sending a datagram: up to 8 ms, since the queue of a receiver is short and empties fast.
     pub(crate) const fn send() -> Self {
         Self { pause: FIRST, longest: Duration::from_millis(8) }
     }
 
-    /// The next pause, which begins when it is first polled; an error if the reactor is gone.
+    /// Returns the next pause, which begins when first polled. Its output is an error if the reactor has been dropped.
     pub(crate) fn pause(&mut self, handle: &Handle) -> Timer {
         let timer = Timer::after(self.pause, handle);
         self.pause = (self.pause * 2).min(self.longest);
@@ -48,7 +48,7 @@ impl Retry {
 mod tests {
     use super::*;
 
-    /// As soon as there is room, at most one pause goes by: the limits are promised.
+    /// A retry comes at most one pause after the queue has room. The docs promise the longest pauses.
     #[test]
     fn pauses_double_up_to_a_limit() {
         let handle = async_epoll::Reactor::new().unwrap().handle();

@@ -1,22 +1,22 @@
-//! The file that a bound socket has: its permissions, and who may remove it.
+//! The file of a bound socket: its permissions and its removal.
 //!
-//! `bind(2)` makes a file, and nothing ever removes it: not closing the socket, not the end of the process. A server that
-//! starts again finds the file of its former self in the way. The usual remedy, to remove whatever is there, has removed
-//! regular files, targets of symbolic links and the sockets of servers that were alive. So:
+//! `bind(2)` creates a file, and nothing removes it: neither closing the socket nor the end of the process. A server
+//! that starts again finds its old file in the way. The usual remedy is to remove whatever is at the path. This has
+//! removed regular files, the targets of symbolic links and the sockets of live servers. So here:
 //!
 //! ```text
-//!   bind ─AddrInUse─► open it (O_PATH, no symlink) ─► a socket? ─► ours, by uid? ─► does connecting to *that* one fail
-//!                                                                                   with ECONNREFUSED?
-//!                                                                                        │ yes: nobody listens
+//!   bind ─AddrInUse─► open it (O_PATH, no symlink) ─► a socket? ─► same uid? ─► does connecting to *this file* fail
+//!                                                                               with ECONNREFUSED?
+//!                                                                                        │ yes: no listener
 //!        bind again ◄── remove the path ◄── does the path still lead to the same file? ◄──┘
 //!                                     any "no" on the way: AddrInUse, with the reason
 //! ```
 //!
-//! What is checked is held by a descriptor, so it cannot be exchanged meanwhile. Two races are left, since there is no
-//! system call "remove this path if it leads to that file": between the last check and the removal, somebody else may
-//! remove the same stale file and bind a socket of his own, which is then the one that we remove; and a server that has
-//! bound its socket and does not listen yet looks stale. Both need two servers that start at the same moment on the same
-//! path, as the same user. A lock of the user's own prevents that.
+//! A descriptor holds the checked file, so the file cannot be exchanged between the checks. Two races are left, since
+//! Linux has no conditional unlink. (1) Between the last check and the removal, another process may remove the same
+//! stale file and bind its own socket; this process then removes the new file. (2) A server that has bound its socket
+//! and does not listen yet looks stale. Both races need two servers that start at the same moment on the same path as
+//! the same user. A lock in the application prevents them.
 
 use super::address;
 use crate::socket::socket::{self, uninterrupted};
@@ -30,21 +30,21 @@ use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The bits of a mode that are permissions.
+/// The permission bits of a mode.
 const PERMISSIONS: u32 = 0o777;
 
-/// What may be asked for beside the address.
+/// The options for the file, set by the user.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
-    /// The permissions of the file, whatever the umask says.
+    /// The permissions of the file, independent of the umask; `None` to apply the umask.
     pub(crate) mode: Option<u32>,
-    /// A stale file of ours in the way is removed.
+    /// Whether binding removes a stale file of the same user.
     pub(crate) remove_stale: bool,
-    /// The file is removed with the socket.
+    /// Whether dropping the socket removes the file.
     pub(crate) unlink_on_drop: bool,
 }
 
-/// A new socket of this kind, bound to `address`; and what removes its file if it is dropped.
+/// Returns a new socket of type `kind`, bound to `address`, and a [`SocketFile`] if the policy needs one.
 pub(crate) fn bind(
     kind: Type,
     address: &SocketAddr,
@@ -64,19 +64,19 @@ pub(crate) fn bind(
             let message = "an abstract name has no permissions, everybody may connect to it: give a path for a mode";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        // The mode of the socket's own inode is the one that the file will have, less the umask. So there is no moment in
-        // which it has more than was asked for. (To change the umask for a moment would change it for all threads.)
+        // `bind(2)` gives the file the mode of the socket's own inode, less the umask. So the file never has more
+        // permissions than asked for. (The umask cannot be changed instead: it belongs to all threads.)
         let file = File::from(OwnedFd::from(socket));
         file.set_permissions(Permissions::from_mode(mode))?;
         socket = Socket::from(OwnedFd::from(file));
     }
     match (uninterrupted(|| socket.bind(&name)), path) {
         (Err(error), Some(path)) if error.kind() == io::ErrorKind::AddrInUse && policy.remove_stale => {
-            // The inode of a new socket belongs to whom files that we make will belong to.
+            // A new socket's inode has the same owner as a file that this process creates.
             let file = File::from(OwnedFd::from(socket));
             remove_stale(path, kind, file.metadata()?.uid())?;
             socket = Socket::from(OwnedFd::from(file));
-            // Has somebody else been quicker? Then he may have it.
+            // If another process has been faster, the path belongs to that process, and this fails.
             uninterrupted(|| socket.bind(&name))?;
         }
         (result, _) => result?,
@@ -85,10 +85,10 @@ pub(crate) fn bind(
         return Ok((socket, None));
     };
     let found = std::fs::symlink_metadata(path)?;
-    // From here on, whatever fails removes the file again.
+    // From here on, every failure removes the file again.
     let bound = SocketFile::new(path, &found)?;
     if let Some(mode) = policy.mode.filter(|mode| found.mode() & PERMISSIONS != *mode) {
-        // The umask has taken something away. By way of a descriptor, so that no symlink leads us elsewhere.
+        // The umask has cleared some bits. Set them by a descriptor, so that no symlink can redirect the change.
         let (file, now) = open(path)?;
         if !same(&now, found.dev(), found.ino()) {
             return Err(io::Error::other(format!("{path:?} was replaced while its permissions were being set")));
@@ -98,26 +98,26 @@ pub(crate) fn bind(
     Ok((socket, Some(bound)))
 }
 
-/// Opens what `path` leads to, without following a symlink there and without the right to read it.
+/// Opens the file at `path`, without following a symlink and without needing read permission.
 fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
     let metadata = file.metadata()?;
     Ok((file, metadata))
 }
 
-/// A path to what a descriptor refers to, whatever has happened to the path by which it was opened.
+/// Returns a path to the file of a descriptor, whatever is now at the path by which it was opened.
 fn by_descriptor(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-/// Removes a socket's file that `owner` has left behind; see the top of this file.
+/// Removes the stale file of a socket, if `owner` owns it. The top of this file describes the checks.
 fn remove_stale(path: &Path, kind: Type, owner: u32) -> io::Result<()> {
     let in_use = |why: &str| {
         let message = format!("{path:?} is in use and has not been removed: {why}");
         Err(io::Error::new(io::ErrorKind::AddrInUse, message))
     };
     let (file, found) = match open(path) {
-        // Somebody else has removed it.
+        // Another process has removed it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         result => result?,
     };
@@ -127,12 +127,12 @@ fn remove_stale(path: &Path, kind: Type, owner: u32) -> io::Result<()> {
     if found.uid() != owner {
         return in_use("it belongs to another user");
     }
-    // A short path, however long the real one is.
+    // This path is short, however long the real path is.
     let probe = SocketAddr::from_pathname(by_descriptor(&file))?;
     let (probe, socket) = (address::to_named(&probe)?, socket::open(Domain::UNIX, kind)?);
     match uninterrupted(|| socket.connect(&probe)) {
         Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => {}
-        // A full queue is one that somebody owns, and a wrong type is that of a living socket.
+        // `EAGAIN` (full backlog) and `EPROTOTYPE` (another type) come from live sockets, too.
         Ok(()) => return in_use("a server listens there"),
         Err(error) => return in_use(&format!("connecting to it says: {error}")),
     }
@@ -147,35 +147,36 @@ fn remove_stale(path: &Path, kind: Type, owner: u32) -> io::Result<()> {
     }
 }
 
-/// Whether this is that inode.
+/// Returns whether `metadata` is of the inode `inode` on `device`.
 fn same(metadata: &Metadata, device: u64, inode: u64) -> bool {
     (metadata.dev(), metadata.ino()) == (device, inode)
 }
 
-/// Removes the file of a bound socket when it is dropped, if it is still that file.
+/// The file of a bound socket, which is removed on drop if the path still leads to the same file.
 ///
-/// To be dropped before its socket is closed. While that is open it keeps the inode alive, so no other file can have the
-/// same number, and comparing numbers is exact.
+/// Drop this before the socket is closed. The open socket keeps the inode alive, so no other file can have the same
+/// inode number, and comparing numbers is exact.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
-    /// Where it is. Absolute, since the process may go elsewhere.
+    /// The path of the file. Absolute, since the process may change its directory.
     path: PathBuf,
-    /// The device of its inode.
+    /// The device of the inode.
     device: u64,
-    /// Its inode.
+    /// The inode number.
     inode: u64,
-    /// The process that may remove it: not a forked child, which has all of this, too. 0 for none.
+    /// The ID of the process that may remove the file: not a forked child, which has a copy of this. Set to 0 by
+    /// [`keep`](Self::keep).
     process: AtomicU32,
 }
 
 impl SocketFile {
-    /// The file of a socket that was just bound.
+    /// Returns the file at `path` of a newly bound socket, with its metadata `found`.
     fn new(path: &Path, found: &Metadata) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         Ok(Self { path, device: found.dev(), inode: found.ino(), process: AtomicU32::new(std::process::id()) })
     }
 
-    /// Leaves the file where it is, for good.
+    /// Keeps the file: dropping this no longer removes it.
     pub(crate) fn keep(&self) {
         self.process.store(0, Ordering::Relaxed);
     }
@@ -187,27 +188,28 @@ impl Drop for SocketFile {
             return;
         }
         if std::fs::symlink_metadata(&self.path).is_ok_and(|now| same(&now, self.device, self.inode)) {
-            // What cannot be removed stays; there is nobody to tell.
+            // Drop cannot report an error. A file that cannot be removed stays.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// A socket, and its file.
+/// A socket and its file.
 #[derive(Debug)]
 pub(crate) struct Bound<S> {
-    /// Before the socket, as it wants to be.
+    /// The file to remove on drop. Declared before the socket, since fields are dropped in this order.
     file: Option<SocketFile>,
+    /// The socket.
     pub(crate) socket: S,
 }
 
 impl<S> Bound<S> {
-    /// The file is removed with the socket, if there is one.
+    /// Joins a socket and the file to remove with it, if any.
     pub(crate) fn new(socket: S, file: Option<SocketFile>) -> Self {
         Self { file, socket }
     }
 
-    /// Leaves the file where it is, for good.
+    /// Keeps the file: dropping this no longer removes it.
     pub(crate) fn keep_file(&self) {
         if let Some(file) = &self.file {
             file.keep();
@@ -219,7 +221,7 @@ impl<S> Bound<S> {
 mod tests {
     use super::*;
 
-    /// Of a forked child that drops its copy of everything, the parent's file hears nothing.
+    /// A forked child that drops its copy does not remove the file of its parent.
     #[test]
     fn another_process_removes_nothing() {
         let path = std::env::temp_dir().join(format!("socket-file-{}", std::process::id()));

@@ -1,15 +1,15 @@
-//! The type of a connection between two processes, and how it is made.
+//! The type of a Unix stream socket, and how it connects.
 //!
 //! Reading and writing are in `stream_io.rs`, and descriptors as messages in `descriptors.rs`.
 //!
-//! Connecting is one system call: a Unix listener has room for us in its queue, or it has not. If not, the kernel leaves
-//! it to us to ask again (see `retry`):
+//! Connecting is one system call, which succeeds at once if the backlog of the listener has room. Otherwise the call
+//! fails with `EAGAIN`, and the caller has to retry (see `retry`):
 //!
 //! ```text
 //!   socket ──► connect ──► connected
 //!                │  ▲ └──► refused, not found, … : error
 //!           full ▼  │
-//!             a pause of the timer
+//!             pause of a timer
 //! ```
 
 use super::address;
@@ -29,16 +29,16 @@ use std::sync::Arc;
 /// A Unix stream socket: the async [`std::os::unix::net::UnixStream`].
 ///
 /// Reading and writing goes through [`AsyncRead`] and [`AsyncWrite`], which are implemented for `UnixStream` and for
-/// `&UnixStream`: one task may read while another writes, through a reference or a clone. Clones share the connection;
-/// the last one closes it.
+/// `&UnixStream`: one task may read while another writes, through a reference or a clone. Clones share the connection,
+/// and dropping the last clone closes it.
 ///
-/// Descriptors that the peer sends beside its bytes are received by [`recv_with_fds`](Self::recv_with_fds) alone. A plain
-/// read discards them, in the kernel: none leaks.
+/// Only [`recv_with_fds`](Self::recv_with_fds) receives descriptors of the peer. At a plain read the kernel closes
+/// them, so no descriptor leaks.
 ///
 /// # Cancel safety
 ///
-/// A single read or write is cancel safe: what has moved has been returned. `read_exact` and `write_all` of futures are
-/// not: some bytes may have moved when they are dropped.
+/// A single read or write is cancel safe: bytes move and are counted in the same poll. `read_exact` and `write_all` of
+/// futures are not cancel safe: some bytes may have moved when the future is dropped.
 ///
 /// # Examples
 ///
@@ -63,25 +63,28 @@ use std::sync::Arc;
 /// [`AsyncWrite`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncWrite.html
 #[derive(Clone)]
 pub struct UnixStream {
+    /// The socket, shared by all clones.
     pub(crate) socket: Arc<Socket<net::UnixStream>>,
 }
 
 impl UnixStream {
-    /// Connects to the listener at a path. While its queue is full, waits: at most 32 ms longer than necessary.
+    /// Connects to the listener at a path, on the current reactor. Waits while the backlog of the listener is full.
     ///
-    /// How long that takes is up to the listener. Limit it with a timeout.
+    /// The listener decides how long this takes, and the wait is up to 32 ms longer than necessary. Limit it with a
+    /// timeout.
     ///
     /// # Errors
     ///
-    /// - `NotFound` if there is no such file, `ConnectionRefused` if nobody listens behind it, or it is no socket.
-    /// - `PermissionDenied` without the right to write to it.
+    /// - `NotFound` if the file does not exist, `ConnectionRefused` if no socket listens there or the file is not a
+    ///   socket.
+    /// - `PermissionDenied` without permission to write to the file.
     /// - `InvalidInput` for a path that is empty, contains a zero byte or has more than 107 bytes.
-    /// - `EPROTOTYPE` if it is a socket for datagrams; others of `connect(2)`.
-    /// - `NotConnected` outside a reactor, with a message that says what to do.
+    /// - `EPROTOTYPE` if the file is a datagram socket; others of `connect(2)`.
+    /// - `NotConnected` without a current reactor, with a message that says what to do.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it closes the socket, which the listener has not seen yet.
+    /// Dropping the future closes the socket. The listener has not seen the connection then.
     ///
     /// # Examples
     ///
@@ -104,7 +107,7 @@ impl UnixStream {
         Self::connect_with(path, &Handle::current()?).await
     }
 
-    /// As [`connect`](Self::connect), with the reactor of `handle`.
+    /// Connects as [`connect`](Self::connect) does, with the reactor of `handle` instead of the current reactor.
     ///
     /// # Errors
     ///
@@ -118,12 +121,12 @@ impl UnixStream {
         Self::connect_addr_with(&address, handle).await
     }
 
-    /// Connects to the listener at an address: a path, or an abstract name.
+    /// Connects to the listener at an address, a path or an abstract name, on the current reactor.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect); an abstract name that nobody has is `ConnectionRefused`, an unnamed address
-    /// `InvalidInput`.
+    /// As [`connect`](Self::connect). `ConnectionRefused` if no socket has the abstract name, and `InvalidInput` for an
+    /// unnamed address.
     ///
     /// # Cancel safety
     ///
@@ -132,7 +135,8 @@ impl UnixStream {
         Self::connect_addr_with(address, &Handle::current()?).await
     }
 
-    /// As [`connect_addr`](Self::connect_addr), with the reactor of `handle`.
+    /// Connects as [`connect_addr`](Self::connect_addr) does, with the reactor of `handle` instead of the current
+    /// reactor.
     ///
     /// # Errors
     ///
@@ -151,11 +155,11 @@ impl UnixStream {
         Ok(Self::new(socket))
     }
 
-    /// Two sockets that are connected with each other, without a name.
+    /// Returns two connected sockets without addresses, on the current reactor.
     ///
     /// # Errors
     ///
-    /// Those of `socketpair(2)`; `NotConnected` outside a reactor.
+    /// The errors of `socketpair(2)`; `NotConnected` without a current reactor.
     ///
     /// # Examples
     ///
@@ -176,11 +180,12 @@ impl UnixStream {
         Self::pair_with(&Handle::current()?)
     }
 
-    /// As [`pair`](Self::pair), with the reactor of `handle`.
+    /// Returns two connected sockets as [`pair`](Self::pair) does, with the reactor of `handle` instead of the current
+    /// reactor.
     ///
     /// # Errors
     ///
-    /// Those of `socketpair(2)`.
+    /// The errors of `socketpair(2)`.
     pub fn pair_with(handle: &Handle) -> io::Result<(Self, Self)> {
         let (left, right) = Socket::pair(Type::STREAM, handle)?;
         Ok((Self::new(left), Self::new(right)))
@@ -190,16 +195,16 @@ impl UnixStream {
         Self { socket: Arc::new(socket) }
     }
 
-    /// A socket that we have accepted: non-blocking, and its descriptor is the only one.
+    /// Returns the type for an accepted socket, which is non-blocking and has a single descriptor.
     pub(crate) fn from_accepted(stream: net::UnixStream, handle: &Handle) -> Self {
         Self::new(Socket::lazy(stream, handle))
     }
 
-    /// Makes a stream of std async: sets it to non-blocking and registers it with the reactor of `handle`.
+    /// Converts a stream of std: sets it to non-blocking and registers it with the reactor of `handle`.
     ///
     /// # Errors
     ///
-    /// Those of [`Source::with_handle`](async_epoll::Source::with_handle).
+    /// The errors of [`Source::with_handle`](async_epoll::Source::with_handle).
     ///
     /// # Examples
     ///
@@ -218,20 +223,22 @@ impl UnixStream {
         Ok(Self::new(Source::with_handle(stream, handle)?.into()))
     }
 
-    /// Gives the stream of std back, still non-blocking and no longer registered.
+    /// Returns the stream of std, still non-blocking and no longer registered.
     ///
     /// # Errors
     ///
-    /// Those of `dup(2)`, if clones of this stream exist: then the new descriptor shares the connection with them.
+    /// The errors of `dup(2)`, if clones of this stream exist: the returned descriptor then shares the connection with
+    /// the clones.
     pub fn into_std(self) -> io::Result<net::UnixStream> {
         self.socket.into_std()
     }
 
-    /// Who is on the other end, as the kernel knows: the process, user and group that connected, or that called `listen`.
+    /// Returns the credentials of the peer, as recorded by the kernel: the process, user and group that called
+    /// `connect` or `listen`.
     ///
     /// # Errors
     ///
-    /// Those of `getsockopt(2)`.
+    /// The errors of `getsockopt(2)`.
     ///
     /// # Examples
     ///
@@ -252,45 +259,45 @@ impl UnixStream {
         credentials::of_peer(self.as_fd())
     }
 
-    /// What its clones share.
+    /// Returns the socket, which all clones share.
     fn inner(&self) -> &Socket<net::UnixStream> {
         &self.socket
     }
 
-    /// Closes one direction or both, by `shutdown(2)`. Data written before is still delivered.
+    /// Closes one direction or both, by `shutdown(2)`. Bytes that were written before are still delivered.
     ///
     /// `close()` of `AsyncWriteExt` is `shutdown(Shutdown::Write)`.
     ///
     /// # Errors
     ///
-    /// Those of `shutdown(2)`. On Linux none is known: neither a peer that has gone nor a second call is one.
+    /// The errors of `shutdown(2)`. No error is known on Linux: a closed peer and a second call are not errors.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.socket.get_ref().shutdown(how)
     }
 
-    /// The pending error of the socket (`SO_ERROR`), which is cleared.
+    /// Returns the pending error of the socket (`SO_ERROR`), if any, and clears it.
     ///
     /// # Errors
     ///
-    /// Those of `getsockopt(2)`.
+    /// The errors of `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.socket.get_ref().take_error()
     }
 
-    /// This side's address; usually unnamed on the side that has connected.
+    /// Returns the address of this socket. It is usually unnamed on the connecting side.
     ///
     /// # Errors
     ///
-    /// Those of `getsockname(2)`.
+    /// The errors of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.get_ref().local_addr()
     }
 
-    /// The other side's address; usually unnamed on the side that has accepted.
+    /// Returns the address of the peer. It is usually unnamed on the accepting side.
     ///
     /// # Errors
     ///
-    /// Those of `getpeername(2)`.
+    /// The errors of `getpeername(2)`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.socket.get_ref().peer_addr()
     }

@@ -1,4 +1,4 @@
-//! Reading and writing a Unix stream: by the traits of futures-io, which wait, and by attempts that do not.
+//! Reading and writing a Unix stream: the traits of futures-io, which wait, and single attempts, which do not.
 
 use super::stream::UnixStream;
 use crate::socket::stream_io::{StreamSocket, stream_io};
@@ -11,11 +11,12 @@ use std::task::{Context, Poll};
 
 /// Single attempts, which do not wait, and waiting without an attempt.
 impl UnixStream {
-    /// Waits until reading is likely to succeed, or to report an end or an error.
+    /// Waits until a read is likely to return bytes, an end of file or an error. Returns the readiness that the kernel
+    /// has reported.
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the reactor is gone.
+    /// `NotConnected` if the reactor has been dropped.
     ///
     /// # Cancel safety
     ///
@@ -24,11 +25,12 @@ impl UnixStream {
         self.socket.readable().await
     }
 
-    /// Waits until writing is likely to succeed, or to report an error.
+    /// Waits until a write is likely to succeed or to return an error. Returns the readiness that the kernel has
+    /// reported.
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the reactor is gone.
+    /// `NotConnected` if the reactor has been dropped.
     ///
     /// # Cancel safety
     ///
@@ -37,7 +39,7 @@ impl UnixStream {
         self.socket.writable().await
     }
 
-    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    /// Polls for read readiness; see [`readable`](Self::readable). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -46,7 +48,7 @@ impl UnixStream {
         self.socket.poll_readable(cx)
     }
 
-    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    /// Polls for write readiness; see [`writable`](Self::writable). Any number of tasks may wait: all are woken.
     ///
     /// # Errors
     ///
@@ -55,11 +57,11 @@ impl UnixStream {
         self.socket.poll_writable(cx)
     }
 
-    /// Reads what is there, without waiting.
+    /// Tries to read, without waiting. Returns the number of bytes, 0 at the end of file.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if nothing is; otherwise those of a read.
+    /// `WouldBlock` if no bytes are available; otherwise the errors of a read.
     ///
     /// # Examples
     ///
@@ -83,16 +85,16 @@ impl UnixStream {
         self.socket.try_read(buffer)
     }
 
-    /// Writes as much as there is room for, without waiting.
+    /// Tries to write, without waiting. Returns the number of bytes for which the kernel had room.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is none; otherwise those of a write.
+    /// `WouldBlock` if the kernel has no room; otherwise the errors of a write.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.try_write(bytes)
     }
 
-    /// Reads what is there into several buffers, one after the other, without waiting.
+    /// Tries to read into several buffers, one after the other; otherwise as [`try_read`](Self::try_read).
     ///
     /// # Errors
     ///
@@ -101,7 +103,7 @@ impl UnixStream {
         self.socket.try_read_vectored(buffers)
     }
 
-    /// Writes of several slices, one after the other, as much as there is room for, without waiting.
+    /// Tries to write from several slices, one after the other; otherwise as [`try_write`](Self::try_write).
     ///
     /// # Errors
     ///
@@ -111,7 +113,7 @@ impl UnixStream {
     }
 }
 
-/// A read of fewer bytes than there is room for proves nothing: the next message may carry descriptors.
+/// A read that fills less than its buffer proves nothing: the next message may carry descriptors.
 impl StreamSocket for UnixStream {
     type Io = net::UnixStream;
     type Address = SocketAddr;
