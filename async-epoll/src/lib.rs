@@ -68,7 +68,7 @@
 //! # Three questions people ask
 //!
 //! **Why edge-triggered?** A descriptor is registered once and never changed again. With level-triggered or one-shot
-//! events the kernel would have to be told about each wait, at the cost of a system call.
+//! events the kernel would have to be informed of each wait, at the cost of a system call.
 //!
 //! **Why does a wake from another thread need an eventfd?** A thread in `epoll_wait` watches descriptors and nothing
 //! else. The pool's own waker calls `Thread::unpark`, and that does not end an `epoll_wait`. Therefore tasks are

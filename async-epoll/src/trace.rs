@@ -1,8 +1,8 @@
 //! What the reactor does, as events of [`tracing`](https://docs.rs/tracing) with the feature of that name.
 //!
-//! Every other file calls these functions without asking for the feature. Without it they are empty, and the compiler
-//! removes the calls. Each event has a message and no other field, at level `TRACE` and target `async_epoll`, in the
-//! form `epoll:ctl_add fd:4`. A task is a span.
+//! Every other file calls these functions without asking for the feature. Without the feature they are empty, and the
+//! compiler removes the calls. Each event has a message and no other field, at level `TRACE` and target `async_epoll`,
+//! in the form `epoll:ctl_add fd:4`. A task is a span.
 //!
 //! A subscriber is user code, so no function of this file may be called while a lock is held, except
 //! [`Log::event`]. Events that are found under a lock are collected in a [`Log`] and emitted afterwards.

@@ -1,15 +1,15 @@
 //! The wakers of the tasks that wait for one source.
 //!
 //! Nearly always at most one task reads and at most one task writes, and each has a slot. But fifty tasks may wait on
-//! one listener, and an event has to wake all of them. So there is a list for the others.
+//! one listener, and an event has to wake all. So there is a list for the others.
 //!
 //! The hard idea is how to bound this list. A future that was polled by a `FuturesUnordered` and then dropped leaves
-//! its waker here, and such a waker looks like the waker of a task that is still waiting. If the list kept only the
+//! its waker here, and such a waker looks like the waker of a task still waiting. If the list kept only the
 //! newest wakers, waiting tasks would be lost. If it kept all, an idle connection would collect wakers without end. So
 //! the list has a limit. Beyond the limit all its wakers are *evicted*: the whole list is woken and emptied. Tasks
 //! still waiting register again; wakers of dropped futures do not. After [`REREGISTER_TIME`] the new limit is twice the
-//! number of wakers in the list. So the list has at most twice as many wakers as necessary, besides those that are
-//! added within that time.
+//! number of wakers in the list. So the list has at most twice as many wakers as necessary, besides the wakers
+//! added within this time.
 //!
 //! Nothing here runs user code under a lock: wakers are compared by address, and returned to the caller, which wakes or
 //! drops them when no lock is held.
@@ -29,9 +29,9 @@ const REREGISTER_TIME: Duration = Duration::from_millis(100);
 /// The wakers of one source.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// The waker of the first task that waits to read.
+    /// The waker of the first task waiting to read.
     reader: Option<Waker>,
-    /// The waker of the first task that waits to write.
+    /// The waker of the first task waiting to write.
     writer: Option<Waker>,
     /// All other wakers. Boxed, to keep the common case small; `None` while there are no others.
     others: Option<Box<Others>>,
@@ -48,14 +48,14 @@ struct Others {
     evicted_at: Option<Instant>,
 }
 
-/// The wakers that an insertion leaves over. The caller passes them to [`wake_or_drop`](Self::wake_or_drop) when no
+/// The wakers left over by an insertion. The caller passes them to [`wake_or_drop`](Self::wake_or_drop) when no
 /// lock is held.
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Leftover {
-    /// The waker that was to be inserted: an equal waker is there already. To be dropped.
+    /// The new waker: an equal waker is there already. To be dropped.
     Duplicate(Waker),
-    /// The wakers that were evicted. To be woken.
+    /// The evicted wakers. To be woken.
     Evicted(Vec<(Want, Waker)>),
 }
 
