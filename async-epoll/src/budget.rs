@@ -1,26 +1,26 @@
 //! How many operations a task may do in one poll.
 //!
-//! A task that reads from a socket which always has data would never return `Pending`, and everything else on its
-//! thread would starve. So successful operations are counted, and after [`OPERATIONS_PER_POLL`] the next one returns
-//! `Pending` although it could go on, having woken its task first.
+//! A task with a socket that always has data would never return `Pending`, and everything else on its thread would
+//! starve. So successful operations are counted. After [`OPERATIONS_PER_POLL`] the next operation is *refused*: it
+//! wakes its task and returns `Pending`, although it could proceed. In other words, the task yields.
 //!
 //! The count is per thread. A task spawned through our [`Spawner`](crate::Spawner) starts each poll with a full budget,
-//! and once it is spent, all further operations of that poll are put off. Elsewhere (a `ThreadPool`, a plain
-//! `block_on`) nobody marks the beginning of a poll, so there the count just goes round: one operation in so many
-//! yields.
+//! and once the budget is spent, all further operations of this poll are refused. In other executors (a `ThreadPool`, a
+//! plain `block_on`) the beginning of a poll is not known. There a refusal refills the budget: after every 32
+//! operations, one is refused.
 //!
-//! Somebody may run an executor of another kind *inside* a task, which polls again and again within the one poll that
-//! we know of. It blocks the thread, which is bad enough; that it should also wait for ever for a new budget would be
-//! worse. So after [very many refusals](PATIENCE) it gets one.
+//! A user may run another executor *inside* a task. It polls again and again within a single poll of the task. This
+//! blocks the thread, but must not also wait for a new budget without end. So after [very many refusals](MAX_REFUSALS)
+//! the budget is refilled.
 //!
-//! What is ready at once without being an operation, as a timer of no time at all, is [counted apart](poll_cooperate):
-//! one that is polled beside a busy socket must not be refused because that has used the budget up.
+//! A future that is ready without an operation, such as a timer with a deadline in the past, has a
+//! [budget of its own](poll_cooperate): a busy socket in the same task must not make the timer wait.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
 
-/// Successful operations on sources that one task may do in one poll before it has to let others go first, and before
-/// the reactor looks for events again.
+/// The number of successful operations on sources that a task may do in one poll. Then the task has to yield, so that
+/// other tasks run and the reactor looks for events.
 ///
 /// # Examples
 ///
@@ -47,44 +47,44 @@ use std::task::{Context, Poll};
 /// ```
 pub const OPERATIONS_PER_POLL: u32 = 32;
 
-/// Refusals in one poll before the budget is filled again: more than any task needs to ask all its sources once.
-const PATIENCE: u32 = 10_000;
+/// The number of refusals in one poll before the budget is refilled: more than a task needs to try each of its sources.
+const MAX_REFUSALS: u32 = 10_000;
 
-/// Steps of loops that never wait, in one poll.
+/// The number of steps that futures without operations may do in one poll. See [`poll_cooperate`].
 const STEPS_PER_POLL: u32 = 128;
 
-/// Set while the poll of a task whose beginning we know is running.
+/// The bit of [`LEFT`] that says that a poll with a known beginning is running.
 const BOUNDED: u32 = 1 << 31;
-/// One step that is left. The steps are above the operations, in the same word.
+/// One step in [`LEFT`]. The steps left are above the operations left, in the same word.
 const STEP: u32 = 1 << 16;
-/// All of them.
+/// A full budget of steps in [`LEFT`].
 const ALL_STEPS: u32 = STEPS_PER_POLL * STEP;
-/// The steps that are left.
+/// The bits of [`LEFT`] with the number of steps left.
 const STEPS: u32 = BOUNDED - STEP;
-/// The operations that are left.
+/// The bits of [`LEFT`] with the number of operations left.
 const OPERATIONS: u32 = STEP - 1;
 
 thread_local! {
     /// Operations left, steps left, and [`BOUNDED`]. Plain data without a destructor, so the access is one instruction.
     static LEFT: Cell<u32> = const { Cell::new(OPERATIONS_PER_POLL) };
-    /// Refusals since they were last heard.
+    /// Refusals since [`refuse`] last refilled the budget.
     static REFUSALS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A full budget for one poll; without bounds again when dropped.
+/// A full budget for one poll. Dropped at the end of the poll.
 #[derive(Debug)]
 pub(crate) struct PollBudget {
-    /// What to put back: polls may nest (a `block_on` of another kind inside a task).
+    /// The value of [`LEFT`] to restore at the end: polls may nest (another executor's `block_on` inside a task).
     before: u32,
 }
 
-/// Begins a task's poll.
+/// Begins a task's poll, and returns its budget.
 pub(crate) fn begin_poll() -> PollBudget {
     PollBudget { before: LEFT.replace(BOUNDED | ALL_STEPS | OPERATIONS_PER_POLL) }
 }
 
 impl PollBudget {
-    /// Whether the poll has done all it may.
+    /// Returns whether no operation is left in this poll.
     pub(crate) fn is_spent(&self) -> bool {
         LEFT.get() & (BOUNDED | OPERATIONS) == BOUNDED
     }
@@ -96,7 +96,7 @@ impl Drop for PollBudget {
     }
 }
 
-/// Asks to do one more operation. `Pending`, with the task woken, if it has done enough.
+/// Returns `Ready` if one more operation is allowed. Otherwise wakes the task and returns `Pending`.
 pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
     let left = LEFT.get();
     if left & OPERATIONS != 0 {
@@ -105,11 +105,12 @@ pub(crate) fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
     refuse(left, cx)
 }
 
-/// Puts the operation off.
+/// Refuses an operation: wakes the task and returns `Pending`. Refills the budget outside a known poll, and after
+/// [`MAX_REFUSALS`].
 #[cold]
 fn refuse(left: u32, cx: &Context<'_>) -> Poll<()> {
-    let refusals = if left & BOUNDED == 0 { PATIENCE } else { REFUSALS.get() + 1 };
-    if refusals >= PATIENCE {
+    let refusals = if left & BOUNDED == 0 { MAX_REFUSALS } else { REFUSALS.get() + 1 };
+    if refusals >= MAX_REFUSALS {
         LEFT.set(left & !OPERATIONS | OPERATIONS_PER_POLL);
         REFUSALS.set(0);
     } else {
@@ -119,25 +120,27 @@ fn refuse(left: u32, cx: &Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-/// An operation succeeded.
+/// Takes a successful operation from the budget.
 pub(crate) fn spend() {
     spend_several(1);
 }
 
-/// An operation succeeded that counts as several.
+/// Takes a successful operation that counts as several from the budget, at most what is left.
 pub(crate) fn spend_several(operations: u32) {
     let left = LEFT.get();
     LEFT.set(left - operations.min(left & OPERATIONS));
 }
 
-/// Lets a loop that never waits let others go first, now and then.
+/// Yields now and then, for futures that may be ready many times in a row.
 ///
 /// In the poll of a task spawned through [`Spawner`](crate::Spawner), or of the future of a `run` method, 128 calls
-/// return `Ready`; the next one returns `Pending` and has woken the task, and then it begins anew. All calls made
-/// anywhere else return `Ready`. For a future that may be ready at once again and again, such as one that takes from a
-/// queue, or waits for a time that has passed: it calls this when it is ready, and if it gets `Pending` is ready the next
-/// time, and until then not terminated in the sense of `FusedFuture`. Operations on sources
-/// [count for themselves](OPERATIONS_PER_POLL).
+/// return `Ready`. The next call wakes the task and returns `Pending`, and the count begins anew. Everywhere else all
+/// calls return `Ready`.
+///
+/// A future that takes from a queue, for example, or waits for a time in the past, calls this function when it is
+/// ready. If the result is `Pending`, the future returns `Pending` too, and is ready in the next poll; until then it is
+/// not terminated in the sense of `FusedFuture`. Operations on sources need no such call: they have a [budget of their
+/// own](OPERATIONS_PER_POLL).
 ///
 /// # Examples
 ///
@@ -166,7 +169,8 @@ pub fn poll_cooperate(cx: &Context<'_>) -> Poll<()> {
         LEFT.set(left - STEP);
         return Poll::Ready(());
     }
-    // Not refused until the next poll: there may be none, if somebody polls in a loop of his own.
+    // Refilled at once, not in the next poll: an executor inside the task may poll in a loop, and then there is no next
+    // poll.
     LEFT.set(left | ALL_STEPS);
     cx.waker().wake_by_ref();
     Poll::Pending
@@ -197,7 +201,7 @@ mod tests {
         assert_eq!(operations_until_pending(), OPERATIONS_PER_POLL);
     }
 
-    /// Heavier operations use the budget up sooner, and never more than there is.
+    /// Operations of a higher weight use the budget up sooner, and never take more than is left.
     #[test]
     fn operations_may_count_as_several() {
         let cx = Context::from_waker(Waker::noop());

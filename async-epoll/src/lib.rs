@@ -3,12 +3,27 @@
 //!
 //! # In one paragraph
 //!
-//! A future that cannot go on returns `Pending` and leaves a waker. The kernel knows when a socket has become readable.
-//! Something has to connect the two, and that is a reactor: it asks the kernel, with one `epoll_wait`, about everything
-//! that any task waits for, and wakes those tasks. futures-rs has tasks, wakers and an executor, but nothing that waits;
-//! this crate adds just that, beside an unmodified `futures` 0.3.
+//! A future that cannot make progress returns `Pending` and leaves a waker. The kernel knows when a socket becomes
+//! readable. A reactor connects the two: with one `epoll_wait` it asks the kernel about every descriptor that a task
+//! waits for, and it wakes the tasks concerned. futures-rs has tasks, wakers and an executor, but no reactor. This
+//! crate adds one, beside an unmodified `futures` 0.3.
 //!
 //! # The loop
+//!
+//! ```text
+//!      ┌─────────────────────────── one thread ────────────────────────────┐
+//!      │   run_until_stalled            nothing left to poll                │
+//!      │  ┌───────────────┐ ─────────────────────────────► ┌─────────────┐  │
+//!      │  │ LocalPool     │                                │ Reactor     │  │
+//!      │  │ polls tasks   │ ◄───────────────────────────── │ epoll_wait  │  │
+//!      │  └──────┬────────┘      wakes tasks by token      └──────▲──────┘  │
+//!      │         │ WouldBlock: store the waker                    │         │
+//!      │         └──────────────► registry ◄──────────────────────┘         │
+//!      └────────────────────────────────────────────────────────────────────┘
+//!                        other threads ── Notifier (eventfd) ──► epoll_wait
+//! ```
+//!
+//! The same as code:
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -21,7 +36,7 @@
 //! spawner.spawn_local(async { println!("a task") }).unwrap();
 //!
 //! loop {
-//!     pool.run_until_stalled(); // Polls tasks until none can go on.
+//!     pool.run_until_stalled(); // Polls tasks until none can make progress.
 //!     if spawner.live_tasks() == 0 {
 //!         break;
 //!     }
@@ -31,53 +46,54 @@
 //! # }
 //! ```
 //!
-//! [`Reactor::run`] and [`Reactor::run_until`] are this loop with the corners rounded, [`LocalRuntime`] is pool and
-//! reactor in one, and [`block_on`] runs a single future. Everything stays on one thread; no helper thread is started
+//! [`Reactor::run`] and [`Reactor::run_until`] are this loop with the details filled in. [`LocalRuntime`] is a pool and
+//! a reactor in one, and [`block_on`] runs a single future. Everything stays on one thread; no helper thread is started
 //! unless you [ask for one](Reactor::into_background).
 //!
 //! # One byte's journey
 //!
-//! 1. A task reads from a [`Source`]. Nothing is there: `read(2)` says `WouldBlock`, the source notes "not ready"
-//!    (`readiness.rs`), leaves the task's waker with its registration (`registry.rs`, `waiters.rs`) and returns
-//!    `Pending` (`operation.rs`).
-//! 2. No task can go on, so the pool's `run_until_stalled` returns, and [`Reactor::wait`] sleeps in `epoll_wait(2)`
-//!    (`engine.rs`, `notifier.rs`, `sys.rs`).
-//! 3. A byte arrives. The kernel puts the descriptor on the ready list of our epoll instance; `epoll_wait` returns the
-//!    token of the registration.
-//! 4. The reactor looks the token up (`registry.rs`, `table.rs`), notes "ready" and takes the waker, releases its
-//!    locks, and wakes (`engine.rs`). The waker marks the task (`mark.rs`) and puts it into the queue; the first to do
-//!    so tells the pool that there is something to poll (`queue.rs`).
-//! 5. The pool polls the one future that it has of us, and that polls the tasks in the queue (`task.rs`). `read(2)`
-//!    gives the byte.
+//! 1. A task reads from a [`Source`]. No data is there: `read(2)` returns `WouldBlock`. The source notes "not ready"
+//!    (`io/readiness.rs`), leaves the task's waker with its registration (`io/registry.rs`, `io/waiters.rs`) and
+//!    returns `Pending` (`source/operation.rs`).
+//! 2. No task can make progress, so the pool's `run_until_stalled` returns, and [`Reactor::wait`] sleeps in
+//!    `epoll_wait(2)` (`engine/engine.rs`, `wake/notifier.rs`, `sys.rs`).
+//! 3. A byte arrives. The kernel puts the descriptor on the ready list of the reactor's epoll instance, and
+//!    `epoll_wait` returns the token of the registration.
+//! 4. The reactor looks the token up (`io/registry.rs`, `table.rs`), notes "ready", takes the waker, releases its
+//!    locks, and wakes (`engine/engine.rs`). The waker sets the task's flag (`wake/scheduled.rs`) and puts the task
+//!    into the queue. The first task in an idle queue tells the pool that there is something to poll (`wake/queue.rs`).
+//! 5. The pool polls the driver, the only future we put into it, and the driver polls the tasks in the queue
+//!    (`task/set.rs`). This time `read(2)` returns the byte.
 //!
 //! # Three questions people ask
 //!
-//! **Why edge-triggered?** A descriptor is registered once and never touched again. With level-triggered or one-shot
-//! events the kernel would have to be told about each wait, a system call each.
+//! **Why edge-triggered?** A descriptor is registered once and never changed again. With level-triggered or one-shot
+//! events the kernel would have to be informed of each wait, at the cost of a system call.
 //!
-//! **Why does a wake from another thread need an eventfd?** A thread in `epoll_wait` looks at nothing but descriptors.
-//! `Thread::unpark`, which the pool's own waker calls, does not end it. That is why tasks are spawned through
-//! [`Reactor::spawner`]: their wakers do.
+//! **Why does a wake from another thread need an eventfd?** A thread in `epoll_wait` watches descriptors and nothing
+//! else. The pool's own waker calls `Thread::unpark`, and that does not end an `epoll_wait`. Therefore tasks are
+//! spawned through [`Reactor::spawner`]: the wakers of these tasks write to an eventfd that the reactor watches.
 //!
-//! **Why read before waiting?** Because the data is often there already, and then no wait is needed; and because an
-//! edge reports a change, so one has to have seen `WouldBlock` before a change can be waited for.
+//! **Why read before waiting?** The data is often there already, and then no wait is needed. Besides, an edge reports a
+//! change: an operation has to see `WouldBlock` first, and can then wait for the change.
 //!
 //! # Other threads, other executors, other loops
 //!
-//! - **A reactor per thread**, each with a pool of its own, is how a server uses several processors. They share
+//! - **A reactor per thread**, each with a pool of its own, is how a server uses several processors. The reactors share
 //!   nothing.
-//! - **A reactor on a thread of its own** serves executors that wait in their own way, on any number of threads:
+//! - **A reactor on a thread of its own** serves executors that have their own way to wait, on any number of threads:
 //!   `ThreadPool`, `async-executor`, a plain `block_on`. See [`Reactor::into_background`].
-//! - **Tasks from another thread**: [`Spawner::remote`] sends a closure to the loop's thread, which makes the task
-//!   there.
+//! - **Tasks from another thread**: [`Spawner::remote`] sends a closure to the loop's thread, and the closure makes the
+//!   task there.
 //! - **Inside another event loop**, the reactor is one more descriptor to watch. See [`ReactorBuilder::embedded`].
 //!
 //! # Features
 //!
-//! Both are off by default, and only add.
+//! All are off by default. Each only adds.
 //!
 //! - `tracing`: reports what the reactor does as events of the crate `tracing`, and each task's polls as a span.
-//! - `inspect`: `Handle::tasks` tells what each task waits for, and how long its polls take.
+//! - `inspect`: `Handle::tasks` lists what each task waits for, and how long its polls take.
+//! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
 //!
 //! # Trade-offs
 //!
@@ -86,8 +102,8 @@
 //!
 //! # Where to read next
 //!
-//! The `mod` lines of this file are in reading order, each file begins with a text of its own, and
-//! `cargo doc --document-private-items --open` shows them all.
+//! The `mod` lines of this file are in reading order. Each folder is a *room* and each file an idea; both begin with a
+//! text of their own. `cargo doc --document-private-items --open` shows them all.
 //!
 //! [`LocalPool`]: https://docs.rs/futures/0.3/futures/executor/struct.LocalPool.html
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -95,12 +111,12 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("async-epoll needs epoll(7), so it builds for Linux only");
 
-/// The rooms of the crate, from the ground up: each imports only from those above it in this list. They stand in one
-/// module so that there is one condition for the platform, and elsewhere the line above is the only error.
+/// The rooms of the crate, from the ground up: each imports only from earlier entries of this list. One module holds
+/// them all, so there is one condition for the platform, and on other platforms the line above is the only error.
 #[cfg(target_os = "linux")]
 #[path = ""]
 mod linux {
-    // The ground floor: these do not know each other.
+    // The ground floor: files that do not import each other.
     pub(crate) mod sys;
     pub(crate) mod stats;
     pub(crate) mod trace;

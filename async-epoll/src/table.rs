@@ -1,76 +1,82 @@
-//! A table that hands out small numbers, and gives memory back.
+//! A table that numbers its entries, and frees unused memory.
 //!
-//! There are two: the [registry](crate::io::registry) of sources, and the [tasks](crate::task::set) of a pool. A small number
-//! fits into the token of an event and into a queue, and leads to its entry by one addition.
+//! Two parts use it: the [registry](crate::io::registry) of sources, and the [tasks](crate::task::set) of a pool. A
+//! small number fits into the token of an event and into a queue, and leads to its entry by one addition.
 //!
-//! [`Slab`] does that. It never shrinks by itself, though, and a server that once had eight thousand connections
-//! should not remember all of them for ever.
+//! [`Slab`] does most of this. But a `Slab` never shrinks by itself, and a server that once had eight thousand
+//! connections would keep the memory for all of them. A [`Table`] frees the unused part after enough removals.
+//!
+//! [`push_pruned`] does the same for a list of weak references.
 
 use slab::Slab;
 use std::ops::{Index, IndexMut};
 
-/// Entries that may be kept for nobody.
+/// Capacity kept although unused, in entries.
 const SPARE_ENTRIES: usize = 256;
 
 /// Entries by number. A number is reused once its entry has been removed.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
-    /// The entries, and the free places in between.
+    /// The entries, and the free numbers in between.
     entries: Slab<T>,
-    /// Removals since memory was last given back.
+    /// The number of removals since memory was last freed.
     removals: usize,
 }
 
 impl<T> Table<T> {
-    /// Empty, without memory.
+    /// Returns an empty table, without memory.
     pub(crate) const fn new() -> Self {
         Self { entries: Slab::new(), removals: 0 }
     }
 
-    /// Entries in the table.
+    /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Makes an entry of what `make` returns for its number.
+    /// Adds an entry, made by `make` from the entry's number. Returns the number.
+    ///
+    /// # Panics
+    ///
+    /// If there are 2³² entries already.
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(u32) -> T) -> u32 {
-        let place = self.entries.vacant_entry();
-        let number = u32::try_from(place.key()).expect("more than 4 294 967 295 entries");
-        place.insert(make(number));
+        let vacant = self.entries.vacant_entry();
+        let number = u32::try_from(vacant.key()).expect("more than 4 294 967 295 entries");
+        vacant.insert(make(number));
         number
     }
 
-    /// The entry of this number, if there is one.
+    /// Returns the entry with this number, if there is an entry.
     pub(crate) fn get(&self, number: u32) -> Option<&T> {
         self.entries.get(number as usize)
     }
 
-    /// Strikes an entry out.
+    /// Removes and returns the entry with this number.
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If no entry has this number.
     pub(crate) fn remove(&mut self, number: u32) -> T {
         let removed = self.entries.remove(number as usize);
-        self.give_back_memory();
+        self.free_memory();
         removed
     }
 
-    /// All entries, in order of their numbers.
+    /// Returns all entries, in order of their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.entries.iter().map(|(_, entry)| entry)
     }
 
-    /// Takes everything out.
+    /// Removes and returns all entries.
     pub(crate) fn take_all(&mut self) -> Vec<T> {
         std::mem::take(&mut self.entries).into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// Frees the table's tail once three quarters of it serve nobody.
+    /// Frees the unused end of the table when at most a quarter of the capacity is in use.
     ///
-    /// An attempt that finds the last entry in use costs next to nothing; one that succeeds looks at the whole table, so
-    /// it has to be earned by a number of removals.
-    fn give_back_memory(&mut self) {
+    /// An attempt is cheap while the last entry is in use. A successful attempt visits the whole table, so the code
+    /// waits for a number of removals in proportion to the capacity.
+    fn free_memory(&mut self) {
         self.removals += 1;
         let (len, capacity) = (self.entries.len(), self.entries.capacity());
         if capacity > SPARE_ENTRIES && len <= capacity / 4 && self.removals >= capacity / 8 {
@@ -96,11 +102,12 @@ impl<T> IndexMut<u32> for Table<T> {
     }
 }
 
-/// Adds to a list of those who may go away by themselves, and forgets those who have, now and then.
+/// Adds `new` to a list of references to targets that may go away. Whenever the list is full, removes the references
+/// that are not alive.
 pub(crate) fn push_pruned<W>(list: &mut Vec<W>, new: W, is_alive: impl FnMut(&W) -> bool) {
     if list.len() == list.capacity() {
         list.retain(is_alive);
-        // Room for as many again, so that the next look at all is a while off.
+        // Double the room, so that the cost of a visit to all is spread over as many additions.
         list.reserve(list.len().max(4));
     }
     list.push(new);
@@ -121,7 +128,7 @@ mod tests {
         assert_eq!(table.len(), 0);
     }
 
-    /// Ten thousand living ones are looked at a few times, and dead ones do not pile up.
+    /// Ten thousand live references are checked a few times each, and dead references do not pile up.
     #[test]
     fn lists_are_pruned_now_and_then() {
         let (mut list, mut looks) = (Vec::new(), 0);

@@ -1,10 +1,11 @@
-//! What the reactor does, told to [`tracing`](https://docs.rs/tracing) where the feature of that name is on.
+//! What the reactor does, as events of [`tracing`](https://docs.rs/tracing) with the feature of that name.
 //!
-//! Every other file calls these functions without asking for the feature; without it they are empty and vanish. The
-//! messages are the event's only field, at level `TRACE`, target `async_epoll`, in the form `epoll:ctl_add fd:4`.
+//! Every other file calls these functions without asking for the feature. Without the feature they are empty, and the
+//! compiler removes the calls. Each event has a message and no other field, at level `TRACE` and target `async_epoll`,
+//! in the form `epoll:ctl_add fd:4`. A task is a span.
 //!
-//! A subscriber is foreign code, so none of this may be called while a lock is held. What happens under a lock is
-//! written to a [`Log`] and told afterwards.
+//! A subscriber is user code, so no function of this file may be called while a lock is held, except
+//! [`Log::event`]. Events that are found under a lock are collected in a [`Log`] and emitted afterwards.
 
 use std::os::fd::RawFd;
 
@@ -21,7 +22,7 @@ mod enabled {
     /// The target of all events and spans.
     const TARGET: &str = "async_epoll";
 
-    /// The names of an event mask's bits, joined by `|`.
+    /// An event mask, shown as the names of its bits, joined by `|`.
     struct Events(u32);
 
     impl fmt::Display for Events {
@@ -43,22 +44,22 @@ mod enabled {
         }
     }
 
-    /// A reactor is made.
+    /// Reports a new reactor.
     pub(crate) fn create(epfd: RawFd, eventfd: RawFd) {
         trace!(target: TARGET, "epoll:create epfd:{epfd} eventfd:{eventfd}");
     }
 
-    /// A source has been registered.
+    /// Reports the registration of a source.
     pub(crate) fn add(fd: RawFd) {
         trace!(target: TARGET, "epoll:ctl_add fd:{fd}");
     }
 
-    /// A source is being deregistered.
+    /// Reports the deregistration of a source.
     pub(crate) fn delete(fd: RawFd) {
         trace!(target: TARGET, "epoll:ctl_del fd:{fd}");
     }
 
-    /// The reactor is about to sleep.
+    /// Reports the start of a sleep.
     pub(crate) fn sleep(timeout: Option<Duration>) {
         match timeout {
             None => trace!(target: TARGET, "epoll:wait until an event"),
@@ -66,69 +67,70 @@ mod enabled {
         }
     }
 
-    /// Events of one turn, if anybody listens.
+    /// The kernel's events of one turn. `None` if no subscriber wants them.
     #[derive(Debug)]
     pub(crate) struct Log(Option<Vec<(RawFd, u32)>>);
 
     impl Log {
-        /// Asks whether anybody listens.
+        /// Returns an empty log, which collects events only if a subscriber wants them.
         pub(crate) fn new() -> Self {
-            // Not `enabled!`: subscribers may decline a mere question that they would not decline as an event.
+            // Not `enabled!`: it asks with metadata of its own, and a subscriber may say no although it takes the
+            // event.
             Self((LevelFilter::current() >= LevelFilter::TRACE).then(Vec::new))
         }
 
-        /// Writes an event down.
+        /// Adds an event of the kernel.
         pub(crate) fn event(&mut self, fd: RawFd, events: u32) {
             if let Some(log) = &mut self.0 {
                 log.push((fd, events));
             }
         }
 
-        /// Tells what was written down.
-        pub(crate) fn tell(self) {
+        /// Emits the collected events.
+        pub(crate) fn emit(self) {
             for (fd, events) in self.0.into_iter().flatten() {
                 trace!(target: TARGET, "epoll:wait event:{} for fd:{fd}", Events(events));
             }
         }
     }
 
-    /// Another thread, or `notify`, has ended the sleep.
+    /// Reports that a wake from another thread, or `notify`, has ended the sleep.
     pub(crate) fn notified() {
         trace!(target: TARGET, "epoll:wait notified");
     }
 
-    /// So many timers were due.
+    /// Reports the number of timers that fire, if there are any.
     pub(crate) fn timers(fired: usize) {
         if fired != 0 {
             trace!(target: TARGET, "timers:fire {fired}");
         }
     }
 
-    /// So many wakers are about to be woken.
+    /// Reports the number of wakers that are about to be woken, if there are any.
     pub(crate) fn wake(tasks: usize) {
         if tasks != 0 {
             trace!(target: TARGET, "tasks:wake {tasks}");
         }
     }
 
-    /// The span in which a task is polled and dropped. It names the place where the task was spawned.
+    /// The span in which a task is polled and dropped. Names the place where the task was spawned.
     #[derive(Debug)]
     pub(crate) struct TaskSpan(Span);
 
     impl TaskSpan {
-        /// Of a new task. A span of its own, not of whoever spawned it.
+        /// Returns the span of a new task. The span has no parent: the task does not end with the code that spawned it.
         pub(crate) fn new(spawned_at: &Location<'_>) -> Self {
             Self(trace_span!(target: TARGET, parent: None, "task", spawned_at = %spawned_at))
         }
 
-        /// Runs the task's code in the span.
+        /// Runs the task's code in the span, and returns its value.
         pub(crate) fn in_scope<T>(&self, code: impl FnOnce() -> T) -> T {
             self.0.in_scope(code)
         }
     }
 }
 
-/// Without the feature: the same functions, with nothing in them.
+/// Without the feature: the same functions, empty.
 #[cfg(not(feature = "tracing"))]
 mod disabled {
     use super::RawFd;
@@ -140,7 +142,7 @@ mod disabled {
     pub(crate) const fn delete(_: RawFd) {}
     pub(crate) const fn sleep(_: Option<Duration>) {}
 
-    /// Nobody listens.
+    /// Collects nothing.
     #[derive(Debug)]
     pub(crate) struct Log;
 
@@ -151,13 +153,13 @@ mod disabled {
 
         pub(crate) const fn event(&mut self, _: RawFd, _: u32) {}
 
-        pub(crate) fn tell(self) {}
+        pub(crate) fn emit(self) {}
     }
     pub(crate) const fn notified() {}
     pub(crate) const fn timers(_: usize) {}
     pub(crate) const fn wake(_: usize) {}
 
-    /// Nobody listens.
+    /// No span.
     #[derive(Debug)]
     pub(crate) struct TaskSpan;
 

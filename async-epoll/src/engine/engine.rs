@@ -119,7 +119,7 @@ impl Engine {
                 [] => 0,
                 events => shared.registry().dispatch(events, &mut self.wakers, &mut log),
             };
-            log.tell();
+            log.emit();
             if asleep && notified {
                 trace::notified();
             }

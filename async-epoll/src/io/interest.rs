@@ -1,14 +1,15 @@
 //! What a [`Source`](crate::Source) asks the kernel to report.
 //!
-//! An [`Interest`] is a set of three independent wishes. Errors and hang-ups need no wish: the kernel always reports
-//! them. The only place that knows how a wish is spelled for epoll is [`Interest::events`].
+//! An [`Interest`] is a set of up to three kinds of events, and a [`Want`] is what a task waits for: one of the three.
+//! Errors and hang-ups are not among them, because the kernel always reports these. [`Interest::events`] is the only
+//! code that translates an interest into an epoll event mask.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
 /// A set of events to wait for: readable, writable, priority.
 ///
-/// The names in brackets below are those of [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
+/// The names in parentheses below are from [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
 ///
 /// # Examples
 ///
@@ -21,7 +22,7 @@ use std::ops::{BitOr, BitOrAssign};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Interest(u8);
 
-/// What a task waits for: one of the three, never a set.
+/// What a task waits for: one kind of event, never a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
     /// To read.
@@ -33,32 +34,32 @@ pub(crate) enum Want {
 }
 
 impl Interest {
-    /// Data can be read, a connection accepted, or the other side has closed (`EPOLLIN | EPOLLRDHUP`).
+    /// Data can be read, a connection can be accepted, or the peer has half-closed (`EPOLLIN | EPOLLRDHUP`).
     pub const READABLE: Self = Self(1);
     /// Data can be written (`EPOLLOUT`).
     pub const WRITABLE: Self = Self(2);
     /// An exceptional condition: urgent TCP data, a changed GPIO line, … (`EPOLLPRI`).
     pub const PRIORITY: Self = Self(4);
 
-    /// All three: what a source asks for unless told otherwise.
+    /// All three: the interest of a source by default.
     pub(crate) const ALL: Self = Self(7);
 
-    /// Whether [`READABLE`](Self::READABLE) is in the set.
+    /// Returns whether [`READABLE`](Self::READABLE) is in the set.
     pub const fn is_readable(self) -> bool {
         self.0 & Self::READABLE.0 != 0
     }
 
-    /// Whether [`WRITABLE`](Self::WRITABLE) is in the set.
+    /// Returns whether [`WRITABLE`](Self::WRITABLE) is in the set.
     pub const fn is_writable(self) -> bool {
         self.0 & Self::WRITABLE.0 != 0
     }
 
-    /// Whether [`PRIORITY`](Self::PRIORITY) is in the set.
+    /// Returns whether [`PRIORITY`](Self::PRIORITY) is in the set.
     pub const fn is_priority(self) -> bool {
         self.0 & Self::PRIORITY.0 != 0
     }
 
-    /// Whether it makes sense to wait for `want`.
+    /// Returns whether `want` is in the set, so that a wait for it can end.
     pub(crate) const fn includes(self, want: Want) -> bool {
         match want {
             Want::Read => self.is_readable(),
@@ -67,10 +68,10 @@ impl Interest {
         }
     }
 
-    /// The set in the kernel's spelling, edge-triggered.
+    /// Returns the set as an epoll event mask, edge-triggered.
     ///
-    /// `EPOLLRDHUP` goes with reading: without it, an end of file that arrives together with data makes no event of
-    /// its own, and a reader that trusts a short read would wait for ever.
+    /// Reading includes `EPOLLRDHUP`. Without this bit, an end of file that arrives together with data makes no event
+    /// of its own, and a reader that takes a short read for "drained" would wait without end.
     pub(crate) const fn events(self) -> u32 {
         let mut events = libc::EPOLLET;
         if self.is_readable() {

@@ -1,9 +1,10 @@
-//! What the kernel has reported about each descriptor, and which tasks wait for it.
+//! What the kernel has reported about each descriptor, and which tasks wait for a report.
 //!
-//! An [`Interest`](interest::Interest) says what to ask `epoll_ctl(2)` for. A [`Registration`](registry::Registration) is
-//! the reactor's half of a source: the [readiness] of both directions, one atomic word each, and the
+//! An [`Interest`](interest::Interest) says what to ask `epoll_ctl(2)` for. A [`Registration`](registry::Registration)
+//! is the reactor's half of a source: the [readiness] of both directions, one atomic word each, and the
 //! [`Waiters`](waiters::Waiters). The [`Registry`](registry::Registry) leads from the token of an event to the
-//! registration. The room makes no system call and wakes no task: it moves wakers into a list that the engine wakes.
+//! registration. The room makes no system call. It moves the wakers of ready tasks into a list for the engine, and
+//! wakes only [evicted](waiters) wakers itself.
 //!
 //! ```text
 //!   epoll event: token, bits

@@ -1,51 +1,52 @@
-//! What the kernel has told us about a source, and when it told us.
+//! What the kernel has reported about a source.
 //!
-//! Two things live here. [`Readiness`] is what users see: a plain set of facts. [`ReadinessWord`] is what the reactor
-//! keeps, once for reading and once for writing: one atomic word with the facts in its low bits and, above them, a
-//! *generation* that grows with every event.
+//! [`Readiness`] is the public form: a plain set of facts. [`ReadinessWord`] is the reactor's form, one for reading and
+//! one for writing: an atomic word with the facts in its low bits and, above them, a *generation* that grows with every
+//! event. Operations take a [`Snapshot`] of the word before they start.
 //!
-//! The hard idea is the generation. An edge-triggered event is told once. Suppose an operation meets `WouldBlock`, and
-//! before its thread gets to note "not ready", another thread dispatches a new event. Clearing the flag now would
-//! forget an edge that never comes again, and the task would hang. So the flag is cleared only if the word is still
-//! exactly what the operation saw before it started:
+//! The hard idea is the generation. An edge-triggered event is reported once. Suppose an operation meets `WouldBlock`,
+//! and before its thread notes "not ready", another thread dispatches a new event. If the flag were cleared now, the
+//! new edge would be lost, and the task would hang. So an operation clears the flag only if the word still equals the
+//! snapshot:
 //!
 //! ```text
 //!      ┌───────────┐  event from epoll_wait: generation + 1   ┌───────────┐
 //!      │ not ready │ ───────────────────────────────────────► │   ready   │ ◄─┐ operation succeeded:
 //!      │  waiters  │ ◄─────────────────────────────────────── │           │ ──┘ stay ready
 //!      └───────────┘  operation: WouldBlock, and the word is  └───────────┘
-//!                     still the one seen before it
+//!                     still equal to the snapshot
 //! ```
 //!
-//! Deliberately not here: who waits. That is the [registry](crate::io::registry)'s business.
+//! Deliberately not here: the tasks that wait. See [waiters](super::waiters) and [registry](super::registry).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// There is something to read: data, a queued connection, the end of file.
+/// There is something to read: data, a queued connection, or the end of file.
 const IN: u32 = libc::EPOLLIN as u32;
 /// There is room to write.
 const OUT: u32 = libc::EPOLLOUT as u32;
 /// An exceptional condition, such as urgent TCP data.
 const PRI: u32 = libc::EPOLLPRI as u32;
-/// An error waits to be collected, or the reader of a pipe has gone.
+/// An error is pending, or the reading end of a pipe is closed.
 const ERR: u32 = libc::EPOLLERR as u32;
-/// Both sides are closed, or the writer of a pipe has gone.
+/// Both directions are closed, or the writing end of a pipe is closed.
 const HUP: u32 = libc::EPOLLHUP as u32;
-/// The peer has closed its writing side.
+/// The peer has half-closed: it will send no more.
 const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 
-/// Events that concern a reader. Errors and hang-ups concern both sides: a reader that waited for `EPOLLIN` alone
-/// would never learn of a pipe whose writer is gone.
+/// The events that concern readers. Errors and hang-ups concern both directions: when the writing end of a pipe is
+/// closed, the kernel reports `EPOLLHUP` without `EPOLLIN`, and a reader that waits for `EPOLLIN` alone would wait
+/// without end.
 const CONCERNS_READERS: u32 = IN | PRI | RDHUP | HUP | ERR;
-/// Events that concern a writer. `EPOLLRDHUP` is not one: the peer's half-close does not stop us from sending, and
-/// treating it as writable would make a blocked writer spin.
+/// The events that concern writers. `EPOLLRDHUP` is not among them: after the peer's half-close data can still be sent,
+/// and a blocked writer would spin if the event meant "writable".
 const CONCERNS_WRITERS: u32 = OUT | HUP | ERR;
 
-/// What is known about a source: which operations are likely to succeed, and which sides are closed.
+/// What is known about a source: which operations are likely to succeed, and which directions are closed.
 ///
-/// A hint, not a promise: another task may take the data first. The closed states are facts and stay. The names in
-/// brackets below are those of [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
+/// Readiness is a hint, not a promise: another task may take the data first. The closed states are facts and stay. The
+/// names in parentheses below are from [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
 ///
 /// # Examples
 ///
@@ -69,20 +70,20 @@ const CONCERNS_WRITERS: u32 = OUT | HUP | ERR;
 pub struct Readiness(u8);
 
 impl Readiness {
-    /// See [`is_readable`](Self::is_readable).
+    /// The bit of [`is_readable`](Self::is_readable).
     const READABLE: u8 = 1;
-    /// See [`is_writable`](Self::is_writable).
+    /// The bit of [`is_writable`](Self::is_writable).
     const WRITABLE: u8 = 2;
-    /// See [`is_priority`](Self::is_priority).
+    /// The bit of [`is_priority`](Self::is_priority).
     const PRIORITY: u8 = 4;
-    /// See [`is_read_closed`](Self::is_read_closed).
+    /// The bit of [`is_read_closed`](Self::is_read_closed).
     const READ_CLOSED: u8 = 8;
-    /// See [`is_write_closed`](Self::is_write_closed).
+    /// The bit of [`is_write_closed`](Self::is_write_closed).
     const WRITE_CLOSED: u8 = 16;
-    /// See [`is_error`](Self::is_error).
+    /// The bit of [`is_error`](Self::is_error).
     const ERROR: u8 = 32;
 
-    /// Puts together what the two directions know.
+    /// Returns the facts of both directions as one set.
     pub(crate) fn of(read: Snapshot, write: Snapshot) -> Self {
         let facts = [
             (read.has(READY), Self::READABLE),
@@ -95,32 +96,34 @@ impl Readiness {
         Self(facts.iter().filter(|(set, _)| *set).fold(0, |bits, (_, bit)| bits | bit))
     }
 
-    /// A read is likely not to meet `WouldBlock`: data, a queued connection, the end of file, or an error to collect.
+    /// Returns whether a read is likely not to meet `WouldBlock`: there is data, a queued connection, the end of file,
+    /// or a pending error.
     pub const fn is_readable(self) -> bool {
         self.0 & Self::READABLE != 0
     }
 
-    /// A write is likely not to meet `WouldBlock`: there is room, or an error to collect.
+    /// Returns whether a write is likely not to meet `WouldBlock`: there is room, or a pending error.
     pub const fn is_writable(self) -> bool {
         self.0 & Self::WRITABLE != 0
     }
 
-    /// The kernel reported an exceptional condition (`EPOLLPRI`), such as urgent TCP data.
+    /// Returns whether the kernel reported an exceptional condition (`EPOLLPRI`), such as urgent TCP data.
     pub const fn is_priority(self) -> bool {
         self.0 & Self::PRIORITY != 0
     }
 
-    /// The other side will send no more (`EPOLLRDHUP` or `EPOLLHUP`). Data sent before may still wait to be read.
+    /// Returns whether the peer will send no more (`EPOLLRDHUP` or `EPOLLHUP`). Data sent before may still wait to be
+    /// read.
     pub const fn is_read_closed(self) -> bool {
         self.0 & Self::READ_CLOSED != 0
     }
 
-    /// Nothing can be sent any more (`EPOLLHUP`).
+    /// Returns whether nothing can be sent any more (`EPOLLHUP`).
     pub const fn is_write_closed(self) -> bool {
         self.0 & Self::WRITE_CLOSED != 0
     }
 
-    /// The kernel reported an error (`EPOLLERR`) that no operation has collected yet.
+    /// Returns whether the kernel reported an error (`EPOLLERR`) that no operation has collected yet.
     pub const fn is_error(self) -> bool {
         self.0 & Self::ERROR != 0
     }
@@ -133,47 +136,47 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// An operation is likely to get on.
+/// The kernel reported that an operation is likely to make progress.
 const READY: u64 = 1;
 /// `EPOLLPRI` was reported and not collected.
 const PRIORITY: u64 = 1 << 1;
-/// This side is closed. Stays for ever.
+/// This direction is closed. Never cleared.
 const CLOSED: u64 = 1 << 2;
 /// `EPOLLERR` was reported and not collected.
 const ERROR: u64 = 1 << 3;
-/// PRI, RDHUP, HUP or ERR came since the last `WouldBlock`, so a short read does not mean "drained".
+/// PRI, RDHUP, HUP or ERR was reported since the last `WouldBlock`, so a short read does not mean "drained".
 const UNUSUAL: u64 = 1 << 4;
-/// The source is not registered yet: readiness is a guess, the reactor has to be asked whether it still lives.
+/// The source is not registered yet. Operations have to ask the reactor whether it has been dropped.
 const UNREGISTERED: u64 = 1 << 5;
-/// The reactor is gone.
+/// The reactor has been dropped.
 const GONE: u64 = 1 << 6;
-/// Nothing is known yet: operations just try, those who want to be told wait for the first event.
+/// The kernel has reported nothing yet: an operation tries at once, but a wait for readiness waits for the first event.
 const GUESS: u64 = 1 << 7;
-/// One step of the generation, which fills the word above the flags.
+/// One step of the generation, which takes all bits above the flags.
 const GENERATION: u64 = 1 << 8;
 
-/// One direction of a source: the facts and the generation in one word.
+/// The readiness of one direction of a source: the flags and the generation in one word.
 #[derive(Debug)]
 pub(crate) struct ReadinessWord(AtomicU64);
 
-/// A [`ReadinessWord`] as an operation saw it before it started.
+/// The value of a [`ReadinessWord`] before an operation started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot(u64);
 
 impl ReadinessWord {
-    /// Not registered, nothing known: the first operation just tries.
+    /// Returns the word of a source that is not registered: nothing is known, and the first operation tries at once.
     pub(crate) const fn new() -> Self {
         Self(AtomicU64::new(GUESS | UNREGISTERED))
     }
 
-    /// What is known now.
+    /// Returns the present value.
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
-    /// Applies `change` to the word, whatever other threads do to it meanwhile.
+    /// Applies `change` to the word in one atomic step.
     fn update(&self, change: impl Fn(u64) -> u64) {
-        // The closure never declines, so the update cannot fail.
+        // The closure never returns `None`, so the update cannot fail.
         let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| Some(change(word)));
     }
 
@@ -182,88 +185,89 @@ impl ReadinessWord {
         self.update(|word| (word | flags).wrapping_add(GENERATION));
     }
 
-    /// The source has been registered: from now on the kernel tells what is ready.
+    /// Notes that the source has been registered: from now on the kernel reports its events.
     pub(crate) fn set_registered(&self) {
         self.update(|word| word & !UNREGISTERED);
     }
 
-    /// The reactor is gone: nothing is ready here any more, every look ends in an error.
+    /// Notes that the reactor has been dropped: every later operation fails.
     pub(crate) fn set_gone(&self) {
         self.update(|word| (word & !(READY | GUESS | UNREGISTERED) | GONE).wrapping_add(GENERATION));
     }
 
-    /// Takes `flags` away unless an event came since `seen`.
+    /// Clears `flags`, unless the word has changed since `seen`.
     fn clear(&self, seen: Snapshot, flags: u64) {
-        // Failing is fine: a newer event is in the word, and it must stay.
+        // A failure is right: the word has a newer event, which must stay.
         let _ = self.0.compare_exchange(seen.0, seen.0 & !flags, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// An operation that started at `seen` met `WouldBlock` (or, on TCP, a short count).
+    /// Notes that an operation that started at `seen` met `WouldBlock` (or, on TCP, a short count).
     pub(crate) fn clear_ready(&self, seen: Snapshot) {
         self.clear(seen, READY | GUESS | UNUSUAL | ERROR);
     }
 
-    /// An operation for the exceptional condition (and for reading, if `ready`) that started at `seen` met `WouldBlock`.
+    /// Notes that an operation for the exceptional condition (and for reading, if `ready`), started at `seen`, met
+    /// `WouldBlock`.
     pub(crate) fn clear_priority(&self, seen: Snapshot, ready: bool) {
         self.clear(seen, if ready { PRIORITY | READY | GUESS | UNUSUAL | ERROR } else { PRIORITY });
     }
 }
 
 impl Snapshot {
-    /// Whether any of `flags` is set.
+    /// Returns whether any of `flags` is set.
     const fn has(self, flags: u64) -> bool {
         self.0 & flags != 0
     }
 
-    /// Ready, registered, and the reactor lives: the one check of the fast path.
+    /// Returns whether the source is ready and registered and its reactor exists: the only check of the fast path.
     pub(crate) const fn is_surely_ready(self) -> bool {
         self.0 & (READY | UNREGISTERED) == READY
     }
 
-    /// The kernel said that an operation is likely to get on.
+    /// Returns whether the kernel reported that an operation is likely to make progress.
     pub(crate) const fn is_ready(self) -> bool {
         self.has(READY)
     }
 
-    /// An operation is worth a try.
+    /// Returns whether an operation is worth a try: the direction is ready, or nothing is known yet.
     pub(crate) const fn may_be_ready(self) -> bool {
         self.has(READY | GUESS)
     }
 
-    /// The exceptional condition is pending.
+    /// Returns whether the exceptional condition is pending.
     pub(crate) const fn is_priority(self) -> bool {
         self.has(PRIORITY)
     }
 
-    /// The exceptional condition is pending, or may never come any more.
+    /// Returns whether a wait for the exceptional condition is over: it is pending, or may never come.
     pub(crate) const fn ends_priority(self) -> bool {
         self.has(PRIORITY | CLOSED | ERROR)
     }
 
-    /// Not registered yet.
+    /// Returns whether the source is not registered yet.
     pub(crate) const fn is_unregistered(self) -> bool {
         self.has(UNREGISTERED)
     }
 
-    /// The reactor was dropped.
+    /// Returns whether the reactor has been dropped.
     pub(crate) const fn is_gone(self) -> bool {
         self.has(GONE)
     }
 
-    /// Whether a count below the buffer's length means "drained": see [`UNUSUAL`].
+    /// Returns whether a count below the buffer's length means "drained". See [`UNUSUAL`].
     pub(crate) const fn trusts_short_counts(self) -> bool {
         !self.has(UNUSUAL)
     }
 }
 
-/// Notes one event of epoll in both directions; says whether readers, writers and priority waiters are concerned.
+/// Notes the event mask `events` in both directions. Returns which waiters it concerns.
 pub(crate) fn merge(read: &ReadinessWord, write: &ReadinessWord, events: u32) -> Concerned {
     let concerned = Concerned {
         readers: events & CONCERNS_READERS != 0,
         writers: events & CONCERNS_WRITERS != 0,
         priority: events & (PRI | RDHUP | HUP | ERR) != 0,
     };
-    // Nearly always IN and OUT, and nothing else.
+    // Nearly all masks have IN and OUT only.
     let (mut of_read, mut of_write) = (READY, READY);
     if events & !(IN | OUT) != 0 {
         let flag = |mask: u32, flag: u64| if events & mask != 0 { flag } else { 0 };
@@ -280,14 +284,14 @@ pub(crate) fn merge(read: &ReadinessWord, write: &ReadinessWord, events: u32) ->
     concerned
 }
 
-/// Whom an event concerns.
+/// The waiters that an event concerns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Concerned {
-    /// Those who wait to read.
+    /// The waiters for reading.
     pub(crate) readers: bool,
-    /// Those who wait to write.
+    /// The waiters for writing.
     pub(crate) writers: bool,
-    /// Those who wait for the exceptional condition.
+    /// The waiters for the exceptional condition.
     pub(crate) priority: bool,
 }
 
@@ -302,7 +306,7 @@ mod tests {
         pair
     }
 
-    /// Bug B5: however many events pass, a stale clear never takes a newer edge away.
+    /// Bug B5: however many events pass, a late clear never removes a newer edge.
     #[test]
     fn clear_after_a_newer_event_keeps_it() {
         let (read, write) = registered();
@@ -316,7 +320,7 @@ mod tests {
             read.clear_ready(read.snapshot());
             assert!(!read.snapshot().is_ready());
         }
-        // 2^32 events at once: what a truncated 32-bit counter would take for "nothing happened".
+        // 2^32 events at once: a 32-bit counter would be the same as before.
         let seen = read.snapshot();
         read.0.fetch_add(GENERATION << 32, Ordering::Relaxed);
         read.set(READY);
@@ -324,7 +328,7 @@ mod tests {
         assert!(read.snapshot().is_ready());
     }
 
-    /// Bug B7: one direction's clear leaves the other.
+    /// Bug B7: a clear of one direction does not change the other.
     #[test]
     fn directions_are_cleared_apart() {
         let (read, write) = registered();
@@ -333,7 +337,7 @@ mod tests {
         assert!(!read.snapshot().is_ready() && write.snapshot().is_ready());
     }
 
-    /// Bug B9: the peer's half-close is no news for a writer.
+    /// Bug B9: the peer's half-close does not concern writers.
     #[test]
     fn rdhup_concerns_readers_only() {
         let (read, write) = registered();
@@ -343,7 +347,7 @@ mod tests {
         assert!(!write.snapshot().is_ready());
     }
 
-    /// Bug B10: an error or hang-up without IN or OUT wakes both sides.
+    /// Bug B10: an error or hang-up without IN or OUT concerns both directions.
     #[test]
     fn err_and_hup_concern_both() {
         for events in [ERR, HUP] {
@@ -356,7 +360,7 @@ mod tests {
         }
     }
 
-    /// Bug B8, B1: closed only from a real event, and then for good.
+    /// Bug B8, B1: the closed states come from events only, and stay.
     #[test]
     fn closed_is_sticky_and_never_guessed() {
         let (read, write) = registered();
@@ -369,7 +373,7 @@ mod tests {
         assert_eq!(format!("{readiness:?}"), r#"{"writable", "read_closed"}"#);
     }
 
-    /// The mask of events after which a short read proves nothing.
+    /// After PRI, RDHUP, HUP or ERR, a short read does not mean "drained".
     #[test]
     fn short_counts_are_trusted_only_in_the_usual_case() {
         for (events, trusted) in [(IN, true), (IN | OUT, true), (IN | PRI, false), (IN | RDHUP, false), (HUP, false)] {

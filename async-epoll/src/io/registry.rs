@@ -1,15 +1,15 @@
-//! Which sources the reactor knows, and who waits for them.
+//! The registered sources, and the table that leads to them.
 //!
-//! A [`Registration`] is the private half of a [`Source`](crate::Source): the readiness of its two directions and the
-//! tasks that wait. The [`Registry`] is the table that leads from the token of an event to a registration.
+//! A [`Registration`] is the reactor's half of a [`Source`](crate::Source): the readiness of both directions, and the
+//! [`Waiters`]. The [`Registry`] leads from the token of an event to a registration.
 //!
-//! The kernel reuses descriptor numbers at once, so an event may come for a source that is gone while a new one has
-//! its number. Therefore tokens are never descriptors (nor pointers): they are an index into the table and a
-//! generation that no two registrations share, checked when an event is dispatched.
+//! The kernel reuses descriptor numbers at once, so an event may arrive for a source that is gone, when a new source
+//! has the same number. Therefore a token is never a descriptor (nor a pointer). A token is an index into the table and
+//! a *generation*, a number that no two registrations share. Dispatch compares the generation.
 //!
-//! The hard rule is about wakers. Cloning, waking and dropping one runs foreign code, which may come back here. So no
-//! waker is cloned, woken or dropped while a lock is held: dispatch moves them into a list and the reactor wakes them
-//! after it has released everything. Who waits for what is written down in [`Waiters`].
+//! The hard rule is about wakers. Cloning, waking or dropping a waker runs user code, and user code may call back into
+//! the reactor. So no waker is cloned, woken or dropped while a lock is held: dispatch moves wakers into a list, and
+//! the engine wakes them after it has released all locks.
 
 use super::interest::{Interest, Want};
 use super::readiness::{self, ReadinessWord, Snapshot};
@@ -22,11 +22,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// The token of the notifier's eventfd, which no registration ever has.
+/// The token of the notifier's eventfd. No registration ever has it.
 pub(crate) const NOTIFIER_TOKEN: u64 = u64::MAX;
-/// The token of the timerfd, which no registration ever has.
+/// The token of the timerfd. No registration ever has it.
 pub(crate) const TIMERFD_TOKEN: u64 = u64::MAX - 1;
-/// The token of a source that is not registered.
+/// The value in place of a token in a registration outside the table.
 const NO_TOKEN: u64 = u64::MAX - 2;
 
 /// Returns whether an event with this token is the reactor's own, of its eventfd or its timerfd.
@@ -37,24 +37,25 @@ pub(crate) const fn is_own_token(token: u64) -> bool {
 /// The reactor's half of a source.
 #[derive(Debug)]
 pub(crate) struct Registration {
-    /// Index and generation, or [`NO_TOKEN`].
+    /// Index and generation, or [`NO_TOKEN`]. Written by the [`Registry`], under its lock.
     token: AtomicU64,
-    /// What is known of reading.
+    /// The readiness of reading. Set by dispatch, cleared by operations.
     pub(crate) read: ReadinessWord,
-    /// What is known of writing.
+    /// The readiness of writing. Set by dispatch, cleared by operations.
     pub(crate) write: ReadinessWord,
-    /// Who waits. Locked for a few instructions at a time, never across foreign code.
+    /// The wakers of the waiting tasks. Locked for a few instructions at a time, never while user code runs.
     waiters: Mutex<Waiters>,
-    /// The descriptor's number, for deregistering and for traces. The source keeps it open.
+    /// The descriptor's number, for deregistration and for traces. The source keeps the descriptor open.
     pub(crate) fd: RawFd,
-    /// What to ask the kernel for.
+    /// The events to ask the kernel for.
     pub(crate) interest: Interest,
-    /// Closing the descriptor deregisters it, since no other descriptor refers to the same open file.
+    /// Whether closing the descriptor deregisters it, because no other descriptor refers to the same open file. Written
+    /// by the source.
     pub(crate) close_deregisters: AtomicBool,
 }
 
 impl Registration {
-    /// For the descriptor `fd`, which the kernel has not been told of yet.
+    /// Returns a registration for the descriptor `fd`, which is not in the table and not known to the kernel yet.
     pub(crate) fn new(fd: RawFd, interest: Interest, close_deregisters: bool) -> Self {
         Self {
             token: AtomicU64::new(NO_TOKEN),
@@ -67,7 +68,7 @@ impl Registration {
         }
     }
 
-    /// The direction that matters for `want`.
+    /// Returns the readiness of the direction that `want` needs.
     pub(crate) const fn direction(&self, want: Want) -> &ReadinessWord {
         match want {
             Want::Read | Want::Priority => &self.read,
@@ -75,17 +76,18 @@ impl Registration {
         }
     }
 
-    /// The token, if registered.
+    /// Returns the token, or `None` if the source is not in the table.
     pub(crate) fn token(&self) -> Option<u64> {
         Some(self.token.load(Ordering::Acquire)).filter(|&token| token != NO_TOKEN)
     }
 
-    /// Adds `waker` to those that wait for `want`, unless an event has just come; returns what it saw then.
+    /// Adds `waker` to the waiters for `want`. If `is_over` is true of the current readiness, returns this readiness
+    /// instead.
     ///
-    /// Dispatch notes the event first and locks the waiters second. So either it finds this waker in the list, or the
-    /// look under the lock finds the event.
+    /// No event is missed: dispatch notes the event first and locks the waiters second. So either dispatch finds this
+    /// waker in the list, or the snapshot under the lock has the event.
     pub(crate) fn wait(&self, want: Want, waker: &Waker, is_over: impl Fn(Snapshot) -> bool) -> Option<Snapshot> {
-        // Cloning runs foreign code, and so does dropping: neither under the lock.
+        // A clone of a waker runs user code, and so does a drop: neither under the lock.
         let waker = waker.clone();
         let mut waiters = self.lock();
         let seen = self.direction(want).snapshot();
@@ -94,27 +96,27 @@ impl Registration {
             drop(waker);
             return Some(seen);
         }
-        let displaced = waiters.insert(want, waker);
+        let leftover = waiters.insert(want, waker);
         drop(waiters);
-        if let Some(displaced) = displaced {
-            displaced.settle();
+        if let Some(leftover) = leftover {
+            leftover.wake_or_drop();
         }
         None
     }
 
-    /// Notes an event and takes those whom it concerns.
+    /// Notes an event, and moves the wakers concerned to `wakers`.
     fn dispatch(&self, events: u32, wakers: &mut Vec<Waker>) {
         let concerned = readiness::merge(&self.read, &self.write, events);
         self.lock().take(concerned, wakers);
     }
 
-    /// Takes all who wait, whatever for. The caller drops or wakes them, holding no lock.
+    /// Moves the wakers of all waiters to `wakers`. The caller drops or wakes them when no lock is held.
     pub(crate) fn take_all(&self, wakers: &mut Vec<Waker>) {
-        let everybody = readiness::Concerned { readers: true, writers: true, priority: true };
-        self.lock().take(everybody, wakers);
+        let all = readiness::Concerned { readers: true, writers: true, priority: true };
+        self.lock().take(all, wakers);
     }
 
-    /// The waiters. Nothing under this lock can panic half-way.
+    /// Locks the waiters. No code that can panic half-way runs under this lock.
     fn lock(&self) -> MutexGuard<'_, Waiters> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,48 +125,50 @@ impl Registration {
 /// The table of all registered sources.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    /// By index; each entry with its generation.
+    /// The registrations by index, each with its generation.
     sources: Table<(Arc<Registration>, u32)>,
     /// The generation of the next registration.
     generation: u32,
-    /// The reactor is gone, nothing can be added any more.
+    /// The reactor has been dropped, and nothing can be added any more. Set once, by [`close`](Self::close).
     closed: bool,
 }
 
 impl Registry {
-    /// Empty.
+    /// Returns an empty table.
     pub(crate) const fn new() -> Self {
         Self { sources: Table::new(), generation: 0, closed: false }
     }
 
-    /// Sources in the table.
+    /// Returns the number of sources in the table.
     pub(crate) fn len(&self) -> usize {
         self.sources.len()
     }
 
-    /// Whether the reactor is gone.
+    /// Returns whether the reactor has been dropped.
     pub(crate) const fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// Enters `registration` and returns its token.
+    /// Adds `registration`, and returns its token.
     pub(crate) fn insert(&mut self, registration: &Arc<Registration>) -> u64 {
         let generation = self.generation;
         self.generation = self.generation.wrapping_add(1);
         let index = self.sources.insert_with(|_| (Arc::clone(registration), generation));
         let token = u64::from(generation) << 32 | u64::from(index);
-        // Their indices would need 4·10⁹ open descriptors, so the special tokens are never hit.
+        // The special tokens have indices of about 4·10⁹, more than a process can have descriptors: no source gets
+        // them.
         registration.token.store(token, Ordering::Release);
         token
     }
 
-    /// Whether some source other than `registration` has the same descriptor. Looks at the whole table.
+    /// Returns whether a source other than `registration` has the same descriptor. Visits the whole table.
     pub(crate) fn has_another(&self, registration: &Registration) -> bool {
         let same = |source: &Arc<Registration>| source.fd == registration.fd && source.token() != registration.token();
         self.sources.iter().any(|(source, _)| same(source))
     }
 
-    /// Strikes `registration` out, if it is in. The caller drops the result after it has released the table's lock.
+    /// Removes `registration`, and returns the table's reference to it, or `None` if it is not in the table. The caller
+    /// drops the result after it has released the table's lock.
     pub(crate) fn remove(&mut self, registration: &Registration) -> Option<Arc<Registration>> {
         let token = registration.token.swap(NO_TOKEN, Ordering::AcqRel);
         let (index, generation) = split(token);
@@ -174,14 +178,14 @@ impl Registry {
         Some(self.sources.remove(index).0)
     }
 
-    /// Notes each event at its source and takes the wakers of those concerned. Returns how many sources it found, and
-    /// writes them down in `log`, if that is wanted.
+    /// Notes each event at its source, and moves the wakers concerned to `wakers`. Adds the events to `log`. Returns
+    /// the number of events that reached a source.
     pub(crate) fn dispatch(&self, events: &[epoll_event], wakers: &mut Vec<Waker>, log: &mut trace::Log) -> usize {
         let mut found = 0;
         for event in events {
             let (token, events) = (event.u64, event.events);
             let (index, generation) = split(token);
-            // An unknown token is that of a source that was removed meanwhile.
+            // An unknown token belongs to a source that was removed meanwhile.
             if let Some((source, _)) = self.sources.get(index).filter(|entry| entry.1 == generation) {
                 log.event(source.fd, events);
                 source.dispatch(events, wakers);
@@ -191,7 +195,7 @@ impl Registry {
         found
     }
 
-    /// Shows everybody who waits for a source. The visitor must not run foreign code: the table is locked.
+    /// Calls `visit` for every waker of every source. `visit` must not run user code: the table is locked.
     #[cfg(feature = "inspect")]
     pub(crate) fn visit_waiters(&self, mut visit: impl FnMut(RawFd, Want, &Waker)) {
         for (source, _) in self.sources.iter() {
@@ -199,7 +203,8 @@ impl Registry {
         }
     }
 
-    /// The reactor goes away: empties the table, tells every source, takes every waker.
+    /// Empties the table because the reactor is dropped: marks every source as gone, and moves all wakers to `wakers`.
+    /// Returns the sources; the caller drops them after it has released the table's lock.
     pub(crate) fn close(&mut self, wakers: &mut Vec<Waker>) -> Vec<Arc<Registration>> {
         self.closed = true;
         let sources: Vec<_> = self.sources.take_all().into_iter().map(|(source, _)| source).collect();
@@ -213,7 +218,7 @@ impl Registry {
     }
 }
 
-/// A token's index and generation.
+/// Returns a token's index and generation.
 const fn split(token: u64) -> (u32, u32) {
     (token as u32, (token >> 32) as u32)
 }
@@ -230,7 +235,7 @@ mod tests {
         epoll_event { events: events as u32, u64: token }
     }
 
-    /// Bug A1, A11: a token of a removed source never reaches the one that has taken its place.
+    /// Bug A1, A11: the token of a removed source never reaches the source that has taken its index.
     #[test]
     fn stale_tokens_reach_nobody() {
         let mut registry = Registry::new();
@@ -257,7 +262,7 @@ mod tests {
         assert!(second.read.snapshot().is_ready());
     }
 
-    /// Bug D7: several tasks on one direction; each is entered once, all are taken.
+    /// Bug D7: of several tasks on one direction each is added once, and all are woken.
     #[test]
     fn every_waiter_is_kept_once() {
         struct Nothing;
@@ -274,9 +279,9 @@ mod tests {
         assert_eq!(source.wait(Want::Priority, &tasks[0], Snapshot::is_priority), None);
         let mut wakers = Vec::new();
         source.dispatch(libc::EPOLLOUT as u32, &mut wakers);
-        assert!(wakers.is_empty(), "nobody waits to write");
+        assert!(wakers.is_empty(), "no task waits to write");
         source.dispatch(libc::EPOLLIN as u32, &mut wakers);
-        assert_eq!(wakers.len(), 5, "all readers, not the one that waits for priority");
+        assert_eq!(wakers.len(), 5, "all readers, but not the waiter for priority");
         source.take_all(&mut wakers);
         assert_eq!(wakers.len(), 6);
     }

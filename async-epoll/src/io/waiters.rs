@@ -1,16 +1,18 @@
-//! The tasks that wait for one source.
+//! The wakers of the tasks that wait for one source.
 //!
-//! Almost always at most one reads and one writes, and each of them has a slot. But nothing forbids fifty tasks to wait
-//! on one listener, and then all are to be woken; so there is a list for the others.
+//! Nearly always at most one task reads and at most one task writes, and each has a slot. But fifty tasks may wait on
+//! one listener, and an event has to wake all. So there is a list for the others.
 //!
-//! The hard idea is how to bound that list. A waiter cannot be told from the remains of one: a future that was polled by
-//! a `FuturesUnordered` and then dropped leaves a waker that nobody will ever need. If only the last few were kept,
-//! living waiters would be lost; if all are kept, an idle connection collects remains for ever. So, beyond a limit, all
-//! are *turned out*: they are woken, and those who live will be polled and come back. A while later, twice their number
-//! is the new limit. So the list is at most twice as long as it need be, and what one while leaves behind.
+//! The hard idea is how to bound this list. A future that was polled by a `FuturesUnordered` and then dropped leaves
+//! its waker here, and such a waker looks like the waker of a task still waiting. If the list kept only the
+//! newest wakers, waiting tasks would be lost. If it kept all, an idle connection would collect wakers without end. So
+//! the list has a limit. Beyond the limit all its wakers are *evicted*: the whole list is woken and emptied. Tasks
+//! still waiting register again; wakers of dropped futures do not. After [`REREGISTER_TIME`] the new limit is twice the
+//! number of wakers in the list. So the list has at most twice as many wakers as necessary, besides the wakers
+//! added within this time.
 //!
-//! Nothing here runs foreign code: wakers are compared by address, and handed to the caller to be woken or dropped when
-//! no lock is held.
+//! Nothing here runs user code under a lock: wakers are compared by address, and returned to the caller, which wakes or
+//! drops them when no lock is held.
 
 use super::interest::Want;
 use super::readiness::Concerned;
@@ -19,52 +21,57 @@ use std::panic::resume_unwind;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// Waiters in the list before they are turned out for the first time.
+/// The number of wakers in the list before the first eviction, and the lowest limit afterwards.
 const FIRST_LIMIT: usize = 32;
-/// How long those who were turned out may take to come back.
-const WHILE: Duration = Duration::from_millis(100);
+/// How long evicted tasks that are still waiting may take to register again.
+const REREGISTER_TIME: Duration = Duration::from_millis(100);
 
-/// Who waits.
+/// The wakers of one source.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// The first to read.
+    /// The waker of the first task waiting to read.
     reader: Option<Waker>,
-    /// The first to write.
+    /// The waker of the first task waiting to write.
     writer: Option<Waker>,
-    /// All others. The box keeps the common case small.
+    /// All other wakers. Boxed, to keep the common case small; `None` while there are no others.
     others: Option<Box<Others>>,
 }
 
-/// Those for whom there is no slot.
+/// The wakers without a slot.
 #[derive(Debug)]
 struct Others {
-    /// In order of arrival.
+    /// The wakers and what they wait for, in order of arrival.
     waiting: Vec<(Want, Waker)>,
-    /// How many there may be.
+    /// The maximum length of `waiting`. Set anew after an eviction.
     limit: usize,
-    /// When all were turned out, until the limit has been set anew.
-    turned_out: Option<Instant>,
+    /// The time of the last eviction. `None` once the limit has been set anew.
+    evicted_at: Option<Instant>,
 }
 
-/// Wakers that an insertion leaves over. To be settled when no lock is held.
+/// The wakers left over by an insertion. The caller passes them to [`wake_or_drop`](Self::wake_or_drop) when no
+/// lock is held.
 #[derive(Debug)]
 #[must_use]
-pub(crate) enum Displaced {
-    /// In the list already, under the same address.
-    Needless(Waker),
-    /// To be woken, since they are in the list no more.
-    TurnedOut(Vec<(Want, Waker)>),
+pub(crate) enum Leftover {
+    /// The new waker: an equal waker is there already. To be dropped.
+    Duplicate(Waker),
+    /// The evicted wakers. To be woken.
+    Evicted(Vec<(Want, Waker)>),
 }
 
-impl Displaced {
-    /// Wakes those who are to be woken, all of them even if one panics, and drops the rest.
-    pub(crate) fn settle(self) {
-        let turned_out = match self {
-            Self::Needless(waker) => return drop(waker),
-            Self::TurnedOut(wakers) => wakers,
+impl Leftover {
+    /// Drops a duplicate, or wakes evicted wakers: all of them, even if a waker panics.
+    ///
+    /// # Panics
+    ///
+    /// With the first panic of a waker, after all have been woken.
+    pub(crate) fn wake_or_drop(self) {
+        let evicted = match self {
+            Self::Duplicate(waker) => return drop(waker),
+            Self::Evicted(wakers) => wakers,
         };
         let mut first_panic = None;
-        let mut wakers = turned_out.into_iter().map(|(_, waker)| waker).collect();
+        let mut wakers = evicted.into_iter().map(|(_, waker)| waker).collect();
         wake_all(&mut wakers, |panic| match first_panic {
             None => first_panic = Some(panic),
             Some(_) => drop_payload(panic),
@@ -76,9 +83,9 @@ impl Displaced {
 }
 
 impl Waiters {
-    /// Adds a waiter, once.
+    /// Adds a waker, unless an equal waker waits for the same already. Returns the wakers left over.
     #[inline]
-    pub(crate) fn insert(&mut self, want: Want, waker: Waker) -> Option<Displaced> {
+    pub(crate) fn insert(&mut self, want: Want, waker: Waker) -> Option<Leftover> {
         let slot = match want {
             Want::Read => Some(&mut self.reader),
             Want::Write => Some(&mut self.writer),
@@ -89,12 +96,12 @@ impl Waiters {
                 *slot = Some(waker);
                 None
             }
-            Some(Some(first)) if first.will_wake(&waker) => Some(Displaced::Needless(waker)),
-            _ => self.insert_further(want, waker, Instant::now()),
+            Some(Some(first)) if first.will_wake(&waker) => Some(Leftover::Duplicate(waker)),
+            _ => self.insert_other(want, waker, Instant::now()),
         }
     }
 
-    /// Shows everybody who waits.
+    /// Calls `visit` with every waker and what it waits for.
     #[cfg(feature = "inspect")]
     pub(crate) fn visit(&self, mut visit: impl FnMut(Want, &Waker)) {
         self.reader.iter().for_each(|waker| visit(Want::Read, waker));
@@ -102,13 +109,13 @@ impl Waiters {
         self.others.iter().flat_map(|others| &others.waiting).for_each(|(want, waker)| visit(*want, waker));
     }
 
-    /// Adds a waiter for whom there is no slot.
+    /// Adds a waker without a slot. Returns the wakers left over.
     #[cold]
-    fn insert_further(&mut self, want: Want, waker: Waker, now: Instant) -> Option<Displaced> {
+    fn insert_other(&mut self, want: Want, waker: Waker, now: Instant) -> Option<Leftover> {
         self.others.get_or_insert_default().insert(want, waker, now)
     }
 
-    /// Moves those whom an event concerns to `wakers`.
+    /// Moves the wakers that an event concerns to `wakers`.
     #[inline(always)]
     pub(crate) fn take(&mut self, concerned: Concerned, wakers: &mut Vec<Waker>) {
         if concerned.readers {
@@ -132,30 +139,30 @@ impl Waiters {
 
 impl Default for Others {
     fn default() -> Self {
-        Self { waiting: Vec::new(), limit: FIRST_LIMIT, turned_out: None }
+        Self { waiting: Vec::new(), limit: FIRST_LIMIT, evicted_at: None }
     }
 }
 
 impl Others {
-    /// Adds a waiter, and turns all out if there are too many.
-    fn insert(&mut self, want: Want, waker: Waker, now: Instant) -> Option<Displaced> {
+    /// Adds a waker, and evicts all if there are too many. Returns the wakers left over.
+    fn insert(&mut self, want: Want, waker: Waker, now: Instant) -> Option<Leftover> {
         if self.waiting.iter().any(|(other, waiting)| *other == want && waiting.will_wake(&waker)) {
-            return Some(Displaced::Needless(waker));
+            return Some(Leftover::Duplicate(waker));
         }
-        if self.turned_out.is_some_and(|then| now.saturating_duration_since(then) >= WHILE) {
-            // Those who live have come back.
+        if self.evicted_at.is_some_and(|then| now.saturating_duration_since(then) >= REREGISTER_TIME) {
+            // The tasks still waiting have registered again.
             self.limit = FIRST_LIMIT.max(2 * self.waiting.len());
-            self.turned_out = None;
+            self.evicted_at = None;
         }
         self.waiting.push((want, waker));
-        if self.waiting.len() <= self.limit || self.turned_out.is_some() {
+        if self.waiting.len() <= self.limit || self.evicted_at.is_some() {
             return None;
         }
-        self.turned_out = Some(now);
-        Some(Displaced::TurnedOut(std::mem::take(&mut self.waiting)))
+        self.evicted_at = Some(now);
+        Some(Leftover::Evicted(std::mem::take(&mut self.waiting)))
     }
 
-    /// Moves those whom an event concerns to `wakers`.
+    /// Moves the wakers that an event concerns to `wakers`.
     #[cold]
     fn take(&mut self, concerned: Concerned, wakers: &mut Vec<Waker>) {
         let (taken, left): (Vec<_>, Vec<_>) =
@@ -186,35 +193,35 @@ mod tests {
         }
     }
 
-    /// A list, the time, and tasks that come back whenever they are woken.
+    /// A list, the time, and tasks that register again whenever they are woken, each with the number of wakes seen.
     struct Scene {
         others: Others,
         now: Instant,
-        living: Vec<(Arc<Counting>, usize)>,
+        tasks: Vec<(Arc<Counting>, usize)>,
     }
 
     impl Scene {
-        fn new(living: usize) -> Self {
-            let mut scene = Self { others: Others::default(), now: Instant::now(), living: Vec::new() };
-            for _ in 0..living {
+        fn new(tasks: usize) -> Self {
+            let mut scene = Self { others: Others::default(), now: Instant::now(), tasks: Vec::new() };
+            for _ in 0..tasks {
                 let task = Arc::new(Counting::default());
-                scene.living.push((Arc::clone(&task), 0));
+                scene.tasks.push((Arc::clone(&task), 0));
                 scene.insert(task);
             }
             scene
         }
 
         fn insert(&mut self, task: Arc<Counting>) {
-            if let Some(displaced) = self.others.insert(Want::Read, task.into(), self.now) {
-                displaced.settle();
+            if let Some(leftover) = self.others.insert(Want::Read, task.into(), self.now) {
+                leftover.wake_or_drop();
             }
         }
 
-        /// Polls those who were woken. Returns how many were.
+        /// Polls the tasks that were woken, and returns their number.
         fn poll(&mut self) -> usize {
             let mut polled = 0;
-            for index in 0..self.living.len() {
-                let (task, seen) = &mut self.living[index];
+            for index in 0..self.tasks.len() {
+                let (task, seen) = &mut self.tasks[index];
                 let woken = task.0.load(Ordering::SeqCst);
                 if std::mem::replace(seen, woken) != woken {
                     let task = Arc::clone(task);
@@ -225,19 +232,19 @@ mod tests {
             polled
         }
 
-        /// Sees to it that an event wakes all.
+        /// Checks that an event wakes all tasks.
         fn check(mut self) {
             self.poll();
             let mut wakers = Vec::new();
             self.others.take(Concerned { readers: true, writers: false, priority: false }, &mut wakers);
             wakers.into_iter().for_each(Waker::wake);
-            assert_eq!(self.poll(), self.living.len(), "one was lost");
+            assert_eq!(self.poll(), self.tasks.len(), "a waiting task was lost");
         }
     }
 
-    /// Remains of cancelled waits do not pile up, and a living waiter among them is neither lost nor pestered.
+    /// Wakers of dropped futures do not pile up, and a task still waiting among them is neither lost nor woken often.
     #[test]
-    fn remains_are_bounded() {
+    fn wakers_of_dropped_futures_are_bounded() {
         let mut scene = Scene::new(1);
         let mut needless = 0;
         for _ in 0..20_000 {
@@ -250,7 +257,8 @@ mod tests {
         scene.check();
     }
 
-    /// Bug D4: wakers that panic, with a payload that panics when it is dropped, cost nobody else the wake.
+    /// Bug D4: evicted wakers that panic, with a payload that panics when it is dropped, do not keep others from being
+    /// woken.
     #[test]
     fn panics_of_the_turned_out() {
         struct Bomb;
@@ -269,21 +277,21 @@ mod tests {
         }
         let counting = Arc::new(Counting::default());
         let waker = |n| if n % 2 == 0 { Arc::new(Panicking).into() } else { Arc::clone(&counting).into() };
-        let turned_out = Displaced::TurnedOut((0..10).map(|n| (Want::Read, waker(n))).collect());
-        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turned_out.settle())).unwrap_err();
+        let evicted = Leftover::Evicted((0..10).map(|n| (Want::Read, waker(n))).collect());
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| evicted.wake_or_drop())).unwrap_err();
         drop_payload(panic);
         assert_eq!(counting.0.load(Ordering::SeqCst), 5);
     }
 
-    /// Hundreds of living waiters find room after a few needless wakes.
+    /// The limit grows to fit hundreds of waiting tasks, after a few needless wakes.
     #[test]
-    fn the_living_find_room() {
+    fn the_limit_grows_with_the_waiting_tasks() {
         let mut scene = Scene::new(500);
         let mut needless = 0;
         for _ in 0..1000 {
             needless += scene.poll();
             scene.now += Duration::from_millis(1);
-            // Something else comes and goes all the time.
+            // Meanwhile other futures wait and are dropped.
             scene.insert(Arc::default());
         }
         assert!(needless <= 2 * 500, "{needless}");

@@ -1,6 +1,7 @@
-//! Memory for very many small things of one kind, each with a number.
+//! Memory for very many small items of one type, each with a number.
 //!
-//! A million timers come and go, and three things are asked of the place where they lie:
+//! The [wheel](super::wheel) and its [slots](super::slots) keep their timers here. The arena consists of segments of
+//! fixed size and a stack of free numbers:
 //!
 //! ```text
 //!   segments  ┌─► 0 … 127                             free  ┌────┬─────┬───┐
@@ -8,67 +9,71 @@
 //!             └─► 256 … 383                                 └────┴─────┴───┘
 //! ```
 //!
-//! - None of them pays for all others: a segment never moves, while a vector that grows would copy everything at once.
-//! - Little is wasted: a segment at most, while a vector may be half empty.
-//! - The number that was freed last is given out next, since its memory is most likely in the cache.
+//! With a million timers this has three advantages over a vector:
+//!
+//! - No single insertion pays for all: a segment never moves, while a vector that grows copies all its items at once.
+//! - Little memory is unused: growth adds one segment, while a vector may be half empty.
+//! - The number that was freed last is reused first, since its memory is most likely in the cache.
+//!
+//! An arena never shrinks. Its owner replaces an arena that [is large](Arena::is_large) and empty.
 
 use std::ops::{Index, IndexMut};
 
-/// log2 of the things in a segment.
+/// The binary logarithm of [`SEGMENT`].
 const SEGMENT_BITS: u32 = 7;
-/// Things in a segment.
+/// The number of items in a segment.
 const SEGMENT: usize = 1 << SEGMENT_BITS;
 
-/// Things by number. A number is given out again once it has been freed.
+/// Items by number. A number is reused after it has been freed.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
-    /// All things, in use or not.
+    /// All items, in use or free.
     segments: Vec<Box<[T; SEGMENT]>>,
-    /// The numbers that are not in use.
+    /// The free numbers. The last is reused first.
     free: Vec<u32>,
 }
 
 impl<T: Default> Arena<T> {
-    /// Empty, without memory.
+    /// Returns an empty arena, without memory.
     pub(crate) const fn new() -> Self {
         Self { segments: Vec::new(), free: Vec::new() }
     }
 
-    /// A number that is not in use. What has it is as it was left.
+    /// Returns a free number, which is in use from now on. Its item keeps the value from before it was freed.
     #[inline]
     pub(crate) fn take(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| self.grow())
     }
 
-    /// Adds a segment, and takes the first of its numbers.
+    /// Adds a segment, and returns the first of its numbers. The others become free.
     #[cold]
     fn grow(&mut self) -> u32 {
         let first = self.segments.len() << SEGMENT_BITS;
         let last = u32::try_from(first + SEGMENT - 1).expect("fewer than 4 294 967 296 timers in one reactor");
-        let things: Vec<T> = (0..SEGMENT).map(|_| T::default()).collect();
-        let Ok(segment) = things.try_into() else { unreachable!("as many as a segment has") };
+        let items: Vec<T> = (0..SEGMENT).map(|_| T::default()).collect();
+        let Ok(segment) = items.try_into() else { unreachable!("as many as a segment has") };
         self.segments.push(segment);
         self.free.extend((first as u32 + 1..=last).rev());
         first as u32
     }
 
-    /// Takes a number back.
+    /// Frees a number.
     #[inline]
     pub(crate) fn free(&mut self, number: u32) {
         self.free.push(number);
     }
 
-    /// Whether there is more memory than may be kept for nobody.
+    /// Returns whether the arena has more than one segment: too much memory to keep without use.
     pub(crate) fn is_large(&self) -> bool {
         self.segments.len() > 1
     }
 
-    /// How many numbers are in use.
+    /// Returns how many numbers are in use.
     pub(crate) fn len(&self) -> usize {
         (self.segments.len() << SEGMENT_BITS) - self.free.len()
     }
 
-    /// All things, also those whose numbers are not in use.
+    /// Returns all items, in use or free.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.segments.iter_mut().flat_map(|segment| segment.iter_mut())
     }
@@ -97,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_reused_and_things_stay() {
+    fn numbers_are_reused_and_items_stay() {
         let mut arena = Arena::new();
         for number in 0..300 {
             assert_eq!(arena.take(), number);

@@ -82,8 +82,8 @@ impl Clock {
         self.turn.load(Ordering::Relaxed)
     }
 
-    /// Moves a stopped clock to `next_timer`, the deadline of the first timer; or, if no timer is due before the end of an
-    /// advance, to that end, and then takes the wakers of the tasks that await it.
+    /// Moves a stopped clock to `next_timer`, the deadline of the first timer; or, if no timer is due before the end of
+    /// an advance, to that end, and then takes the wakers of the tasks that await it.
     #[cfg(feature = "test-util")]
     pub(crate) fn step(&self, next_timer: u64, wakers: &mut Vec<Waker>) {
         let mut advances = self.hands.advances();
@@ -94,8 +94,8 @@ impl Clock {
         }
     }
 
-    /// Converts an instant, saturating at both ends: an instant before the reactor's first is 0, and one too far away is
-    /// [`NEVER`].
+    /// Converts an instant, saturating at both ends: an instant before the reactor's first is 0, and one too far away
+    /// is [`NEVER`].
     #[allow(clippy::wrong_self_convention, reason = "converts an Instant *by* this clock")]
     pub(crate) fn from_instant(&self, instant: Instant) -> u64 {
         nanos(instant.saturating_duration_since(self.start))

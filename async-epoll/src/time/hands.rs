@@ -1,8 +1,9 @@
 //! The hands of a clock that a test stops and moves (feature `test-util`).
 //!
 //! [`Clock`](super::clock::Clock) reads the real time and asks the hands what to show. Running hands show the real time
-//! plus an offset; stopped hands show one point in time. Each advance of a test is a [`Step`] in a list: only the reactor
-//! moves the hands, when nothing is ready and no descriptor has an event, and ends the steps whose target is reached.
+//! plus an offset; stopped hands show one point in time. Each advance of a test is a [`Step`] in a list: only the
+//! reactor moves the hands, when nothing is ready and no descriptor has an event. It ends the steps that have reached
+//! their target.
 //!
 //! The hard idea is the moment at which stopped hands go on: another thread may have read the real time before that and
 //! ask only afterwards. The hands must not go back for it.
@@ -63,8 +64,8 @@ impl Hands {
             NEVER => {
                 let ahead = self.ahead.load(Ordering::Acquire);
                 if real < self.went_on_at.load(Ordering::Relaxed) {
-                    // Another thread has read the real time while the clock was stopped, and asks only now: what it sees
-                    // must not go back, still less below zero.
+                    // Another thread has read the real time while the clock was stopped, and asks only now: for this
+                    // thread the time must not go back, still less below zero.
                     return self.stood_at.load(Ordering::Relaxed);
                 }
                 // Never `NEVER`, even if the clock is far ahead.
@@ -89,8 +90,8 @@ impl Hands {
         let stood_at = self.stands_at.load(Ordering::Relaxed);
         self.stood_at.store(stood_at, Ordering::Relaxed);
         self.went_on_at.store(real, Ordering::Relaxed);
-        // In this order: a thread that sees the clock run has to see the offset, and one that sees the offset has to see
-        // since when it holds.
+        // In this order: a thread that sees the clock run has to see the offset, and a thread that sees the offset has
+        // to see since when it holds.
         self.ahead.store(stood_at.wrapping_sub(real), Ordering::Release);
         self.stands_at.store(NEVER, Ordering::Release);
     }

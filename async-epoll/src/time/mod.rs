@@ -1,9 +1,10 @@
 //! What time it is, and which timers are due.
 //!
-//! The [`Clock`](clock::Clock) counts nanoseconds since the reactor was made; a test may stop and move it through its
-//! [`Hands`](hands). The [`Wheel`](wheel::Wheel) holds the armed timers and says which are due and when the next one is. A
-//! [`TimerFd`](timerfd::TimerFd) carries that deadline to the kernel where the timeout of a wait does not suffice. The
-//! room reads the monotonic clock and sets the timerfd; it takes no lock, knows no descriptor besides, and wakes no task.
+//! The [`Clock`](clock::Clock) counts nanoseconds since the reactor was made; a test may stop and move the clock
+//! through its [`Hands`](hands). The [`Wheel`](wheel::Wheel) holds the armed timers, fires the due timers and returns
+//! the next deadline. A [`TimerFd`](timerfd::TimerFd) carries this deadline to the kernel where the timeout of a wait
+//! does not suffice. The room reads the monotonic clock and sets the timerfd. It wakes no task: it hands wakers to the
+//! engine.
 //!
 //! ```text
 //!   Instant::now() ──► Clock ──► now ──────┐

@@ -1,7 +1,7 @@
 //! Points in time and spans as one `u64` of nanoseconds.
 //!
-//! 64 bits of nanoseconds last 584 years, so a plain number serves where `Instant` would need 16 bytes and checked
-//! arithmetic. `u64::MAX` means *never*; all arithmetic saturates to it.
+//! 64 bits of nanoseconds last 584 years, so a plain number suffices where `Instant` would need 16 bytes and checked
+//! arithmetic. `u64::MAX` means *never*, and all arithmetic saturates there.
 
 use std::time::Duration;
 

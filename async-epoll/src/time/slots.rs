@@ -1,74 +1,80 @@
-//! The slots of the [wheel](crate::time::wheel): 512 lists of timers, in order of insertion.
+//! The slots of the [wheel](super::wheel): 512 lists of timers, each in order of insertion.
 //!
-//! A list of timers where each knows its neighbours has two weaknesses when there are a million: to take one out, two
-//! others have to be fetched from memory, and a walk can only fetch the next one once it has the one before. So a slot
-//! is a list of *chunks*, each a cache line with up to 13 numbers of timers, which can be fetched all at the same time:
+//! The plain form is a doubly linked list of timers per slot. With a million timers it has two weaknesses: a removal
+//! fetches two neighbours from memory, and a walk cannot fetch a timer before it has fetched the previous timer. So a
+//! slot is a linked list of *chunks*. A chunk is one cache line with the numbers of up to 13 timers, and the processor
+//! can fetch all these timers at the same time:
 //!
 //! ```text
 //!   slot    ┌──────────────────────────┐     ┌──────────────────────────┐
 //!   ──────► │ 4 │ 803 │ ─ │ 17 │ … │ 9 │ ──► │ 61 │ ─ │ 62 │            │
 //!           └──────────────────────────┘     └──────────────────────────┘
-//!                         a hole                           ▲ the next one goes here
+//!                         a hole                           ▲ the next timer goes here
 //! ```
 //!
-//! A timer knows its *position*, the chunk and the cell in it. Taken out, it leaves a hole, since what is behind it must
-//! neither move nor change its order. A chunk whose last timer has gone is freed at once, so no slot holds more than
-//! thirteen cells for each timer, whatever is taken out; and once the last timer has gone, all memory is given back.
+//! The wheel remembers the *position* of each timer: its chunk, and the cell in the chunk. A removal leaves a hole,
+//! because the timers behind it must keep their positions and their order. A chunk without timers is freed at once, so
+//! whatever is removed, a slot never has more than thirteen cells per timer. When all slots are empty, all chunks are
+//! freed.
 
 use super::arena::Arena;
 
-/// No number, and no position.
+/// The value that is no number of a timer or a chunk, and no position.
 pub(crate) const NONE: u32 = u32::MAX;
-/// So many positions, the highest below [`NONE`], are not of slots.
-pub(crate) const POSITIONS_OF_OTHERS: u32 = 64;
-/// Cells of a chunk: as many as make it one cache line.
+/// The number of positions, the highest below [`NONE`], that are not in the slots. The wheel uses them for its
+/// arrivals.
+pub(crate) const RESERVED_POSITIONS: u32 = 64;
+/// The number of cells in a chunk: as many as fit into a cache line.
 const CELLS: usize = 13;
-/// log2 of the positions that a chunk may have.
+/// The number of bits of a position that say the cell. The other bits say the chunk.
 const CELL_BITS: u32 = 4;
 
 /// Up to thirteen timers of a slot.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 struct Chunk {
-    /// The timers; [`NONE`] is a hole.
+    /// The numbers of the timers; [`NONE`] is a hole.
     cells: [u32; CELLS],
-    /// The chunk before in the slot's list.
+    /// The number of the previous chunk in the slot, or [`NONE`].
     previous: u32,
-    /// The chunk behind in the slot's list.
+    /// The number of the next chunk in the slot, or [`NONE`].
     next: u32,
     /// The slot.
     slot: u16,
-    /// Cells that were used: a new timer goes behind them.
+    /// How many cells were ever used. A new timer goes into the next cell.
     used: u8,
-    /// Cells with a timer.
+    /// How many cells have a timer.
     live: u8,
 }
 
 /// The chunks of a slot.
 #[derive(Clone, Copy, Debug)]
 struct List {
+    /// The number of the first chunk, or [`NONE`].
     head: u32,
+    /// The number of the last chunk, or [`NONE`].
     tail: u32,
 }
 
+/// A slot without timers.
 const EMPTY: List = List { head: NONE, tail: NONE };
 
 /// All slots.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    /// Their lists. Allocated with the first timer.
+    /// The list of each slot. Allocated with the first timer.
     lists: Vec<List>,
-    /// The chunks of all of them.
+    /// The chunks of all slots.
     chunks: Arena<Chunk>,
 }
 
 impl Slots {
-    /// Empty, without memory.
+    /// Returns empty slots, without memory.
     pub(crate) const fn new() -> Self {
         Self { lists: Vec::new(), chunks: Arena::new() }
     }
 
-    /// Appends a timer to one of `count` slots, and returns its position.
+    /// Appends a timer to `slot`, one of `count` slots. Returns the timer's position.
     #[inline]
     pub(crate) fn push(&mut self, slot: usize, count: usize, timer: u32) -> u32 {
         let tail = self.lists.get(slot).map_or(NONE, |list| list.tail);
@@ -85,7 +91,7 @@ impl Slots {
         self.push_chunk(slot, count, timer)
     }
 
-    /// Appends a chunk with one timer.
+    /// Appends a chunk with one timer to `slot`. Returns the timer's position.
     #[inline(never)]
     fn push_chunk(&mut self, slot: usize, count: usize, timer: u32) -> u32 {
         if self.lists.is_empty() {
@@ -93,7 +99,7 @@ impl Slots {
         }
         let number = self.chunks.take();
         assert!(
-            number < (NONE - POSITIONS_OF_OTHERS) >> CELL_BITS,
+            number < (NONE - RESERVED_POSITIONS) >> CELL_BITS,
             "more than 268 435 450 chunks of timers in one reactor"
         );
         let list = &mut self.lists[slot];
@@ -103,13 +109,13 @@ impl Slots {
             _ => self.chunks[previous].next = number,
         }
         let chunk = &mut self.chunks[number];
-        // The other cells are set when they are used.
+        // The other cells are written when they are used.
         chunk.cells[0] = timer;
         (chunk.previous, chunk.next, chunk.slot, chunk.used, chunk.live) = (previous, NONE, slot as u16, 1, 1);
         number << CELL_BITS
     }
 
-    /// Takes out the timer at `position`. If it was the last one of its slot, returns that.
+    /// Removes the timer at `position`. Returns the slot if it is empty now.
     pub(crate) fn remove(&mut self, position: u32) -> Option<usize> {
         let number = position >> CELL_BITS;
         let chunk = &mut self.chunks[number];
@@ -118,7 +124,7 @@ impl Slots {
         if chunk.live == 0 { self.remove_chunk(number) } else { None }
     }
 
-    /// Takes an empty chunk out of its slot. If it was the last one there, returns the slot.
+    /// Removes a chunk without timers. Returns the slot if it is empty now.
     fn remove_chunk(&mut self, number: u32) -> Option<usize> {
         let Chunk { previous, next, slot, .. } = self.chunks[number];
         self.free(number);
@@ -135,7 +141,7 @@ impl Slots {
         (previous == NONE && next == NONE).then_some(slot)
     }
 
-    /// Frees a chunk; and once a crowd has left, the memory of all of them.
+    /// Frees a chunk. If it was the last chunk in use and the arena is large, frees the arena's memory.
     fn free(&mut self, number: u32) {
         self.chunks.free(number);
         if self.chunks.is_large() && self.chunks.len() == 0 {
@@ -143,12 +149,13 @@ impl Slots {
         }
     }
 
-    /// Empties a slot. What is in it comes out of [`next_chunk`](Self::next_chunk).
+    /// Empties a slot, and returns its chunks for [`next_chunk`](Self::next_chunk).
     pub(crate) fn take(&mut self, slot: usize) -> Taken {
         Taken(std::mem::replace(&mut self.lists[slot], EMPTY).head)
     }
 
-    /// The next few timers of a slot that was emptied, while slots are changed meanwhile.
+    /// Returns the timers of the next chunk in `taken`, and frees the chunk. Between two calls the slots may be
+    /// changed.
     pub(crate) fn next_chunk(&mut self, taken: &mut Taken) -> Option<impl Iterator<Item = u32> + use<>> {
         let number = taken.0;
         if number == NONE {
@@ -160,24 +167,24 @@ impl Slots {
         Some(cells.into_iter().take(usize::from(used)).filter(|&timer| timer != NONE))
     }
 
-    /// Whether there is more memory than may be kept for nobody.
+    /// Returns whether the chunks hold more memory than is kept without use.
     #[cfg(test)]
     pub(crate) fn is_large(&self) -> bool {
         self.chunks.is_large()
     }
 
-    /// Whether a slot has more timers than `crowd`.
-    pub(crate) fn is_crowded(&self, slot: usize, crowd: usize) -> bool {
+    /// Returns whether a slot has more than `limit` timers.
+    pub(crate) fn has_more_than(&self, slot: usize, limit: usize) -> bool {
         let (mut number, mut seen) = (self.lists[slot].head, 0);
-        while number != NONE && seen <= crowd {
+        while number != NONE && seen <= limit {
             let chunk = &self.chunks[number];
             seen += usize::from(chunk.live);
             number = chunk.next;
         }
-        seen > crowd
+        seen > limit
     }
 
-    /// The timers of a slot.
+    /// Returns the timers of a slot, in order of insertion.
     pub(crate) fn iter(&self, slot: usize) -> impl Iterator<Item = u32> {
         let chunk = |number: u32| (number != NONE).then(|| &self.chunks[number]);
         let chunks = std::iter::successors(chunk(self.lists[slot].head), move |last| chunk(last.next));
@@ -185,6 +192,6 @@ impl Slots {
     }
 }
 
-/// The chunks of a slot that was emptied.
+/// The chunks that were taken from a slot: the number of the first, or [`NONE`].
 #[derive(Debug)]
 pub(crate) struct Taken(u32);

@@ -1,11 +1,14 @@
 //! A timerfd that fires with the reactor's first timer.
 //!
-//! Usually the first timer is the timeout of the wait. Two reactors need something else: an
-//! [embedded](crate::ReactorBuilder::embedded) one, whose descriptor has to become readable although nobody waits in it, and one
-//! with [precise timers](crate::ReactorBuilder::precise_timers), since the kernel may end a wait with a timeout somewhat late
-//! (the *timer slack*), but not a timerfd.
+//! Usually the first timer sets the timeout of the wait. Two kinds of reactor need a timerfd instead:
 //!
-//! Like the eventfd it is never read: it is registered edge-triggered, and each time it fires makes a new edge.
+//! - An [embedded](crate::ReactorBuilder::embedded) reactor: its descriptor has to become readable at the deadline,
+//!   although no thread waits in `epoll_wait(2)`.
+//! - A reactor with [precise timers](crate::ReactorBuilder::precise_timers): the kernel may end a wait later than its
+//!   timeout says, by the *timer slack* (50 µs by default, see `prctl(2)`). No timer slack applies to a timerfd.
+//!
+//! The timerfd is never read, like the eventfd: it is registered edge-triggered, and makes a new edge each time it
+//! fires.
 
 use super::clock::Clock;
 use super::nanos::NEVER;
@@ -15,33 +18,35 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The timerfd, and what it is set to.
+/// A timerfd, and the time at which it fires.
 #[derive(Debug)]
 pub(crate) struct TimerFd {
-    /// The timerfd.
+    /// The descriptor.
     fd: OwnedFd,
-    /// When it fires, or fired. Changed under the timers' lock only.
+    /// The time at which the timerfd fires or last fired, in nanoseconds of the clock; [`NEVER`] if it is not set.
+    /// Written by [`set`](Self::set), under the wheel's lock.
     time: AtomicU64,
 }
 
 impl TimerFd {
-    /// Not set.
+    /// Makes a timerfd that is not set.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { fd: sys::timerfd()?, time: AtomicU64::new(NEVER) })
     }
 
-    /// The timerfd's number, to be registered edge-triggered for reading.
+    /// Returns the descriptor's number, to be registered edge-triggered for reading.
     pub(crate) fn fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
 
-    /// Has it fire at `time`; a system call only if that is another time than before. To be called under the timers' lock.
+    /// Sets the timerfd to fire at `time`; [`NEVER`] stops it. Makes a system call only if `time` has changed. The
+    /// caller holds the wheel's lock.
     pub(crate) fn set(&self, time: u64, clock: &Clock) {
         if self.time.swap(time, Ordering::Relaxed) == time {
             return;
         }
         let after = (time != NEVER).then(|| Duration::from_nanos(time.saturating_sub(clock.now())));
-        // The kernel refuses only what is no timerfd, and times that are no times.
+        // The kernel refuses only descriptors other than timerfds, and invalid times.
         let set = sys::set_timerfd(self.fd.as_fd(), after);
         debug_assert!(set.is_ok(), "{set:?}");
     }

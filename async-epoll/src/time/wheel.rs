@@ -1,128 +1,147 @@
-//! The reactor's timers: a hierarchical wheel whose last stage is exact.
+//! The reactor's timers: a hierarchical timer wheel with an exact last step.
 //!
-//! Time is cut into ticks of 2²⁰ ns (1.05 ms). Level 0 has a slot for each of 64 ticks, level 1 a slot for each 64
-//! ticks, and so on; eight levels reach further than 64 bits of nanoseconds. A timer lies in the slot of the highest
-//! base-64 digit in which its tick differs from the present one, so setting, moving and cancelling one is O(1):
+//! The plain form is one list of timers, sorted by deadline:
 //!
 //! ```text
-//!   level 2  │ 4.3 s │ 4.3 s │ 4.3 s │ …      when the present enters a slot of level n,
-//!                └──────┐                     its timers are dealt out to the levels below
-//!   level 1  │ 67 ms │ 67 ms │ 67 ms │ …
-//!                └──────┐
-//!   level 0  │ 1 ms │ 1 ms │ 1 ms │ …         a timer fires once its exact deadline has passed,
-//!                                             not at its slot's edge
+//!   insert(timer)           put the timer behind all timers with the same or an earlier deadline
+//!   remove(timer)           take the timer out of the list
+//!   reset(timer, deadline)  remove the timer, change its deadline, insert it
+//!   next()                  return the deadline of the first timer, or NEVER
+//!   fire(now)               while the first deadline <= now: take the first timer out, wake its waker
 //! ```
 //!
-//! A wheel alone would be late by up to a tick, and a sorted heap would wake the loop once per timer. Both are wanted:
-//! a lone timer is to be exact, ten thousand are to share wake-ups. So the wheel looks through the next slot for the
-//! exact deadline, but only while the slot is [not crowded](CROWD); and the loop may be woken by timers alone
-//! [a few times](BURST) in a row at will, then about once per tick.
+//! The real form has the same functions. It is longer for these reasons:
 //!
-//! Moving a deadline *later* changes one number and leaves the timer in its slot: when the slot comes up, the timer is
-//! put where it belongs. That makes "reset on every request" nearly free.
+//! 1. **Levels.** An insertion into a sorted list costs time in proportion to its length. A wheel sorts coarsely, in
+//!    O(1). Time is cut into ticks of 2²⁰ ns (1.05 ms). Level 0 has a slot for each of 64 ticks, level 1 a slot for
+//!    every 64 ticks, and so on; eight levels cover 64 bits of nanoseconds. A timer's slot is given by the highest
+//!    base-64 digit in which the tick of its deadline differs from the present tick. The exact deadline matters only in
+//!    the first slot: `next` and `fire` look at each deadline there.
 //!
-//! What a timer is, its *entry*, lies in an [`Arena`] and stays there; everything else holds its number only. A new one
-//! goes through the *arrivals*, a short list, and a cancelled one through the *departures*:
+//!    ```text
+//!      level 2  │ 4.3 s │ 4.3 s │ 4.3 s │ …      when the present enters a slot above level 0,
+//!                   └──────┐                     its timers cascade to the levels below
+//!      level 1  │ 67 ms │ 67 ms │ 67 ms │ …
+//!                   └──────┐
+//!      level 0  │ 1 ms │ 1 ms │ 1 ms │ …         a timer fires when its exact deadline has passed,
+//!                                                not at the end of its slot
+//!    ```
 //!
-//! ```text
-//!   insert ──► arrivals ─────────► slots ──► dealt out, and fired
-//!                 ╎                  ╎
-//!   cancel:    leaves at once     departures ─────────► out of the slots
+//! 2. **Arrivals.** Most timeouts are removed in the turn in which they were inserted. A new timer goes into a short
+//!    list first, the *arrivals*, and a removal from this list touches no slot.
 //!
-//!   both lists are worked off when they are full, and before anybody looks into the slots
-//! ```
+//! 3. **Departures.** With a million timers, each change of a slot is a fetch from memory, slower than all the rest.
+//!    Timers that are removed from a slot go into a second list, the *departures*. Each list is applied to the slots in
+//!    one loop, so the processor overlaps the fetches. This happens when the list is full, and before any code reads
+//!    the slots.
 //!
-//! So a timeout that is over within a turn, as most are, never comes near the wheel. And with a million timers every
-//! change of a slot is a fetch from memory, which takes longer than all the rest; of those that are made in one go, one
-//! need not wait for the other.
+//!    ```text
+//!      insert ──► arrivals ─────────► slots ──► cascade, fire
+//!                    ╎                  ╎
+//!      remove:    removed at once    departures ─────────► removed from the slots
+//!    ```
 //!
-//! An entry belongs to the [`Timer`](crate::Timer) that made it until that timer lets go of it, fired or not. So a number
-//! is never given out again under a living timer, and needs no generation.
+//! 4. **Coalescing.** A sorted list wakes the loop once per timer. A single timer should be exact, but ten thousand
+//!    timers should share wake-ups. So `next` searches the first slot for the exact deadline only if the slot has at
+//!    most [`MAX_SEARCHED`] timers. A slot with more is *crowded*: its timers fire at its end, at most a tick late.
+//!    Besides, only [`BURST`] wake-ups for timers alone may follow each other closely; after these they are about a
+//!    tick apart (see [`Wheel::wake_time`]).
+//!
+//! 5. **Resets.** A reset to a later deadline changes the deadline and leaves the timer in its slot. When the slot
+//!    comes up, the timer moves to the right slot. So a reset for every request costs nearly nothing. (Among equal
+//!    deadlines, such a timer may fire earlier than in the plain form.)
+//!
+//! The *entry* of a timer, with its deadline and waker, stays at one place in an [`Arena`]; the lists and slots have
+//! only its number. The entry belongs to the [`Timer`](crate::Timer) that inserted it until the `Timer` removes it,
+//! also after the timer has fired. So a number is never reused while a `Timer` has it, and needs no generation.
 
 use super::arena::Arena;
 use super::nanos::NEVER;
-use super::slots::{NONE, POSITIONS_OF_OTHERS, Slots};
+use super::slots::{NONE, RESERVED_POSITIONS, Slots};
 use std::task::Waker;
 
-/// log2 of a tick in nanoseconds.
+/// The binary logarithm of [`TICK`].
 const TICK_BITS: u32 = 20;
 /// A tick in nanoseconds: about a millisecond.
 const TICK: u64 = 1 << TICK_BITS;
-/// log2 of the slots of a level.
+/// The binary logarithm of [`SLOTS`].
 const SLOT_BITS: u32 = 6;
-/// Slots of a level: one for each bit of its map.
+/// The number of slots in a level: one for each bit of the level's map.
 const SLOTS: usize = 1 << SLOT_BITS;
-/// Levels: 20 + 8 · 6 bits are more than 64.
+/// The number of levels: 20 + 8 · 6 bits are more than 64.
 const LEVELS: usize = 8;
-/// So many new timers are put into the slots in one go.
-const ARRIVALS: usize = POSITIONS_OF_OTHERS as usize;
-/// The position of the first arrival. All positions below are in the slots.
-const FIRST_ARRIVAL: u32 = NONE - POSITIONS_OF_OTHERS;
-/// So many cancelled timers are taken out of the slots in one go.
-const DEPARTURES: usize = 16;
-/// A slot with more timers than this is not searched for the exact next deadline: its timers fire at its end.
-const CROWD: usize = 32;
-/// Wake-ups for timers alone that may come closer than a tick to one another.
+/// The maximum number of arrivals before they are moved to the slots.
+const MAX_ARRIVALS: usize = RESERVED_POSITIONS as usize;
+/// The position of the first arrival. All lower positions are in the slots.
+const FIRST_ARRIVAL: u32 = NONE - RESERVED_POSITIONS;
+/// The maximum number of departures before they are removed from the slots.
+const MAX_DEPARTURES: usize = 16;
+/// The maximum number of timers in a slot that is searched for the exact next deadline. A slot with more is crowded.
+const MAX_SEARCHED: usize = 32;
+/// The number of wake-ups for timers alone that may follow each other within less than a tick.
 const BURST: u64 = 8;
-/// So few timers are always exact, however often they fire.
-const FEW: usize = 8;
+/// With at most this many armed timers, wake-ups are exact however often they come.
+const ALWAYS_EXACT: usize = 8;
 
-/// An entry's number. Its owner is the only one to have it.
+/// The number of an entry. Only the owner of the entry has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u32);
 
-/// One timer: half a cache line, and not parts of two.
+/// A timer. Takes half a cache line, aligned so that it never spans two.
 #[derive(Debug, Default)]
 #[repr(align(32))]
 struct Entry {
-    /// When to fire, exactly. May be later than the slot says: see the module's text on resets.
+    /// The exact time to fire at. After a reset it may be later than the end of the timer's slot.
     deadline: u64,
-    /// Whom to wake. `None` once it has fired.
+    /// The waker to wake. `None` after the timer has fired.
     waker: Option<Waker>,
-    /// Where its number is, in the slots or among the arrivals; [`NONE`] if it has fired, or never fires.
+    /// The position of the entry's number in the slots or the arrivals; [`NONE`] if the timer has fired or never fires.
     position: u32,
 }
 
-/// A slot's place in time.
+/// A slot, and the ticks that it covers.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    /// Level · 64 + slot.
+struct SlotSpan {
+    /// Level · 64 + number of the slot in its level.
     slot: usize,
-    /// Its first tick.
+    /// The first tick.
     start: u64,
-    /// Its length in ticks.
+    /// The number of ticks.
     ticks: u64,
 }
 
-/// All timers of a reactor. Times are those of [`Clock`](crate::time::clock::Clock).
+/// All timers of a reactor. Times are nanoseconds of its [`Clock`](super::clock::Clock).
 #[derive(Debug)]
 pub(crate) struct Wheel {
-    /// The entries.
+    /// The entries, by [`Key`].
     entries: Arena<Entry>,
-    /// Entries that have a position, so will fire.
+    /// The number of entries that will fire: those with a position.
     armed: usize,
-    /// The numbers of the newest ones. One that was cancelled has left [`NONE`].
+    /// The numbers of the newest entries, at most [`MAX_ARRIVALS`]. A removed entry leaves [`NONE`].
     arrivals: Vec<u32>,
-    /// Positions in the slots whose timers were cancelled. Nobody looks into the slots before these are taken out.
+    /// The positions of removed timers in the slots, at most [`MAX_DEPARTURES`]. Applied before any code reads the
+    /// slots.
     departures: Vec<u32>,
-    /// The numbers of all the others, level by level.
+    /// The numbers of all other armed entries, level by level.
     slots: Slots,
-    /// For each level, a bit for each slot that is not empty.
+    /// For each level, a map with a bit for each slot that is not empty.
     occupied: [u64; LEVELS],
-    /// The present tick: everything before it has been dealt with.
+    /// The present tick: all slots before it are empty. Written by [`fire`](Self::fire).
     present: u64,
-    /// No timer is due before this.
+    /// A time before which no timer fires. Written when a timer becomes the first, and by
+    /// [`find_next`](Self::find_next).
     next: u64,
-    /// `next` may be too early, since the timer that made it has gone.
+    /// Set if the first timer was removed or reset: then `next` may be too early.
     next_is_stale: bool,
-    /// When the loop was last woken for timers alone.
+    /// The last time at which the loop was woken for timers alone. Written by [`note_wake`](Self::note_wake).
     last_wake: u64,
-    /// Timer-only wake-ups that may still come at will. Grows by one per tick.
+    /// The number of wake-ups for timers alone that may still come at once. Each takes one away and each tick adds one,
+    /// up to [`BURST`]. Written by [`note_wake`](Self::note_wake).
     credit: u64,
 }
 
 impl Wheel {
-    /// None. Allocates nothing.
+    /// Returns a wheel without timers. Allocates nothing.
     pub(crate) const fn new() -> Self {
         Self {
             entries: Arena::new(),
@@ -139,12 +158,13 @@ impl Wheel {
         }
     }
 
-    /// Wheel that will fire.
+    /// Returns the number of timers that will fire.
     pub(crate) const fn armed(&self) -> usize {
         self.armed
     }
 
-    /// Arms a timer. Says whether it is now the first to fire, so that a sleeper must hear of it.
+    /// Inserts a timer. Returns its key, and `true` if it is now the earliest timer; the caller must then wake a
+    /// sleeping reactor.
     pub(crate) fn insert(&mut self, deadline: u64, waker: Waker) -> (Key, bool) {
         let number = self.entries.take();
         let (position, first) = self.arm(number, deadline);
@@ -152,7 +172,8 @@ impl Wheel {
         (Key(number), first)
     }
 
-    /// Lets go of a timer, fired or not. Returns its waker, to be dropped when no lock is held.
+    /// Removes a timer and frees its entry, whether it has fired or not. Returns the waker if it has not fired; the
+    /// caller drops the waker when no lock is held.
     #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<Waker> {
         let entry = &mut self.entries[key.0];
@@ -160,12 +181,13 @@ impl Wheel {
         self.entries.free(key.0);
         self.disarm(deadline, position);
         if self.armed == 0 {
-            self.give_back_memory();
+            self.free_memory();
         }
         waker
     }
 
-    /// Lets go of a timer if it has fired. If not, `Err` says whether `waker` is the one that it would wake.
+    /// Removes a timer if it has fired. Otherwise returns `Err`, with whether the timer's waker wakes the same task as
+    /// `waker`.
     pub(crate) fn remove_fired(&mut self, key: Key, waker: &Waker) -> Result<(), bool> {
         match &self.entries[key.0].waker {
             Some(own) => Err(own.will_wake(waker)),
@@ -176,30 +198,39 @@ impl Wheel {
         }
     }
 
-    /// Changes whom to wake. Returns the old one, to be dropped when no lock is held; `Err` if it has fired.
+    /// Replaces the waker of a timer. Returns the old waker; the caller drops it when no lock is held.
+    ///
+    /// # Errors
+    ///
+    /// Returns `waker` if the timer has fired.
     pub(crate) fn set_waker(&mut self, key: Key, waker: Waker) -> Result<Option<Waker>, Waker> {
         let own = &mut self.entries[key.0].waker;
         if own.is_some() { Ok(own.replace(waker)) } else { Err(waker) }
     }
 
-    /// Moves the deadline of a timer that has not fired; `None` if it has. Says whether it is now the first to fire.
+    /// Changes the deadline of a timer. Returns `true` if it is now the earliest timer (see [`insert`](Self::insert)),
+    /// and `None` if the timer has fired.
     pub(crate) fn reset(&mut self, key: Key, deadline: u64) -> Option<bool> {
         let entry = &mut self.entries[key.0];
         entry.waker.as_ref()?;
-        let was = std::mem::replace(&mut entry.deadline, deadline);
-        if deadline >= was && deadline != NEVER && entry.position != NONE {
-            // Later: it stays in its slot, and is found out when the slot comes up.
-            self.next_is_stale |= was == self.next;
+        let old = std::mem::replace(&mut entry.deadline, deadline);
+        if deadline >= old && deadline != NEVER && entry.position != NONE {
+            // Later: the timer stays in its slot, and moves to the right slot when this slot comes up.
+            self.next_is_stale |= old == self.next;
             return Some(false);
         }
         let position = entry.position;
-        self.disarm(was, position);
+        self.disarm(old, position);
         let (position, first) = self.arm(key.0, deadline);
         self.entries[key.0].position = position;
         Some(first)
     }
 
-    /// When the first timer is due: exact, unless its slot is crowded.
+    /// Returns the time from which on [`fire`](Self::fire) has work to do, or [`NEVER`].
+    ///
+    /// This is the exact deadline of the first timer, unless the first slot is crowded. A crowded slot of level 0
+    /// counts with its end, at most a tick late. A crowded slot of a higher level counts with its start, when it
+    /// cascades.
     pub(crate) fn next(&mut self) -> u64 {
         if self.next_is_stale {
             self.find_next();
@@ -207,50 +238,54 @@ impl Wheel {
         self.next
     }
 
-    /// When the first timer is due, exactly.
+    /// Returns what [`next`](Self::next) returns, but the exact deadline in a crowded slot of level 0, too. A test's
+    /// clock moves from deadline to deadline with it.
     #[cfg(feature = "test-util")]
     pub(crate) fn exact_next(&mut self) -> u64 {
         self.find_next();
-        // Short of its last level, a crowd is dealt out before anything of it is due.
-        if let Some(place) = self.first_place().filter(|place| place.ticks == 1) {
-            let deadlines = self.slots.iter(place.slot).map(|number| self.entries[number].deadline);
+        // A crowded slot of a higher level cascades at its start, before any of its timers is due.
+        if let Some(span) = self.first_span().filter(|span| span.ticks == 1) {
+            let deadlines = self.slots.iter(span.slot).map(|number| self.entries[number].deadline);
             self.next = deadlines.min().unwrap_or(NEVER).min(self.next);
         }
         self.next
     }
 
-    /// Until when the loop may sleep: the first timer, or a little later if timers have woken it too often of late.
+    /// Returns the time at which a sleep of the engine has to end, or [`NEVER`].
+    ///
+    /// This is [`next`](Self::next). If wake-ups for timers alone have come too often lately (the credit is 0) and
+    /// there are more than [`ALWAYS_EXACT`] timers, it is at least a tick after the last of these wake-ups.
     pub(crate) fn wake_time(&mut self) -> u64 {
         let next = self.next();
-        if self.credit == 0 && self.armed > FEW { next.max(self.last_wake.saturating_add(TICK)) } else { next }
+        if self.credit == 0 && self.armed > ALWAYS_EXACT { next.max(self.last_wake.saturating_add(TICK)) } else { next }
     }
 
-    /// The loop was woken at `now` for no other reason than timers.
+    /// Notes that the loop was woken at `now` for timers alone.
     pub(crate) fn note_wake(&mut self, now: u64) {
         let ticks = now.saturating_sub(self.last_wake) >> TICK_BITS;
         self.credit = self.credit.saturating_add(ticks).min(BURST).saturating_sub(1);
         self.last_wake = now;
     }
 
-    /// Fires what is due at `now`: takes its wakers, in order of deadline, equal ones in order of insertion.
-    ///
-    /// Returns how many fired.
+    /// Fires the timers that are due at `now`: moves their wakers to `wakers`, in order of deadlines, with equal
+    /// deadlines in order of insertion. Returns the number of timers that fired.
     pub(crate) fn fire(&mut self, now: u64, wakers: &mut Vec<Waker>) -> usize {
         if now < self.next {
             return 0;
         }
-        self.settle();
-        let today = now >> TICK_BITS;
+        self.apply_changes();
+        let tick = now >> TICK_BITS;
         let mut due = Vec::new();
-        while let Some(place) = self.first_place().filter(|place| place.start <= today) {
-            self.present = self.present.max(place.start);
-            self.deal_out(place, now, &mut due);
-            if place.start == today && place.ticks == 1 {
+        while let Some(span) = self.first_span().filter(|span| span.start <= tick) {
+            self.present = self.present.max(span.start);
+            self.cascade(span, now, &mut due);
+            // The slot of the present tick may keep timers that are due later in this tick.
+            if span.start == tick && span.ticks == 1 {
                 break;
             }
         }
-        self.present = self.present.max(today);
-        // Stable, and the lists are in order of insertion.
+        self.present = self.present.max(tick);
+        // The sort is stable, and the slots are in order of insertion.
         due.sort_by_key(|&(deadline, _)| deadline);
         let fired = due.len();
         wakers.extend(due.into_iter().map(|(_, waker)| waker));
@@ -258,7 +293,7 @@ impl Wheel {
         fired
     }
 
-    /// Shows every timer that has not fired.
+    /// Calls `visit` with the deadline and the waker of every timer that has not fired.
     #[cfg(feature = "inspect")]
     pub(crate) fn visit(&mut self, mut visit: impl FnMut(u64, &Waker)) {
         for entry in self.entries.iter_mut() {
@@ -266,7 +301,8 @@ impl Wheel {
         }
     }
 
-    /// The reactor goes away: takes all wakers. The entries stay with their owners.
+    /// Disarms all timers because the reactor is dropped, and moves their wakers to `wakers`. The entries stay with
+    /// their owners.
     pub(crate) fn close(&mut self, wakers: &mut Vec<Waker>) {
         wakers.extend(self.entries.iter_mut().filter_map(|entry| entry.waker.take()));
         self.entries.iter_mut().for_each(|entry| entry.position = NONE);
@@ -276,10 +312,11 @@ impl Wheel {
         (self.next, self.next_is_stale) = (NEVER, false);
     }
 
-    /// Empties the slot at `place`: the due go to `due`, the others where they belong seen from the present.
-    fn deal_out(&mut self, place: Place, now: u64, due: &mut Vec<(u64, Waker)>) {
-        let mut taken = self.slots.take(place.slot);
-        self.note_empty(place.slot);
+    /// Empties a slot: fires the timers that are due at `now` into `due`, and moves the others to the slots where they
+    /// belong as seen from the present tick.
+    fn cascade(&mut self, span: SlotSpan, now: u64, due: &mut Vec<(u64, Waker)>) {
+        let mut taken = self.slots.take(span.slot);
+        self.note_empty(span.slot);
         while let Some(numbers) = self.slots.next_chunk(&mut taken) {
             for number in numbers {
                 let entry = &mut self.entries[number];
@@ -295,7 +332,7 @@ impl Wheel {
         }
     }
 
-    /// Adds an entry to the arrivals. Returns its position, and whether it is now the first to fire.
+    /// Adds an entry to the arrivals. Returns its position, and whether it is now the earliest timer.
     fn arm(&mut self, number: u32, deadline: u64) -> (u32, bool) {
         if deadline == NEVER {
             return (NONE, false);
@@ -305,14 +342,15 @@ impl Wheel {
             (self.next, self.next_is_stale) = (deadline, false);
         }
         self.armed += 1;
-        if self.arrivals.len() == ARRIVALS {
-            self.settle();
+        if self.arrivals.len() == MAX_ARRIVALS {
+            self.apply_changes();
         }
         self.arrivals.push(number);
         (FIRST_ARRIVAL + self.arrivals.len() as u32 - 1, first)
     }
 
-    /// Takes an entry out, if it is armed.
+    /// Removes an entry from the arrivals or, by way of the departures, from the slots. Does nothing if it is not
+    /// armed.
     #[inline]
     fn disarm(&mut self, deadline: u64, position: u32) {
         if position == NONE {
@@ -324,8 +362,8 @@ impl Wheel {
             Some(index) => self.arrivals[index as usize] = NONE,
             None => {
                 self.departures.push(position);
-                if self.departures.len() == DEPARTURES {
-                    self.take_out_departures();
+                if self.departures.len() == MAX_DEPARTURES {
+                    self.apply_departures();
                 }
             }
         }
@@ -335,9 +373,9 @@ impl Wheel {
         }
     }
 
-    /// Takes the departures out of their slots.
+    /// Removes the departures from their slots.
     #[inline(never)]
-    fn take_out_departures(&mut self) {
+    fn apply_departures(&mut self) {
         let mut departures = std::mem::take(&mut self.departures);
         for position in departures.drain(..) {
             if let Some(slot) = self.slots.remove(position) {
@@ -347,9 +385,9 @@ impl Wheel {
         self.departures = departures;
     }
 
-    /// Takes the departures out of their slots, and puts the arrivals where they belong.
-    fn settle(&mut self) {
-        self.take_out_departures();
+    /// Removes the departures from their slots, and moves the arrivals to theirs.
+    fn apply_changes(&mut self) {
+        self.apply_departures();
         let mut arrivals = std::mem::take(&mut self.arrivals);
         for number in arrivals.drain(..).filter(|&number| number != NONE) {
             let deadline = self.entries[number].deadline;
@@ -358,59 +396,60 @@ impl Wheel {
         self.arrivals = arrivals;
     }
 
-    /// Appends an entry to the slot where it belongs, seen from the present.
+    /// Appends an entry to the slot where it belongs as seen from the present tick. Returns its position.
     fn push(&mut self, number: u32, deadline: u64) -> u32 {
         let tick = (deadline >> TICK_BITS).max(self.present);
-        // The highest base-64 digit in which the ticks differ; equal ticks differ in the lowest.
+        // The highest base-64 digit in which the ticks differ. Equal ticks count as different in the lowest digit.
         let level = (63 - ((tick ^ self.present) | (SLOTS as u64 - 1)).leading_zeros()) / SLOT_BITS;
         let bit = (tick >> (level * SLOT_BITS)) as usize % SLOTS;
         self.occupied[level as usize] |= 1 << bit;
         self.slots.push(level as usize * SLOTS + bit, LEVELS * SLOTS, number)
     }
 
-    /// Nothing is armed: gives back the memory that a crowd may have left.
+    /// Frees the memory of many former timers. Called when no timer is armed.
     #[cold]
-    fn give_back_memory(&mut self) {
-        self.take_out_departures();
+    fn free_memory(&mut self) {
+        self.apply_departures();
         if self.entries.is_large() && self.entries.len() == 0 {
             self.entries = Arena::new();
         }
     }
 
-    /// A slot has become empty.
+    /// Notes that a slot is empty.
     fn note_empty(&mut self, slot: usize) {
         self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
     }
 
-    /// The first slot that is not empty. All of a lower level come before all of a higher one.
-    fn first_place(&self) -> Option<Place> {
+    /// Returns the first slot that is not empty. All slots of a lower level come before all slots of a higher level.
+    fn first_span(&self) -> Option<SlotSpan> {
         let level = self.occupied.iter().position(|&map| map != 0)?;
-        // Slots before the present one are empty, so the lowest bit is the first in time.
+        // The slots before the present are empty, so the lowest bit is the first in time.
         let bit = self.occupied[level].trailing_zeros();
         let shift = level as u32 * SLOT_BITS;
         let ticks = 1_u64 << shift;
         let above = !((ticks << SLOT_BITS).wrapping_sub(1));
         let start = self.present & above | u64::from(bit) << shift;
-        Some(Place { slot: level * SLOTS + bit as usize, start, ticks })
+        Some(SlotSpan { slot: level * SLOTS + bit as usize, start, ticks })
     }
 
-    /// Works out `next`.
+    /// Computes `next` from the slots.
     fn find_next(&mut self) {
-        self.settle();
+        self.apply_changes();
         self.next_is_stale = false;
         self.next = loop {
-            let Some(place) = self.first_place() else { break NEVER };
-            let (start, end) = (place.start << TICK_BITS, place.start.saturating_add(place.ticks));
+            let Some(span) = self.first_span() else { break NEVER };
+            let (start, end) = (span.start << TICK_BITS, span.start.saturating_add(span.ticks));
             let end = if end > NEVER >> TICK_BITS { NEVER } else { end << TICK_BITS };
-            if self.slots.is_crowded(place.slot, CROWD) {
-                break if place.ticks == 1 { end } else { start };
+            if self.slots.has_more_than(span.slot, MAX_SEARCHED) {
+                break if span.ticks == 1 { end } else { start };
             }
-            let first = self.slots.iter(place.slot).map(|number| self.entries[number].deadline).min().unwrap_or(NEVER);
+            let first = self.slots.iter(span.slot).map(|number| self.entries[number].deadline).min().unwrap_or(NEVER);
             if first < end {
                 break first;
             }
-            // All have been moved later: put them where they belong, and look again. Each move pays for this once.
-            self.deal_out(place, 0, &mut Vec::new());
+            // All timers of this slot were reset to later deadlines: move them to the right slots, and look again. A
+            // reset causes at most one such move.
+            self.cascade(span, 0, &mut Vec::new());
         };
     }
 }
@@ -423,7 +462,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::task::Wake;
 
-    /// Writes its number into a shared list when woken.
+    /// Adds its number to a shared list when woken.
     struct Note(u64, Arc<Mutex<Vec<u64>>>);
 
     impl Wake for Note {
@@ -432,7 +471,7 @@ mod tests {
         }
     }
 
-    /// The wheel beside the simplest thing that is right: a map ordered by deadline and insertion.
+    /// The wheel beside its plain form: a map ordered by deadline and insertion.
     struct Model {
         timers: Wheel,
         reference: BTreeMap<(u64, u64), Key>,
@@ -449,10 +488,10 @@ mod tests {
         fn insert(&mut self, deadline: u64) {
             self.serial += 1;
             let waker = Arc::new(Note(self.serial, Arc::clone(&self.fired))).into();
-            // A sleeper wakes here at the latest, so it need not hear of what comes later.
-            let sleeper_wakes = self.timers.next;
+            // A sleeping reactor wakes at this time at the latest, and need not be woken for a later deadline.
+            let sleep_ends = self.timers.next;
             let (key, first) = self.timers.insert(deadline, waker);
-            assert!(first || sleeper_wakes <= deadline, "the new first was not announced");
+            assert!(first || sleep_ends <= deadline, "the new first was not announced");
             self.reference.insert((deadline, self.serial), key);
         }
 
@@ -464,7 +503,7 @@ mod tests {
         fn advance(&mut self, by: u64) {
             self.now = self.now.saturating_add(by).min(NEVER - 1);
             let mut wakers = Vec::new();
-            // Crowded slots fire at their end, so go on until nothing is due by the wheel's own word.
+            // Crowded slots fire at their end: fire until `next` says that nothing is due.
             while self.timers.next() <= self.now {
                 self.timers.fire(self.now, &mut wakers);
             }
@@ -472,11 +511,11 @@ mod tests {
             let late: Vec<_> = self.reference.range(..=(self.now, u64::MAX)).map(|(id, key)| (*id, *key)).collect();
             let fired = std::mem::take(&mut *self.fired.lock().unwrap());
             let still: Vec<_> = late.iter().filter(|((_, serial), _)| !fired.contains(serial)).collect();
-            // What is left must be in a crowded slot that has not ended.
+            // The timers that are left must be in a crowded slot that has not ended.
             for ((deadline, _), _) in &still {
                 assert!(self.now - deadline < TICK, "late by more than a tick");
             }
-            assert!(still.is_empty() || still.len() + fired.len() > CROWD, "late without a crowd");
+            assert!(still.is_empty() || still.len() + fired.len() > MAX_SEARCHED, "late in a slot that is not crowded");
             for serial in &fired {
                 let (id, key) = *late.iter().find(|(id, _)| id.1 == *serial).expect("fired early");
                 assert!(self.timers.remove(key).is_none(), "a fired timer has no waker");
@@ -485,7 +524,7 @@ mod tests {
         }
     }
 
-    /// A few in the ordinary test, very many in `.ci/full properties`.
+    /// Returns the number of cases: a few hundred usually, very many in `.ci/full properties`.
     fn cases() -> u32 {
         std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)
     }
@@ -563,14 +602,14 @@ mod tests {
         assert_eq!(*model.fired.lock().unwrap(), (1..=20).collect::<Vec<_>>());
     }
 
-    /// Whatever is cancelled when, the others fire in order, and a crowd that has gone leaves nothing.
+    /// Whatever timers are removed, and when, the others fire in order; and after very many timers no memory is kept.
     #[test]
     fn arrivals_and_departures_keep_the_order() {
         let mut model = Model::new();
-        let count = 20 * ARRIVALS;
+        let count = 20 * MAX_ARRIVALS;
         for turn in 0..3 {
             let from = model.now + TICK;
-            // Few deadlines, so that many are equal; and each level gets some.
+            // Few different deadlines, so that many are equal, and timers on each level.
             (0..count as u64).for_each(|i| model.insert(from + (i % 7) * (TICK << (turn * SLOT_BITS))));
             for n in (0..count).step_by(2).rev() {
                 let (id, key) = model.nth(n).unwrap();
@@ -597,7 +636,7 @@ mod tests {
         assert_eq!((model.timers.armed(), model.timers.next()), (0, NEVER));
     }
 
-    /// A lone timer is exact however often it fires; many share wake-ups, about one a tick.
+    /// A single timer is exact however often it fires; many timers share wake-ups, about one per tick.
     #[test]
     fn many_timers_share_wakes() {
         let mut model = Model::new();
