@@ -23,7 +23,7 @@ struct Flag {
 }
 
 impl Flag {
-    fn raise(&self) {
+    fn set(&self) {
         *self.raised.lock().unwrap() = true;
         self.change.notify_one();
     }
@@ -45,7 +45,7 @@ impl Flag {
 
 impl Signal for std::sync::Arc<Flag> {
     fn raise(&self) {
-        self.raise();
+        self.set();
     }
 }
 
