@@ -2,8 +2,8 @@
 //!
 //! futures-rs gives its executors no hook for "nothing left to do, wait here", and a `LocalPool`'s waker cannot end an
 //! `epoll_wait`. The seam is one future of ours in the pool, the driver. The driver polls all tasks that were spawned
-//! through our [`Spawner`](crate::Spawner), each with a waker of our own. So every event of a task passes through our
-//! code:
+//! through our [`Spawner`](crate::Spawner), each with a waker of our own. So our code sees every wake, poll, panic and
+//! end of a task:
 //!
 //! - **A wake** puts the task into the [queue](crate::wake::queue). The first wake calls the driver and ends the
 //!   reactor's sleep, so the reactor [never sleeps while a task is ready](crate::wake::notifier).
