@@ -229,7 +229,7 @@ impl Shared {
         !self.notifier.has_work() && (!notified || self.notifier.is_embedded())
     }
 
-    /// Moves a stopped clock on behalf of a test (see [`TestClock`](crate::TestClock)). Returns what the clock shows then.
+    /// Moves a stopped clock on behalf of a test (see `TestClock`). Returns what the clock shows then.
     fn step_clock(&self, real: u64, wakers: &mut Vec<Waker>) -> u64 {
         #[cfg(feature = "test-util")]
         {
