@@ -1,22 +1,22 @@
 //! The live tasks of a reactor, by number (feature `inspect`).
 //!
-//! The engine does not know what a task is, so the directory holds weak references to anything. The task room enters its
-//! task wakers, and gets them back by a downcast when the user asks for the tasks.
+//! The engine does not know what a task is, so the directory holds weak references to any type. The task room enters
+//! its task wakers, and gets them back by a downcast when the user asks for the tasks.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// A task waker, as far as the engine knows one.
+/// A task waker. The engine does not know its type.
 pub(crate) type AnyTask = dyn Any + Send + Sync;
 
 /// The live tasks by number, and the number of the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    /// The number of the task that is spawned next; counts from 0.
+    /// The number of the task that is spawned next. Counts from 0.
     next: AtomicU64,
-    /// Entered when a task is spawned, removed when it has ended.
+    /// The tasks by number. Entered when a task is spawned, removed when the task has ended.
     tasks: Mutex<BTreeMap<u64, Weak<AnyTask>>>,
 }
 
@@ -33,7 +33,7 @@ impl Directory {
 
     /// Removes a task.
     pub(crate) fn remove(&self, number: u64) {
-        // A weak reference may be the last one, and dropping it frees memory: not under the lock.
+        // The weak reference may be the last reference, and dropping it frees memory: not under the lock.
         let removed = self.lock().remove(&number);
         drop(removed);
     }

@@ -1,6 +1,6 @@
 //! The half of the reactor that waits and wakes.
 //!
-//! One pass of the loop is a *turn*, in six steps that bear the same numbers in every file:
+//! One pass of the loop is a *turn*, in six steps with the same numbers in every file:
 //!
 //! ```text
 //!   1. poll the main future, if it was woken        reactor/run.rs     (run_until only)
@@ -11,11 +11,12 @@
 //!   6. give the tasks a new budget of polls         reactor/reactor.rs
 //! ```
 //!
-//! The rule that shapes steps 4 and 5: wakers run user code, so they are collected under the locks and woken after the
-//! locks are released, each guarded, so that a waker that panics does not lose the others.
+//! Steps 4 and 5 are apart because no waker is woken under a lock (see [`io::registry`](crate::io::registry)): the
+//! wakers are collected under the locks and woken after the locks are released, each guarded, so that a waker that
+//! panics does not keep the others from being woken.
 //!
-//! The engine knows nothing of tasks. So it may run on the tasks' thread, between two runs of the pool, or on a
-//! [thread of its own](crate::Background).
+//! The engine knows nothing of tasks. So it may run on the tasks' thread, between two runs of the pool, or on a [thread
+//! of its own](crate::Background).
 
 use super::shared::Shared;
 use crate::foreign::{drop_payload, wake_all};
@@ -40,7 +41,7 @@ const CLOCK_CHECK: Duration = Duration::from_millis(1);
 pub(crate) struct Engine {
     /// The half that handles, sources and timers refer to.
     pub(crate) shared: Arc<Shared>,
-    /// Where `epoll_wait(2)` puts events. Its length is the most that one turn takes.
+    /// Where `epoll_wait(2)` puts events. The length is the largest number of events in one turn.
     events: Box<[epoll_event]>,
     /// The wakers of one turn, collected in step 4 and emptied in step 5. Kept for its memory.
     wakers: Vec<Waker>,
@@ -228,7 +229,7 @@ impl Shared {
         !self.notifier.has_work() && (!notified || self.notifier.is_embedded())
     }
 
-    /// Moves a stopped clock on behalf of a test (see [`TestClock`](crate::TestClock)). Returns what the clock shows then.
+    /// Moves a stopped clock on behalf of a test (see `TestClock`). Returns what the clock shows then.
     fn step_clock(&self, real: u64, wakers: &mut Vec<Waker>) -> u64 {
         #[cfg(feature = "test-util")]
         {

@@ -1,8 +1,8 @@
-//! A reference to a reactor that may be cloned, sent to other threads, and found through the current thread.
+//! A reference to a reactor, to be cloned, sent to other threads, and found through the current thread.
 //!
-//! A socket has to know its reactor. Passing a handle everywhere is honest but tedious, so a thread has a *current*
-//! handle while a `run` method, a task's poll or drop, or an [`EnterGuard`] guard is active; and always, if it is the thread
-//! of a [`Background`](crate::Background). It is a thread-local that is set and put back, never a global.
+//! A socket has to know its reactor. Passing a handle everywhere is explicit but tedious, so a thread has a *current*
+//! reactor: while a `run` method, a task's poll or drop, or an [`EnterGuard`] is active, and always on the thread of a
+//! [`Background`](crate::Background). The current reactor is a thread-local that is set and restored, never a global.
 
 use super::shared::Shared;
 use crate::stats::Stats;
@@ -14,16 +14,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 thread_local! {
-    /// The handle that [`Handle::current`] clones.
+    /// The handle of the current reactor, which [`Handle::current`] clones. Written by [`replace_current`].
     static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
-    /// The address of the current handle's shared half, 0 for none: lets [`Handle::is_current`] ask with one load.
+    /// The address of the shared half in `CURRENT`, 0 for none: lets [`Handle::is_current`] answer with one load.
+    /// Written together with `CURRENT`.
     static CURRENT_ADDRESS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Makes `handle` the current one, and returns the one before.
+/// Makes `handle` the current one, and returns the handle that was current before.
 fn replace_current(handle: Option<Handle>) -> Option<Handle> {
     let address = handle.as_ref().map_or(0, |handle| Arc::as_ptr(&handle.shared).addr());
-    // `try_with`: a destructor of another thread-local may get here after ours has run.
+    // `try_with`: a destructor of another thread-local may get here after the destructor of `CURRENT`.
     CURRENT
         .try_with(|current| {
             CURRENT_ADDRESS.set(address);
@@ -34,8 +35,8 @@ fn replace_current(handle: Option<Handle>) -> Option<Handle> {
 
 /// A reference to a [`Reactor`](crate::Reactor): cheap to clone, `Send` and `Sync`.
 ///
-/// It does not keep the reactor running. After the reactor is dropped, everything that waits on it, or would have to,
-/// fails with an error that says so.
+/// A handle does not keep the reactor running. After the reactor is dropped, every operation that waits on the reactor,
+/// or would have to wait, fails with an error that says so.
 ///
 /// # Examples
 ///
@@ -58,11 +59,12 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// The reactor of the task, `run` method or [`EnterGuard`] guard in which this is called.
+    /// Returns the handle of the current reactor: the reactor of the task, `run` method or [`EnterGuard`] in which this
+    /// is called.
     ///
     /// # Errors
     ///
-    /// `NotConnected`, with a message that says what to do, where there is none.
+    /// `NotConnected`, with a message that says what to do, if no reactor is current.
     ///
     /// # Examples
     ///
@@ -79,7 +81,7 @@ impl Handle {
     /// # }
     /// ```
     pub fn current() -> io::Result<Self> {
-        // `try_with`: a destructor of another thread-local may call this after ours has run.
+        // `try_with`: a destructor of another thread-local may call this after the destructor of `CURRENT`.
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten().ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotConnected,
@@ -90,13 +92,14 @@ impl Handle {
         })
     }
 
-    /// Makes this the thread's current handle until the guard is dropped.
+    /// Makes this reactor the current one on this thread, until the guard is dropped.
     ///
-    /// Guards nest: each puts back what was current before it. Drop them in reverse order.
+    /// Guards nest: each restores the reactor that was current before it. Drop them in reverse order.
     ///
-    /// The guard only says *which* reactor; somebody has to [`run`](crate::Reactor::run) it or
-    /// [`wait`](crate::Reactor::wait) on it, here or [in the background](crate::Reactor::into_background). If nobody
-    /// does, what is awaited in `futures::executor::block_on`, for example, waits for ever, timeouts included.
+    /// The guard only says *which* reactor is current. Some thread has to [`run`](crate::Reactor::run) the reactor or
+    /// [`wait`](crate::Reactor::wait) on it, this one or a [background thread](crate::Reactor::into_background).
+    /// Without such a thread, a future that is awaited in `futures::executor::block_on`, for example, waits for ever,
+    /// and its timeouts do too.
     ///
     /// # Examples
     ///
@@ -116,36 +119,37 @@ impl Handle {
         Self::enter_shared(&self.shared)
     }
 
-    /// Whether the reactor of `shared` is the thread's current one: one load, for every poll of a task.
+    /// Returns whether the reactor of `shared` is the current one. One load, since this is asked for every poll of a
+    /// task.
     #[inline]
     pub(crate) fn is_current(shared: &Arc<Shared>) -> bool {
-        // The address is that of a living half, since `CURRENT` keeps it alive.
+        // The address belongs to a live shared half, since `CURRENT` keeps it alive.
         CURRENT_ADDRESS.get() == Arc::as_ptr(shared).addr()
     }
 
-    /// Makes the reactor of `shared` the thread's current one, whatever guards are about.
+    /// Makes the reactor of `shared` the current one, whatever guards exist.
     #[cold]
     pub(crate) fn make_current(shared: &Arc<Shared>) {
         drop(replace_current(Some(Self { shared: Arc::clone(shared) })));
     }
 
-    /// [`enter`](Self::enter) without a handle.
+    /// Does what [`enter`](Self::enter) does, without a handle.
     pub(crate) fn enter_shared(shared: &Arc<Shared>) -> EnterGuard {
         let before = (!Self::is_current(shared)).then(|| replace_current(Some(Self { shared: Arc::clone(shared) })));
         EnterGuard { before, not_send: PhantomData }
     }
 
-    /// Ends the reactor's current [`wait`](crate::Reactor::wait), or keeps its next one from blocking.
+    /// Ends the reactor's current [`wait`](crate::Reactor::wait), or keeps the next wait from blocking.
     ///
-    /// Many calls before a wait count as one. Costs a system call only if the reactor sleeps: a write to its
+    /// Many calls before a wait count as one. A call costs a system call only if the reactor sleeps: a write to its
     /// [`eventfd(2)`](https://man7.org/linux/man-pages/man2/eventfd.2.html).
     pub fn notify(&self) {
         self.shared.notifier.notify();
     }
 
-    /// When the reactor's current turn began: the time without a clock read.
+    /// Returns when the reactor's current turn began, without a clock read.
     ///
-    /// Good for deadlines that start with an event; after long work in a task it lags behind `Instant::now()`.
+    /// Good for deadlines that start with an event. After long work in a task, this time lags behind `Instant::now()`.
     ///
     /// # Examples
     ///
@@ -168,8 +172,9 @@ impl Handle {
         clock.to_instant(clock.turn()).unwrap_or_else(Instant::now)
     }
 
-    /// What the reactor has done so far, in numbers. Takes its locks for a moment, so it is for now and then, not for
-    /// each request.
+    /// Returns what the reactor has done so far, in numbers.
+    ///
+    /// Takes the reactor's locks for a moment, so call this now and then, not for each request.
     ///
     /// # Examples
     ///
@@ -209,17 +214,19 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// Keeps a handle current; see [`Handle::enter`]. Stays on its thread.
+/// Keeps a reactor current; from [`Handle::enter`].
+///
+/// A guard is `!Send`, because dropping it restores a thread-local of its thread.
 #[must_use = "the handle is current only while the guard lives"]
 pub struct EnterGuard {
-    /// What was current before: `None` if nothing had to change.
+    /// The handle to restore. `None` if the reactor was current already, so that nothing had to change.
     before: Option<Option<Handle>>,
-    /// The guard puts back a thread-local of this thread.
+    /// Makes the guard `!Send`.
     not_send: PhantomData<*const ()>,
 }
 
 impl EnterGuard {
-    /// Returns the reactor that was current before, if the guard has replaced another one.
+    /// Returns the reactor that was current before, if the guard has replaced another reactor.
     pub(crate) fn replaced(&self) -> Option<&Shared> {
         self.before.as_ref()?.as_ref().map(|handle| &*handle.shared)
     }
@@ -228,7 +235,8 @@ impl EnterGuard {
 impl Drop for EnterGuard {
     fn drop(&mut self) {
         if let Some(before) = self.before.take() {
-            // The replaced handle is dropped after the borrow has ended: it may be the reactor's last.
+            // The replaced handle is dropped after the borrow has ended: it may be the last reference to its reactor's
+            // shared half.
             drop(replace_current(before));
         }
     }

@@ -1,9 +1,10 @@
 //! One turn of the loop: sleep, dispatch, fire, wake.
 //!
-//! [`Shared`](shared::Shared) is the half of a reactor that any thread may use: the epoll instance, the notifier, the table
-//! of sources and the timers, each of the latter two behind a lock. A [`Handle`](handle::Handle) is a reference to it,
-//! and a [`Timer`](timer::Timer) one entry in its wheel. The [`Engine`](engine::Engine) is the other half, owned by the one
-//! thread that waits. Nothing here knows tasks or pools: a pool is a [`Pool`](shared::Pool) with a count and an end.
+//! [`Shared`](shared::Shared) is the half of a reactor that any thread may use: the epoll instance, the notifier, and
+//! behind a lock each the table of sources and the timers. A [`Handle`](handle::Handle) is a reference to this half,
+//! and a [`Timer`](timer::Timer) an entry in its wheel. The [`Engine`](engine::Engine) is the other half, owned by the
+//! one thread that waits. Nothing here knows tasks or pools: the engine knows a [`Pool`](shared::Pool) as something to
+//! be counted, and to be told when the reactor is dropped.
 //!
 //! ```text
 //!   any thread:   Handle, Timer ──► Shared { epoll, notifier, registry, wheel, clock, counters }

@@ -1,10 +1,11 @@
 //! The half of a reactor that its handles, sources and timers refer to, on any thread.
 //!
-//! Two locks matter: one around the table of sources, one around the timers. Besides, each source has a lock around the
-//! list of its waiters, and each pool one around its queue. Every lock is held for a few instructions and never while a
-//! waker is cloned, woken or dropped. An operation that need not wait takes no lock.
+//! Two locks matter: the lock of the table of sources, and the lock of the timers. Besides, each source has a lock
+//! around the list of its waiters, and each pool a lock around its queue. Every lock is held for a few instructions,
+//! and no waker is cloned, woken or dropped meanwhile (see [`io::registry`](crate::io::registry)). An operation that
+//! need not wait takes no lock.
 //!
-//! Deliberately not here: tasks. A pool of tasks registers as a [`Pool`], which can be counted and told of the end.
+//! Deliberately not here: tasks. A pool of tasks registers as a [`Pool`], to be counted and to be told of the end.
 
 #[cfg(feature = "inspect")]
 use super::directory::Directory;
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
-/// A pool of tasks, as far as the engine knows one. Neither method is on a hot path.
+/// A pool of tasks, as far as the engine knows pools. Neither method is on a hot path.
 pub(crate) trait Pool: fmt::Debug + Send + Sync {
     /// Returns the number of tasks that wait to be polled.
     fn ready(&self) -> usize;
@@ -35,12 +36,12 @@ pub(crate) trait Pool: fmt::Debug + Send + Sync {
     fn reactor_gone(&self);
 }
 
-/// What any thread may use of a reactor. One per reactor, kept alive by everything that refers to it.
+/// The state of a reactor that any thread may use. Every handle, source, timer and task of the reactor keeps it alive.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// The epoll instance, in which the kernel collects events.
     pub(crate) epoll: Epoll,
-    /// Ends the engine's sleep, and counts who has work.
+    /// Ends the engine's sleep, and counts the work of queues and main futures.
     pub(crate) notifier: Notifier,
     /// The registered sources, by token.
     registry: Mutex<Registry>,
@@ -48,18 +49,19 @@ pub(crate) struct Shared {
     sources: AtomicUsize,
     /// The armed timers.
     wheel: Mutex<Wheel>,
-    /// Fires with the first timer, in an embedded reactor or one with precise timers. Set under the wheel's lock.
+    /// Fires with the first timer, in an embedded reactor and in a reactor with precise timers. Set under the wheel's
+    /// lock.
     timerfd: Option<TimerFd>,
-    /// The time. Its turn's clock is written by the engine, once per turn.
+    /// The time. The engine writes the turn's clock, once per turn.
     pub(crate) clock: Clock,
     /// The live tasks, for [`Handle::tasks`](crate::Handle::tasks).
     #[cfg(feature = "inspect")]
     pub(crate) directory: Directory,
     /// The number of tasks that were spawned, on any thread, and have not ended.
     live_tasks: AtomicUsize,
-    /// The pools with tasks of this reactor, pruned now and then.
+    /// The pools with tasks of this reactor. Pruned now and then, when a pool is added.
     pools: Mutex<Vec<Weak<dyn Pool>>>,
-    /// Counters for [`Stats`](crate::Stats).
+    /// The counters for [`Stats`](crate::Stats).
     pub(crate) counters: Counters,
     /// A driver of *another* reactor was polled while this reactor was the current one. Cleared when `run` begins.
     stray_driver: AtomicBool,
@@ -69,7 +71,7 @@ pub(crate) struct Shared {
     fork: ForkGuard,
 }
 
-/// Returns the error of everything that outlives its reactor.
+/// Returns the error of every operation on a reactor that has been dropped.
 pub(crate) fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the reactor that this belongs to has been dropped")
 }
@@ -122,21 +124,22 @@ impl Shared {
         self.sources.load(Ordering::Acquire) != 0
     }
 
-    /// Returns the time at which the next wait has to end for a timer: [`NEVER`] if there is none, or if the timerfd ends
-    /// the wait. Sets the timerfd, if there is one.
+    /// Returns the time at which the next wait has to end for a timer: [`NEVER`] if there is no timer, or if the
+    /// timerfd ends the wait. Sets the timerfd, if there is one.
     pub(crate) fn wake_time(&self) -> u64 {
         let mut wheel = self.wheel();
         let time = if self.clock.is_stopped() { NEVER } else { wheel.wake_time() };
         let Some(timerfd) = &self.timerfd else { return time };
-        // A forked child shares the timerfd with its parent, and must leave it as it is.
+        // A forked child shares the timerfd with its parent, and must not change it.
         if !self.fork.is_child() {
-            // Under the lock: an earlier timer that another thread arms meanwhile sets the timerfd after this.
+            // Under the lock: if another thread arms an earlier timer meanwhile, that thread sets the timerfd after
+            // this one.
             timerfd.set(time, &self.clock);
         }
         NEVER
     }
 
-    /// Tells a sleeping engine that another timer than before is the first to fire.
+    /// Tells a sleeping engine that the first timer to fire has changed.
     pub(crate) fn first_timer_changed(&self) {
         if self.notifier.is_embedded() {
             self.wake_time();
@@ -160,7 +163,7 @@ impl Shared {
         self.live_tasks.load(Ordering::Relaxed)
     }
 
-    /// Adds a pool to those that [`ready_tasks`](Self::ready_tasks) counts.
+    /// Adds a pool, for [`ready_tasks`](Self::ready_tasks) to count.
     pub(crate) fn add_pool(&self, pool: Weak<dyn Pool>) {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         push_pruned(&mut pools, pool, |pool| pool.strong_count() != 0);
@@ -176,7 +179,7 @@ impl Shared {
         self.pools().iter().map(|pool| pool.ready()).sum()
     }
 
-    /// Notes that a driver of another reactor was polled while this one was current.
+    /// Notes that a driver of another reactor was polled while this reactor was current.
     #[cold]
     pub(crate) fn note_stray_driver(&self) {
         self.stray_driver.store(true, Ordering::Relaxed);
@@ -187,7 +190,8 @@ impl Shared {
         self.stray_driver.store(false, Ordering::Relaxed);
     }
 
-    /// Returns whether a driver of another reactor was polled since they were last forgotten.
+    /// Returns whether a driver of another reactor was polled since the last call of
+    /// [`forget_stray_drivers`](Self::forget_stray_drivers).
     pub(crate) fn has_stray_driver(&self) -> bool {
         self.stray_driver.load(Ordering::Relaxed)
     }
@@ -217,14 +221,14 @@ impl Shared {
             return Err(gone());
         }
         if registration.token().is_some() {
-            // Another task that uses the same source has registered it meanwhile.
+            // Another task that uses the same source has registered the source meanwhile.
             return Ok(());
         }
         let token = registry.insert(registration);
         let add = || self.epoll.add(registration.fd, registration.interest.events(), token);
         let added = add().or_else(|error| {
-            // The kernel may still have an entry for the same file under the same number, from a source that is gone, if
-            // a duplicate of its descriptor keeps the file open. No source needs that entry any more.
+            // The kernel may still have an entry for the same file under the same number, from a source that is gone,
+            // if a duplicate of its descriptor keeps the file open. No source needs this entry any more.
             if error.raw_os_error() == Some(libc::EEXIST) && !registry.has_another(registration) {
                 self.epoll.delete(registration.fd)?;
                 return add();
@@ -245,7 +249,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes a source from the table, and from the epoll instance unless closing the descriptor will do that.
+    /// Removes a source from the table. Also deletes it from the epoll instance, unless closing the descriptor will do
+    /// so.
     pub(crate) fn deregister(&self, registration: &Registration, will_be_closed: bool) {
         let mut registry = self.registry();
         let removed = registry.remove(registration);
@@ -253,20 +258,20 @@ impl Shared {
         drop(registry);
         if removed.is_some() && !will_be_closed && !self.fork.is_child() {
             trace::delete(registration.fd);
-            // The descriptor may have been closed by other code; then the kernel has removed the entry already.
+            // Fails if other code has closed the descriptor: then the kernel has removed the entry already.
             let _ = self.epoll.delete(registration.fd);
         }
-        // A task that owns its own socket would otherwise be kept alive by its waker in the registration.
+        // Otherwise a task that owns its own socket would be kept alive by its waker in the registration.
         let mut wakers = Vec::new();
         registration.take_all(&mut wakers);
     }
 
-    /// Marks the reactor as gone: later operations fail. Returns the wakers of everything that waits.
+    /// Marks the reactor as gone: later operations fail. Returns the wakers of all tasks that wait.
     pub(crate) fn close(&self) -> Vec<Waker> {
         self.gone.store(true, Ordering::Release);
         let mut wakers = Vec::new();
-        // No `EPOLL_CTL_DEL` for each source: no thread waits on this epoll instance any more, and the last handle closes
-        // it.
+        // No `EPOLL_CTL_DEL` for each source: no thread waits on this epoll instance any more, and the last handle
+        // closes the instance.
         let sources = self.registry().close(&mut wakers);
         drop(sources);
         self.wheel().close(&mut wakers);

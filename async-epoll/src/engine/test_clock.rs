@@ -1,10 +1,10 @@
-//! Time that stands still, and moves when a test says so.
+//! A clock that a test stops and moves (feature `test-util`).
 //!
-//! Everything that has to do with time in a reactor goes through its [`Clock`](crate::time::clock::Clock): deadlines are read
-//! from it, and timers fire by it. So it is enough to stop that one clock:
+//! All time in a reactor comes from its [`Clock`](crate::time::clock::Clock): deadlines are counted on this clock, and
+//! timers fire by it. So it is enough to stop one clock:
 //!
 //! ```text
-//!   pause ──► the clock stands: timers do not fire, and no sleep ends on their account; sockets go on
+//!   pause ──► the clock stops: no timer fires, and no sleep ends for a timer; sockets go on
 //!
 //!   advance ──► nothing is ready, and no socket has an event?   (the reactor would go to sleep now)
 //!                 │ yes
@@ -15,8 +15,8 @@
 //!   resume ──► the clock runs on from where it stood
 //! ```
 //!
-//! It is the reactor that moves the hands, in [`Engine::turn`](crate::engine::engine::Engine), for only there it is known that
-//! all tasks have done what they could. Real time remains what it was for everything else: the `timeout` of a
+//! The reactor moves the clock, in [`Engine::turn`](crate::engine::engine::Engine), because only there it is known that
+//! all tasks have done what they could. The real time goes on for everything else: the `timeout` of a
 //! [`wait`](crate::Reactor::wait), other threads, `Instant::now()`.
 
 use super::handle::Handle;
@@ -32,12 +32,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// A reactor's clock, to be stopped and moved by a test; from [`Handle::test_clock`]. Needs the feature `test-util`.
+/// The clock of a reactor, to be stopped and moved by a test; from [`Handle::test_clock`]. Needs the feature
+/// `test-util`.
 ///
-/// While it is paused, timers fire when the time is [advanced](Self::advance) and at no other moment, however long the
-/// test takes in fact; a timeout of an hour can be tested in no time, and always with the same outcome. Sockets, other
-/// threads and [`notify`](Handle::notify) work as ever. Each reactor has a clock of its own, so tests may run at the
-/// same time.
+/// While the clock is paused, timers fire when the test [advances](Self::advance) the time and at no other moment,
+/// however long the test takes in fact. So a timeout of an hour can be tested in no time, and always with the same
+/// outcome. Sockets, other threads and [`notify`](Handle::notify) work as ever. Each reactor has a clock of its own, so
+/// tests may run at the same time.
 ///
 /// Deadlines have to be made from this clock's [`now`](Self::now), since `Instant::now()` goes on.
 ///
@@ -71,11 +72,12 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Clone)]
 pub struct TestClock {
+    /// The shared half of the reactor that has the clock.
     shared: Arc<Shared>,
 }
 
 impl Handle {
-    /// The clock of the reactor's timers, for a test that wants to move it.
+    /// Returns the clock of the reactor's timers, for a test that moves the time.
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub fn test_clock(&self) -> TestClock {
         TestClock { shared: Arc::clone(&self.shared) }
@@ -83,9 +85,9 @@ impl Handle {
 }
 
 impl TestClock {
-    /// Stops the clock. A clock that stands already is left alone.
+    /// Stops the clock. Does nothing if the clock is stopped already.
     ///
-    /// Another thread that reads the clock at the same moment may see it a few nanoseconds past where it stops.
+    /// Another thread that reads the clock at the same moment may see a time a few nanoseconds after the stop.
     pub fn pause(&self) {
         let hands = &self.shared.clock.hands;
         let advances = hands.advances();
@@ -96,8 +98,13 @@ impl TestClock {
         self.moved();
     }
 
-    /// Lets the clock run again, from where it stands: it stays as far ahead of the real time, or behind it, as it is.
-    /// Advances that are under way fail. A clock that runs is left alone.
+    /// Lets the clock run again, from where it stands. Does nothing if the clock runs.
+    ///
+    /// The clock stays as far ahead of the real time, or behind, as it is now. Advances in progress fail.
+    ///
+    /// # Panics
+    ///
+    /// If the waker of a task that awaits an [`advance`](Self::advance) panics. All other tasks are woken first.
     pub fn resume(&self) {
         let clock = &self.shared.clock;
         let mut advances = clock.hands.advances();
@@ -110,66 +117,70 @@ impl TestClock {
         let mut panicked = None;
         wake_all(&mut wakers, |panic| panicked = Some(panic));
         if let Some(panic) = panicked {
-            // It is the caller's, as that of any waker is; but nobody else is to miss his wake for it.
+            // A waker's panic belongs to the caller of the wake, but must not keep the other tasks from being woken.
             resume_unwind(panic);
         }
     }
 
-    /// Whether the clock stands.
+    /// Returns whether the clock is stopped.
     pub fn is_paused(&self) -> bool {
         self.shared.clock.hands.are_stopped()
     }
 
-    /// The time that the clock shows.
+    /// Returns the time that the clock shows.
     pub fn now(&self) -> Instant {
         let clock = &self.shared.clock;
         clock.to_instant(clock.now()).unwrap_or_else(Instant::now)
     }
 
-    /// Moves a clock that stands by `duration`, from the first poll of the future on: timer by timer, in order, and after
-    /// each the tasks run until none can go on. Ready when the clock has arrived and they have.
+    /// Moves a stopped clock by `duration`, from the first poll of the future on.
     ///
-    /// Somebody has to run the reactor meanwhile. Tasks of this reactor are known to have run; of other executors, of a
-    /// [`Background`](crate::Background), and of what other threads are about to do, nothing is known. Several advances at
-    /// a time all begin where the clock stands, so they overlap.
+    /// The clock moves timer by timer, in order, and after each timer the tasks run until none can go on. The future is
+    /// ready when the clock has arrived and the tasks have run.
+    ///
+    /// Some thread has to run the reactor meanwhile. Only tasks of this reactor are known to have run. Nothing is known
+    /// of tasks in other executors, of tasks beside a [`Background`](crate::Background), or of what other threads are
+    /// about to do. Several advances at a time all begin where the clock stands, so they overlap.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if the clock is not paused, or [resumed](Self::resume) meanwhile, or if `duration` leads further
-    /// than an `Instant` can; `NotConnected` if the reactor is gone.
+    /// `InvalidInput` if the clock is not paused, or is [resumed](Self::resume) meanwhile, or if `duration` leads
+    /// further than an `Instant` can; `NotConnected` if the reactor has been dropped.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the clock stays where it has come.
+    /// If the future is dropped, the clock stays where it is.
     pub fn advance(&self, duration: Duration) -> Advance {
         Advance { clock: self.clone(), by: nanos(duration), step: None }
     }
 
-    /// The reactor may have to sleep for another time than it does.
+    /// Makes the reactor compute the length of its sleep anew.
     fn moved(&self) {
-        // The timerfd is set anew only if the time of the first timer changes. Here the clock changes.
+        // The timerfd is set anew only when the time of the first timer changes. Here the clock has changed.
         self.shared.wake_time();
         self.shared.first_timer_changed();
     }
 }
 
-/// An advance that is under way; from [`TestClock::advance`].
+/// An advance in progress; from [`TestClock::advance`].
 #[must_use = "the clock does not move unless this is awaited"]
 pub struct Advance {
+    /// The clock to move.
     clock: TestClock,
+    /// How far to move the clock, in nanoseconds.
     by: u64,
-    /// Number and target, once begun.
+    /// The number of the advance and its target, in nanoseconds of the clock. Written by the first poll.
     step: Option<(u64, u64)>,
 }
 
 impl Advance {
-    /// Puts itself in the list.
+    /// Adds the advance to the advances in progress.
     fn begin(&mut self, waker: Waker) -> io::Result<()> {
         let shared = &self.clock.shared;
         let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidInput, text);
         let hands = &shared.clock.hands;
         let mut advances = hands.advances();
-        // Looked at under the lock: a reactor that goes away later finds our entry.
+        // Checked under the lock: a reactor that is dropped later finds this entry.
         if shared.is_gone() {
             return Err(gone());
         }
@@ -183,15 +194,16 @@ impl Advance {
         let number = hands.begin(&mut advances, target, waker);
         drop(advances);
         self.step = Some((number, target));
-        // The reactor may sleep.
+        // The reactor may sleep, and has to move the clock now.
         shared.notifier.notify();
         Ok(())
     }
 
-    /// Sees to it that the right task is woken; or says how it has ended.
+    /// Makes sure that the task of `waker` is woken at the end, or returns how the advance has ended.
     fn check(&self, number: u64, target: u64, mut waker: Waker) -> Poll<io::Result<()>> {
         let shared = &self.clock.shared;
-        // The guard is dropped before `waker`, which may be the old one then.
+        // Declared after `waker`, so released first: after the swap `waker` is the old one, to be dropped with no lock
+        // held.
         let mut advances = shared.clock.hands.advances();
         if let Some(step) = advances.iter_mut().find(|step| step.number == number) {
             std::mem::swap(&mut step.waker, &mut waker);
@@ -227,7 +239,7 @@ impl Drop for Advance {
         if let Some((number, _)) = self.step {
             let hands = &self.clock.shared.clock.hands;
             let wakers = hands.end(&mut hands.advances(), |step| step.number == number);
-            // Not under the lock.
+            // Dropped with no lock held.
             drop(wakers);
         }
     }

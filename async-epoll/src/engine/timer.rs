@@ -1,7 +1,8 @@
 //! One timer of the reactor, as a future.
 //!
-//! It is the raw material of `async-timeout`, which most users want instead. The entry in the [wheel](crate::time::wheel)
-//! is made when the timer is first polled and found pending, so a timer that is never needed costs nothing.
+//! The futures of `async-timeout`, which most users want instead, are built on this one. The entry in the
+//! [wheel](crate::time::wheel) is made by the first poll that finds the timer pending, so a timer that is never needed
+//! costs nothing.
 
 use super::handle::Handle;
 use super::shared::{Shared, gone};
@@ -16,37 +17,40 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// A deadline this much after the turn's clock, in nanoseconds, is not checked against the real one when armed. Closer
-/// ones may have passed during the turn, and are to be ready at once. On a thread of its own, the reactor may sleep for
-/// hours in one turn, so there all are checked.
+/// How far a deadline has to be after the turn's clock, in nanoseconds, to be armed without a clock read. A closer
+/// deadline may have passed during the turn, and the timer has to be ready at once then. On a thread of its own, the
+/// reactor may sleep for hours in one turn, so there every deadline is compared with the real time.
 const SURELY_AHEAD: u64 = 100_000_000;
 
-/// Of so many polls of armed timers on a thread, one reads the clock.
-const LOOKS: u32 = 32;
+/// The number of polls of armed timers on a thread, of which one reads the clock.
+const POLLS_PER_CLOCK_READ: u32 = 32;
 
 thread_local! {
-    /// Polls of armed timers on this thread.
+    /// The number of polls of armed timers on this thread. Wraps.
     static POLLS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Completes at an instant, never before it.
+/// A future that completes at an instant, never earlier.
 ///
-/// Completed, it stays so: further polls return `Ready` until [`reset`](Self::reset). Any number of timers may share an
-/// instant; they are woken in the order in which they were armed.
+/// [`at`](Self::at), [`after`](Self::after) and [`never`](Self::never) take the handle of a reactor;
+/// [`try_at`](Self::try_at) and [`try_after`](Self::try_after) use the [current](Handle::current) reactor.
+///
+/// A completed timer stays completed: further polls return `Ready` until [`reset`](Self::reset). Any number of timers
+/// may share an instant; they are woken in the order in which they were armed.
 ///
 /// The precision is that of [`epoll_pwait2(2)`](https://man7.org/linux/man-pages/man2/epoll_wait.2.html): a lone timer
 /// is late by the kernel's timer slack, about 50 µs or a thousandth of the time slept, whichever is more.
-/// [`ReactorBuilder::precise_timers`](crate::ReactorBuilder::precise_timers) does better. When timers alone have woken the thread
-/// several times in a row, those wake-ups come about once per millisecond. The clock is `CLOCK_MONOTONIC`, so time
-/// stands still while the machine is suspended.
+/// [`ReactorBuilder::precise_timers`](crate::ReactorBuilder::precise_timers) does better. When timers alone have woken
+/// the thread several times in a row, such wake-ups come about once per millisecond. The clock is `CLOCK_MONOTONIC`, so
+/// time stands still while the machine is suspended.
 ///
 /// # Errors
 ///
-/// The output is an error if the reactor has been dropped.
+/// The output is a `NotConnected` error if the reactor has been dropped.
 ///
 /// # Cancel safety
 ///
-/// Dropping a timer takes it out of the reactor at once. Polled by another task than before, it wakes that one.
+/// Dropping a timer removes it from the reactor at once. A timer wakes the task that has polled it last.
 ///
 /// # Examples
 ///
@@ -65,78 +69,89 @@ thread_local! {
 /// ```
 #[must_use = "a timer does nothing unless polled or awaited"]
 pub struct Timer {
-    /// The reactor.
+    /// The reactor's shared half.
     shared: Arc<Shared>,
-    /// When to complete: a time of the reactor's clock. Of a [`Span`](State::Span), how long after the first poll.
+    /// The deadline, in nanoseconds of the reactor's clock. In the state [`Span`](State::Span), the time from the first
+    /// poll to the deadline. Written by the first poll and by [`reset`](Self::reset).
     time: u64,
-    /// How far it has come.
+    /// The progress of the timer.
     state: State,
 }
 
-/// How far a timer has come. Whoever puts a timer into an enum of its own finds room for that beside these.
+/// The progress of a timer. An enum that contains a timer can keep its own variant in the unused values of this enum's
+/// tag.
 #[derive(Clone, Copy)]
 enum State {
-    /// Not begun: its time is a duration.
+    /// Not polled yet: `time` is a duration.
     Span,
-    /// Not armed: nobody has polled it yet.
+    /// Not armed: no poll has found the deadline ahead since the timer was made or reset.
     Idle,
-    /// It has an entry in the wheel.
+    /// The timer has an entry in the wheel.
     Armed(Key),
     /// A poll has returned `Ready`.
     Elapsed,
 }
 
 impl Timer {
-    /// Completes at `deadline`; at once if that has passed.
+    /// Returns a timer that completes at `deadline`, on the reactor of `handle`; at once if `deadline` has passed.
     pub fn at(deadline: Instant, handle: &Handle) -> Self {
         Self::until(deadline, handle.clone())
     }
 
-    /// Completes `duration` after it is first polled. `Duration::MAX` means never.
+    /// Returns a timer that completes `duration` after its first poll, on the reactor of `handle`. `Duration::MAX`
+    /// means never.
     pub fn after(duration: Duration, handle: &Handle) -> Self {
         Self::new(nanos(duration), State::Span, handle.clone())
     }
 
-    /// Does not complete, until it is [`reset`](Self::reset) or the reactor is dropped.
+    /// Returns a timer on the reactor of `handle` that does not complete, until it is [`reset`](Self::reset) or the
+    /// reactor is dropped.
     pub fn never(handle: &Handle) -> Self {
         Self::new(NEVER, State::Idle, handle.clone())
     }
 
-    /// As [`at`](Self::at), on the [current](Handle::current) reactor. Somewhat cheaper than to ask for the handle first.
+    /// Returns a timer that completes at `deadline`, on the [current](Handle::current) reactor; at once if `deadline`
+    /// has passed.
+    ///
+    /// Somewhat cheaper than [`at`](Self::at) with [`Handle::current`], which clones the handle once more.
     ///
     /// # Errors
     ///
-    /// `NotConnected` where there is none.
+    /// `NotConnected` if no reactor is current.
     #[inline]
     pub fn try_at(deadline: Instant) -> io::Result<Self> {
         Ok(Self::until(deadline, Handle::current()?))
     }
 
-    /// As [`after`](Self::after), on the [current](Handle::current) reactor. Somewhat cheaper than to ask for the handle
-    /// first.
+    /// Returns a timer that completes `duration` after its first poll, on the [current](Handle::current) reactor.
+    /// `Duration::MAX` means never.
+    ///
+    /// Somewhat cheaper than [`after`](Self::after) with [`Handle::current`], which clones the handle once more.
     ///
     /// # Errors
     ///
-    /// `NotConnected` where there is none.
+    /// `NotConnected` if no reactor is current.
     #[inline]
     pub fn try_after(duration: Duration) -> io::Result<Self> {
         Ok(Self::new(nanos(duration), State::Span, Handle::current()?))
     }
 
+    /// Returns a timer with a deadline.
     #[inline]
     fn until(deadline: Instant, handle: Handle) -> Self {
         Self::new(handle.shared.clock.from_instant(deadline), State::Idle, handle)
     }
 
+    /// Returns a timer that has not been polled.
     #[inline]
     fn new(time: u64, state: State, handle: Handle) -> Self {
         Self { shared: handle.shared, time, state }
     }
 
-    /// Sets another deadline, completed or not. The task that polled last is woken at the new one; after completion,
-    /// the timer has to be polled again first.
+    /// Sets another deadline, whether the timer has completed or not.
     ///
-    /// Moving a deadline further away is the cheapest of all operations: one number changes.
+    /// The task that polled last is woken at the new deadline; after completion, the timer has to be polled again
+    /// first. Moving a deadline further away is the cheapest of all operations: one number changes.
     ///
     /// # Examples
     ///
@@ -163,12 +178,13 @@ impl Timer {
         match is_first {
             Some(true) => self.shared.first_timer_changed(),
             Some(false) => {}
-            // It has fired; the next poll arms it anew.
+            // The timer has fired; the next poll arms it anew.
             None => self.disarm(),
         }
     }
 
-    /// When it completes; `None` for never, and for a timer made by [`after`](Self::after) before its first poll.
+    /// Returns the instant at which the timer completes; `None` for never, and for a timer made by
+    /// [`after`](Self::after) or [`try_after`](Self::try_after) before its first poll.
     ///
     /// # Examples
     ///
@@ -192,27 +208,28 @@ impl Timer {
         }
     }
 
-    /// Whether a poll has found that the time has come, since the last reset.
+    /// Returns whether the timer has completed: a poll since the last reset has found that the deadline has passed.
     pub fn is_elapsed(&self) -> bool {
         matches!(self.state, State::Elapsed)
     }
 
-    /// Whether it waits in the reactor: a poll has found that its time had not come, and none has been ready since.
+    /// Returns whether the timer waits in the reactor: a poll has found the deadline ahead, and no poll has been ready
+    /// since.
     pub fn is_armed(&self) -> bool {
         matches!(self.state, State::Armed(_))
     }
 
-    /// Works out the deadline, at the first poll. `None` if it has passed.
+    /// Computes the deadline, at the first poll. Returns `None` if the deadline has passed.
     fn begin(&mut self) -> Option<u64> {
         let clock = &self.shared.clock;
         let turn = clock.turn();
         let (deadline, now) = match self.state {
-            // A span must begin now, not when the turn began, or it would end early.
+            // A duration counts from now. Counted from the beginning of the turn, it would end early.
             State::Span => {
                 let now = clock.now();
                 (now.saturating_add(self.time), now)
             }
-            // The turn's clock is behind: good enough to see that a deadline has passed, or that it is far away.
+            // The turn's clock is behind the time, but good enough to see that a deadline has passed, or is far away.
             _ if self.time <= turn || (self.time - turn > SURELY_AHEAD && !self.shared.notifier.is_detached()) => {
                 (self.time, turn)
             }
@@ -222,11 +239,11 @@ impl Timer {
         (deadline > now).then_some(deadline)
     }
 
-    /// Makes the entry in the wheel.
+    /// Makes the entry in the wheel, with a clone of `waker`.
     fn arm(&mut self, deadline: u64, waker: &Waker) -> Poll<io::Result<()>> {
         let clone = waker.clone();
         let mut timers = self.shared.wheel();
-        // Looked at under the lock: a reactor that goes away later finds our entry.
+        // Checked under the lock: a reactor that is dropped later finds this entry.
         if self.shared.is_gone() {
             drop(timers);
             drop(clone);
@@ -236,25 +253,26 @@ impl Timer {
         drop(timers);
         self.state = State::Armed(key);
         if is_first {
-            // The reactor may sleep in another thread, until a later deadline.
+            // The reactor may sleep on another thread, until a later deadline.
             self.shared.first_timer_changed();
         }
         Poll::Pending
     }
 
-    /// Looks whether the armed timer has fired, and sees to it that it wakes `waker`.
+    /// Checks whether the armed timer has fired. If not, makes sure that the timer wakes `waker`.
     fn poll_armed(&mut self, key: Key, waker: &Waker) -> Poll<io::Result<()>> {
         let state = self.shared.wheel().remove_fired(key, waker);
-        // Its wakers taken, a reactor that has gone looks like one whose timers have all fired.
+        // `Ok` may also mean that the reactor has been dropped, since that takes the wakers out of all entries.
+        // `complete` tells.
         match state {
-            // Its time has passed: it need not wait for the turn that fires it.
-            Err(_) if self.time <= self.look() => self.disarm(),
+            // The deadline has passed: the timer need not wait for the turn that fires it.
+            Err(_) if self.time <= self.checked_time() => self.disarm(),
             Err(true) => return Poll::Pending,
             Err(false) => {
                 let clone = waker.clone();
-                // Fired or gone meanwhile? Then go on below.
+                // `Err` if the timer has fired, or the reactor has been dropped, meanwhile: then complete below.
                 let replaced = self.shared.wheel().set_waker(key, clone);
-                // The old waker, or ours back, is dropped with no lock held.
+                // The waker that was replaced, or the clone, is dropped with no lock held.
                 if replaced.is_ok() {
                     return Poll::Pending;
                 }
@@ -265,16 +283,17 @@ impl Timer {
         self.complete()
     }
 
-    /// The time, for one that is armed: the turn's is good enough. But a task that polls in a loop and finds something to
-    /// do each time does not let the next turn begin, so now and then it is the real one.
-    fn look(&self) -> u64 {
+    /// Returns the time with which an armed timer compares its deadline. The turn's clock is good enough, but a task
+    /// that polls in a loop and always finds something to do keeps the next turn from beginning. So now and then a poll
+    /// reads the clock.
+    fn checked_time(&self) -> u64 {
         let polls = POLLS.get().wrapping_add(1);
         POLLS.set(polls);
         let clock = &self.shared.clock;
-        if polls % LOOKS == 0 { clock.now() } else { clock.turn() }
+        if polls % POLLS_PER_CLOCK_READ == 0 { clock.now() } else { clock.turn() }
     }
 
-    /// The time has come, unless the reactor has gone.
+    /// Completes the timer, unless the reactor has been dropped.
     fn complete(&mut self) -> Poll<io::Result<()>> {
         if self.shared.is_gone() {
             return Poll::Ready(Err(gone()));
@@ -283,13 +302,13 @@ impl Timer {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the entry back.
+    /// Removes the entry from the wheel, if there is one.
     #[inline]
     fn disarm(&mut self) {
         if let State::Armed(key) = self.state {
             self.state = State::Idle;
             let waker = self.shared.wheel().remove(key);
-            // Not under the lock.
+            // Dropped with no lock held.
             drop(waker);
         }
     }
@@ -302,7 +321,8 @@ impl Future for Timer {
         match self.state {
             State::Elapsed => Poll::Ready(Ok(())),
             State::Armed(key) => self.poll_armed(key, cx.waker()),
-            // A span begins even if the reactor is gone: whoever goes on with another clock asks for the deadline.
+            // A duration begins even if the reactor is gone: a caller that continues with another clock asks for the
+            // deadline.
             State::Span | State::Idle => match self.begin() {
                 Some(deadline) => self.arm(deadline, cx.waker()),
                 None => self.complete(),

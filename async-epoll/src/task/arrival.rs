@@ -1,8 +1,8 @@
 //! What another thread leaves for the pool's thread to make a task of.
 //!
-//! A future that is not `Send` cannot move to another thread, but the closure that makes it can. A
-//! [`RemoteSpawner`](super::remote::RemoteSpawner) leaves the closure in the pool's [queue](crate::wake::queue), and the
-//! driver builds the future and adopts it as a task.
+//! A future that is not `Send` cannot move to another thread, but the closure that makes the future can. A
+//! [`RemoteSpawner`](super::remote::RemoteSpawner) leaves the closure in the pool's [queue](crate::wake::queue), and
+//! the driver builds the future and adopts it as a task.
 
 use futures::task::LocalFutureObj;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::panic::Location;
 
 /// A closure that makes a task's future.
 pub(crate) struct Arrival {
-    /// The closure.
+    /// The closure. Called once, on the pool's thread.
     make: Box<dyn FnOnce() -> LocalFutureObj<'static, ()> + Send>,
     /// The place of the call that spawned the task.
     pub(crate) spawned_at: &'static Location<'static>,

@@ -1,9 +1,9 @@
 //! What the tasks of a reactor wait for (feature `inspect`).
 //!
-//! Nothing is recorded while a task waits. When the user asks, the wakers that sources and timers hold are compared with
-//! those of the tasks: a waker in the registration of a source means that the task waits for that descriptor, one in the
-//! wheel that it waits for a deadline. A waker without such a place is *foreign*: a channel holds it, another thread, or a
-//! `FuturesUnordered` between the task and what it waits for.
+//! Nothing is recorded while a task waits. When the user asks, the wakers that sources and timers hold are compared
+//! with the wakers of the tasks. A waker in the registration of a source means that its task waits for that descriptor,
+//! and a waker in the wheel means that its task waits for a deadline. A waker found in neither is *foreign*: a channel
+//! holds it, another thread, or a `FuturesUnordered` between the task and what the task waits for.
 
 use super::waker::TaskWaker;
 use crate::engine::handle::Handle;
@@ -19,24 +19,26 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// One task, from [`Handle::tasks`]. Its [`Display`](fmt::Display) form is a line for people.
+/// One task, from [`Handle::tasks`]. Its [`Display`](fmt::Display) form is one line of text.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskInfo {
-    /// The number of the task, in order of spawning, from 0. No other task of the reactor has it, now or later.
+    /// The number of the task, in order of spawning, from 0. No other task of the reactor has this number, now or
+    /// later.
     pub id: u64,
-    /// Where it was spawned. `LocalSpawnExt` hides the place: it is the one inside futures-rs then.
+    /// The place of the call that spawned the task. `LocalSpawnExt` hides the call, so its tasks have a place inside
+    /// futures-rs.
     pub spawned_at: &'static Location<'static>,
-    /// How often it was polled, the poll that is running included.
+    /// The number of polls, including the poll in progress.
     pub polls: u64,
-    /// How long the longest of these polls took, the one that is running included.
+    /// The duration of the longest poll, including the poll in progress.
     pub longest_poll: Duration,
-    /// How long the poll has taken that is running; `None` if none is. Much of it means that the task blocks its
-    /// thread.
+    /// How long the poll in progress has taken; `None` if the task is not being polled. A long time means that the task
+    /// blocks its thread.
     pub polled_for: Option<Duration>,
-    /// Whether it is to be polled.
+    /// Whether the task has been woken and waits to be polled.
     pub is_ready: bool,
-    /// What it waits for, as far as that can be told: what its wakers were left with.
+    /// What the task waits for, as far as can be told from the places that hold its wakers.
     pub waits_for: Vec<WaitsFor>,
 }
 
@@ -44,42 +46,42 @@ pub struct TaskInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitsFor {
-    /// For a source to become readable.
+    /// A source to become readable.
     Readable {
         /// The descriptor.
         fd: RawFd,
-        /// The other end, if it is a connected TCP or UDP socket.
+        /// The other end, if the descriptor is a connected TCP or UDP socket.
         peer: Option<SocketAddr>,
     },
-    /// For a source to become writable.
+    /// A source to become writable.
     Writable {
         /// The descriptor.
         fd: RawFd,
-        /// The other end, if it is a connected TCP or UDP socket.
+        /// The other end, if the descriptor is a connected TCP or UDP socket.
         peer: Option<SocketAddr>,
     },
-    /// For an exceptional condition of a source.
+    /// An exceptional condition of a source.
     Priority {
         /// The descriptor.
         fd: RawFd,
-        /// The other end, if it is a connected TCP or UDP socket.
+        /// The other end, if the descriptor is a connected TCP or UDP socket.
         peer: Option<SocketAddr>,
     },
-    /// For a timer.
+    /// A timer.
     Timer {
-        /// When it fires; `None` for never.
+        /// When the timer fires; `None` for never.
         deadline: Option<Instant>,
     },
-    /// For somebody else who has a waker of the task: a channel, another thread; or a combinator with wakers of its
-    /// own (`FuturesUnordered`, a large `join_all`), whatever waits inside it.
+    /// Another holder of a waker of the task: a channel or another thread; or a combinator with wakers of its own
+    /// (`FuturesUnordered`, a large `join_all`), whatever the futures inside wait for.
     Foreign,
 }
 
 impl Handle {
-    /// The living tasks of the reactor, in order of spawning (feature `inspect`).
+    /// Returns the live tasks of the reactor, in order of spawning (feature `inspect`).
     ///
-    /// It may be called on any thread, and holds up the others for a moment. The future of
-    /// [`run_until`](crate::Reactor::run_until) is no task, and not among them.
+    /// May be called on any thread, and holds up the other threads for a moment. The main future of
+    /// [`run_until`](crate::Reactor::run_until) is not a task, so it is not included.
     ///
     /// # Examples
     ///
@@ -102,56 +104,56 @@ impl Handle {
     /// ```
     pub fn tasks(&self) -> Vec<TaskInfo> {
         let shared = &self.shared;
-        let places = Places::of(shared);
+        let held = HeldWakers::of(shared);
         let tasks = shared.directory.tasks().into_iter().filter_map(|task| task.downcast::<TaskWaker>().ok());
-        tasks.map(|task| places.look_up(&task)).collect()
+        tasks.map(|task| held.look_up(&task)).collect()
     }
 }
 
-/// A waker: what it points to says whose it is.
+/// Returns the address that a waker points to. All wakers of a task point to its [`TaskWaker`].
 fn address(waker: &Waker) -> usize {
     waker.data().addr()
 }
 
-/// The wakers that lie about in a reactor, by what they point to.
-struct Places<'a> {
-    /// In order of what they point to.
+/// The wakers that the sources and timers of a reactor hold.
+struct HeldWakers<'a> {
+    /// The address of each waker, with the source or timer that holds the waker. Sorted by address.
     wakers: Vec<(usize, WaitsFor)>,
-    /// The reactor's.
+    /// The reactor's clock.
     clock: &'a Clock,
 }
 
-impl<'a> Places<'a> {
-    /// Looks at all sources and timers.
+impl<'a> HeldWakers<'a> {
+    /// Collects the wakers of all sources and timers.
     fn of(shared: &'a Shared) -> Self {
         let mut waiting = Vec::new();
         shared.registry().visit_waiters(|fd, want, waker| waiting.push((fd, want, address(waker))));
-        let mut places: Vec<_> = waiting
+        let mut wakers: Vec<_> = waiting
             .into_iter()
             .map(|(fd, want, address)| {
                 let peer = sys::peer(fd);
-                let place = match want {
+                let waits_for = match want {
                     Want::Read => WaitsFor::Readable { fd, peer },
                     Want::Write => WaitsFor::Writable { fd, peer },
                     Want::Priority => WaitsFor::Priority { fd, peer },
                 };
-                (address, place)
+                (address, waits_for)
             })
             .collect();
         shared.wheel().visit(|deadline, waker| {
-            places.push((address(waker), WaitsFor::Timer { deadline: shared.clock.to_instant(deadline) }));
+            wakers.push((address(waker), WaitsFor::Timer { deadline: shared.clock.to_instant(deadline) }));
         });
-        places.sort_by_key(|(address, _)| *address);
-        Self { wakers: places, clock: &shared.clock }
+        wakers.sort_by_key(|(address, _)| *address);
+        Self { wakers, clock: &shared.clock }
     }
 
-    /// Describes a task, which the caller has one more `Arc` of.
+    /// Describes a task. The caller holds one `Arc` of its own.
     fn look_up(&self, task: &Arc<TaskWaker>) -> TaskInfo {
         let address = Arc::as_ptr(task).addr();
         let begin = self.wakers.partition_point(|(other, _)| *other < address);
         let found = self.wakers[begin..].iter().take_while(|(other, _)| *other == address);
-        let mut waits_for: Vec<_> = found.map(|(_, place)| place.clone()).collect();
-        // One belongs to the table of tasks, one to the caller.
+        let mut waits_for: Vec<_> = found.map(|(_, waits_for)| waits_for.clone()).collect();
+        // The table of tasks holds one reference, the caller another.
         if Arc::strong_count(task) > waits_for.len() + 2 {
             waits_for.push(WaitsFor::Foreign);
         }
@@ -181,8 +183,8 @@ impl fmt::Display for TaskInfo {
             return f.write_str(", ready");
         }
         let mut separator = ", waits for";
-        for place in &self.waits_for {
-            write!(f, "{separator} {place}")?;
+        for waits_for in &self.waits_for {
+            write!(f, "{separator} {waits_for}")?;
             separator = " or";
         }
         if self.waits_for.is_empty() {

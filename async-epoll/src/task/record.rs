@@ -1,9 +1,9 @@
-//! What is recorded about one task: its number and its polls, with the feature `inspect`.
+//! The record of one task: its number and its polls, with the feature `inspect`.
 //!
-//! Only polls are measured as they happen, by two clock reads each. What a task waits for is not recorded: it is found out
-//! [when the user asks](crate::Handle). Without the feature a [`Record`] is empty, and its functions vanish.
+//! Only polls are measured as they happen, by two clock reads each. What a task waits for is not recorded, but found
+//! out [when the user asks](crate::Handle). Without the feature a [`Record`] is empty, and its functions vanish.
 
-/// With the feature.
+/// With the feature: a record of the number and the polls.
 #[cfg(feature = "inspect")]
 mod enabled {
     use crate::engine::shared::Shared;
@@ -14,7 +14,7 @@ mod enabled {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    /// The number and the polls of one task. Written on the pool's thread, read on any.
+    /// The number and the polls of one task. Written on the pool's thread, read on any thread.
     #[derive(Debug)]
     pub(crate) struct Record {
         /// The task's number in the reactor's directory.
@@ -23,7 +23,8 @@ mod enabled {
         polls: AtomicU64,
         /// The duration of the longest poll that has ended, in nanoseconds.
         longest_poll: AtomicU64,
-        /// When the present poll began; [`NEVER`] while the task is not being polled.
+        /// When the poll in progress began, in nanoseconds of the reactor's clock; [`NEVER`] while the task is not
+        /// being polled.
         polled_since: AtomicU64,
     }
 
@@ -63,7 +64,7 @@ mod enabled {
             Duration::from_nanos(self.longest_poll.load(Ordering::Relaxed))
         }
 
-        /// Returns how long the present poll has taken; `None` if the task is not being polled.
+        /// Returns how long the poll in progress has taken; `None` if the task is not being polled.
         pub(crate) fn polled_for(&self, clock: &Clock) -> Option<Duration> {
             let since = Some(self.polled_since.load(Ordering::Relaxed)).filter(|&since| since != NEVER)?;
             Some(Duration::from_nanos(clock.real().saturating_sub(since)))
@@ -89,7 +90,7 @@ mod disabled {
     use crate::time::clock::Clock;
     use std::sync::Arc;
 
-    /// Nothing is recorded.
+    /// An empty record.
     #[derive(Debug)]
     pub(crate) struct Record;
 

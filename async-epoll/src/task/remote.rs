@@ -12,17 +12,17 @@ use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// Spawns tasks onto a reactor's thread from any other; from [`Spawner::remote`](crate::Spawner::remote).
+/// Spawns tasks onto a reactor's thread from any other thread; from [`Spawner::remote`](crate::Spawner::remote).
 ///
-/// The task's future need not be `Send`: a closure travels, and makes the future over there.
+/// The task's future need not be `Send`: a closure travels, and makes the future on the reactor's thread.
 ///
 /// # How it works
 ///
-/// The closure is put into the pool's queue, which ends the reactor's sleep. The task counts as live from the call of
+/// The closure is put into the pool's queue, and the reactor's sleep ends. The task counts as live from the call of
 /// [`spawn_with`](Self::spawn_with), so [`Reactor::run`](crate::Reactor::run) waits for it. A `RemoteSpawner` alone
-/// does not keep `run` from returning: a task that is spawned after that is run by the next `run`. As long as there is
-/// one, `run` makes no [deadlock report](crate::Reactor::run), since a task that could wake the others may still
-/// come.
+/// does not keep `run` from returning: a task that is spawned after that is run by the next `run`. While a
+/// `RemoteSpawner` exists, `run` makes no [deadlock report](crate::Reactor::run), since a task that could wake the
+/// others may still come.
 ///
 /// # Examples
 ///
@@ -45,22 +45,22 @@ use std::sync::Arc;
 /// # }
 /// ```
 pub struct RemoteSpawner {
-    /// Where the closures go.
+    /// The queue into which the closures go.
     pool: Arc<PoolQueue>,
 }
 
 impl RemoteSpawner {
-    /// Into the queue of `pool`.
+    /// Returns a spawner into the queue of `pool`.
     pub(crate) fn new(pool: Arc<PoolQueue>) -> Self {
         pool.remote_begins();
         Self { pool }
     }
 
-    /// Has `make` called on the reactor's thread, and its future run there as a task.
+    /// Spawns a task: calls `make` on the reactor's thread, and runs the future there.
     ///
-    /// `Ok` means that the task counts as live. A panic of `make` is reported like one of the task. If the pool is
-    /// dropped before, so is `make`, on the pool's thread. In `make` and in the task,
-    /// [`Handle::current`](crate::Handle::current) is the reactor's.
+    /// `Ok` means that the task counts as live. A panic of `make` is reported like a panic of the task. If the pool is
+    /// dropped first, `make` is dropped on the pool's thread. In `make` and in the task,
+    /// [`Handle::current`](crate::Handle::current) is the reactor's handle.
     ///
     /// # Errors
     ///

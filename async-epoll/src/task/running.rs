@@ -1,8 +1,8 @@
 //! Whether a task's code is running on this thread.
 //!
-//! The driver marks the thread while it polls or drops tasks, and makes the task's reactor the current one meanwhile. A
-//! task that is spawned by a task is known by this mark: its first poll costs budget, so that a chain of tasks that spawn
-//! each other is bounded, too.
+//! The driver marks the thread while it polls or drops tasks, and makes the tasks' reactor the current one meanwhile.
+//! The mark tells a spawn by a task from other spawns: the first poll of a task that a task has spawned costs budget,
+//! so that a chain of tasks that spawn each other is bounded, too.
 
 use crate::engine::handle::{EnterGuard, Handle};
 use crate::engine::shared::Shared;
@@ -10,7 +10,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 thread_local! {
-    /// A task's poll or drop is running on this thread: a task of any reactor, since tasks of two may spawn each other.
+    /// A task's poll or drop is running on this thread. The task may be of any reactor, since tasks of two reactors may
+    /// spawn each other. Written by [`Running`].
     static RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -19,11 +20,11 @@ pub(crate) fn is_running() -> bool {
     RUNNING.get()
 }
 
-/// Marks the thread as running tasks until it is dropped.
+/// Marks the thread as running tasks, until this guard is dropped.
 pub(crate) struct Running {
-    /// The mark as it was before.
+    /// The mark before this guard, to be restored.
     before: bool,
-    /// Keeps the reactor current.
+    /// Keeps the tasks' reactor current.
     current: EnterGuard,
 }
 
@@ -33,8 +34,8 @@ impl Running {
         Self { before: RUNNING.replace(true), current: Handle::enter_shared(shared) }
     }
 
-    /// Tells the reactor that was current before, if that is another one, that tasks which are not its own are polled:
-    /// that reactor's `run` will not wake them.
+    /// Tells the reactor that was current before, if any, that the pool has polled tasks of another reactor. The `run`
+    /// method of the former will not wake these tasks.
     pub(crate) fn tell_replaced(&self) {
         if let Some(other) = self.current.replaced() {
             other.note_stray_driver();

@@ -1,16 +1,17 @@
-//! Tasks on the pool: the table of a pool's tasks, and the *driver*, which the pool polls.
+//! The tasks of a pool, and the *driver*, the one future that the pool polls in their place.
 //!
 //! futures-rs gives its executors no hook for "nothing left to do, wait here", and a `LocalPool`'s waker cannot end an
-//! `epoll_wait`. The seam is one future of ours in the pool, the driver, which polls all tasks that were spawned through
-//! our [`Spawner`](crate::Spawner), each with a waker of our own. So we hear of everything:
+//! `epoll_wait`. The seam is one future of ours in the pool, the driver. The driver polls all tasks that were spawned
+//! through our [`Spawner`](crate::Spawner), each with a waker of our own. So our code sees every wake, poll, panic and
+//! end of a task:
 //!
-//! - **A wake** puts the task into the [queue](crate::wake::queue). The first one calls the driver and ends the reactor's
-//!   sleep, so the reactor [never sleeps while a task is ready](crate::wake::notifier).
+//! - **A wake** puts the task into the [queue](crate::wake::queue). The first wake calls the driver and ends the
+//!   reactor's sleep, so the reactor [never sleeps while a task is ready](crate::wake::notifier).
 //! - **A task that keeps waking itself** would keep the pool busy for ever. The driver counts polls; beyond the
-//!   [budget](Turn::admit) it stops, leaves the rest in the queue, and goes on after the reactor has looked for
-//!   events. So it does after a task that has done all the [operations](crate::budget) that it may in one poll.
+//!   [budget](Turn::admit) it stops, leaves the rest in the queue, and goes on after the reactor has looked for events.
+//!   The driver also stops after a task that has done all the [operations](crate::budget) of one poll.
 //! - **A panic** ends the task that panicked, and is reported.
-//! - **The end** of a task is noticed, so `run` knows when the last one is done.
+//! - **The end** of a task is counted, so `run` knows when the last task is done.
 //!
 //! ```text
 //!             wake: into the queue                       poll
@@ -19,12 +20,14 @@
 //!                                           └────┘ (wakes change nothing)
 //! ```
 //!
-//! Why not one future in the pool for each task, a wrapper that swaps its waker? Then each task has a place in the
-//! pool's own queue and a waker of the pool's, and pays for them beside ours. Measured so, a request to an echo server
-//! took 756 instructions, and an idle connection 448 bytes; with one driver for all tasks it is 691 and 345.
+//! Why one driver, and not one future in the pool for each task, a wrapper that swaps its waker? A wrapped task has a
+//! place in the pool's own queue and a waker of the pool's, and pays for both beside ours. Measured with wrappers, a
+//! request to an echo server took 756 instructions, and an idle connection 448 bytes; with one driver for all tasks the
+//! numbers are 691 and 345.
 //!
-//! To the pool it looks as if each task were there: a driver ends whenever a task does, and leaves a successor if there
-//! are others. So `LocalPool::try_run_one` completes one task, and `LocalPool::run` returns after the last.
+//! To the pool, the driver behaves as if each task were a future in the pool: a driver ends whenever a task ends, and
+//! leaves a successor if other tasks remain. So `LocalPool::try_run_one` completes one task, and `LocalPool::run`
+//! returns after the last.
 
 use super::arrival::Arrival;
 use super::record::Record;
@@ -50,36 +53,37 @@ use std::task::{Context, Poll};
 
 /// One task.
 struct Task {
-    /// What it does.
+    /// The user's future.
     future: LocalFutureObj<'static, ()>,
-    /// What it is woken by.
+    /// What the wakers of the task refer to.
     waker: Arc<TaskWaker>,
-    /// Tells of its polls.
+    /// The span of the task's polls, with the feature `tracing`.
     span: TaskSpan,
 }
 
 /// The tasks of one spawner and its clones, in one pool. Stays on the pool's thread.
 pub(crate) struct TaskSet {
-    /// What all tasks of this thread share with their loop.
+    /// What all tasks of this thread share with the loop.
     pub(crate) turn: Rc<Turn>,
     /// The part that other threads use.
     pub(crate) pool: Arc<PoolQueue>,
     /// Puts the driver into the pool.
     spawner: LocalSpawner,
-    /// The tasks by number. A task is out of its entry while it is polled, and after it has ended while its number is
-    /// still in the queue.
+    /// The tasks by number. An entry is empty while its task is polled, and from the end of the task until its number
+    /// has left the queue.
     tasks: RefCell<Table<Option<Task>>>,
     /// The number of tasks that have not ended.
     live: Cell<usize>,
-    /// The tasks taken from the queue. Out of the cell while the driver polls them.
+    /// The numbers taken from the queue. Out of the cell while the driver polls the tasks.
     batch: Cell<Batch>,
-    /// The polls that this turn has left for which it takes no budget.
+    /// The polls without budget that are left in this turn. Set by the driver's first poll in a turn; a spawn from
+    /// outside of a task adds a poll.
     free: Cell<usize>,
     /// The number of the last turn in which the driver was polled.
     last_turn: Cell<u32>,
-    /// There is a driver in the pool.
+    /// A driver is in the pool. Written when a driver is put in, or ends.
     has_driver: Cell<bool>,
-    /// A [probe](Self::ask) was put into the pool and has not been polled yet.
+    /// A [probe](Self::ask) was put into the pool and has not been polled yet. Cleared by the probe.
     asked: Rc<Cell<bool>>,
 }
 
@@ -107,7 +111,7 @@ impl TaskSet {
         self.spawner.status_local()
     }
 
-    /// Returns whether the set has no task, nor an arrival that will be made into one.
+    /// Returns whether the set has neither a task nor an arrival that will be made into a task.
     pub(crate) fn is_empty(&self) -> bool {
         self.live.get() == 0 && !self.pool.queue().has_arrivals()
     }
@@ -117,8 +121,8 @@ impl TaskSet {
         self.pool.queue().len() != 0
     }
 
-    /// Puts a probe into the pool by the pool's own means: a future that notes that it was polled. There is at most one on
-    /// its way at a time, so that a pool that is never run collects no probes.
+    /// Puts a probe into the pool by the pool's own means: a future that notes that it was polled. At most one probe is
+    /// on its way at a time, so that a pool that is never run collects no probes.
     pub(crate) fn ask(&self) {
         if !self.asked.replace(true) {
             let asked = Rc::clone(&self.asked);
@@ -145,9 +149,9 @@ impl TaskSet {
         Ok(())
     }
 
-    /// Puts a new task into the table and into the queue, and calls `count` before.
+    /// Calls `count`, and then puts a new task into the table and into the queue.
     fn adopt(&self, future: LocalFutureObj<'static, ()>, spawned_at: &'static Location<'static>, count: impl FnOnce()) {
-        // First, since it runs a subscriber's code, which may spawn or panic.
+        // First, since this runs a subscriber's code, which may spawn or panic.
         let span = TaskSpan::new(spawned_at);
         count();
         let number = self.tasks.borrow_mut().insert_with(|number| {
@@ -178,8 +182,8 @@ impl TaskSet {
         }
     }
 
-    /// Takes what is in the queue, unless something is left of what was taken before. If there is nothing to do at all, the
-    /// queue is idle from now on, and the answer is `false`.
+    /// Takes what is in the queue, unless some of the last batch is left. Returns `false` if there is nothing to do at
+    /// all: then the queue is idle from now on.
     fn refill(&self, batch: &mut Batch) -> bool {
         if batch.left() != 0 {
             return true;
@@ -191,7 +195,7 @@ impl TaskSet {
         busy
     }
 
-    /// Polls each task that is ready once; one that is woken meanwhile goes behind all others in the pool.
+    /// Polls each ready task once. A task that is woken meanwhile goes behind all other futures in the pool.
     fn poll_ready(&self) -> Stop {
         let mut batch = self.batch.take();
         self.refill(&mut batch);
@@ -214,11 +218,11 @@ impl TaskSet {
         stop
     }
 
-    /// Polls a task. Says whether it has ended.
+    /// Polls a task. Returns whether the task has ended.
     fn poll_task(&self, number: u32) -> bool {
         let task = self.tasks.borrow_mut()[number].take();
         let Some(mut task) = task else {
-            // It has ended, and its number was still in the queue.
+            // The task ended while its number was in the queue.
             self.tasks.borrow_mut().remove(number);
             return false;
         };
@@ -239,7 +243,7 @@ impl TaskSet {
             result
         };
         if !Handle::is_current(&self.turn.shared) {
-            // The task holds a guard of another reactor across an await. That must not reach anybody else.
+            // The task holds a guard of another reactor across an await. The guard must not affect other tasks.
             Handle::make_current(&self.turn.shared);
         }
         match result {
@@ -254,17 +258,17 @@ impl TaskSet {
         true
     }
 
-    /// Drops a task that was taken out of the table, and takes it out of all counts.
+    /// Drops a task that was taken out of the table, and takes the task out of all counts.
     fn end(&self, task: Task) {
         let waker = self.drop_task(task);
-        // Otherwise whoever takes its number from the queue removes it.
+        // If the number is in the queue, the driver removes the entry when it takes the number.
         if !waker.scheduled.finish() {
             self.tasks.borrow_mut().remove(waker.number);
         }
         self.forget_task();
     }
 
-    /// Drops what the user has put into a task.
+    /// Drops what the user has put into a task. Returns the task's waker.
     #[cfg_attr(not(feature = "tracing"), allow(clippy::drop_non_drop, reason = "no subscriber, nothing to drop"))]
     fn drop_task(&self, task: Task) -> Arc<TaskWaker> {
         let Task { future, waker, span } = task;
@@ -280,12 +284,13 @@ impl TaskSet {
         self.pool.shared.task_ends();
     }
 
-    /// Runs foreign code, and reports its panic.
+    /// Runs user code, and reports its panic.
     fn catch<T>(&self, code: impl FnOnce() -> T) -> Option<T> {
         catch_unwind(AssertUnwindSafe(code)).map_err(|panic| self.turn.report_task(panic)).ok()
     }
 
-    /// After the last task: removes what has ended and was still in the queue. Says whether the driver may go.
+    /// Removes, when no task is live, the entries of ended tasks with a number still in the queue. Returns whether the
+    /// driver may end.
     fn is_finished(&self) -> bool {
         let mut batch = self.batch.take();
         while self.live.get() == 0 && self.refill(&mut batch) && batch.left() != 0 {
@@ -294,18 +299,18 @@ impl TaskSet {
             }
         }
         self.batch.set(batch);
-        // A wake on another thread may have begun and not have come to the queue yet.
+        // The table is not empty if a wake on another thread has begun and not reached the queue yet.
         self.live.get() == 0 && self.tasks.borrow().len() == 0 && !self.may_get_more()
     }
 
-    /// Whether the driver has to stay in the pool although it has no task: for those that other threads may spawn.
+    /// Returns whether the driver has to stay in the pool without tasks, for tasks that other threads may spawn.
     fn may_get_more(&self) -> bool {
-        // In this order: the last remote spawner may leave something just before it goes away. After the end of the reactor
-        // they leave nothing more.
+        // In this order: the last remote spawner may leave an arrival just before the spawner is dropped. After the end
+        // of the reactor, remote spawners leave nothing more.
         self.pool.has_remotes() && !self.pool.shared.is_gone() || self.pool.queue().has_arrivals()
     }
 
-    /// Makes tasks of what other threads have left, each at the price of a poll. Says why it stopped, if it did.
+    /// Makes tasks of arrivals, each at the price of a poll. Returns the reason for stopping early.
     fn build(&self, arrivals: Vec<Arrival>) -> Option<Stop> {
         let mut arrivals = VecDeque::from(arrivals);
         while let Some(arrival) = arrivals.pop_front() {
@@ -315,7 +320,7 @@ impl TaskSet {
                 return Some(stop);
             }
             let spawned_at = arrival.spawned_at;
-            // It has been counted when it was left.
+            // The arrival was counted as a live task when another thread left it.
             if self.catch(|| self.adopt(arrival.build(), spawned_at, || ())).is_none() {
                 self.pool.shared.task_ends();
             }
@@ -323,7 +328,7 @@ impl TaskSet {
         None
     }
 
-    /// Asks for one poll more; says why not.
+    /// Asks for one more poll. Returns the reason if the turn refuses.
     fn admit(&self) -> Option<Stop> {
         match self.turn.admit(&self.free) {
             Admission::Granted => None,
@@ -332,7 +337,7 @@ impl TaskSet {
         }
     }
 
-    /// There are no tasks, nor will there be any of other threads, since the reactor is gone.
+    /// Drops all arrivals and refuses further ones: there are no tasks, and the reactor is gone.
     fn refuse_arrivals(&self) {
         for arrival in self.pool.queue().refuse_arrivals() {
             self.catch(|| drop(arrival));
@@ -340,7 +345,7 @@ impl TaskSet {
         }
     }
 
-    /// The pool is gone, and so are its tasks.
+    /// Drops all tasks and arrivals: the pool has been dropped.
     fn close(&self) {
         self.has_driver.set(false);
         let (arrivals, driver) = self.pool.queue().close(&self.pool.shared.notifier);
@@ -351,7 +356,7 @@ impl TaskSet {
             self.pool.shared.task_ends();
         }
         for task in tasks.into_iter().flatten() {
-            // Marked first: it is in the table no more.
+            // The flag first: the task is no longer in the table, so a wake must do nothing.
             task.waker.scheduled.finish();
             self.drop_task(task);
             self.forget_task();
@@ -359,8 +364,8 @@ impl TaskSet {
         drop(driver);
     }
 
-    /// Where the living tasks were spawned, if it is certain that none of them can ever be woken: no waker of theirs is
-    /// anywhere but in the table.
+    /// Returns where the live tasks were spawned, if it is certain that no task can ever be woken: the table holds the
+    /// only reference to each task's waker. `None` if a task may be woken.
     pub(crate) fn stuck(&self) -> Option<Vec<&'static Location<'static>>> {
         if self.pool.has_remotes() {
             return None;
@@ -379,19 +384,19 @@ impl TaskSet {
 /// Numbers of tasks that were taken from the queue.
 #[derive(Default)]
 struct Batch {
-    /// In the order of their wakes.
+    /// The numbers, in the order of the tasks' wakes.
     numbers: Vec<u32>,
-    /// Those that are done with.
+    /// How many of the numbers, from the front, are done with.
     polled: usize,
 }
 
 impl Batch {
-    /// Those that are not done with.
+    /// Returns how many numbers are not done with.
     fn left(&self) -> usize {
         self.numbers.len() - self.polled
     }
 
-    /// The next one, if any is left.
+    /// Returns the next number, if any is left.
     fn next(&mut self) -> Option<u32> {
         let next = self.numbers.get(self.polled).copied()?;
         self.polled += 1;
@@ -401,27 +406,32 @@ impl Batch {
 
 /// Why the driver stops polling tasks.
 enum Stop {
-    /// There is nothing more to poll.
+    /// The queue is empty.
     Idle,
     /// A task has ended.
     Ended,
-    /// The reactor is to look for events first, and will call the driver.
+    /// The budget is spent: the reactor looks for events first, and then calls the driver.
     NextTurn,
-    /// Others are to go first: tasks of other spawners, and those that the pool has of its own.
+    /// Other futures in the pool go first: the drivers of other spawners, and the pool's own tasks.
     Later,
 }
 
-/// The future that the pool polls in place of our tasks.
+/// The future that the pool polls in place of our tasks. A wake calls the driver if the queue was idle.
 ///
-/// It is polled when a task was woken while the queue was idle, and polls what is in the queue, in the order of the
-/// wakes, until nothing is left, a task has ended, or the turn's budget is spent.
+/// ```text
+///   make arrivals into tasks; then poll the tasks in the queue, in the order of their wakes, until
+///     nothing is left             ─► Pending: the next wake calls the driver
+///     a task has ended            ─► Ready: a successor goes on
+///     the turn's budget is spent  ─► Pending, parked: the next turn calls the driver
+///     each has been polled once   ─► Pending, woken: other futures in the pool go first
+/// ```
 struct Driver {
-    /// The tasks, until they have a new driver or have all ended.
+    /// The tasks. `None` once they have a new driver, or have all ended.
     set: Option<Rc<TaskSet>>,
 }
 
 impl Driver {
-    /// Ends this driver, since a task has ended.
+    /// Ends this driver after the end of a task, and leaves a successor if the set needs one.
     fn hand_over(&mut self) -> Poll<()> {
         if let Some(set) = self.set.take() {
             set.has_driver.set(false);
@@ -448,12 +458,12 @@ impl Future for Driver {
         }
         let turn = set.turn.number();
         if set.last_turn.replace(turn) != turn {
-            // Whatever was ready when the pool began its turn is polled once for nothing.
+            // Each task that is ready when the pool begins its turn has one poll without budget.
             set.free.set(set.pool.queue().len());
         }
         match set.build(arrivals).unwrap_or_else(|| set.poll_ready()) {
             Stop::Ended => return self.hand_over(),
-            // Woken for a task that had ended, and no other is left.
+            // The driver was called for a task that had ended, and no other task is left.
             Stop::Idle if set.live.get() == 0 && set.is_finished() => return self.hand_over(),
             Stop::Idle => {}
             Stop::NextTurn => set.turn.park(&set.pool),

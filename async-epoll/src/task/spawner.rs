@@ -1,7 +1,7 @@
 //! How a future becomes a task.
 //!
-//! A spawner refers to a [set](super::set) of tasks, for which it puts a driver into the pool. It is what users hold to
-//! spawn from the pool's thread; what happens to the future after that is told in the set. Other threads use a
+//! A spawner refers to a [set](super::set) of tasks, and puts a driver for the set into the pool. Users hold a spawner
+//! to spawn from the pool's thread; the set tells what happens to the future after that. Other threads use a
 //! [`RemoteSpawner`].
 
 use super::remote::RemoteSpawner;
@@ -17,29 +17,35 @@ use std::sync::Arc;
 /// Spawns tasks into a [`LocalPool`] that a [`Reactor`](crate::Reactor) drives; from
 /// [`Reactor::spawner`](crate::Reactor::spawner).
 ///
-/// It implements [`Spawn`] and [`LocalSpawn`], so `SpawnExt` and `LocalSpawnExt` work with it, `spawn_with_handle` too.
-/// A spawner stays on its thread; clone it freely. Other threads spawn through [`remote`](Self::remote).
+/// A spawner implements [`Spawn`] and [`LocalSpawn`], so `SpawnExt` and `LocalSpawnExt` work with it, including
+/// `spawn_with_handle`. A spawner stays on its thread (`!Send`), since the tasks do; clone it freely. Other threads
+/// spawn through [`remote`](Self::remote).
 ///
 /// # How it works
 ///
-/// The tasks are polled by one future of ours in the pool, from a queue of our own and with wakers of our own. Those
-/// end the reactor's sleep, so a wake from another thread (a channel, a `futures_timer::Delay`) arrives at once. Tasks
-/// are counted, so `run` knows when to return. It is bounded how often a task that wakes itself is polled before the
-/// reactor looks for events. And panics are caught, so that one bad connection does not end a server.
+/// The pool polls one future of ours, the *driver*. The driver polls the tasks, from a queue of our own and with wakers
+/// of our own:
 ///
-/// Tasks spawned with the pool's own spawner have none of that: they are polled, but `run` does not wait for them, a wake
-/// from another thread waits for the next event, and an endless self-waker starves everything.
+/// - A wake ends the reactor's sleep, so a wake from another thread (a channel, a `futures_timer::Delay`) arrives at
+///   once.
+/// - The tasks are counted, so `run` knows when to return.
+/// - The number of polls of a task that wakes itself is bounded, until the reactor has looked for events.
+/// - Panics are caught, so that one bad connection does not end a server.
 ///
-/// Plain [`LocalPool::run`](futures::executor::LocalPool::run) would wait for ever: it asks neither the kernel nor the clock, and tasks that were put off
-/// to the next turn are polled only after the reactor has had its turn. Use [`Reactor::run`](crate::Reactor::run), or
-/// move the reactor to a thread of its own with [`Reactor::into_background`](crate::Reactor::into_background).
+/// Tasks spawned with the pool's own spawner have none of this: they are polled, but `run` does not wait for them, a
+/// wake from another thread waits for the next event, and a task that wakes itself without end starves all others.
+///
+/// Plain [`LocalPool::run`](futures::executor::LocalPool::run) would wait for ever: it asks neither the kernel nor the
+/// clock, and tasks that were put off to the next turn are polled only after the reactor has had its turn. Use
+/// [`Reactor::run`](crate::Reactor::run), or move the reactor to a thread of its own with
+/// [`Reactor::into_background`](crate::Reactor::into_background).
 ///
 /// # Panics in tasks
 ///
-/// A panic in a task's poll or drop ends that task alone. It is counted in [`Stats`](crate::Stats) and its payload goes
-/// to [`ReactorBuilder::on_task_panic`](crate::ReactorBuilder::on_task_panic). Futures spawned by `spawn_with_handle` are an
-/// exception made by futures-rs: their panic travels to whoever awaits the handle, and is swallowed if the handle was
-/// forgotten.
+/// A panic in a task's poll or drop ends that task alone. The panic is counted in [`Stats`](crate::Stats), and its
+/// payload goes to [`ReactorBuilder::on_task_panic`](crate::ReactorBuilder::on_task_panic). Futures spawned by
+/// `spawn_with_handle` are an exception made by futures-rs: their panic goes on in the task that awaits the handle, and
+/// is swallowed if the handle was forgotten.
 ///
 /// # Examples
 ///
@@ -60,7 +66,7 @@ use std::sync::Arc;
 /// [`LocalSpawn`]: https://docs.rs/futures/0.3/futures/task/trait.LocalSpawn.html
 #[derive(Clone)]
 pub struct Spawner {
-    /// The tasks of the pool.
+    /// The tasks of this spawner and its clones.
     tasks: Rc<TaskSet>,
 }
 
@@ -72,11 +78,11 @@ impl Spawner {
 
     /// Spawns a task, in two allocations: the future, and what its wakers refer to.
     ///
-    /// The method of the same name of `LocalSpawnExt` does so, too. But it hides the place of the call, so that a
-    /// [deadlock report](crate::Reactor::run) names one inside futures-rs.
+    /// The method of the same name of `LocalSpawnExt` does so, too, but hides the place of the call: a [deadlock
+    /// report](crate::Reactor::run) then names a place inside futures-rs.
     ///
-    /// It is polled for the first time when the pool runs next (or, if the turn has no polls left to give, after the
-    /// reactor has looked for events), before the reactor sleeps.
+    /// The task is polled for the first time when the pool runs next (or, if the turn has no polls left to give, after
+    /// the reactor has looked for events), before the reactor sleeps.
     ///
     /// # Errors
     ///
@@ -98,10 +104,10 @@ impl Spawner {
         self.tasks.spawn(LocalFutureObj::new(Box::new(future)), Location::caller())
     }
 
-    /// Spawns a task, and returns a handle that is ready with its output.
+    /// Spawns a task, and returns a handle that is ready with the output of `future`.
     ///
-    /// As `spawn_local_with_handle` of `LocalSpawnExt`, but the task is known by the place of this call. Dropping the
-    /// handle drops the task's future, unless it is [forgotten](RemoteHandle::forget).
+    /// Does what `spawn_local_with_handle` of `LocalSpawnExt` does, but records the place of this call. Dropping the
+    /// handle drops the task's future, unless the handle is [forgotten](RemoteHandle::forget).
     ///
     /// # Errors
     ///
@@ -127,7 +133,7 @@ impl Spawner {
         Ok(handle)
     }
 
-    /// A spawner for other threads. As many as you like; they all lead to this pool.
+    /// Returns a spawner for other threads. There may be any number of them, all for this pool.
     ///
     /// # Examples
     ///
@@ -141,13 +147,13 @@ impl Spawner {
     /// ```
     pub fn remote(&self) -> RemoteSpawner {
         let remote = RemoteSpawner::new(Arc::clone(&self.tasks.pool));
-        // It stays as long as there are remote spawners, and learns of the end of the pool.
+        // The driver stays in the pool while remote spawners exist, and notices when the pool is dropped.
         self.tasks.ensure_driver();
         remote
     }
 
-    /// Tasks of this reactor that were spawned and have neither finished nor been dropped, those of its other spawners
-    /// and pools included.
+    /// Returns the number of tasks of this reactor that were spawned and have neither finished nor been dropped,
+    /// including the tasks of its other spawners and pools.
     ///
     /// # Examples
     ///

@@ -16,14 +16,15 @@ use std::sync::Arc;
 /// The user's function that gets the payload of a task's panic.
 pub(crate) type PanicHook = Box<dyn Fn(Box<dyn Any + Send>)>;
 
-/// Says whether the driver may poll one more task.
+/// The answer to a driver that asks to poll one more task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// The driver may.
+    /// The driver may poll.
     Granted,
-    /// Not before the reactor has looked for events. The driver parks, and is called again then.
+    /// The driver may not poll before the reactor has looked for events. The driver parks, and is called again then.
     NextTurn,
-    /// No reactor on this thread would call a parked driver: the driver has to wake itself, and let others go first.
+    /// No reactor on this thread would call a parked driver. The driver has to wake itself, and let other futures of
+    /// the pool go first.
     Later,
 }
 
@@ -31,17 +32,18 @@ pub(crate) enum Admission {
 pub(crate) struct Turn {
     /// The reactor's shared half.
     pub(crate) shared: Arc<Shared>,
-    /// The polls that this turn has left, beyond those that are [free](Self::admit).
+    /// The polls that this turn has left, beyond the [free](Self::admit) polls. Written by each poll and by each new
+    /// turn.
     budget: Cell<u32>,
     /// The budget with which each turn begins. Set by the builder.
     poll_budget: u32,
     /// The number of the present turn. Wraps.
     number: Cell<u32>,
-    /// The pools whose drivers were put off to the next turn.
+    /// The drivers, by pool, that were put off to the next turn.
     parked: RefCell<Vec<Arc<PoolQueue>>>,
-    /// No reactor on this thread calls parked drivers: it is gone, or on a thread of its own. Set once.
+    /// No reactor on this thread calls parked drivers: the reactor is gone, or on a thread of its own. Set once.
     detached: Cell<bool>,
-    /// The user's hook.
+    /// The user's hook. Set by the builder.
     on_panic: Option<PanicHook>,
 }
 
@@ -77,7 +79,7 @@ impl Turn {
         self.number.set(self.number.get().wrapping_add(1));
         self.budget.set(self.poll_budget);
         if !self.parked.borrow().is_empty() {
-            // Taken out first, since calling a driver runs code of its pool.
+            // Taken out first, since a call of a driver runs code of its pool.
             for pool in self.parked.take() {
                 pool.call_parked_driver();
             }
@@ -95,8 +97,8 @@ impl Turn {
         self.detached.get()
     }
 
-    /// Says whether a task may be polled now, and spends one poll if so. `free` is what the task's pool has left of the
-    /// polls that cost no budget: one for each task that was ready when the turn began.
+    /// Decides whether a task may be polled now, and spends one poll if so. `free` is what the task's pool has left of
+    /// the polls that cost no budget: one for each task that was ready when the turn began.
     ///
     /// With a single budget for all polls, 8000 ready tasks would be put off again and again, in quadratic time.
     pub(crate) fn admit(&self, free: &Cell<usize>) -> Admission {
@@ -113,8 +115,8 @@ impl Turn {
         Admission::Granted
     }
 
-    /// Spends the whole budget: a task has just done [all the operations](crate::OPERATIONS_PER_POLL) that it may do in one
-    /// poll. That was a long poll, so the reactor is to look for events before any task is polled for the second time.
+    /// Spends the whole budget, after a task has done [all the operations](crate::OPERATIONS_PER_POLL) of one poll.
+    /// Such a poll was long, so the reactor has to look for events before any task is polled for the second time.
     #[cold]
     pub(crate) fn end_early(&self) {
         self.budget.set(0);

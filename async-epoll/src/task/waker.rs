@@ -1,8 +1,7 @@
-//! What other threads know of a task: how to wake it.
+//! The part of a task that other threads know: how to wake it.
 //!
-//! A task itself stays on its thread, future and all. Its wakers, which go to any thread, refer to a [`TaskWaker`]: the
-//! [flag](crate::wake::scheduled) that says whether the task is scheduled, the task's number, and the [`PoolQueue`] into
-//! which a wake puts the number.
+//! A task stays on its thread, with its future. Its wakers, which go to any thread, refer to a [`TaskWaker`]: the
+//! [scheduled flag](crate::wake::scheduled), the task's number, and the [`PoolQueue`] into which a wake puts the number.
 
 use super::arrival::Arrival;
 use super::record::Record;
@@ -32,9 +31,9 @@ pub(crate) struct TaskWaker {
 /// The part of a [`TaskSet`](super::set::TaskSet) that any thread may use.
 #[derive(Debug)]
 pub(crate) struct PoolQueue {
-    /// The tasks that wait to be polled, and what other threads have spawned.
+    /// The tasks that wait to be polled, and the arrivals that other threads have left.
     queue: Queue<Arrival>,
-    /// The number of remote spawners that exist.
+    /// The number of remote spawners. Written when a remote spawner is made or dropped, on any thread.
     remotes: AtomicUsize,
     /// The reactor of the set.
     pub(crate) shared: Arc<Shared>,
@@ -57,7 +56,7 @@ impl PoolQueue {
         pool
     }
 
-    /// Returns the queue, for the driver's side of it.
+    /// Returns the queue, for the driver's side.
     pub(crate) const fn queue(&self) -> &Queue<Arrival> {
         &self.queue
     }
@@ -67,13 +66,13 @@ impl PoolQueue {
         self.queue.push(task, &self.shared.notifier);
     }
 
-    /// Leaves an arrival for the driver, and counts it as a live task. Gives it back if no driver will take it.
+    /// Leaves an arrival for the driver, and counts it as a live task. Gives `arrival` back if no driver will take it.
     pub(crate) fn arrive(&self, arrival: Arrival) -> Result<(), Arrival> {
-        // Counted under the lock, before the driver can find it: the task may end before this returns.
+        // Counted under the lock, before the driver can find the arrival: the task may end before this returns.
         self.queue.arrive(arrival, &self.shared.notifier, || self.shared.task_begins())
     }
 
-    /// Calls a driver again that was put off to the next turn.
+    /// Calls a parked driver again.
     pub(crate) fn call_parked_driver(&self) {
         self.queue.call_parked_driver(&self.shared.notifier);
     }
@@ -83,12 +82,12 @@ impl PoolQueue {
         self.queue.set_counted(counted, &self.shared.notifier);
     }
 
-    /// Counts a remote spawner: another thread may spawn from now on.
+    /// Counts a remote spawner that was made: another thread may spawn from now on.
     pub(crate) fn remote_begins(&self) {
         self.remotes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a remote spawner less.
+    /// Counts a remote spawner that was dropped.
     pub(crate) fn remote_ends(&self) {
         if self.remotes.fetch_sub(1, Ordering::AcqRel) == 1 {
             // The driver stays in the pool while remote spawners exist, and has to end with the last of them.

@@ -1,7 +1,8 @@
-//! Every interleaving of a few threads, by `loom`: the [notifier](crate::wake::notifier), the [mark](crate::wake::scheduled) and the
-//! [queue](crate::wake::queue) together, as the tasks, their driver and the reactor use them. Run by `.ci/full loom`.
+//! Models of a wake, a sleep and an end, which `loom` checks in every interleaving of a few threads.
 //!
-//! The models have no clock and no second chance: a lost wake is a dead-lock, which loom reports.
+//! The [notifier](crate::wake::notifier), the [scheduled flag](crate::wake::scheduled) and the
+//! [queue](crate::wake::queue) work together here as the tasks, their driver and the reactor use them. Run by `.ci/full
+//! loom`. The models have no clock and no retry: a lost wake is a deadlock, and loom reports a deadlock.
 
 use super::notifier::Notifier;
 use super::queue::Queue;
@@ -11,10 +12,10 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use std::task::{Wake, Waker};
 
-/// Stands for what other threads have left.
+/// Stands for an arrival among the numbers of tasks.
 const ARRIVAL: usize = 99;
 
-/// In place of the eventfd: a flag that the sleeper waits for.
+/// Stands in for the eventfd: a flag that the sleeping reactor waits for.
 #[derive(Default)]
 struct Flag {
     raised: Mutex<bool>,
@@ -22,12 +23,12 @@ struct Flag {
 }
 
 impl Flag {
-    fn raise(&self) {
+    fn set(&self) {
         *self.raised.lock().unwrap() = true;
         self.change.notify_one();
     }
 
-    /// In place of `epoll_wait` without a timeout.
+    /// Stands in for `epoll_wait` without a timeout.
     fn sleep(&self) {
         let mut raised = self.raised.lock().unwrap();
         while !*raised {
@@ -36,7 +37,7 @@ impl Flag {
         *raised = false;
     }
 
-    /// In place of a look at the descriptor.
+    /// Stands in for a look at the descriptor.
     fn take(&self) -> bool {
         std::mem::take(&mut *self.raised.lock().unwrap())
     }
@@ -44,11 +45,11 @@ impl Flag {
 
 impl Signal for std::sync::Arc<Flag> {
     fn raise(&self) {
-        self.raise();
+        self.set();
     }
 }
 
-/// In place of the pool: whether it has been told to poll the driver.
+/// Stands in for the pool: whether the pool has been told to poll the driver.
 #[derive(Default)]
 struct Pool(Mutex<bool>);
 
@@ -58,41 +59,41 @@ impl Wake for Pool {
     }
 }
 
-/// A reactor, a pool and some tasks, which count how often they are polled.
+/// A reactor, a pool and some tasks.
 struct Scene<const TASKS: usize> {
     notifier: Notifier<std::sync::Arc<Flag>>,
     flag: std::sync::Arc<Flag>,
     queue: Queue<()>,
     pool: std::sync::Arc<Pool>,
-    marks: [ScheduledFlag; TASKS],
+    scheduled: [ScheduledFlag; TASKS],
 }
 
 impl<const TASKS: usize> Scene<TASKS> {
-    /// All tasks are idle, and so is the driver.
+    /// Returns a scene in which all tasks and the driver are idle.
     fn new() -> Arc<Self> {
         let flag = std::sync::Arc::new(Flag::default());
-        let marks = std::array::from_fn(|_| ScheduledFlag::scheduled());
-        marks.iter().for_each(|mark| assert!(mark.begin_poll()));
+        let scheduled: [ScheduledFlag; TASKS] = std::array::from_fn(|_| ScheduledFlag::scheduled());
+        scheduled.iter().for_each(|task| assert!(task.begin_poll()));
         let (queue, pool) = (Queue::new(), std::sync::Arc::new(Pool::default()));
         assert!(queue.attend(Waker::from(std::sync::Arc::clone(&pool))).0.is_none());
         let notifier = Notifier::with_signal(std::sync::Arc::clone(&flag));
-        Arc::new(Self { notifier, flag, queue, pool, marks })
+        Arc::new(Self { notifier, flag, queue, pool, scheduled })
     }
 
-    /// What a task's waker does.
+    /// Does what a task's waker does.
     fn wake(&self, task: usize) {
-        if self.marks[task].schedule() {
+        if self.scheduled[task].schedule() {
             self.queue.push(task as u32, &self.notifier);
         }
     }
 
-    /// What a remote spawner does.
+    /// Does what a remote spawner does.
     fn arrive(&self) {
         self.queue.arrive((), &self.notifier, || ()).unwrap();
     }
 
-    /// What `run_until_stalled` does with the driver. Returns the tasks that it polled; an arrival counts as number
-    /// [`ARRIVAL`].
+    /// Does what `run_until_stalled` does with the driver. Returns the tasks that were polled; an arrival counts as
+    /// number [`ARRIVAL`].
     fn run_until_stalled(&self) -> Vec<usize> {
         let mut polled = Vec::new();
         while std::mem::take(&mut *self.pool.0.lock().unwrap()) {
@@ -109,8 +110,8 @@ impl<const TASKS: usize> Scene<TASKS> {
                     break;
                 }
                 for task in tasks {
-                    // One that has ended is in the queue for nothing.
-                    self.marks[task as usize].begin_poll();
+                    // A task that has ended is in the queue for nothing.
+                    self.scheduled[task as usize].begin_poll();
                     polled.push(task as usize);
                 }
             }
@@ -118,18 +119,18 @@ impl<const TASKS: usize> Scene<TASKS> {
         polled
     }
 
-    /// What the reactor does: one wait without a timeout.
+    /// Does what the reactor does: one wait without a timeout.
     fn wait(&self) {
         if self.notifier.try_sleep() {
             self.flag.sleep();
         } else {
-            // It spins while another thread is between counting and calling; loom has to be told.
+            // The reactor spins while another thread is between counting and calling; loom has to be told.
             thread::yield_now();
         }
         self.notifier.awake();
     }
 
-    /// At the end: nothing is left to do, and the reactor may sleep.
+    /// Checks that nothing is left to do at the end, and that the reactor may sleep.
     fn check_quiet(&self) {
         assert!(!self.notifier.has_work(), "work is left");
         assert!(self.notifier.try_sleep());
@@ -165,7 +166,7 @@ fn a_wake_ends_the_sleep() {
     });
 }
 
-/// Two threads wake two tasks: neither covers the other's wake, and there is no more than one write for each sleep.
+/// Two threads wake two tasks: neither wake hides the other, and there is no more than one write for each sleep.
 #[test]
 fn two_wakes_end_the_sleep() {
     model(|| {
@@ -186,7 +187,7 @@ fn two_wakes_end_the_sleep() {
     });
 }
 
-/// Two threads wake one task: it is polled after the later of them.
+/// Two threads wake one task: the task is polled after the later of the two wakes.
 #[test]
 fn two_wakes_of_one_task() {
     model(|| {
@@ -204,7 +205,7 @@ fn two_wakes_of_one_task() {
             scene.wait();
         }
         wakers.into_iter().for_each(|waker| waker.join().unwrap());
-        // A wake that came too late for the last poll has left its mark.
+        // A wake that came too late for the last poll has left the flag set.
         scene.run_until_stalled();
         scene.check_quiet();
     });
@@ -217,7 +218,7 @@ fn the_end_of_a_task_during_a_wake() {
     model(|| {
         let scene = Scene::<1>::new();
         let waker = spawn(&scene, |scene| scene.wake(0));
-        let queued = scene.marks[0].finish();
+        let queued = scene.scheduled[0].finish();
         waker.join().unwrap();
         assert_eq!(!scene.run_until_stalled().is_empty(), queued);
         scene.check_quiet();
@@ -231,13 +232,13 @@ fn the_end_of_the_pool_during_a_wake() {
         let scene = Scene::<1>::new();
         let waker = spawn(&scene, |scene| scene.wake(0));
         drop(scene.queue.close(&scene.notifier));
-        scene.marks[0].finish();
+        scene.scheduled[0].finish();
         waker.join().unwrap();
         scene.check_quiet();
     });
 }
 
-/// Something arrives from another thread while a task is woken and polled: neither hides the other.
+/// An arrival comes from another thread while a task is woken and polled: neither hides the other.
 #[test]
 fn an_arrival_beside_a_wake() {
     model(|| {
@@ -256,7 +257,7 @@ fn an_arrival_beside_a_wake() {
     });
 }
 
-/// `notify` before, during or after the way to sleep.
+/// `notify` comes before, during or after the way to sleep.
 #[test]
 fn notify_ends_the_sleep() {
     model(|| {
@@ -271,7 +272,7 @@ fn notify_ends_the_sleep() {
     });
 }
 
-/// A timer that another thread sets while the loop works out how long to sleep.
+/// Another thread sets a timer while the loop works out how long to sleep.
 #[test]
 fn an_earlier_timer_ends_the_sleep() {
     model(|| {
@@ -283,7 +284,7 @@ fn an_earlier_timer_ends_the_sleep() {
                 scene.notifier.end_sleep();
             }
         });
-        // Asleep first, timers second: either it sees the timer, or the setter sees it asleep.
+        // Asleep first, timers second: either the loop sees the timer, or the setter sees the loop asleep.
         while !*timer.lock().unwrap() {
             if scene.notifier.try_sleep() && !*timer.lock().unwrap() {
                 scene.flag.sleep();
@@ -317,7 +318,8 @@ fn an_embedded_reactor_is_called() {
     });
 }
 
-/// Embedded: a notification that comes during a turn makes the descriptor readable after it, if the turn has not seen it.
+/// Embedded: a notification that comes during a turn makes the descriptor readable after the turn, if the turn has not
+/// seen the notification.
 #[test]
 fn an_embedded_reactor_is_notified() {
     model(|| {

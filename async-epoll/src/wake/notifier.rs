@@ -1,13 +1,13 @@
-//! How a sleeping reactor is woken, and why it never sleeps when it should not.
+//! How a sleeping reactor is woken, and why it never sleeps while there is work.
 //!
-//! A thread in `epoll_wait` can only be woken through a descriptor, so there is an eventfd. Writing to it costs a
-//! system call, so nobody writes unless the reactor really sleeps. Whether it sleeps and *whether there is work to be
-//! polled* are kept in one atomic word:
+//! A thread in `epoll_wait` can only be woken through a descriptor, so there is an eventfd. A write to the eventfd is a
+//! system call, so a wake writes only while the reactor sleeps. One atomic word says whether the reactor sleeps and
+//! *whether there is work to be polled*:
 //!
 //! ```text
 //!      63                        4   3          2          1          0
 //!     ┌───────────────────────────┬──────────┬──────────┬──────────┬────────┐
-//!     │ how many have work        │ DETACHED │ EMBEDDED │ NOTIFIED │ ASLEEP │
+//!     │ busy count                │ DETACHED │ EMBEDDED │ NOTIFIED │ ASLEEP │
 //!     └───────────────────────────┴──────────┴──────────┴──────────┴────────┘
 //!
 //!      AWAKE ──try_sleep(): no work──► ASLEEP ──notify(): write eventfd──► NOTIFIED
@@ -16,17 +16,17 @@
 //!        └───────── awake() ──────────────┴───────────────────────────────────┘
 //! ```
 //!
-//! Work is counted by those who have it: the [queue](crate::wake::queue) of a pool while it is not empty, and the main future
-//! of `run_until` while it is to be polled.
+//! The busy count is the sum of all work: the [queue](crate::wake::queue) of a pool counts from the first task put in
+//! until the driver finds nothing left, and the main future of `run_until` counts while it is scheduled.
 //!
-//! One word is the hard idea. Going to sleep means "there is no work *and* I am asleep" at one instant; with two
-//! words, a wake could slip between reading the one and writing the other, unless both sides paid for a full fence in
-//! just the right place. With one word it is a compare-and-exchange, and a wake is an addition whose old value says
-//! whether somebody sleeps.
+//! The hard idea is the single word. Going to sleep means "there is no work *and* the reactor is asleep" at one
+//! instant. With two words, a wake could slip between the read of the first and the write of the second, unless both
+//! sides paid for a full fence in just the right place. With one word, going to sleep is a compare-and-exchange, and a
+//! wake is an addition; the old value says whether the reactor sleeps.
 //!
-//! Two modes change what sleep means. *Embedded*, the reactor's descriptor is watched by another loop, so between two
-//! waits it counts as asleep: a wake has to reach the descriptor. *Detached*, the reactor has a thread to itself and
-//! does not poll tasks, so it sleeps whether there is work or not, and work need not wake it.
+//! Two modes change what sleep means. *Embedded*: another loop watches the reactor's descriptor, so the reactor counts
+//! as asleep between two waits, and a wake has to reach the descriptor. *Detached*: the reactor has a thread to itself
+//! and polls no tasks, so the reactor sleeps whether there is work or not, and work does not wake the reactor.
 
 use super::wake_fd::{Signal, WakeFd};
 use std::io;
@@ -39,79 +39,79 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The reactor is in `epoll_wait`, or about to be.
 const ASLEEP: u64 = 1;
-/// Somebody asked for the current sleep to end, or for the next one not to begin.
+/// A notification: the current sleep has to end, or the next one must not begin.
 const NOTIFIED: u64 = 2;
 /// Another loop watches the descriptor: between two waits the reactor counts as asleep.
 const EMBEDDED: u64 = 4;
-/// The reactor has a thread to itself: work is nothing to it.
+/// The reactor has a thread to itself: work neither keeps the reactor awake nor wakes it.
 const DETACHED: u64 = 8;
-/// One queue, or one main future, that has work.
+/// The busy count of one queue, or of one main future.
 const ONE_BUSY: u64 = 16;
 
-/// The reactor's sleep: who may end it, and how.
+/// The state of the reactor's sleep, and the means to end it.
 #[derive(Debug)]
 pub(crate) struct Notifier<E = WakeFd> {
-    /// The word of the picture above.
+    /// The word of the picture above. Written by any thread.
     word: AtomicU64,
-    /// What ends a sleep; used at most once in each.
+    /// Ends a sleep; written at most once in each.
     wake_fd: E,
-    /// Writes so far, for [`Stats`](crate::Stats).
+    /// The number of writes so far, for [`Stats`](crate::Stats).
     writes: AtomicU64,
 }
 
 impl Notifier {
-    /// Makes the eventfd. Nobody sleeps, nothing is ready.
+    /// Makes the eventfd. The reactor is awake and has no work.
     pub(crate) fn new() -> io::Result<Self> {
         WakeFd::new().map(Self::with_signal)
     }
 
-    /// The eventfd's number, to be registered edge-triggered for reading.
+    /// Returns the eventfd's number, to be registered edge-triggered for reading.
     pub(crate) fn fd(&self) -> RawFd {
         self.wake_fd.fd()
     }
 }
 
 impl<E: Signal> Notifier<E> {
-    /// With any signal.
+    /// Returns a notifier with any signal.
     pub(crate) fn with_signal(wake_fd: E) -> Self {
         Self { word: AtomicU64::new(0), wake_fd, writes: AtomicU64::new(0) }
     }
 
-    /// Another loop watches the descriptor from now on.
+    /// Marks the reactor as embedded: from now on another loop watches the descriptor.
     pub(crate) fn embed(&self) {
         self.word.fetch_or(EMBEDDED | ASLEEP, Ordering::AcqRel);
     }
 
-    /// Whether another loop watches the descriptor.
+    /// Returns whether another loop watches the descriptor.
     pub(crate) fn is_embedded(&self) -> bool {
         self.word.load(Ordering::Relaxed) & EMBEDDED != 0
     }
 
-    /// The reactor moves to a thread of its own, where it has nothing to do with tasks.
+    /// Marks the reactor as detached: it moves to a thread of its own, where it polls no tasks.
     pub(crate) fn detach(&self) {
         self.word.fetch_or(DETACHED, Ordering::AcqRel);
     }
 
-    /// Whether it has a thread of its own.
+    /// Returns whether the reactor has a thread of its own.
     pub(crate) fn is_detached(&self) -> bool {
         self.word.load(Ordering::Relaxed) & DETACHED != 0
     }
 
-    /// Somebody has work now, and had none before. To be called *before* the pool is told of it.
+    /// Counts a queue, or a main future, that has become busy. The caller calls this *before* telling the pool.
     ///
-    /// Returns whether [`end_sleep`](Self::end_sleep) has to be called once the pool knows.
+    /// Returns whether [`end_sleep`](Self::end_sleep) has to be called once the pool has been told.
     pub(crate) fn busy(&self) -> bool {
         let word = self.word.fetch_add(ONE_BUSY, Ordering::AcqRel);
-        // Embedded, the reactor may be marked as asleep between now and then, so it has to be looked at again.
+        // An embedded reactor may be marked as asleep between now and then, so `end_sleep` has to look again.
         word & DETACHED == 0 && (word & EMBEDDED != 0 || word & (ASLEEP | NOTIFIED) == ASLEEP)
     }
 
-    /// Whoever had work has none any more.
+    /// Counts a queue, or a main future, that has become idle.
     pub(crate) fn idle(&self) {
         self.word.fetch_sub(ONE_BUSY, Ordering::AcqRel);
     }
 
-    /// Whether anybody has work.
+    /// Returns whether any queue or main future is busy.
     pub(crate) fn has_work(&self) -> bool {
         self.word.load(Ordering::Acquire) >= ONE_BUSY
     }
@@ -125,13 +125,13 @@ impl<E: Signal> Notifier<E> {
 
     /// Ends a running sleep; does nothing if there is none.
     ///
-    /// For whoever changed something that a sleeper must see *and* that a reactor about to sleep looks at after
-    /// [`try_sleep`](Self::try_sleep): the work, the earliest timer.
+    /// For a caller that has changed something which a sleeping reactor must see, *and* which a reactor about to sleep
+    /// looks at after [`try_sleep`](Self::try_sleep): the work, or the earliest timer.
     pub(crate) fn end_sleep(&self) {
-        // A read that takes its place in the order of all changes: either it sees an embedded reactor asleep, or that
-        // reactor, marked later, sees what the caller did before.
+        // A read-modify-write has a place in the order of all changes: either it sees an embedded reactor asleep, or
+        // the reactor is marked as asleep later and then sees what the caller did before.
         let mut word = self.word.fetch_or(0, Ordering::AcqRel);
-        // Not `notify`: if the sleeper wakes by itself meanwhile, its next sleep must not be cut short for nothing.
+        // Not `notify`: if the reactor wakes for another reason meanwhile, this call must not cut the next sleep short.
         while word & (ASLEEP | NOTIFIED) == ASLEEP {
             match self.word.compare_exchange_weak(word, word | NOTIFIED, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return self.write(),
@@ -140,9 +140,9 @@ impl<E: Signal> Notifier<E> {
         }
     }
 
-    /// Goes to sleep, unless there is work or somebody has notified.
+    /// Goes to sleep, unless there is work or a notification. Returns whether the reactor is asleep now.
     ///
-    /// After `true`, everything that may have changed the time to wake must be looked at once more, then comes
+    /// After `true`, the caller must look once more at everything that may have changed the time to wake, then call
     /// `epoll_wait`, then [`awake`](Self::awake).
     pub(crate) fn try_sleep(&self) -> bool {
         let mut word = self.word.load(Ordering::Acquire);
@@ -155,17 +155,18 @@ impl<E: Signal> Notifier<E> {
         false
     }
 
-    /// Between two waits of an embedded reactor: asleep, whatever there is to do. What the pool was told of before is for
-    /// the host's next call of the pool.
+    /// Marks an embedded reactor as asleep between two waits, even if there is work: the host's next run of the pool
+    /// deals with what the pool has already been told.
     pub(crate) fn doze(&self) {
         let word = self.word.fetch_or(ASLEEP, Ordering::AcqRel);
-        // Notified since the turn looked, when the reactor still counted as awake and nobody wrote.
+        // The notification came after the turn had looked. The reactor still counted as awake then, so the notifying
+        // thread did not write.
         if word & (ASLEEP | NOTIFIED) == NOTIFIED {
             self.write();
         }
     }
 
-    /// Ends the sleep from the reactor's side, and forgets notifications. Says whether there was one.
+    /// Ends the sleep on the reactor's side, and clears the notification. Returns whether there was a notification.
     pub(crate) fn awake(&self) -> bool {
         let notified = self.word.fetch_and(!(ASLEEP | NOTIFIED), Ordering::AcqRel) & NOTIFIED != 0;
         if notified {
@@ -174,7 +175,7 @@ impl<E: Signal> Notifier<E> {
         notified
     }
 
-    /// Writes to the eventfd so far.
+    /// Returns the number of writes to the eventfd so far.
     pub(crate) fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
     }
@@ -227,7 +228,7 @@ mod tests {
         assert!(notifier.busy());
         notifier.end_sleep();
         assert_eq!(notifier.writes(), 1, "notified already");
-        // During a wait it is awake, and what its own dispatch does is no news.
+        // During a wait the reactor counts as awake, and work from its own dispatch needs no write.
         assert!(notifier.awake());
         notifier.idle();
         assert!(notifier.busy());

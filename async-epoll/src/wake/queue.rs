@@ -1,15 +1,16 @@
 //! The tasks of a pool that are ready to be polled, and the one call that tells the pool so.
 //!
-//! Any thread may wake a task, and the pool's thread polls it. Between the two lies this queue. What must hold, however
-//! their steps mix:
+//! Any thread may wake a task, and the pool's thread polls the task. Between the two lies this queue. However the
+//! threads' steps interleave:
 //!
 //! - a task that was put in is taken out, with no further wake needed;
 //! - the reactor does not sleep while something is in the queue;
 //! - the pool is told once, not once per wake.
 //!
-//! All three follow from one flag under the queue's lock. The queue is *busy* from the first task that is put in until its
-//! [driver](crate::task::set) finds nothing left. Becoming busy is counted with the [notifier](crate::wake::notifier), which keeps
-//! the reactor awake, and is the moment when the driver is called; while the queue is busy, the driver is known to come.
+//! All three follow from one flag under the queue's lock. The queue is *busy* from the first task put in until its
+//! [driver](crate::task::set) finds nothing left. A queue that becomes busy adds to the count of the
+//! [notifier](crate::wake::notifier), so the reactor stays awake, and calls the driver. While the queue is busy, the
+//! driver is sure to come.
 //!
 //! ```text
 //!      push(): count + 1, call the driver, end the sleep         push(): nothing but the task itself
@@ -41,12 +42,12 @@ const MAX_ARRIVALS: usize = 256;
 /// Numbers of tasks for which memory is kept.
 const SPARE_TASKS: usize = 1024;
 
-/// The queue of one pool. `A` is what other threads leave to be made into tasks.
+/// The queue of one pool. `A` is an arrival: what another thread leaves to be made into a task.
 #[derive(Debug)]
 pub(crate) struct Queue<A> {
     /// Everything but the number below. Locked for a few instructions at a time.
     state: Mutex<State<A>>,
-    /// Tasks that the driver has taken and not polled yet. Only the driver writes it.
+    /// The number of tasks that the driver has taken and not polled yet. Only the driver writes this field.
     taken: AtomicUsize,
 }
 
@@ -55,17 +56,17 @@ pub(crate) struct Queue<A> {
 struct State<A> {
     /// Numbers of tasks, in the order of their wakes.
     ready: Vec<u32>,
-    /// What other threads have left.
+    /// The arrivals, oldest first.
     arrivals: VecDeque<A>,
-    /// The driver has been called, is being polled, or was put off to the next turn: it will look here.
+    /// The driver has been called, is being polled, or is parked: it will look into the queue.
     busy: bool,
     /// Calls the driver. Taken with each call, and left anew by each poll of the driver.
     driver: Option<Waker>,
-    /// The pool is gone.
+    /// The pool is gone. Set once.
     closed: bool,
-    /// There will be no driver any more to make tasks of arrivals.
+    /// No driver will make tasks of arrivals any more. Set once, by a driver that ends after its reactor.
     refuses_arrivals: bool,
-    /// The work in this queue does not count with the notifier: a `run` method runs another pool.
+    /// The work in this queue does not count with the notifier, because a `run` method runs another pool.
     uncounted: bool,
 }
 
@@ -98,8 +99,8 @@ impl<A> Queue<A> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one way to wake: locks, makes a change, unlocks, and then calls the driver and ends the reactor's sleep if the
-    /// change asks for it.
+    /// The one way to wake: locks, makes a change, unlocks, and then calls the driver and ends the reactor's sleep if
+    /// the change asks for that.
     #[inline]
     fn change<E: Signal, T>(
         &self,
@@ -121,7 +122,7 @@ impl<A> Queue<A> {
         result
     }
 
-    /// Puts a task in, and calls the driver unless it will come anyway. The caller has set the task's
+    /// Puts a task in, and calls the driver unless the driver will come anyway. The caller has set the task's
     /// [flag](super::scheduled::ScheduledFlag::schedule), so the task is in the queue once.
     pub(crate) fn push<E: Signal>(&self, task: u32, notifier: &Notifier<E>) {
         self.change(notifier, |state| {
@@ -133,8 +134,8 @@ impl<A> Queue<A> {
         });
     }
 
-    /// Leaves something to be made into a task, and calls the driver unless it will come anyway. Gives `arrival` back if no
-    /// driver will take it. `accept` is called under the lock, before the driver can find the arrival.
+    /// Leaves an arrival, and calls the driver unless the driver will come anyway. Gives `arrival` back if no driver
+    /// will take it. `accept` is called under the lock, before the driver can find the arrival.
     pub(crate) fn arrive<E: Signal>(&self, arrival: A, notifier: &Notifier<E>, accept: impl FnOnce()) -> Result<(), A> {
         self.change(notifier, |state| {
             if state.closed || state.refuses_arrivals {
@@ -146,17 +147,17 @@ impl<A> Queue<A> {
         })
     }
 
-    /// Calls the driver unless it will come anyway: something outside of the queue has changed that the driver looks at.
+    /// Calls the driver, unless the driver will come anyway, because of a change outside of the queue.
     pub(crate) fn call_driver<E: Signal>(&self, notifier: &Notifier<E>) {
         self.change(notifier, |state| ((), if state.closed { None } else { state.become_busy(notifier) }));
     }
 
-    /// Calls a driver again that was put off to the next turn. The queue has stayed busy.
+    /// Calls a parked driver again. The queue has stayed busy.
     pub(crate) fn call_parked_driver<E: Signal>(&self, notifier: &Notifier<E>) {
         self.change(notifier, |state| ((), Some(Call { driver: state.driver.take(), end_sleep: false })));
     }
 
-    /// Begins a poll of the driver, which can be called by `waker` from now on. Returns the driver's old waker, to be
+    /// Begins a poll of the driver; from now on, a call of the driver wakes `waker`. Returns the driver's old waker, to be
     /// dropped with no lock held, and some of the arrivals.
     pub(crate) fn attend(&self, waker: Waker) -> (Option<Waker>, Vec<A>) {
         let mut state = self.lock();
@@ -164,7 +165,7 @@ impl<A> Queue<A> {
         (state.driver.replace(waker), state.arrivals.drain(..some).collect())
     }
 
-    /// Puts arrivals back in front of those that have come since.
+    /// Puts arrivals back, in front of arrivals that have come since.
     pub(crate) fn put_back(&self, arrivals: impl DoubleEndedIterator<Item = A>) {
         let mut state = self.lock();
         arrivals.rev().for_each(|arrival| state.arrivals.push_front(arrival));
@@ -172,8 +173,8 @@ impl<A> Queue<A> {
 
     /// Moves all ready tasks to `tasks`, which is empty, in order.
     ///
-    /// Returns `false` if there are neither ready tasks nor arrivals: the queue is idle then, and the driver need not come
-    /// again before it is called.
+    /// Returns `false` if there are neither ready tasks nor arrivals: the queue is idle then, and the driver need not
+    /// come again before it is called.
     pub(crate) fn take<E: Signal>(&self, tasks: &mut Vec<u32>, notifier: &Notifier<E>) -> bool {
         let mut state = self.lock();
         if state.ready.is_empty() {
@@ -193,7 +194,7 @@ impl<A> Queue<A> {
         !self.lock().arrivals.is_empty()
     }
 
-    /// Refuses arrivals from now on. Returns those that have been left.
+    /// Refuses arrivals from now on. Returns the arrivals that no driver has taken.
     pub(crate) fn refuse_arrivals(&self) -> Vec<A> {
         let mut state = self.lock();
         state.refuses_arrivals = true;
@@ -210,8 +211,8 @@ impl<A> Queue<A> {
         self.lock().ready.len() + self.taken.load(Ordering::Relaxed)
     }
 
-    /// Sets whether this queue's work keeps the reactor awake. It does, unless a `run` method runs another pool: then the
-    /// driver of this queue will not be polled, however long the reactor stays awake.
+    /// Sets whether this queue's work keeps the reactor awake. Work does not count while a `run` method runs another
+    /// pool: then the driver of this queue will not be polled, however long the reactor stays awake.
     pub(crate) fn set_counted<E: Signal>(&self, counted: bool, notifier: &Notifier<E>) {
         self.change(notifier, |state| {
             if state.uncounted == counted {
@@ -238,14 +239,15 @@ impl<A> Queue<A> {
 }
 
 impl<A> State<A> {
-    /// Makes the queue busy. Returns what is left to do about it, unless it was busy: then the driver will come anyway.
+    /// Makes the queue busy. Returns what is left to do, or `None` if the queue was busy: then the driver will come
+    /// anyway.
     #[inline]
     fn become_busy<E: Signal>(&mut self, notifier: &Notifier<E>) -> Option<Call> {
         if self.busy {
             return None;
         }
         self.busy = true;
-        // Counted before the pool hears of it: in between, the reactor must not sleep.
+        // Counted before the pool is told: in between, the reactor must not sleep.
         let end_sleep = !self.uncounted && notifier.busy();
         Some(Call { end_sleep, driver: self.driver.take() })
     }

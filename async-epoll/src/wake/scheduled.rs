@@ -1,7 +1,7 @@
 //! Whether a task is scheduled.
 //!
-//! A task is *scheduled* from the wake that makes it ready until its poll begins. The mark is what makes the first wake
-//! count and all further ones nothing:
+//! A task is *scheduled* from the wake that makes it ready until its poll begins. The flag makes the first wake count,
+//! and all further wakes do nothing:
 //!
 //! ```text
 //!                      schedule(): true
@@ -16,50 +16,52 @@
 //!                          └──────┘
 //! ```
 //!
-//! The future of `run_until` is no task and in no queue, but has a mark all the same: it is polled when it is
-//! scheduled.
+//! The main future of `run_until` is not a task and not in a queue. It has a flag all the same, and is polled when the
+//! flag is set.
 //!
-//! The race to think of: a wake on another thread while the task is being polled. The mark is cleared *before* the
-//! poll, so such a wake schedules the task again; at worst it is polled once for nothing.
+//! The hard race is a wake on another thread while the task is being polled. The flag is cleared *before* the poll, so
+//! such a wake schedules the task again; at worst one poll finds nothing to do.
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU8, Ordering};
 #[cfg(not(loom))]
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The task is in the queue of those to be polled, or about to be put there.
+/// The task is in the queue, or about to be put there.
 const SCHEDULED: u8 = 1;
 /// The task has ended; wakes do nothing.
 const DONE: u8 = 2;
 
-/// One task's mark.
+/// The scheduled flag of one task.
 #[derive(Debug)]
 pub(crate) struct ScheduledFlag(AtomicU8);
 
 impl ScheduledFlag {
-    /// Of a task that was put into the queue when it was made.
+    /// Returns the flag of a new task, which is scheduled from the start.
     pub(crate) fn scheduled() -> Self {
         Self(AtomicU8::new(SCHEDULED))
     }
 
-    /// Marks the task. Says whether the caller has to put it into the queue.
+    /// Sets the flag. Returns whether the caller has to put the task into the queue.
     pub(crate) fn schedule(&self) -> bool {
-        // Even if the mark is set already, this write makes what the waking thread did visible to the next poll.
+        // Even if the flag is set already, this write makes what the waking thread did visible to the next poll.
         self.0.fetch_or(SCHEDULED, Ordering::AcqRel) & (SCHEDULED | DONE) == 0
     }
 
-    /// Whether the task is scheduled.
+    /// Returns whether the task is scheduled.
     #[cfg(feature = "inspect")]
     pub(crate) fn is_scheduled(&self) -> bool {
         self.0.load(Ordering::Relaxed) & SCHEDULED != 0
     }
 
-    /// The task is about to be polled: from now on a wake schedules it anew. Says whether it was scheduled.
+    /// Clears the flag before a poll: from now on a wake schedules the task anew. Returns whether the task was
+    /// scheduled.
     pub(crate) fn begin_poll(&self) -> bool {
         self.0.fetch_and(!SCHEDULED, Ordering::AcqRel) & SCHEDULED != 0
     }
 
-    /// The task has ended. Says whether it was scheduled, so that somebody will find it in the queue.
+    /// Marks the task as ended. Returns whether the task was scheduled: then its number is in the queue, or will be,
+    /// and the driver finds the number there.
     pub(crate) fn finish(&self) -> bool {
         self.0.swap(DONE, Ordering::AcqRel) & SCHEDULED != 0
     }

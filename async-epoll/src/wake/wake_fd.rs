@@ -1,34 +1,34 @@
-//! What ends a sleep: an eventfd, or where there is none a pipe.
+//! What ends a sleep: an eventfd, or a pipe where eventfd is not available.
 //!
-//! An eventfd is never read: it is registered edge-triggered, and each write makes a new edge. Its counter would overflow
-//! after 2⁶⁴ - 1 sleeps. A pipe would be full after some thousand, and a write to a full pipe makes no edge, so a pipe is
-//! emptied after each sleep that it has ended.
+//! The eventfd is never read. It is registered edge-triggered, and each write makes a new edge. Its counter would
+//! overflow after 2⁶⁴ - 1 writes. A pipe would be full after some thousand writes, and a write to a full pipe makes no
+//! edge, so a pipe is emptied after each sleep that it has ended.
 
 use crate::sys;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 
-/// What a sleeper wakes from. Outside of models it is an eventfd.
+/// What ends the reactor's sleep: a [`WakeFd`], or a flag in the models.
 pub(crate) trait Signal {
     /// Ends the present sleep, or the next one.
     fn raise(&self);
 
-    /// The sleep is over.
+    /// Prepares for the next sleep, after [`raise`](Self::raise) has ended one.
     fn clear(&self) {}
 }
 
-/// A descriptor to be registered, and how to make an edge on it.
+/// A descriptor to be registered, and the means to make an edge on it.
 #[derive(Debug)]
 pub(crate) struct WakeFd {
-    /// Written to end a sleep.
+    /// Written to end a sleep: the eventfd, or the writing end of the pipe.
     writer: File,
-    /// The other end, if it is a pipe.
+    /// The reading end of a pipe; `None` for an eventfd.
     reader: Option<File>,
 }
 
 impl WakeFd {
-    /// An eventfd, or a pipe in sandboxes that know no eventfd.
+    /// Makes an eventfd, or a pipe in a sandbox without eventfd.
     pub(crate) fn new() -> io::Result<Self> {
         match sys::eventfd() {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Self::pipe(),
@@ -36,13 +36,13 @@ impl WakeFd {
         }
     }
 
-    /// A pipe.
+    /// Makes a pipe.
     fn pipe() -> io::Result<Self> {
         let [reader, writer] = sys::pipe()?;
         Ok(Self { writer: writer.into(), reader: Some(reader.into()) })
     }
 
-    /// The number of the descriptor to be registered, edge-triggered, for reading.
+    /// Returns the number of the descriptor to register, edge-triggered, for reading.
     pub(crate) fn fd(&self) -> RawFd {
         self.reader.as_ref().unwrap_or(&self.writer).as_raw_fd()
     }
@@ -64,7 +64,7 @@ impl Signal for WakeFd {
         let Some(mut reader) = self.reader.as_ref() else { return };
         loop {
             match reader.read(&mut [0; 64]) {
-                // A short read of a pipe that is written eight bytes at a time: it is empty.
+                // The pipe is written eight bytes at a time, so a short read means that the pipe is empty.
                 Ok(length) if length < 64 => return,
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return,
                 _ => {}
@@ -79,7 +79,7 @@ mod tests {
     use crate::sys::{Epoll, epoll_event};
     use std::time::Duration;
 
-    /// Each signal makes an edge, heard or not, for more than a pipe has room for.
+    /// Each `raise` makes an edge, cleared or not, for more writes than a pipe has room for.
     #[test]
     fn edge_after_edge() {
         for wake_fd in [WakeFd::new().unwrap(), WakeFd::pipe().unwrap()] {
