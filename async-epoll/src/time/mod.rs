@@ -1,7 +1,7 @@
 //! What time it is, and which timers are due.
 //!
 //! The [`Clock`](clock::Clock) counts nanoseconds since the reactor was made; a test may stop and move the clock
-//! through its [`Hands`](hands). The [`Wheel`](wheel::Wheel) holds the armed timers, fires the due timers and returns
+//! through its `Hands`. The [`Wheel`](wheel::Wheel) holds the armed timers, fires the due timers and returns
 //! the next deadline. A [`TimerFd`](timerfd::TimerFd) carries this deadline to the kernel where the timeout of a wait
 //! does not suffice. The room reads the monotonic clock and sets the timerfd. It wakes no task: it hands wakers to the
 //! engine.
