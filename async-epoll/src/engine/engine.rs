@@ -116,7 +116,8 @@ impl Engine {
             let real = shared.clock.real();
             let mut now = shared.clock.begin_turn(real);
             let mut log = trace::Log::new();
-            let found = match without_own(&mut self.events[..events]) {
+            let events = &mut self.events[..events];
+            let found = match if notified || shared.has_timerfd() { without_own(events) } else { events } {
                 [] => 0,
                 events => shared.registry().dispatch(events, &mut self.wakers, &mut log),
             };

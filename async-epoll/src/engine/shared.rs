@@ -119,6 +119,11 @@ impl Shared {
         self.wheel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether a timerfd ends the waits.
+    pub(crate) const fn has_timerfd(&self) -> bool {
+        self.timerfd.is_some()
+    }
+
     /// Returns whether any source is registered.
     pub(crate) fn has_sources(&self) -> bool {
         self.sources.load(Ordering::Acquire) != 0

@@ -102,13 +102,9 @@ impl<A> Queue<A> {
     /// The one way to wake: locks, makes a change, unlocks, and then calls the driver and ends the reactor's sleep if
     /// the change asks for that.
     #[inline]
-    fn change<E: Signal, T>(
-        &self,
-        notifier: &Notifier<E>,
-        change: impl FnOnce(&mut State<A>) -> (T, Option<Call>),
-    ) -> T {
+    fn change<E: Signal>(&self, notifier: &Notifier<E>, change: impl FnOnce(&mut State<A>) -> Option<Call>) {
         let mut state = self.lock();
-        let (result, call) = change(&mut state);
+        let call = change(&mut state);
         drop(state);
         if let Some(Call { driver, end_sleep }) = call {
             // The pool first: a reactor that wakes finds the pool told.
@@ -119,7 +115,6 @@ impl<A> Queue<A> {
                 notifier.end_sleep();
             }
         }
-        result
     }
 
     /// Puts a task in, and calls the driver unless the driver will come anyway. The caller has set the task's
@@ -127,34 +122,37 @@ impl<A> Queue<A> {
     pub(crate) fn push<E: Signal>(&self, task: u32, notifier: &Notifier<E>) {
         self.change(notifier, |state| {
             if state.closed {
-                return ((), None);
+                return None;
             }
             state.ready.push(task);
-            ((), state.become_busy(notifier))
+            state.become_busy(notifier)
         });
     }
 
     /// Leaves an arrival, and calls the driver unless the driver will come anyway. Gives `arrival` back if no driver
     /// will take it. `accept` is called under the lock, before the driver can find the arrival.
     pub(crate) fn arrive<E: Signal>(&self, arrival: A, notifier: &Notifier<E>, accept: impl FnOnce()) -> Result<(), A> {
+        let mut refused = None;
         self.change(notifier, |state| {
             if state.closed || state.refuses_arrivals {
-                return (Err(arrival), None);
+                refused = Some(arrival);
+                return None;
             }
             accept();
             state.arrivals.push_back(arrival);
-            (Ok(()), state.become_busy(notifier))
-        })
+            state.become_busy(notifier)
+        });
+        refused.map_or(Ok(()), Err)
     }
 
     /// Calls the driver, unless the driver will come anyway, because of a change outside of the queue.
     pub(crate) fn call_driver<E: Signal>(&self, notifier: &Notifier<E>) {
-        self.change(notifier, |state| ((), if state.closed { None } else { state.become_busy(notifier) }));
+        self.change(notifier, |state| if state.closed { None } else { state.become_busy(notifier) });
     }
 
     /// Calls a parked driver again. The queue has stayed busy.
     pub(crate) fn call_parked_driver<E: Signal>(&self, notifier: &Notifier<E>) {
-        self.change(notifier, |state| ((), Some(Call { driver: state.driver.take(), end_sleep: false })));
+        self.change(notifier, |state| Some(Call { driver: state.driver.take(), end_sleep: false }));
     }
 
     /// Begins a poll of the driver; from now on, a call of the driver wakes `waker`. Returns the driver's old waker, to be
@@ -218,12 +216,12 @@ impl<A> Queue<A> {
             if state.uncounted == counted {
                 state.uncounted = !counted;
                 match (state.busy, counted) {
-                    (true, true) => return ((), Some(Call { driver: None, end_sleep: notifier.busy() })),
+                    (true, true) => return Some(Call { driver: None, end_sleep: notifier.busy() }),
                     (true, false) => notifier.idle(),
                     (false, _) => {}
                 }
             }
-            ((), None)
+            None
         });
     }
 
