@@ -823,7 +823,7 @@ fn play(operation: &Operation, call: WakerCall, act: &'static Act) -> (bool, Wea
     (applied.load(Ordering::SeqCst), remains)
 }
 
-/// Plays the whole table.
+/// Bugs D1, D2 and D4: plays the whole table.
 #[test]
 fn every_call_of_a_hostile_waker() {
     let _alone = alone();

@@ -209,7 +209,8 @@ fn remote_handles() {
     assert_eq!((forgotten.get(), spawner.live_tasks()), (9, 0));
 }
 
-/// A panic behind a `RemoteHandle` travels to whoever awaits it; nobody else notices.
+/// Behaviour 218: a panic behind a `RemoteHandle` travels to the future that awaits the handle, here the main future.
+/// The pool does not see it.
 #[test]
 fn a_panic_behind_a_remote_handle_goes_to_its_owner() {
     let _watchdog = watchdog(TIME);
@@ -220,7 +221,7 @@ fn a_panic_behind_a_remote_handle_goes_to_its_owner() {
     }));
     assert_eq!(joined.unwrap_err().downcast_ref(), Some(&42_i32));
     assert_eq!(reactor.handle().stats().task_panics, 0, "the driver never saw it");
-    // Behaviour 218: after a panic of the main future, pool and reactor go on.
+    // After a panic of the main future, the pool and the reactor still work.
     assert_eq!(reactor.run_until(&mut pool, async { 1 }).unwrap(), 1);
     reactor.run(&mut pool).unwrap();
 }
