@@ -116,7 +116,7 @@ fn a_reused_descriptor_number_gets_no_stale_event() {
         assert_eq!(reactor.wait(None).unwrap(), 2);
         let third = third.lock().unwrap().take().expect("the hostile waker ran");
         while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
-        assert_eq!(counter.count(), 0, "woken by somebody else's event");
+        assert_eq!(counter.count(), 0, "woken by the event of another source");
         assert!(!third.1.readiness().is_readable());
         (&third.0).write_all(b"x").unwrap();
         reactor.wait(None).unwrap();
@@ -500,12 +500,12 @@ fn what_waits_learns_that_the_reactor_is_gone() {
     let gone = |error: std::io::Error| assert!(error.to_string().contains("has been dropped"), "{error}");
     for _ in 0..2 {
         let [cx, ..] = &mut contexts;
-        gone(source.readable().now_or_never().expect("waits for nobody").unwrap_err());
-        gone(source.writable().now_or_never().expect("waits for nobody").unwrap_err());
-        gone(source.priority().now_or_never().expect("waits for nobody").unwrap_err());
+        gone(source.readable().now_or_never().expect("waits without a reactor").unwrap_err());
+        gone(source.writable().now_or_never().expect("waits without a reactor").unwrap_err());
+        gone(source.priority().now_or_never().expect("waits without a reactor").unwrap_err());
         assert!(matches!(timer.poll_unpin(cx), Poll::Ready(Err(_))));
         let waits = source.read_with(|_| -> std::io::Result<()> { Err(std::io::ErrorKind::WouldBlock.into()) });
-        gone(waits.now_or_never().expect("waits for nobody").unwrap_err());
+        gone(waits.now_or_never().expect("waits without a reactor").unwrap_err());
     }
     assert!(matches!(priority.poll_unpin(&mut contexts[2]), Poll::Ready(Err(_))));
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tests::common::pool_and_reactor;
 use tests::{OnDrop, TIME, waker_fn, watchdog, yield_now};
 
-/// `run` and `run_until` with a pool whose tasks belong to another reactor return an error, and the tasks still exist.
+/// `run` and `run_until` return an error for a pool with the tasks of another reactor, and the tasks still exist.
 #[test]
 fn the_wrong_reactor_is_an_error() {
     let _watchdog = watchdog(TIME);

@@ -239,7 +239,7 @@ fn a_lazy_source_is_always_tried() {
             left.send(b"x").unwrap();
             assert_eq!(source.try_io(Interest::READABLE, receive).unwrap(), 1);
         }
-        assert_eq!(source.handle().stats().sources, 0, "nobody has waited");
+        assert_eq!(source.handle().stats().sources, 0, "no task has waited");
         assert!(source.readable().now_or_never().is_none());
         left.send(b"x").unwrap();
         assert!(source.readable().await.unwrap().is_readable());

@@ -478,7 +478,7 @@ fn accepting_polls_no_more_than_needed() {
                 }))
                 .unwrap();
             async_timeout::sleep(Duration::from_millis(50)).await;
-            assert_eq!(count.get(), 1, "nobody came");
+            assert_eq!(count.get(), 1, "no connection, no poll");
             let _client = std::net::TcpStream::connect(address).unwrap();
             async_timeout::sleep(Duration::from_millis(50)).await;
             assert_eq!(count.get(), 2, "one came");

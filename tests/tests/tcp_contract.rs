@@ -221,7 +221,7 @@ fn shut_down_both_ways() {
         let mut byte = [0];
         let mut reader = &reading;
         let (read, ()) = join(reader.read(&mut byte), act).await;
-        assert_eq!(read.unwrap(), 0, "who was waiting is told");
+        assert_eq!(read.unwrap(), 0, "the pending read ends");
         for _ in 0..2 {
             assert_eq!(client.read(&mut byte).await.unwrap(), 0);
             assert_eq!(client.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
@@ -379,7 +379,7 @@ fn more_than_fits() {
     });
 }
 
-/// Cancel safety: an operation dropped while it waits has taken and lost nothing, and its waker is not called.
+/// Cancel safety: an operation that is dropped while it waits has taken and lost nothing.
 #[test]
 fn dropped_waits_take_nothing() {
     block_on(async {

@@ -64,16 +64,16 @@ fn dropping_halves() {
         let (client, mut server) = pair().await;
         let (reader, mut writer) = client.into_split();
         drop(reader);
-        server.write_all(b"nobody reads it").await.unwrap();
+        server.write_all(b"never read").await.unwrap();
         writer.write_all(b"x").await.unwrap();
         server.read_exact(&mut [0]).await.unwrap();
         assert!(!is_at_its_end(&server).await);
         drop(writer);
-        assert_ne!(server.read(&mut [0]).await.ok(), Some(1), "the end, or a reset for what nobody has read");
+        assert_ne!(server.read(&mut [0]).await.ok(), Some(1), "the end, or a reset for the unread bytes");
     });
 }
 
-/// A write half that is forgotten or closed, or whose connection is gone.
+/// A write half is forgotten or closed, or its connection is gone.
 #[test]
 fn ends_of_the_half_that_writes() {
     block_on(async {
@@ -82,7 +82,7 @@ fn ends_of_the_half_that_writes() {
         writer.forget();
         assert!(!is_at_its_end(&server).await, "forgotten, not closed");
         drop(reader);
-        assert!(is_at_its_end(&server).await, "nobody has it any more");
+        assert!(is_at_its_end(&server).await, "both halves are gone");
 
         let (client, server) = pair().await;
         let (_reader, mut writer) = client.into_split();
