@@ -1,4 +1,5 @@
-//! The feature `tracing`: which events are emitted, and that a subscriber, which is foreign code, may call the reactor.
+//! The feature `tracing`: the emitted events and spans, with a subscriber that calls the reactor. A subscriber is
+//! foreign code, and must be free to do so.
 //!
 //! One test, because the subscriber is global to the process.
 
