@@ -338,8 +338,7 @@ fn every_number_of_the_catalogue_is_there() {
     assert!(empty.is_empty(), "{empty:?}");
 }
 
-/// Each row names tests that exist, that run, and that cite the row's number; and each test that cites a number is named
-/// by that number's row.
+/// Each row names tests that run and cite the row's number, and each test with a citation is named in its row.
 #[test]
 fn rows_and_tests_name_each_other() {
     let wrong = CHECKOUT.violations();
@@ -395,8 +394,7 @@ fn with_an_ignored_test(file: &str, commands: &[&str]) -> Vec<String> {
     checkout.violations()
 }
 
-/// An ignored test has to be run by a command line of `.ci/run` or `.ci/full`: all ignored tests of its program, or this
-/// test by its name.
+/// `.ci/run` or `.ci/full` has to run an ignored test: with all ignored tests of its program, or by its name.
 #[test]
 fn an_ignored_test_that_never_runs_is_found() {
     let missing = ["Z1: planted in slow is ignored, and .ci does not run it"];

@@ -46,8 +46,8 @@ fn is_close_on_exec(fd: BorrowedFd<'_>) -> bool {
     i32::from_str_radix(flags, 8).unwrap() & libc::O_CLOEXEC != 0
 }
 
-/// Bug H7; behaviour 110: any number of descriptors up to the kernel's limit, in order, close-on-exec, on streams and with
-/// datagrams.
+/// Bug H7; behaviour 110: any number of descriptors up to the kernel's limit arrives in order, close-on-exec, on
+/// streams and with datagrams.
 #[test]
 fn every_number_of_descriptors() {
     let _watchdog = watchdog(TIME);
