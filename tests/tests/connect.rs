@@ -209,7 +209,7 @@ fn attempts_are_bounded() {
         assert_eq!(open_fds() - before, 8);
         let cpu = thread_cpu();
         assert!(async_timeout::Timeout::new(race.as_mut(), HEAD_START).await.is_err());
-        assert!(thread_cpu() - cpu < Duration::from_millis(25), "who waits does not spin");
+        assert!(thread_cpu() - cpu < Duration::from_millis(25), "a waiting connect spins");
         // From now on the address refuses: each attempt fails when the kernel sends its SYN again.
         drop(silent);
         assert_eq!(race.await.unwrap().peer_addr().unwrap(), good);
@@ -272,7 +272,7 @@ fn a_reactor_that_is_gone() {
     pool.run_until_stalled();
     let late = TcpStream::connect_with(good.local_addr().unwrap(), &handle).now_or_never().unwrap();
     good.set_nonblocking(true).unwrap();
-    assert_eq!(good.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody has connected");
+    assert_eq!(good.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nothing has connected");
     for error in [receiver.try_recv().unwrap().unwrap(), late.unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::NotConnected);
         assert!(error.to_string().contains("dropped"), "{error}");

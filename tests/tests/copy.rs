@@ -648,8 +648,9 @@ fn urgent_data_does_not_hide_what_follows() {
     });
 }
 
-/// The same with all data queued before the copy begins, so that a splice is certain to reach the mark. Once with the
-/// end of the file right behind (`splice(2)` reports it already at the mark), and once with a sender that stays open.
+/// Bug B2: the same with all data queued before the copy begins, so that a splice is certain to reach the mark. Once
+/// with the end of the file right behind (`splice(2)` reports it already at the mark), and once with a sender that
+/// stays open.
 #[test]
 fn urgent_data_reached_by_splicing() {
     block_on(async {

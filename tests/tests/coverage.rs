@@ -1,87 +1,303 @@
-//! COVERAGE.md is true: it lists each number that a comment cites, with tests that exist, and no other number.
+//! COVERAGE.md is true: its rows name tests that exist, that run, and that cite the row's number; and no comment cites
+//! another number.
 //!
-//! Comments cite numbers as "bug" or "behaviour" followed by a number or a comma-separated list; the list must not be
-//! broken across lines.
+//! Comments cite numbers as "bug" or "behaviour" followed by a number or by a list: "Bug A1", "bugs A1, A2 and B3",
+//! "behaviours 12 and 13". The sources are read as `rooms` reads them, with `syn`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
+use syn::parse::{Parse, ParseStream};
+use syn::visit::{self, Visit};
 
-/// Returns the text of each file that may cite numbers.
-fn sources() -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut folders: Vec<_> = ["async-epoll/src", "async-net-lite/src", "async-timeout/src", "tests/tests"]
-        .map(|name| root.join(name))
-        .into();
-    let mut texts = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("coverage.rs") {
-                texts.push(fs::read_to_string(path).unwrap());
+/// The folders with tests, and what stands before the names of their files in COVERAGE.md.
+const FOLDERS: [(&str, &str); 4] = [
+    ("async-epoll/src", "async-epoll/"),
+    ("async-net-lite/src", "async-net-lite/"),
+    ("async-timeout/src", "async-timeout/"),
+    ("tests/tests", ""),
+];
+
+/// A row of COVERAGE.md.
+#[derive(Clone)]
+struct Row {
+    /// `A1`, `12`.
+    id: String,
+    /// Whether the row is in a table of tests. The other tables tell why there is no test.
+    is_tested: bool,
+    /// The last column: the tests, or the reason.
+    last: String,
+}
+
+/// A function of a source file.
+#[derive(Clone)]
+struct Function {
+    name: String,
+    /// The text of the doc comment, in one line.
+    doc: String,
+    /// Whether the test harness knows the function (`#[test]`), or the program has no harness and this is `main`.
+    is_test: bool,
+    is_ignored: bool,
+}
+
+/// Everything that the checks read.
+#[derive(Clone)]
+struct Checkout {
+    rows: Vec<Row>,
+    /// The functions of each source file, by the name that COVERAGE.md uses: `tcp`, `async-epoll/time/wheel`.
+    functions: BTreeMap<String, Vec<Function>>,
+    /// The comments of all source files. A comment that goes over several lines is one line here.
+    comments: String,
+    /// The command lines of `.ci/run` and `.ci/full`.
+    commands: Vec<String>,
+}
+
+/// The checkout, read once for all tests.
+static CHECKOUT: LazyLock<Checkout> = LazyLock::new(Checkout::read);
+
+impl Checkout {
+    fn read() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+        let manifest = read("tests/Cargo.toml");
+        let (mut functions, mut comments) = (BTreeMap::new(), String::new());
+        for (folder, prefix) in FOLDERS {
+            let mut files = BTreeMap::new();
+            read_folder(&root.join(folder), prefix, &mut files);
+            // This file's comments explain how to cite.
+            files.remove("coverage");
+            for (name, text) in files {
+                let mut found = functions_of(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+                if has_no_harness(&manifest, &name) {
+                    found.iter_mut().filter(|function| function.name == "main").for_each(|main| main.is_test = true);
+                }
+                functions.insert(name, found);
+                comments += &comments_of(&text);
+            }
+        }
+        let commands = (read(".ci/run") + &read(".ci/full")).replace("\\\n", " ");
+        let commands = commands.lines().filter(|line| !line.trim_start().starts_with('#')).map(str::to_owned).collect();
+        Self { rows: rows(&read("tests/COVERAGE.md")), functions, comments, commands }
+    }
+
+    /// The numbers with tests, or the numbers with a reason why there is no test.
+    fn listed(&self, is_tested: bool) -> BTreeSet<String> {
+        self.rows.iter().filter(|row| row.is_tested == is_tested).map(|row| row.id.clone()).collect()
+    }
+
+    /// Whether `.ci/run` or `.ci/full` runs this ignored test.
+    fn runs_ignored(&self, file: &str, name: &str) -> bool {
+        let program = match file.split_once('/') {
+            Some((package, _)) => ["--package", package],
+            None => ["--test", file],
+        };
+        self.commands.iter().any(|command| {
+            let words: Vec<_> = command.split_whitespace().collect();
+            let Some(at) = words.iter().position(|word| *word == "--") else { return false };
+            let (cargo, harness) = words.split_at(at);
+            let mut filters = harness.iter().filter(|word| !word.starts_with('-') && word.parse::<u32>().is_err());
+            cargo.windows(2).any(|pair| pair == program)
+                && harness.contains(&"--ignored")
+                && (filters.clone().next().is_none() || filters.any(|filter| *filter == name))
+        })
+    }
+
+    /// What is wrong with the rows: a line for each wrong test.
+    fn violations(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for Row { id, last, .. } in self.rows.iter().filter(|row| row.is_tested) {
+            for entry in last.split("; ") {
+                let parts = entry.split_once(": `").and_then(|(file, name)| Some((file, name.strip_suffix('`')?)));
+                let Some((file, name)) = parts else {
+                    wrong.push(format!("{id}: {entry:?} is not of the form \"file: `test`\""));
+                    continue;
+                };
+                let Some(functions) = self.functions.get(file) else {
+                    wrong.push(format!("{id}: no file {file}"));
+                    continue;
+                };
+                let named: Vec<_> = functions.iter().filter(|function| function.name == name).collect();
+                let [function] = named[..] else {
+                    wrong.push(format!("{id}: {} functions {name} in {file}", named.len()));
+                    continue;
+                };
+                if !function.is_test {
+                    wrong.push(format!("{id}: {name} in {file} is not a test"));
+                }
+                if !numbers(&function.doc).contains(id) {
+                    wrong.push(format!("{id}: {name} in {file} does not cite it"));
+                }
+                if function.is_ignored && !self.runs_ignored(file, name) {
+                    wrong.push(format!("{id}: {name} in {file} is ignored, and .ci does not run it"));
+                }
+            }
+        }
+        // The other way round.
+        for (file, functions) in &self.functions {
+            for Function { name, doc, .. } in functions.iter().filter(|function| function.is_test) {
+                let entry = format!("{file}: `{name}`");
+                let lists = |id: &String| {
+                    self.rows.iter().any(|row| row.id == *id && row.last.split("; ").any(|other| other == entry))
+                };
+                let missing: Vec<_> = numbers(doc).into_iter().filter(|id| !lists(id)).collect();
+                if !missing.is_empty() {
+                    wrong.push(format!("{name} in {file} cites {missing:?}, whose rows do not name it"));
+                }
+            }
+        }
+        wrong
+    }
+}
+
+/// Reads the Rust files below a folder. Their names begin with `prefix`.
+fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = format!("{prefix}{}", path.file_stem().unwrap().to_str().unwrap());
+        if path.is_dir() {
+            read_folder(&path, &format!("{name}/"), files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.insert(name, fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// Whether this program of the package `tests` has no test harness, according to the manifest.
+fn has_no_harness(manifest: &str, program: &str) -> bool {
+    let name = format!("name = {program:?}");
+    manifest.split("[[test]]").skip(1).any(|table| {
+        let lines: Vec<_> = table.lines().take_while(|line| !line.starts_with('[')).collect();
+        lines.contains(&name.as_str()) && lines.contains(&"harness = false")
+    })
+}
+
+/// Collects the functions of a file.
+#[derive(Default)]
+struct Functions {
+    found: Vec<Function>,
+    error: Option<syn::Error>,
+}
+
+impl Functions {
+    fn add(&mut self, name: &syn::Ident, attributes: &[syn::Attribute]) {
+        let has = |name: &str| attributes.iter().any(|attribute| attribute.path().is_ident(name));
+        let line = |attribute: &syn::Attribute| match &attribute.meta {
+            syn::Meta::NameValue(syn::MetaNameValue {
+                path,
+                value: syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }),
+                ..
+            }) if path.is_ident("doc") => Some(text.value()),
+            _ => None,
+        };
+        let doc = attributes.iter().filter_map(line).collect();
+        self.found.push(Function { name: name.to_string(), doc, is_test: has("test"), is_ignored: has("ignore") });
+    }
+}
+
+impl<'ast> Visit<'ast> for Functions {
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        self.add(&item.sig.ident, &item.attrs);
+        visit::visit_item_fn(self, item);
+    }
+
+    fn visit_item_macro(&mut self, item: &'ast syn::ItemMacro) {
+        if item.mac.path.is_ident("proptest") {
+            match item.mac.parse_body::<Properties>() {
+                Ok(Properties(properties)) => {
+                    properties.iter().for_each(|(name, attributes)| self.add(name, attributes));
+                }
+                Err(error) => self.error = Some(error),
             }
         }
     }
-    texts
 }
 
-/// Returns the numbers after `word` in comments: `A1` and `B2` from a list such as `A1, B2`.
-fn cited(word: &str) -> BTreeSet<String> {
-    let mut numbers = BTreeSet::new();
-    for line in sources().iter().flat_map(|text| text.lines()).filter(|line| line.trim_start().starts_with("//")) {
-        let lower = line.to_lowercase();
-        for (at, _) in lower.match_indices(word) {
-            for part in lower[at + word.len()..].split(' ') {
-                let number: String = part.chars().take_while(char::is_ascii_alphanumeric).collect();
-                let digits = number.trim_start_matches(|c: char| c.is_ascii_alphabetic());
-                if digits.parse::<u32>().is_err() || number.len() > digits.len() + 1 {
-                    break;
-                }
-                numbers.insert(number.to_uppercase());
-                // A number without a comma is the last of its list.
-                if !part.ends_with(',') {
-                    break;
-                }
+/// The functions inside `proptest!`. Their parameters are not Rust: `fn name(value in strategy) { … }`.
+struct Properties(Vec<(syn::Ident, Vec<syn::Attribute>)>);
+
+impl Parse for Properties {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        input.call(syn::Attribute::parse_inner)?;
+        let mut found = Vec::new();
+        while !input.is_empty() {
+            let attributes = input.call(syn::Attribute::parse_outer)?;
+            input.parse::<syn::Token![fn]>()?;
+            found.push((input.parse()?, attributes));
+            // The parameters, and the body.
+            for _ in 0..2 {
+                input.step(|cursor| match cursor.token_tree() {
+                    Some((_, rest)) => Ok(((), rest)),
+                    None => Err(cursor.error("no body")),
+                })?;
             }
         }
+        Ok(Self(found))
+    }
+}
+
+/// Returns the functions of a source file.
+fn functions_of(text: &str) -> syn::Result<Vec<Function>> {
+    let mut functions = Functions::default();
+    functions.visit_file(&syn::parse_file(text)?);
+    functions.error.map_or(Ok(functions.found), Err)
+}
+
+/// Returns the comments of a source file, each in one line.
+fn comments_of(text: &str) -> String {
+    let mut comments = String::new();
+    for line in text.lines() {
+        match line.trim_start().strip_prefix("//") {
+            Some(comment) => comments += comment.trim_start_matches(['/', '!']),
+            None => comments.push('\n'),
+        }
+    }
+    comments + "\n"
+}
+
+/// Returns the numbers that a text cites: `A1` and `B2` of "bugs A1 and B2".
+fn numbers(text: &str) -> BTreeSet<String> {
+    let mut numbers = BTreeSet::new();
+    // Whether the word before makes this one a number of the list, and whether it was a number.
+    let (mut is_expected, mut was_number) = (false, false);
+    for word in text.split_whitespace() {
+        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        let digits = bare.strip_prefix(|c: char| c.is_ascii_uppercase()).unwrap_or(bare);
+        let is_number = is_expected && digits.parse::<u32>().is_ok();
+        if is_number {
+            numbers.insert(bare.to_owned());
+        }
+        is_expected = match bare.to_lowercase().as_str() {
+            "bug" | "bugs" | "behaviour" | "behaviours" => true,
+            "and" => is_expected || was_number,
+            _ => is_number && word.ends_with(','),
+        };
+        was_number = is_number;
     }
     numbers
 }
 
-/// Returns the tables of COVERAGE.md: for each its heading, and the first and the last column of its rows.
-fn tables() -> Vec<(String, Vec<(String, String)>)> {
-    let coverage = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("COVERAGE.md")).unwrap();
-    let sections = coverage.split("\n## ").skip(1);
-    sections
-        .map(|section| {
-            let rows =
-                section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
-            let ids = rows.filter(|(id, _)| id.contains(|c: char| c.is_ascii_digit()));
-            let last = |rest: &str| rest.rsplit(" | ").next().unwrap_or_default().to_owned();
-            let rows = ids.map(|(id, rest)| (id.to_owned(), last(rest))).collect();
-            (section.lines().next().unwrap_or_default().to_owned(), rows)
-        })
-        .collect()
-}
-
-/// Returns the rows with tests, or the rows with a reason why there is no test.
-fn rows(with_tests: bool) -> Vec<(String, String)> {
-    let wanted = |heading: &str| matches!(heading, "Bugs" | "Behaviours") == with_tests;
-    tables().into_iter().filter(|(heading, _)| wanted(heading)).flat_map(|(_, rows)| rows).collect()
-}
-
-/// Returns the numbers of [`rows`].
-fn listed(with_tests: bool) -> BTreeSet<String> {
-    rows(with_tests).into_iter().map(|(id, _)| id).collect()
+/// Returns the rows of all tables of COVERAGE.md.
+fn rows(coverage: &str) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for section in coverage.split("\n## ").skip(1) {
+        let is_tested = matches!(section.lines().next(), Some("Bugs" | "Behaviours"));
+        let lines = section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+        rows.extend(lines.filter(|(id, _)| id.contains(|c: char| c.is_ascii_digit())).map(|(id, rest)| Row {
+            id: id.to_owned(),
+            is_tested,
+            last: rest.rsplit(" | ").next().unwrap_or_default().to_owned(),
+        }));
+    }
+    rows
 }
 
 #[test]
 fn every_number_that_is_cited_is_listed() {
-    let listed = listed(true);
+    let checkout = &*CHECKOUT;
+    let listed = checkout.listed(true);
     assert!(listed.len() > 50);
-    let cited: BTreeSet<_> = cited("bug ").into_iter().chain(cited("behaviour ")).collect();
+    let cited: BTreeSet<_> = checkout.comments.lines().flat_map(numbers).collect();
     let missing: Vec<_> = cited.difference(&listed).collect();
     let stale: Vec<_> = listed.difference(&cited).collect();
     assert!(missing.is_empty() && stale.is_empty(), "not listed: {missing:?}; not cited any more: {stale:?}");
@@ -110,27 +326,115 @@ const CATALOGUE: &str = "
 /// Each number of the catalogue has a test or a reason why there is no test, in one row and not in both kinds of table.
 #[test]
 fn every_number_of_the_catalogue_is_there() {
-    let (tested, explained) = (listed(true), listed(false));
+    let checkout = &*CHECKOUT;
+    let (tested, explained) = (checkout.listed(true), checkout.listed(false));
     let missing: Vec<_> =
         CATALOGUE.split_whitespace().filter(|id| !tested.contains(*id) && !explained.contains(*id)).collect();
     assert!(missing.is_empty(), "neither tested nor explained: {missing:?}");
     let both: Vec<_> = tested.intersection(&explained).collect();
     assert!(both.is_empty(), "tested, and said not to be: {both:?}");
-    assert_eq!(rows(true).len() + rows(false).len(), tested.len() + explained.len(), "one has two rows");
-    let empty: Vec<_> = rows(true).into_iter().chain(rows(false)).filter(|(_, last)| last.is_empty()).collect();
+    assert_eq!(checkout.rows.len(), tested.len() + explained.len(), "one has two rows");
+    let empty: Vec<_> = checkout.rows.iter().filter(|row| row.last.is_empty()).map(|row| &row.id).collect();
     assert!(empty.is_empty(), "{empty:?}");
 }
 
-/// Each test that a row names exists.
+/// Each row names tests that run and cite the row's number, and each test with a citation is named in its row.
 #[test]
-fn every_test_that_is_named_exists() {
-    let sources = sources();
-    for (id, tests) in rows(true) {
-        let names: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty(), "{id} names none");
-        for name in names {
-            let function = format!("fn {name}(");
-            assert!(sources.iter().any(|text| text.contains(&function)), "no {name}");
-        }
+fn rows_and_tests_name_each_other() {
+    let wrong = CHECKOUT.violations();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The check finds what it is for: a planted row is wrong in one respect, and has to be found.
+#[test]
+fn a_wrong_row_is_found() {
+    let planted = [
+        // No such file, or no such function in this file.
+        ("A9", "async-epoll/strace: `deregistering_comes_before_closing`", "no file async-epoll/strace"),
+        ("A9", "async-epoll/registry: `stale_tokens_reach_nobody`", "no file async-epoll/registry"),
+        ("A9", "tcp: `deregistering_comes_before_closing`", "0 functions deregistering_comes_before_closing in tcp"),
+        ("A9", "strace: `deregistering`", "0 functions deregistering in strace"),
+        // Several tests in one entry.
+        ("G4", "copy: `no_sigpipe`, `no_sigpipe_by_a_splice_that_succeeds`", "0 functions no_sigpipe`, "),
+        ("G4", "copy: no_sigpipe", "is not of the form"),
+        // A helper, not a test. The `main` of a program without a harness is a test, but no other function of it.
+        ("A10", "fork: `a_child_of`", "a_child_of in fork is not a test"),
+        ("A9", "strace: `inject`", "inject in strace is not a test"),
+        // A test that cites another number only: B22 and not B2, and 154 and not 15.
+        ("B2", "strace: `system_calls_of_an_echo_server`", "system_calls_of_an_echo_server in strace does not cite it"),
+        ("15", "interval: `burst_loses_none`", "burst_loses_none in interval does not cite it"),
+    ];
+    for (id, last, found) in planted {
+        let mut checkout = CHECKOUT.clone();
+        checkout.rows.push(Row { id: id.to_owned(), is_tested: true, last: last.to_owned() });
+        let wrong = checkout.violations();
+        assert!(
+            wrong.len() <= 2 && wrong.iter().any(|wrong| wrong.starts_with(id) && wrong.contains(found)),
+            "{wrong:?}"
+        );
+    }
+}
+
+/// A row without one of its tests is found as well, since the test still cites the row's number.
+#[test]
+fn a_missing_row_is_found() {
+    let mut checkout = CHECKOUT.clone();
+    checkout.rows.retain(|row| row.id != "A9");
+    let found = "deregistering_comes_before_closing in strace cites [\"A9\"], whose rows do not name it";
+    assert_eq!(checkout.violations(), [found]);
+}
+
+/// Plants a source file with one ignored test, and a row for it.
+fn with_an_ignored_test(file: &str, commands: &[&str]) -> Vec<String> {
+    let text = "mod tests { /// Bug Z1.\n #[test] #[ignore = \"slow\"] fn planted() {} }";
+    let mut checkout = CHECKOUT.clone();
+    checkout.functions.insert(file.to_owned(), functions_of(text).unwrap());
+    checkout.rows.push(Row { id: "Z1".to_owned(), is_tested: true, last: format!("{file}: `planted`") });
+    checkout.commands.extend(commands.iter().map(|&command| command.to_owned()));
+    checkout.violations()
+}
+
+/// `.ci/run` or `.ci/full` has to run an ignored test: with all ignored tests of its program, or by its name.
+#[test]
+fn an_ignored_test_that_never_runs_is_found() {
+    let missing = ["Z1: planted in slow is ignored, and .ci does not run it"];
+    for commands in [
+        &[][..],
+        &["cargo test --package tests --test slow -- --nocapture"],
+        &["cargo test --package tests --test slower -- --ignored", "cargo test --package tests -- --ignored"],
+        &["cargo test --package tests --test slow -- --ignored --exact another_planted"],
+        &["cargo test --package tests --test slow --ignored"],
+    ] {
+        assert_eq!(with_an_ignored_test("slow", commands), missing, "{commands:?}");
+    }
+    for command in [
+        "cargo test --package tests --test slow -- --ignored --test-threads 1",
+        "PLANTED=1 cargo test --package tests --test fast --test slow -- --nocapture --ignored --exact planted other",
+    ] {
+        assert_eq!(with_an_ignored_test("slow", &[command]), [""; 0], "{command}");
+    }
+    let missing = ["Z1: planted in async-epoll/slow is ignored, and .ci does not run it"];
+    assert_eq!(with_an_ignored_test("async-epoll/slow", &[]), missing);
+    let command = "cargo test --package async-epoll --lib -- --ignored";
+    assert_eq!(with_an_ignored_test("async-epoll/slow", &[command]), [""; 0]);
+
+    // The real commands: without the one for the tests under strace, each of these tests is missing.
+    let mut checkout = CHECKOUT.clone();
+    checkout.commands.retain(|command| !(command.contains("--test strace") && command.contains("--ignored")));
+    let wrong = checkout.violations();
+    assert!(wrong.len() > 20 && wrong.iter().all(|wrong| wrong.contains("in strace is ignored")), "{wrong:?}");
+}
+
+/// Every form of a citation is read, and the words around it are not.
+#[test]
+fn citations_are_read_to_their_end() {
+    for (text, cited) in [
+        ("Bug A1: a reused descriptor.", &["A1"][..]),
+        ("bugs A1, A2 and B3 (behaviours 12, and 13)", &["A1", "A2", "B3", "12", "13"]),
+        ("Bug E17; behaviour 154, 155: 16 ticks in 20 ms", &["E17", "154", "155"]),
+        ("a bug in 3 programs, with 4 behaviours", &[]),
+        ("trial 4, bug", &[]),
+    ] {
+        assert_eq!(numbers(text), cited.iter().map(|&id| id.to_owned()).collect(), "{text}");
     }
 }

@@ -151,7 +151,8 @@ fn a_waker_that_is_dropped() {
     helper.join().unwrap();
 }
 
-/// `wait`, in a loop by hand, makes no report: other code may call `notify`.
+/// Bug C19: `wait`, in a loop by hand, makes no report. With nothing registered it waits, because other code may call
+/// `notify`.
 #[test]
 fn a_mere_wait_waits() {
     let _watchdog = watchdog(TIME);

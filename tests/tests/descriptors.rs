@@ -448,7 +448,7 @@ fn taken_out_and_put_in_again() {
             let events = async_epoll::Handle::current().unwrap().stats().events;
             act()();
             idle().await;
-            assert_eq!(async_epoll::Handle::current().unwrap().stats().events, events, "an event for nobody");
+            assert_eq!(async_epoll::Handle::current().unwrap().stats().events, events, "an event without a waiter");
             assert_eq!(plain.read(&mut buffer).unwrap(), 8);
             let mut again = Source::new(plain).unwrap();
             waits(again.read_exact(&mut buffer), act()).await.unwrap();
@@ -517,7 +517,7 @@ fn several_waiters_per_direction() {
         assert_eq!((done_reading.get(), done_writing.get()), (round, 0));
         assert_eq!(handle.stats().events, events + 1);
         let extra: usize = polls().iter().zip(before).map(|(after, before)| after - before).sum();
-        assert!(extra <= 3 - round, "{extra} polls for {} who waited", 3 - round);
+        assert!(extra <= 3 - round, "{extra} polls for {} waiting tasks", 3 - round);
     }
     drain.set_nonblocking(true).unwrap();
     let (before, events) = (polls(), handle.stats().events);

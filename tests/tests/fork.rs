@@ -16,6 +16,7 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 use tests::CountingWaker;
 
+/// Bug A10: a forked child drops everything that it shares with its parent, and the parent still gets its events.
 fn main() {
     a_child_of(Reactor::builder(), "a_forked_child_does_not_disturb_its_parent");
     // These two have a timerfd as well, which the child shares.

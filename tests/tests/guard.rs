@@ -1078,7 +1078,7 @@ fn memory() {
         for connection in &mut ready {
             assert!(Pin::new(connection).poll_read(&mut cx, &mut [0; 8]).is_ready());
         }
-        assert!(live_heap().saturating_sub(before) < NOISE, "nobody has waited");
+        assert!(live_heap().saturating_sub(before) < NOISE, "no task has waited");
         for connection in &mut guards {
             assert!(Pin::new(&mut *connection).poll_read(&mut cx, &mut [0; 8]).is_pending());
             assert!(Pin::new(connection).poll_write(&mut cx, b".").is_pending());

@@ -482,7 +482,7 @@ impl Props {
     fn try_to_block(&self, block: impl FnOnce(&mut Reactor) -> io::Result<()>) -> bool {
         let result = block(&mut Reactor::new().unwrap());
         match result {
-            Ok(()) => assert!(!self.inside, "the loop was blocked, and nobody minded"),
+            Ok(()) => assert!(!self.inside, "the loop was blocked, and no error came"),
             Err(error) => assert!(self.inside && error.to_string().contains("called inside a task"), "{error}"),
         }
         true
@@ -763,7 +763,7 @@ fn play(operation: &Operation, call: WakerCall, act: &'static Act) -> (bool, Wea
         resume_unwind(panic);
     }
     assert_eq!(ran.load(Ordering::SeqCst), 1, "times that the waker was called for this");
-    let panicked = |who| usize::from(act.name == "panics" && operation.panic == who);
+    let panicked = |place| usize::from(act.name == "panics" && operation.panic == place);
     match result {
         Err(panic) if panic.is::<Deliberate>() => assert_eq!(panicked(Panic::Caller), 1, "a panic came out"),
         Err(panic) => resume_unwind(panic),
@@ -823,7 +823,7 @@ fn play(operation: &Operation, call: WakerCall, act: &'static Act) -> (bool, Wea
     (applied.load(Ordering::SeqCst), remains)
 }
 
-/// Plays the whole table.
+/// Bugs D1, D2 and D4: plays the whole table.
 #[test]
 fn every_call_of_a_hostile_waker() {
     let _alone = alone();
@@ -832,7 +832,7 @@ fn every_call_of_a_hostile_waker() {
     for operation in OPERATIONS {
         for &call in operation.calls {
             for act in ACTS {
-                let cell = format!("{}, whose {call:?} {}", operation.name, act.name);
+                let cell = format!("{}: {call:?} {}", operation.name, act.name);
                 let fds = open_fds();
                 let thread = std::thread::Builder::new().name(cell.clone());
                 match thread.spawn(move || play(operation, call, act)).unwrap().join() {
@@ -884,7 +884,7 @@ fn a_clone_that_drops_the_reactor() {
             assert!(matches!(timer.poll_unpin(&mut cx), Poll::Ready(Err(_))));
         }
         assert!(REACTOR.with_borrow(Option::is_none));
-        assert_eq!(counter.count(), if again { 2 } else { 0 }, "who waited was woken");
+        assert_eq!(counter.count(), if again { 2 } else { 0 }, "the waiter was woken");
         assert_eq!((handle.stats().sources, handle.stats().timers), (0, 0));
     }
 }

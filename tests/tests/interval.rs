@@ -332,7 +332,7 @@ fn self_waking_and_other_consumers() {
         assert!(ticks.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
         assert_eq!(ticks.number, 1, "it has taken the first tick");
         sleep(3 * PERIOD).await;
-        assert_eq!(counter.count(), 0, "nobody asked to be woken");
+        assert_eq!(counter.count(), 0, "a wake without a reason");
         // No tick is lost by that.
         assert!(ticks.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
         assert_eq!(ticks.poll_next_unpin(&mut Context::from_waker(&waker)), Poll::Ready(Some(3)));

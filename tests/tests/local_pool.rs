@@ -1,7 +1,7 @@
-//! What users know from `LocalPool` itself holds for our spawner and our loop, too.
+//! The promises that users know from `LocalPool` hold for our spawner and our loop, too.
 //!
-//! Older pools stopped early when a task woke itself, and forgot tasks that were spawned late; the workspace asks for a
-//! release that does not. So each of these tests runs on the bare pool and on ours, and notices whichever changes.
+//! Older pools stopped early when a task woke itself, and forgot tasks spawned late; the workspace asks for a release
+//! without these bugs. Each test runs on the bare pool and on ours, and fails if either changes.
 
 use async_epoll::{LocalRuntime, Reactor, Source, Spawner, Timer};
 use futures::channel::mpsc;
@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tests::{TIME, thread_cpu, watchdog, yield_now};
 
-/// The same test with the pool's own spawner and with ours.
+/// Runs the same test with the pool's own spawner and with ours.
 fn bare_and_ours(test: impl Fn(&mut LocalPool, &dyn LocalSpawn)) {
     let _watchdog = watchdog(TIME);
     let mut pool = LocalPool::new();
@@ -53,8 +53,8 @@ fn a_task_that_wakes_itself_is_drained() {
     });
 }
 
-/// Bug C8; behaviour 202: `run_until_stalled` returns when nothing can go on, again and again, and by then has run all
-/// that could, what was spawned by tasks included.
+/// Bug C8; behaviour 202: `run_until_stalled` may be called again and again. It returns when no task can make progress,
+/// and has then run every ready task, including the tasks spawned by other tasks.
 #[test]
 fn running_until_stalled() {
     bare_and_ours(|pool, spawner| {
@@ -88,7 +88,7 @@ fn running_until_stalled() {
         assert_eq!(finished.get(), 1105);
     });
 
-    // Spawned by tasks, three deep.
+    // Tasks that spawn tasks, three levels deep.
     fn spawn_three_deep(spawner: impl LocalSpawn + Clone + 'static, ended: &Rc<Cell<u32>>, depth: u32) {
         let (inner, counted) = (spawner.clone(), Rc::clone(ended));
         let task = async move {
@@ -111,7 +111,7 @@ fn running_until_stalled() {
     assert_eq!(ended.get(), 15);
 }
 
-/// Behaviour 201: `try_run_one` ends exactly one task if one can end, and says so.
+/// Behaviour 201: `try_run_one` runs until exactly one task has completed, and returns whether a task has.
 #[test]
 fn running_one_task_at_a_time() {
     bare_and_ours(|pool, spawner| {
@@ -136,8 +136,8 @@ fn running_one_task_at_a_time() {
     });
 }
 
-/// Behaviour 207: tasks and other threads use the thread's park token for purposes of their own. No wake is lost to them,
-/// and none is mistaken for one.
+/// Behaviour 207: tasks and other threads use the thread's park token for their own purposes. The loop loses no wake to
+/// them, and takes none of their tokens for a wake.
 #[test]
 fn park_tokens_belong_to_others() {
     const MESSAGES: usize = 500;
@@ -150,7 +150,7 @@ fn park_tokens_belong_to_others() {
         let mut received = 0;
         poll_fn(|cx| {
             count.set(count.get() + 1);
-            // Uses up whatever token there is, its own at least.
+            // Consumes the park token, which is there at least by the call of `unpark` here.
             std::thread::current().unpark();
             std::thread::park();
             while let Poll::Ready(message) = receiver.poll_next_unpin(cx) {
@@ -167,7 +167,7 @@ fn park_tokens_belong_to_others() {
     let looping = std::thread::current();
     let thread = std::thread::spawn(move || {
         for _ in 0..MESSAGES {
-            // A token that means nothing to the loop, before the message and after it.
+            // A park token without a meaning for the loop, before the message and after it.
             looping.unpark();
             std::thread::sleep(Duration::from_micros(200));
             sender.unbounded_send(()).unwrap();
@@ -179,7 +179,7 @@ fn park_tokens_belong_to_others() {
     assert!(polls.get() <= MESSAGES + 2, "{} polls", polls.get());
 }
 
-/// Behaviour 210: tasks that come from another thread, through a channel, to a loop that sleeps and to one that is busy.
+/// Behaviour 210: tasks arrive from another thread through a channel, at a sleeping loop and at a busy loop.
 #[test]
 fn tasks_from_another_thread() {
     const TASKS: usize = 500;
@@ -210,7 +210,8 @@ fn tasks_from_another_thread() {
                     ran.fetch_add(1, Ordering::SeqCst);
                 };
                 sender.unbounded_send(Box::new(task).into()).unwrap();
-                // One at a time, so that a loop without other work goes to sleep before the next.
+                // Each task is sent after the previous task has run, so that a loop without other work goes to sleep in
+                // between.
                 while count.load(Ordering::SeqCst) < number {
                     std::thread::sleep(Duration::from_micros(50));
                 }
@@ -225,7 +226,7 @@ fn tasks_from_another_thread() {
     }
 }
 
-/// Behaviour 221: with no task, `run` returns at once, whatever sources and timers live; `wait` waits for those.
+/// Behaviour 221: without a task, `run` returns at once, even if sources and timers exist; `wait` waits for these.
 #[test]
 fn without_tasks_but_with_registrations() {
     let _watchdog = watchdog(TIME);
@@ -237,12 +238,12 @@ fn without_tasks_but_with_registrations() {
     let mut cx = Context::from_waker(&waker);
     let mut timer = Timer::after(Duration::from_secs(3600), &handle);
     assert!(timer.poll_unpin(&mut cx).is_pending());
-    // Takes in the first event, which says "writable".
+    // Takes the first event, which reports "writable".
     reactor.wait(Some(Duration::ZERO)).unwrap();
     assert!(source.poll_readable(&mut cx).is_pending());
     let begin = Instant::now();
     reactor.run(&mut pool).unwrap();
-    assert!(begin.elapsed() < Duration::from_secs(10), "nobody asked it to wait");
+    assert!(begin.elapsed() < Duration::from_secs(10), "`run` waits without a task");
     assert_eq!((handle.stats().sources, handle.stats().timers), (1, 1));
 
     let (begin, cpu) = (Instant::now(), thread_cpu());
@@ -254,7 +255,7 @@ fn without_tasks_but_with_registrations() {
     assert_eq!(reactor.wait(None).unwrap(), 1);
     assert!(begin.elapsed() >= Duration::from_millis(50) && thread_cpu() - cpu < Duration::from_millis(20));
     assert!(source.poll_readable(&mut cx).is_ready());
-    // And for the timer alone.
+    // The same for the timer alone.
     let deadline = Instant::now() + Duration::from_millis(20);
     timer.reset(deadline);
     assert_eq!(reactor.wait(None).unwrap(), 0);

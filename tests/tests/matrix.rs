@@ -1,6 +1,6 @@
-//! What the peer does × what we do, on TCP and Unix streams, beside a blocking stream of std to which the same happens:
-//! both must see the same. (Trial 11.) The kernel defines what is right, so nothing is expected here but that nothing
-//! differs.
+//! A table: what the peer does × what we do, on TCP and Unix streams. A blocking stream of std goes through the same,
+//! and both must have the same results. (Trial 11.) The kernel defines the right result, so the tests compare and
+//! expect nothing else.
 //!
 //! ```text
 //!   before ──► the peer acts ──► we work          "early"
@@ -23,48 +23,48 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tests::{send_with_fd, thread_cpu, watchdog};
 
-/// After this long without a result, an operation is taken to wait for ever.
-const PATIENCE: Duration = Duration::from_millis(120);
-/// When the peer acts, if it acts while we wait.
+/// An operation without a result after this time counts as waiting for ever.
+const TIMEOUT: Duration = Duration::from_millis(120);
+/// The delay before the peer acts, if the peer acts while we wait.
 const LATER: Duration = Duration::from_millis(30);
-/// Until what the peer has done is here.
-const SETTLED: Duration = Duration::from_millis(15);
-/// Cells that are worked on at a time: most of them sleep.
+/// The time after which everything sent by the peer has arrived.
+const TRANSIT: Duration = Duration::from_millis(15);
+/// The number of cells run at a time. Most of them sleep.
 const WORKERS: usize = 32;
-/// Attempts at a cell. What is a matter of time may come out differently on a busy machine. What is wrong is always wrong.
+/// Attempts at a cell. A result that depends on timing may differ on a busy machine. A bug differs in every attempt.
 const ATTEMPTS: usize = 8;
 
-/// What we have done before.
+/// What we have done before the peer acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
     /// Nothing.
     Fresh,
     /// We have sent something.
     Wrote,
-    /// We have sent as much as there is room for.
+    /// We have filled all buffers on the way to the peer.
     Stuffed,
 }
 use Before::{Fresh, Stuffed, Wrote};
 
-/// A step of what the peer does.
+/// A step of the peer.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Sends,
     SendsMore,
     SendsUrgent,
-    /// A Unix stream's peer alone.
+    /// Unix streams only.
     SendsDescriptor,
-    /// Reads all that there is.
+    /// Reads all bytes that have arrived.
     Reads,
     ReadsLittle,
-    /// Reading: what we send is refused from now on, or thrown away.
+    /// Shuts the reading side down: from now on the kernel refuses or discards what we send.
     StopsReading,
     HalfCloses,
     ShutsDown,
     Closes,
-    /// Closes so that a TCP connection is reset.
+    /// Closes the connection so that TCP sends a reset.
     Resets,
-    /// For a moment, so that we see what came before by itself.
+    /// Waits for a moment, so that we see the previous step separately.
     Pauses,
 }
 use Act::{
@@ -72,10 +72,10 @@ use Act::{
     StopsReading,
 };
 
-/// What goes before, and what the peer does, step by step.
+/// What we have done before, and the steps of the peer.
 type Script = (Before, &'static [Act]);
 
-/// For both kinds of sockets.
+/// Scripts for both kinds of sockets.
 const SCRIPTS: [Script; 40] = [
     (Fresh, &[]),
     (Fresh, &[Sends]),
@@ -119,7 +119,7 @@ const SCRIPTS: [Script; 40] = [
     (Stuffed, &[Closes]),
 ];
 
-/// For Unix sockets alone.
+/// Scripts for Unix sockets only.
 const WITH_DESCRIPTORS: [Script; 6] = [
     (Fresh, &[SendsDescriptor]),
     (Fresh, &[Sends, SendsDescriptor, SendsMore]),
@@ -129,9 +129,9 @@ const WITH_DESCRIPTORS: [Script; 6] = [
     (Stuffed, &[SendsDescriptor, Pauses, Reads]),
 ];
 
-/// Does it all. Gives the peer back if it is still open.
+/// Performs all steps. Returns the peer if it is still open.
 fn perform(acts: &[Act], peer: Socket) -> Option<Socket> {
-    // What fails does so because we have closed the connection, and then we shall see why.
+    // A step fails only if we have closed the connection. The comparison shows the consequences.
     for act in acts {
         match act {
             Sends => drop((&peer).write(b"abc")),
@@ -142,12 +142,12 @@ fn perform(acts: &[Act], peer: Socket) -> Option<Socket> {
                 drop(send_with_fd(peer.as_fd(), b"ijkl", file.as_fd()));
             }
             Reads => {
-                peer.set_read_timeout(Some(SETTLED)).unwrap();
+                peer.set_read_timeout(Some(TRANSIT)).unwrap();
                 let mut buffer = vec![0; 1 << 16];
                 while matches!((&peer).read(&mut buffer), Ok(1..)) {}
             }
             ReadsLittle => {
-                peer.set_read_timeout(Some(SETTLED)).unwrap();
+                peer.set_read_timeout(Some(TRANSIT)).unwrap();
                 drop((&peer).read(&mut [0; 2]));
             }
             StopsReading => drop(peer.shutdown(Shutdown::Read)),
@@ -158,13 +158,13 @@ fn perform(acts: &[Act], peer: Socket) -> Option<Socket> {
                 peer.set_linger(Some(Duration::ZERO)).unwrap();
                 return None;
             }
-            Pauses => std::thread::sleep(SETTLED / 3),
+            Pauses => std::thread::sleep(TRANSIT / 3),
         }
     }
     Some(peer)
 }
 
-/// What we do.
+/// Our operations.
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Read,
@@ -201,14 +201,14 @@ const OPS: [Op; 14] = [
 ];
 
 impl Op {
-    /// Does it. Returns what came of each step.
+    /// Performs the operation. Returns the result of each step.
     fn perform(self, us: &mut dyn Endpoint) -> Vec<Step> {
-        // Long enough for what a first write provokes.
-        let pause = || std::thread::sleep(LATER + SETTLED);
+        // Long enough for the peer's answer to a first write to arrive.
+        let pause = || std::thread::sleep(LATER + TRANSIT);
         match self {
             Self::Read => vec![us.read()],
             Self::ReadToTheEnd => {
-                // In how many parts it comes is a matter of time; how much it is in the end is not.
+                // The number of reads depends on timing; the number of bytes does not.
                 let mut all = 0;
                 loop {
                     match us.read() {
@@ -241,7 +241,7 @@ impl Op {
     }
 }
 
-/// What came of one operation.
+/// The result of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Moved(usize),
@@ -260,19 +260,19 @@ trait Endpoint {
     fn shut_down(&mut self) -> Step;
 }
 
-/// A kind of streams: the type of std, and ours.
+/// A kind of stream: std's type and ours.
 trait Kind {
     type Std: Read + Write + AsFd + From<OwnedFd>;
     type Ours: AsyncRead + AsyncWrite + Unpin;
-    /// Of a connection that was reset, reading is told and writing is not.
+    /// Whether only reads return the error of a reset. Writes then return a broken pipe.
     const RESETS_ARE_READ: bool;
 
-    /// A connection: the peer, and us.
+    /// Returns both ends of a connection: the peer's and ours.
     fn pair() -> (OwnedFd, Self::Std);
     fn adopt(stream: Self::Std, handle: &Handle) -> Self::Ours;
     fn shutdown_std(stream: &Self::Std) -> io::Result<()>;
     fn shutdown_ours(stream: &Self::Ours) -> io::Result<()>;
-    /// `None` if there is no such thing.
+    /// Returns `None` if this kind of stream cannot peek.
     fn peek_std(stream: &Self::Std) -> Option<io::Result<usize>>;
     async fn peek_ours(stream: &Self::Ours) -> Option<io::Result<usize>>;
 }
@@ -344,17 +344,17 @@ impl Kind for Unix {
     }
 }
 
-/// std's, with a timeout.
+/// A stream of std, with a timeout.
 struct Blocking<K: Kind> {
     stream: K::Std,
-    /// A write has collected the error that a read would have got.
+    /// Whether a write has taken the error that the next read is expected to return.
     owes_reset: bool,
 }
 
 impl<K: Kind> Blocking<K> {
-    /// Here we differ, since the kernel does: if the peer of a Unix stream closes it and leaves something unread, a write
-    /// that sleeps at that moment collects the reset. One that comes after it, as ours does when it has been told, is told
-    /// of a broken pipe, and the reset is for the next read.
+    /// A difference that comes from the kernel. The peer of a Unix stream closes it and leaves bytes unread. A write
+    /// that sleeps at this moment takes the reset. A later write, as ours after its wake, gets a broken pipe, and the
+    /// next read gets the reset.
     fn written(&mut self, result: io::Result<usize>) -> Step {
         match blocking(result) {
             Step::Failed(ErrorKind::ConnectionReset) if K::RESETS_ARE_READ => {
@@ -406,7 +406,7 @@ impl<K: Kind> Endpoint for Blocking<K> {
 
     fn close(&mut self) -> Step {
         match SockRef::from(&self.stream).shutdown(Shutdown::Write) {
-            // Here we differ on purpose: what the peer has reset is closed.
+            // An intended difference: closing a connection that the peer has reset succeeds.
             Err(error) if error.kind() == ErrorKind::NotConnected => Step::Moved(0),
             result => blocking(result.map(|()| 0)),
         }
@@ -417,13 +417,13 @@ impl<K: Kind> Endpoint for Blocking<K> {
     }
 }
 
-/// Ours, with a runtime.
+/// Our stream, with a runtime.
 struct Ours<K: Kind>(LocalRuntime, K::Ours);
 
 impl<K: Kind> Ours<K> {
     fn wait(&mut self, operation: impl AsyncFnOnce(&mut K::Ours) -> io::Result<usize>) -> Step {
         let Self(runtime, stream) = self;
-        match runtime.run_until(operation(stream).timeout(PATIENCE)).unwrap() {
+        match runtime.run_until(operation(stream).timeout(TIMEOUT)).unwrap() {
             Ok(Ok(count)) => Step::Moved(count),
             Ok(Err(error)) => Step::Failed(error.kind()),
             Err(_) => Step::Waits,
@@ -463,19 +463,19 @@ impl<K: Kind> Endpoint for Ours<K> {
     }
 }
 
-/// Sends until there is no more room, and there will not be.
+/// Sends until there is no room, and waits to be sure that no more room appears.
 fn stuff(stream: &impl AsFd) {
     let socket = SockRef::from(stream);
     socket.set_nonblocking(true).unwrap();
     for _ in 0..3 {
         while socket.send(&[0; 512]).is_ok() {}
         while socket.send(&[0]).is_ok() {}
-        std::thread::sleep(SETTLED / 3);
+        std::thread::sleep(TRANSIT / 3);
     }
     socket.set_nonblocking(false).unwrap();
 }
 
-/// One cell of the matrix, for one of the two.
+/// Runs one cell of the table, with our stream or with std's.
 fn run<K: Kind>(cell: Cell, ours: bool) -> Vec<Step> {
     let Cell { script: (before, acts), op, later } = cell;
     let (peer, mut stream) = K::pair();
@@ -484,22 +484,22 @@ fn run<K: Kind>(cell: Cell, ours: bool) -> Vec<Step> {
         Fresh => {}
         Wrote => stream.write_all(b"unread").unwrap(),
         Stuffed => {
-            // Small, so that it is quick; and fixed, so that the kernel does not find more room later.
+            // Small, to fill the buffers quickly; and fixed, so that the kernel does not enlarge them later.
             peer.set_recv_buffer_size(4096).unwrap();
             SockRef::from(&stream).set_send_buffer_size(4096).unwrap();
             stuff(&stream);
         }
     }
     if before != Fresh {
-        std::thread::sleep(SETTLED / 3);
+        std::thread::sleep(TRANSIT / 3);
     }
     let mut us: Box<dyn Endpoint> = if ours {
         let runtime = LocalRuntime::new().unwrap();
         let stream = K::adopt(stream, &runtime.handle());
         Box::new(Ours::<K>(runtime, stream))
     } else {
-        SockRef::from(&stream).set_read_timeout(Some(PATIENCE)).unwrap();
-        SockRef::from(&stream).set_write_timeout(Some(PATIENCE)).unwrap();
+        SockRef::from(&stream).set_read_timeout(Some(TIMEOUT)).unwrap();
+        SockRef::from(&stream).set_write_timeout(Some(TIMEOUT)).unwrap();
         Box::new(Blocking::<K> { stream, owes_reset: false })
     };
     if later {
@@ -512,7 +512,7 @@ fn run<K: Kind>(cell: Cell, ours: bool) -> Vec<Step> {
         return steps;
     }
     let _peer = perform(acts, peer);
-    std::thread::sleep(SETTLED);
+    std::thread::sleep(TRANSIT);
     op.perform(&mut *us)
 }
 
@@ -524,7 +524,7 @@ struct Cell {
     later: bool,
 }
 
-/// Runs all cells of these scripts. Returns how many there were.
+/// Runs all cells of these scripts. Returns the number of cells.
 fn matrix<K: Kind>(scripts: &[Script]) -> usize {
     let cells: Vec<_> = scripts
         .iter()
@@ -558,14 +558,14 @@ fn matrix<K: Kind>(scripts: &[Script]) -> usize {
     cells.len()
 }
 
-/// Bug G10: half closes, resets, ends of file and hang-ups, before and during every kind of operation. Trial 11.
+/// Bug G10; trial 11: half-closes, resets, ends of file and hang-ups, before and during every kind of operation.
 #[test]
 fn what_peers_do_while_we_work() {
     let _watchdog = watchdog(Duration::from_secs(240));
     assert_eq!(matrix::<Tcp>(&SCRIPTS), 40 * 14 * 2);
 }
 
-/// Bug G10; trial 11: the same with Unix streams, and with descriptors among the bytes, which a plain read leaves behind.
+/// Bug G10; trial 11: the same with Unix streams, and with descriptors among the bytes, which a plain read discards.
 #[test]
 fn what_peers_of_unix_streams_do_while_we_work() {
     let _watchdog = watchdog(Duration::from_secs(240));

@@ -1,7 +1,7 @@
-//! One reactor, several pools: `run` and `run_until` find out once, exactly, which tasks are in the pool that they are
-//! given.
+//! One reactor, several pools: `run` and `run_until` find out once, exactly, which tasks are in the pool passed to
+//! them.
 //!
-//! The table: tasks in the pool that is run × tasks in another pool × the method. A task is *ready* if it waits for its
+//! The table: tasks in the pool being run × tasks in another pool × the method. A task is *ready* if it waits for its
 //! first poll, *pending* if it was polled and waits for a channel.
 
 use async_epoll::{LocalRuntime, Reactor, Spawner, Timer};
@@ -20,7 +20,7 @@ use tests::{TIME, thread_cpu, watchdog, yield_now};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// What a pool has of a spawner's tasks.
+/// What a pool contains.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Has {
     Nothing,
@@ -32,7 +32,7 @@ enum Has {
 
 const ALL: [Has; 4] = [Has::Nothing, Has::Spawner, Has::Ready, Has::Pending];
 
-/// A pool with a task in that state, and what lets a pending task end.
+/// Returns a pool with a task in this state, and the sender that ends a pending task.
 fn pool(has: Has, reactor: &Reactor) -> (LocalPool, Option<Spawner>, Option<oneshot::Sender<()>>) {
     let mut pool = LocalPool::new();
     if has == Has::Nothing {
@@ -61,7 +61,7 @@ fn every_division_of_tasks() {
             let mut reactor = Reactor::new().unwrap();
             let (mut first, one, end) = pool(here, &reactor);
             let (mut second, _two, other_end) = pool(elsewhere, &reactor);
-            // A pending task here is woken by a timer, in the pool itself.
+            // A timer wakes a pending task here, in the pool itself.
             if let (Some(spawner), Some(end)) = (&one, end) {
                 let timer = Timer::after(2 * MS, &reactor.handle());
                 let end = async move {
@@ -104,8 +104,8 @@ fn every_division_of_tasks() {
     }
 }
 
-/// While a pool is run, ready tasks of another pool neither keep the reactor awake nor make it spin: those that were ready
-/// before, and those that another thread wakes meanwhile.
+/// While a pool is run, ready tasks of another pool neither keep the reactor awake nor make it spin. This holds for
+/// tasks that were ready before, and for tasks that another thread wakes meanwhile.
 #[test]
 fn a_pool_that_is_not_run_costs_no_time() {
     let _watchdog = watchdog(TIME);
@@ -143,7 +143,7 @@ fn a_pool_that_is_not_run_costs_no_time() {
     assert_eq!(reactor.handle().stats().live_tasks, 0);
 }
 
-/// A pool that is never run collects no probes, however often another one is.
+/// A pool that is never run collects no probes, however often another pool is run.
 #[test]
 fn a_pool_that_is_not_run_collects_nothing() {
     let _watchdog = watchdog(TIME);
@@ -152,7 +152,7 @@ fn a_pool_that_is_not_run_collects_nothing() {
     let (_one, _two) = (reactor.spawner(&first), reactor.spawner(&second));
     for _ in 0..1000 {
         reactor.run_until(&mut first, yield_now()).unwrap();
-        // Ready at once: the pool is not even run.
+        // The main future is ready at once: the pool is not even run.
         reactor.run_until(&mut first, async {}).unwrap();
     }
     let left = (0..).take_while(|_| second.try_run_one()).count();
@@ -160,7 +160,7 @@ fn a_pool_that_is_not_run_collects_nothing() {
     assert!(!first.try_run_one(), "the pool that was run has polled them all");
 }
 
-/// Two spawners of one pool and one of another, run in turn: each method waits for the tasks of its pool alone.
+/// Two spawners of one pool and one of another, run in turn: each call waits only for the tasks of its pool.
 #[test]
 fn each_pool_in_turn() {
     let _watchdog = watchdog(TIME);
@@ -184,8 +184,8 @@ fn each_pool_in_turn() {
     }
 }
 
-/// The race: other threads are in the middle of a wake when `run_until` asks. A set in the right pool that were taken for
-/// one of another pool would never be woken again, and the watchdog would end the test.
+/// The race: other threads are in the middle of a wake when `run_until` asks. If a set of tasks in the right pool were
+/// counted to another pool, it would never be woken again, and the watchdog would end the test.
 #[test]
 fn the_answer_is_exact_while_other_threads_wake() {
     let _watchdog = watchdog(TIME);
@@ -194,7 +194,7 @@ fn the_answer_is_exact_while_other_threads_wake() {
     let (one, two) = (reactor.spawner(&first), reactor.spawner(&second));
     two.spawn_local(yield_now()).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    // Tasks of the pool's own spawner are woken in the pool's own queue, which is where a probe may be hidden.
+    // Tasks of the pool's own spawner are woken in the pool's own queue, where they may hide a probe.
     let threads: Vec<_> = (0..2)
         .map(|_| {
             let (sender, mut receiver) = mpsc::unbounded::<()>();
@@ -213,7 +213,7 @@ fn the_answer_is_exact_while_other_threads_wake() {
     for _ in 0..2000 {
         let (sender, receiver) = oneshot::channel();
         let (done, is_done) = oneshot::channel();
-        // The task here is woken by another thread; it wakes the main future.
+        // Another thread wakes the task here, and the task wakes the main future.
         one.spawn_local(async move {
             receiver.await.unwrap();
             done.send(()).unwrap();
@@ -229,7 +229,7 @@ fn the_answer_is_exact_while_other_threads_wake() {
     assert_eq!(reactor.handle().stats().live_tasks, 1);
 }
 
-/// A runtime and a further pool on its reactor's handle are not confused by a pool that was dropped.
+/// A dropped pool does not confuse a runtime, nor another pool on its reactor's handle.
 #[test]
 fn a_pool_that_is_gone_is_no_wrong_pool() {
     let _watchdog = watchdog(TIME);

@@ -1,4 +1,4 @@
-//! The reactor by itself: waiting, notifying, dispatching, and its end.
+//! The reactor alone: waiting, notifying, dispatching, and its end.
 
 use async_epoll::{Handle, Interest, Reactor, Source, Timer};
 use futures::future::FutureExt;
@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use tests::common::sources;
 use tests::{CountingWaker, TIME, thread_cpu, waker_fn, watchdog};
 
-/// Behaviour 161, 137: nothing to do and no time to wait; and each timeout lasts as long as the one before.
+/// Behaviour 161, 137: a wait with nothing to do and a timeout of zero returns at once. Each longer timeout lasts as
+/// long as the previous one.
 #[test]
 fn empty_waits() {
     let _watchdog = watchdog(TIME);
@@ -62,7 +63,7 @@ fn more_events_than_fit() {
     let (counter, waker) = CountingWaker::new();
     let mut cx = Context::from_waker(&waker);
     let sources: Vec<_> = (0..9).map(|_| sources::with_peer(&handle)).collect();
-    // The first event of each says "writable".
+    // The first event of each source reports "writable".
     while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
     for (_, source) in &sources {
         assert!(source.poll_readable(&mut cx).is_pending());
@@ -79,8 +80,8 @@ fn more_events_than_fit() {
     assert!(sources.iter().all(|(_, source)| source.poll_readable(&mut cx).is_ready()));
 }
 
-/// Bug A1, D1: two sources are ready in one batch; the first one's waker drops the second and registers a third,
-/// which gets the same descriptor number. The third is neither woken nor ready.
+/// Bug A1, D1: two sources are ready in one batch. The waker of the first drops the second and registers a third, which
+/// gets the same descriptor number. The third is neither woken nor ready.
 #[test]
 fn a_reused_descriptor_number_gets_no_stale_event() {
     let _watchdog = watchdog(TIME);
@@ -97,7 +98,7 @@ fn a_reused_descriptor_number_gets_no_stale_event() {
             let (taken, third, handle) = (Arc::clone(&shelf), Arc::clone(&third), handle.clone());
             let hostile = waker_fn(move || {
                 let Some((peer, second)) = taken.lock().unwrap().take() else { return };
-                // The pair is made first: then its lower number cannot take the place of the one to be reused.
+                // The pair is made first, so that its lower number cannot take the place of the number to be reused.
                 let (new_peer, new) = UnixStream::pair().unwrap();
                 drop(second);
                 let new = Source::with_handle(new.try_clone().unwrap(), &handle).unwrap();
@@ -115,7 +116,7 @@ fn a_reused_descriptor_number_gets_no_stale_event() {
         assert_eq!(reactor.wait(None).unwrap(), 2);
         let third = third.lock().unwrap().take().expect("the hostile waker ran");
         while reactor.wait(Some(Duration::ZERO)).unwrap() > 0 {}
-        assert_eq!(counter.count(), 0, "woken by somebody else's event");
+        assert_eq!(counter.count(), 0, "woken by the event of another source");
         assert!(!third.1.readiness().is_readable());
         (&third.0).write_all(b"x").unwrap();
         reactor.wait(None).unwrap();
@@ -123,7 +124,7 @@ fn a_reused_descriptor_number_gets_no_stale_event() {
     }
 }
 
-/// Bug D4: the middle one of three wakers panics; the other two are woken, and the reactor goes on.
+/// Bug D4: the middle one of three wakers panics. The other two are woken, and the reactor still works.
 #[test]
 fn a_panicking_waker_loses_nobody() {
     let _watchdog = watchdog(TIME);
@@ -148,7 +149,7 @@ fn a_panicking_waker_loses_nobody() {
     reactor.wait(Some(Duration::from_millis(1))).unwrap();
 }
 
-/// Bug C13, D1, D2: wakers that come back into the reactor while it wakes them.
+/// Bug C13, D1, D2: wakers that call the reactor while it wakes them.
 #[test]
 fn wakers_may_use_the_reactor() {
     let _watchdog = watchdog(TIME);
@@ -158,7 +159,7 @@ fn wakers_may_use_the_reactor() {
     let (count, inner) = (Arc::clone(&ran), handle.clone());
     let kept: Mutex<Vec<(UnixStream, Source<UnixStream>)>> = Mutex::default();
     let waker = waker_fn(move || {
-        // Registers, waits, deregisters, sets and drops timers, asks for numbers, notifies.
+        // Registers, waits, deregisters, sets and drops timers, asks for statistics, notifies.
         let waker = noop_waker();
         let mut cx = Context::from_waker(&waker);
         let (peer, new) = sources::with_peer(&inner);
@@ -189,7 +190,7 @@ fn wakers_may_use_the_reactor() {
     }
 }
 
-/// A timer that is set while timers fire waits for the next turn, even if it is due by then: a turn ends.
+/// A timer set while timers fire waits for the next turn, even if it is already due: otherwise a turn might never end.
 #[test]
 fn timers_set_by_a_firing_timer_wait_for_the_next_turn() {
     let _watchdog = watchdog(TIME);
@@ -204,7 +205,7 @@ fn timers_set_by_a_firing_timer_wait_for_the_next_turn() {
         let waker = again.lock().unwrap().clone().unwrap();
         let mut timer = Timer::after(Duration::from_micros(50), &inner);
         assert!(timer.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
-        // It is due before this waker returns.
+        // The timer is due before this waker returns.
         std::thread::sleep(Duration::from_micros(100));
         kept.lock().unwrap().push(timer);
         count.fetch_add(1, Ordering::SeqCst);
@@ -243,7 +244,7 @@ fn timers_changed_in_their_own_batch() {
     }
     reactor.wait(None).unwrap();
     assert_eq!(others.lock().unwrap().len(), 5);
-    // Reset after they had fired: pending again, and due at the new time.
+    // The timers were reset after they had fired: they are pending again, and due at the new time.
     let mut others = std::mem::take(&mut *others.lock().unwrap());
     assert!(others.iter_mut().all(|other| other.poll_unpin(&mut cx).is_pending()));
     let woken = counter.count();
@@ -253,7 +254,7 @@ fn timers_changed_in_their_own_batch() {
     assert!(others.iter_mut().all(|other| matches!(other.poll_unpin(&mut cx), Poll::Ready(Ok(())))));
 }
 
-/// Behaviour 165, 167, 173: the same descriptor twice, and again after it was taken out.
+/// Behaviour 165, 167, 173: the same descriptor is registered twice, and again after deregistering.
 #[test]
 fn registering_twice_is_an_error() {
     let _watchdog = watchdog(TIME);
@@ -272,7 +273,7 @@ fn registering_twice_is_an_error() {
     assert!(again.readiness().is_readable(), "what is there already makes an event");
 }
 
-/// Behaviour 169: registered by another thread while the reactor waits.
+/// Behaviour 169: another thread registers a source while the reactor waits.
 #[test]
 fn registering_during_a_wait() {
     let _watchdog = watchdog(TIME);
@@ -291,7 +292,7 @@ fn registering_during_a_wait() {
     }
 }
 
-/// A timer that another thread sets to an earlier time ends the sleep in time.
+/// A timer set by another thread to an earlier time ends the sleep in time.
 #[test]
 fn an_earlier_timer_from_another_thread() {
     let _watchdog = watchdog(TIME);
@@ -314,7 +315,7 @@ fn an_earlier_timer_from_another_thread() {
     drop(thread.join().unwrap());
 }
 
-/// Behaviour 162, 186: what comes and goes leaves nothing: no entry, and no event, even if one was queued.
+/// Behaviour 162, 186: a dropped source leaves nothing: no entry, and no event, even if the kernel had queued an event.
 #[test]
 fn no_event_after_the_source_is_gone() {
     let _watchdog = watchdog(TIME);
@@ -329,7 +330,7 @@ fn no_event_after_the_source_is_gone() {
     assert_eq!(handle.stats().events, 0);
 }
 
-/// `next_deadline` is for loops that wait by other means.
+/// `next_deadline` is for loops that wait by their own means.
 #[test]
 fn next_deadline_is_the_first_timer() {
     let _watchdog = watchdog(TIME);
@@ -339,7 +340,7 @@ fn next_deadline_is_the_first_timer() {
     let waker = noop_waker();
     let mut cx = Context::from_waker(&waker);
     let now = Instant::now();
-    // So far away that no load on the machine lets one of them pass.
+    // Far in the future, so that no timer becomes due however busy the machine is.
     let hours = |hours: u64| now + Duration::from_secs(hours * 3600);
     let mut timers: Vec<_> = [3, 1, 2]
         .map(|after| {
@@ -353,7 +354,7 @@ fn next_deadline_is_the_first_timer() {
     assert_eq!(reactor.next_deadline(), Some(hours(2)));
     drop(timers.remove(2));
     assert_eq!(reactor.next_deadline(), Some(hours(3)));
-    // One that fires, however late the wait begins: the other one is left.
+    // A timer that fires, however late the wait begins; the other timer stays.
     let soon = now + Duration::from_millis(10);
     timers[0].reset(soon);
     assert_eq!(reactor.next_deadline(), Some(soon));
@@ -364,7 +365,7 @@ fn next_deadline_is_the_first_timer() {
     assert_eq!(reactor.next_deadline(), None);
 }
 
-/// Guards of `enter` nest, and put back what was there.
+/// Guards of `enter` nest, and each restores the previous current reactor.
 #[test]
 fn the_current_handle_nests() {
     let (one, two) = (Reactor::new().unwrap(), Reactor::new().unwrap());
@@ -380,8 +381,8 @@ fn the_current_handle_nests() {
     assert!(Handle::current().is_err());
 }
 
-/// Bug B20: an event for both directions, and the reader's waker drops the source. The writer's is called all the same,
-/// and nothing touches what is gone.
+/// Bug B20: one event is for both directions, and the reader's waker drops the source. The writer's waker is still
+/// called, and nothing touches the dropped source.
 #[test]
 fn the_readers_waker_drops_the_source() {
     let _watchdog = watchdog(TIME);
@@ -397,7 +398,7 @@ fn the_readers_waker_drops_the_source() {
     assert!(source.poll_readable(&mut Context::from_waker(&hostile)).is_pending());
     assert!(source.poll_writable(&mut Context::from_waker(&counting)).is_pending());
     *shelf.lock().unwrap() = Some(source);
-    // The end of the other side is news for both, in one event.
+    // Closing the peer makes one event for both directions.
     drop(peer);
     assert_eq!(reactor.wait(None).unwrap(), 1);
     assert!(shelf.lock().unwrap().is_none(), "the hostile waker ran");
@@ -405,8 +406,8 @@ fn the_readers_waker_drops_the_source() {
     assert_eq!(reactor.wait(Some(Duration::from_millis(5))).unwrap(), 0);
 }
 
-/// Behaviour 187: 2,500 sources are ready, and the first one's waker drops them all. None makes an event any more, those
-/// in later batches least of all.
+/// Behaviour 187: 2,500 sources are ready, and the first waker drops them all. None makes another event, also not in
+/// later batches.
 #[test]
 fn the_first_waker_drops_thousands_of_ready_sources() {
     const SOURCES: usize = 2500;
@@ -432,13 +433,13 @@ fn the_first_waker_drops_thousands_of_ready_sources() {
     let batch = reactor.wait(None).unwrap();
     assert!(batch < SOURCES, "the rest is for later batches");
     assert_eq!(handle.stats().sources, 1);
-    // Those of the same batch had been taken before the first was woken.
+    // The wakers of the same batch had been taken before the first was called.
     assert_eq!(counter.count(), batch - 1);
     assert_eq!(reactor.wait(Some(Duration::from_millis(20))).unwrap(), 0);
     assert_eq!((counter.count(), handle.stats().events), (batch - 1, batch as u64));
 }
 
-/// Behaviour 174, 175: one descriptor in two reactors. The kernel allows it, and both get every edge.
+/// Behaviour 174, 175: one descriptor in two reactors. The kernel allows this, and both reactors get every edge.
 #[test]
 fn one_descriptor_in_two_reactors() {
     let _watchdog = watchdog(TIME);
@@ -466,7 +467,7 @@ fn one_descriptor_in_two_reactors() {
         let read = sources[round % 2].try_io(Interest::READABLE, take);
         assert_eq!(read.unwrap(), 1, "one of them has the byte");
     }
-    // The one that goes takes nothing from the other.
+    // Dropping one registration does not affect the other.
     let [one, other] = sources;
     let _ = other.try_io(Interest::READABLE, take);
     assert!(other.poll_readable(&mut cx).is_pending());
@@ -476,8 +477,8 @@ fn one_descriptor_in_two_reactors() {
     assert!(other.poll_readable(&mut cx).is_ready());
 }
 
-/// Bug A12; behaviour 189, 190: whatever waits when the reactor goes is woken once and fails; and so does what begins to
-/// wait later, even after an operation that notes "not ready".
+/// Bug A12; behaviour 189, 190: dropping the reactor wakes each waiting operation once, and the operation fails.
+/// Operations begun later fail as well, even after an operation that has noted "not ready".
 #[test]
 fn what_waits_learns_that_the_reactor_is_gone() {
     let _watchdog = watchdog(TIME);
@@ -499,17 +500,18 @@ fn what_waits_learns_that_the_reactor_is_gone() {
     let gone = |error: std::io::Error| assert!(error.to_string().contains("has been dropped"), "{error}");
     for _ in 0..2 {
         let [cx, ..] = &mut contexts;
-        gone(source.readable().now_or_never().expect("waits for nobody").unwrap_err());
-        gone(source.writable().now_or_never().expect("waits for nobody").unwrap_err());
-        gone(source.priority().now_or_never().expect("waits for nobody").unwrap_err());
+        gone(source.readable().now_or_never().expect("waits without a reactor").unwrap_err());
+        gone(source.writable().now_or_never().expect("waits without a reactor").unwrap_err());
+        gone(source.priority().now_or_never().expect("waits without a reactor").unwrap_err());
         assert!(matches!(timer.poll_unpin(cx), Poll::Ready(Err(_))));
         let waits = source.read_with(|_| -> std::io::Result<()> { Err(std::io::ErrorKind::WouldBlock.into()) });
-        gone(waits.now_or_never().expect("waits for nobody").unwrap_err());
+        gone(waits.now_or_never().expect("waits without a reactor").unwrap_err());
     }
     assert!(matches!(priority.poll_unpin(&mut contexts[2]), Poll::Ready(Err(_))));
 }
 
-/// Behaviour 217: events go on while the reactor goes away; every waiter is told, and the descriptors come back usable.
+/// Behaviour 217: events arrive while the reactor is dropped. Every waiter is woken, and the descriptors are returned
+/// in working order.
 #[test]
 fn events_while_the_reactor_goes_away() {
     let _watchdog = watchdog(TIME);
@@ -550,7 +552,7 @@ fn events_while_the_reactor_goes_away() {
     }
 }
 
-/// Bug D12: a hundred thousand timers due at one instant do not put off a socket that is ready by then.
+/// Bug D12: a hundred thousand timers due at one instant do not delay a socket that becomes ready meanwhile.
 #[test]
 fn a_hundred_thousand_timers_at_one_instant() {
     const TIMERS: usize = 100_000;

@@ -1,4 +1,4 @@
-//! Spawning from other threads: a closure travels, and its future stays where it was made.
+//! Spawning from other threads: the closure is sent to the reactor's thread, which calls it and keeps the future.
 
 use async_epoll::{LocalRuntime, Reactor, Timer};
 use futures::executor::LocalPool;
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tests::common::pool_and_reactor;
 use tests::{OnDrop, TIME, watchdog};
 
-/// Behaviour 210: from another thread, while the loop is idle and while it is busy; the future need not be `Send`.
+/// Behaviour 210: tasks are spawned from another thread while the loop is idle and while it is busy. The future need
+/// not be `Send`.
 #[test]
 fn while_idle_and_while_busy() {
     let _watchdog = watchdog(TIME);
@@ -50,7 +51,7 @@ fn while_idle_and_while_busy() {
                     if busy {
                         tests::yield_now().await;
                     } else {
-                        // Idle for the most part.
+                        // Idle most of the time.
                         let handle = async_epoll::Handle::current().unwrap();
                         Timer::after(Duration::from_millis(20), &handle).await.unwrap();
                     }
@@ -62,7 +63,7 @@ fn while_idle_and_while_busy() {
     }
 }
 
-/// A task counts as live from the call, so `run` waits for it; a remote spawner alone keeps nobody.
+/// A task counts as live from the call on, so `run` waits for it. `run` does not wait for a remote spawner.
 #[test]
 fn run_waits_for_the_task_not_for_the_spawner() {
     let _watchdog = watchdog(TIME);
@@ -71,7 +72,7 @@ fn run_waits_for_the_task_not_for_the_spawner() {
     runtime.run().unwrap(); // Returns, although `remote` exists.
     let done = Arc::new(AtomicUsize::new(0));
     for _ in 0..3 {
-        // No task is there, and the first spawner is gone.
+        // There is no task, and the first spawner is dropped.
         let counter = Arc::clone(&done);
         let another = remote.clone();
         thread::spawn(move || {
@@ -89,7 +90,7 @@ fn run_waits_for_the_task_not_for_the_spawner() {
     assert_eq!(done.load(Ordering::SeqCst), 3);
 }
 
-/// The hand-written loop builds them, too, and sleeps in between.
+/// The hand-written loop calls the closures too, and sleeps in between.
 #[test]
 fn in_a_loop_by_hand() {
     let _watchdog = watchdog(TIME);
@@ -115,11 +116,12 @@ fn in_a_loop_by_hand() {
     assert!(turns <= 20 * 3, "{turns} turns for 20 tasks");
 }
 
-/// After the reactor or the pool has gone, spawning is an error, and what was on its way is dropped on the pool's thread.
+/// After the reactor or the pool is dropped, spawning is an error. Closures on their way are dropped on the pool's
+/// thread.
 #[test]
 fn the_end() {
     let _watchdog = watchdog(TIME);
-    // The reactor goes first.
+    // The reactor is dropped first.
     let (mut pool, reactor) = (LocalPool::new(), Reactor::new().unwrap());
     let remote = reactor.spawner(&pool).remote();
     let (sender, dropped) = mpsc::channel();
@@ -139,7 +141,7 @@ fn the_end() {
     assert_eq!(dropped.recv().unwrap(), thread::current().id());
     assert_eq!(handle.stats().live_tasks, 0);
 
-    // The pool goes first, with and without a task in it.
+    // The pool is dropped first, with and without a task in it.
     for with_task in [true, false] {
         let (pool, mut reactor, spawner) = pool_and_reactor();
         let remote = spawner.remote();
@@ -154,14 +156,14 @@ fn the_end() {
         assert_eq!(reactor.handle().stats().live_tasks, 0);
         let error = remote.spawn_with(|| async {}).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotConnected, "{error}");
-        // Nothing is left that would keep the reactor awake.
+        // Nothing is left that could keep the reactor awake.
         let begin = Instant::now();
         reactor.wait(Some(Duration::from_millis(20))).unwrap();
         assert!(begin.elapsed() >= Duration::from_millis(20));
     }
 }
 
-/// What arrives while the driver is being polled, from the task that is being polled itself.
+/// A task spawns remotely while the driver polls this very task.
 #[test]
 fn from_a_task_that_is_being_polled() {
     let _watchdog = watchdog(TIME);
@@ -190,7 +192,7 @@ fn from_a_task_that_is_being_polled() {
     }
 }
 
-/// Four threads spawn as fast as they can, while the loop runs in each of its forms: nothing is lost.
+/// Four threads spawn as fast as they can, while the loop runs in each of its forms: no task is lost.
 #[test]
 fn a_storm_of_arrivals() {
     const EACH: usize = 5000;
@@ -241,7 +243,7 @@ fn a_storm_of_arrivals() {
             }
             _ => {
                 let reactor = reactor.into_background().unwrap();
-                // Until the last of the threads has dropped its spawner.
+                // Runs until the last thread has dropped its spawner.
                 pool.run();
                 reactor.shutdown().unwrap();
             }
@@ -252,7 +254,7 @@ fn a_storm_of_arrivals() {
     }
 }
 
-/// Embedded: an arrival reaches the descriptor, whenever it comes.
+/// Embedded: an arrival makes the reactor's descriptor readable, at whatever moment it comes.
 #[test]
 fn an_arrival_reaches_the_host() {
     let _watchdog = watchdog(TIME);
@@ -270,7 +272,8 @@ fn an_arrival_reaches_the_host() {
         }
     });
     while done.load(Ordering::SeqCst) < 20_000 {
-        // Only if the descriptor says so: a wake that does not reach it is found by the watchdog.
+        // The host turns the reactor only if the descriptor is readable. If a wake does not reach the descriptor, the
+        // watchdog ends the test.
         rustix::event::poll(&mut [rustix::event::PollFd::new(&reactor, rustix::event::PollFlags::IN)], None).unwrap();
         reactor.wait(Some(Duration::ZERO)).unwrap();
         pool.run_until_stalled();
@@ -278,7 +281,7 @@ fn an_arrival_reaches_the_host() {
     helper.join().unwrap();
 }
 
-/// A closure that spawns itself for ever, and panics: the reactor still looks for events.
+/// A closure spawns itself for ever, and panics: the reactor still looks for events.
 #[test]
 fn an_endless_chain_of_arrivals() {
     fn again(remote: Arc<async_epoll::RemoteSpawner>) {
@@ -298,7 +301,7 @@ fn an_endless_chain_of_arrivals() {
     let _ = std::panic::take_hook();
 }
 
-/// After the end of a background reactor, a remote spawner can do nothing more, and keeps nobody.
+/// After the end of a background reactor, a remote spawner returns errors, and the pool does not wait for it.
 #[test]
 fn after_a_background_reactor() {
     let _watchdog = watchdog(TIME);
@@ -314,7 +317,7 @@ fn after_a_background_reactor() {
     assert!(remote.spawn_with(|| async {}).is_err());
 }
 
-/// A closure that panics is reported like a task, and ends nothing else.
+/// A closure that panics is reported like a task. Other closures still run.
 #[test]
 fn a_panicking_closure() {
     let _watchdog = watchdog(TIME);
@@ -330,8 +333,8 @@ fn a_panicking_closure() {
     assert_eq!((stats.task_panics, stats.live_tasks), (1, 0));
 }
 
-/// With the reactor on a thread of its own, `LocalPool::run` waits for what may still be spawned, and ends with the last
-/// remote spawner.
+/// With the reactor on its own thread, `LocalPool::run` waits for tasks that may still be spawned, and returns when the
+/// last remote spawner is dropped.
 #[test]
 fn beside_a_background_reactor() {
     let _watchdog = watchdog(TIME);

@@ -1,4 +1,4 @@
-//! Host names: who is asked for them, and who is not.
+//! Host names: which resolver is asked, and when none is.
 
 use async_epoll::{LocalRuntime, block_on};
 use async_net_lite::{ConnectOptions, Resolver, TcpListener, TcpStream, UdpSocket, resolve, with_resolver};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tests::{TIME, watchdog, yield_now};
 
-/// Has one address for every name, and remembers what it was asked.
+/// A resolver with the same address for every name. Records the questions.
 struct Table {
     address: [u8; 4],
     asked: Mutex<Vec<(String, u16)>>,
@@ -39,7 +39,7 @@ impl Resolver for Table {
     }
 }
 
-/// Behaviour 5: names wherever an address is wanted, by a resolver of one's own.
+/// Behaviour 5: a custom resolver serves every function that takes an address.
 #[test]
 fn everything_asks_the_resolver_of_its_scope() {
     let _watchdog = watchdog(TIME);
@@ -56,7 +56,7 @@ fn everything_asks_the_resolver_of_its_scope() {
             let asked: Vec<_> = table.asked().into_iter().map(|(name, _)| name).collect();
             assert_eq!(asked, ["server.example", "server.example", "server.example", "other.example", "third.example"]);
 
-            // Numbers are asked of nobody.
+            // Numeric addresses need no resolver.
             TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             assert_eq!(resolve("::1", 7).await.unwrap(), ["[::1]:7".parse().unwrap()]);
             assert_eq!(table.asked(), []);
@@ -66,7 +66,7 @@ fn everything_asks_the_resolver_of_its_scope() {
     .unwrap();
 }
 
-/// The innermost scope counts; it ends with each poll, also by a panic, and spawned tasks are outside.
+/// The innermost scope counts. A scope ends with each poll, also by a panic, and spawned tasks are outside of it.
 #[test]
 fn scopes() {
     let _watchdog = watchdog(TIME);
@@ -77,7 +77,7 @@ fn scopes() {
     runtime
         .run_until(with_resolver(one.clone(), async {
             let inner = with_resolver(two.clone(), async { resolve("name", 9).await.unwrap() });
-            // Two scopes that are polled in turns.
+            // Two scopes, polled in turns.
             let (inner, outer) = join(inner, resolve("name", 9)).await;
             assert_eq!((inner, outer.unwrap()), (vec![address(2)], vec![address(1)]));
             let panics = with_resolver(two.clone(), async { panic!("on purpose") });
@@ -94,11 +94,11 @@ fn scopes() {
             assert_eq!(one.asked(), []);
         }))
         .unwrap();
-    // Nothing is kept.
+    // No resolver is kept.
     assert_eq!((Arc::strong_count(&one), Arc::strong_count(&two)), (1, 1));
 }
 
-/// A resolver that fails, that finds nothing, and that never answers.
+/// A resolver that fails, finds nothing, or never answers.
 #[test]
 fn resolvers_that_do_not_help() {
     struct Bad(AtomicUsize);
@@ -125,7 +125,7 @@ fn resolvers_that_do_not_help() {
     .unwrap();
 }
 
-/// The system's: an unknown name is an error, and so is what is no name at all.
+/// The system's resolver: an unknown name is an error, and so is an impossible name.
 #[test]
 fn by_the_system() {
     let _watchdog = watchdog(TIME);

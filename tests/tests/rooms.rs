@@ -1,7 +1,7 @@
 //! The order of the rooms: each import of a library crate looks down, and no two files import each other in a circle.
 //!
-//! The allowed order is the list in ARCHITECTURE.md. The imports are read from the sources: every path that begins with
-//! `crate`, `super` or `self`, in `use` lines and elsewhere, resolved to the file that it leads to.
+//! The allowed order is the list in ARCHITECTURE.md. The imports are read from the sources: every path beginning with
+//! `crate`, `super` or `self`, in `use` lines and elsewhere, is resolved to a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 use tests::Folder;
 
-/// The checkout.
+/// Returns the path of the checkout.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The order of one crate's rooms, from the ground up. Rooms of one floor do not know each other.
+/// The order of one crate's rooms, from the ground up. Rooms of one floor do not import each other.
 struct Order {
     /// The crate's folder.
     name: String,
@@ -32,14 +32,14 @@ fn orders() -> Vec<Order> {
         let floors = floors.split('<').map(|floor| floor.split_whitespace().map(str::to_owned).collect()).collect();
         Order { name: name.trim().to_owned(), floors }
     };
-    // A line that begins with a space goes on with the one before.
+    // A line that begins with a space continues the previous line.
     list.replace("\n ", " ").lines().map(order).collect()
 }
 
 /// A module path, without `crate`: `["time", "clock"]`; empty for `lib.rs`.
 type Module = Vec<String>;
 
-/// The modules of a crate by their paths, from the files below `src`.
+/// Returns the modules of a crate with their files, from the folder `src`.
 fn modules(src: &Path) -> BTreeMap<Module, PathBuf> {
     let (mut found, mut folders) = (BTreeMap::new(), vec![src.to_owned()]);
     while let Some(folder) = folders.pop() {
@@ -65,7 +65,7 @@ fn modules(src: &Path) -> BTreeMap<Module, PathBuf> {
     found
 }
 
-/// Collects the paths of one file that lead to other places of the crate.
+/// Collects the paths of one file to other places of the crate.
 struct Imports {
     /// The module of the file, followed by the inline modules around the present place.
     module: Module,
@@ -126,11 +126,11 @@ impl<'ast> Visit<'ast> for Imports {
         visit::visit_path(self, path);
     }
 
-    // `pub(crate)` and `pub(super)` are no imports.
+    // `pub(crate)` and `pub(super)` are not imports.
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 }
 
-/// Which file of a crate imports from which, as module paths.
+/// Returns the imports between the files of a crate, as pairs of module paths: the importing file first.
 fn edges(src: &Path) -> BTreeSet<(Module, Module)> {
     let modules = modules(src);
     let mut edges = BTreeSet::new();
@@ -140,7 +140,7 @@ fn edges(src: &Path) -> BTreeSet<(Module, Module)> {
         let mut imports = Imports { module: module.clone(), found: BTreeSet::new() };
         imports.visit_file(&parsed);
         for mut path in imports.found {
-            // The longest prefix that is a file. What is left names an item in it, or an inline module.
+            // The longest prefix that is a file. The rest names an item in this file, or an inline module.
             while !modules.contains_key(&path) {
                 path.pop();
             }
@@ -152,12 +152,12 @@ fn edges(src: &Path) -> BTreeSet<(Module, Module)> {
     edges
 }
 
-/// The room of a module: its first part.
+/// Returns the room of a module: the first part of its path.
 fn room(module: &Module) -> &str {
     module.first().map_or("lib", String::as_str)
 }
 
-/// What is wrong with the imports below `src`: a line for each import that does not look down, and for each circle.
+/// Returns a line for each import below `src` that does not look down, and for each circle.
 fn violations(order: &Order, src: &Path) -> Vec<String> {
     let edges = edges(src);
     let floor = |room: &str| order.floors.iter().position(|floor| floor.iter().any(|other| other == room));
@@ -173,7 +173,7 @@ fn violations(order: &Order, src: &Path) -> Vec<String> {
             wrong.push(format!("{}: {} imports from {}, which is not below it", order.name, name(from), name(to)));
         }
     }
-    // A room's opening page hands its files on, so it stands above them.
+    // A room's `mod.rs` re-exports from its files, so it stands above them.
     let mut left: BTreeSet<_> = edges;
     loop {
         let importers: BTreeSet<_> = left.iter().map(|(from, _)| from.clone()).collect();
@@ -225,7 +225,7 @@ fn the_list_names_all_three_crates_and_every_room_once() {
     }
 }
 
-/// The check finds what it is for: each line is added to a copy of the sources, and has to be found there.
+/// The check finds violations: each line is added to a copy of the sources, and must be reported.
 #[test]
 fn an_import_that_looks_up_is_found() {
     let planted = [
@@ -260,7 +260,7 @@ fn an_import_that_looks_up_is_found() {
     }
 }
 
-/// Each room opens with a text of some sentences, and its picture.
+/// Each room's `mod.rs` opens with some sentences and a picture.
 #[test]
 fn every_room_has_an_opening_page() {
     for order in orders() {

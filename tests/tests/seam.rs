@@ -1,7 +1,7 @@
-//! The seam between an unmodified `LocalPool` and the reactor: the driver that polls our tasks.
+//! The seam between an unmodified `LocalPool` and the reactor: the driver, which polls our tasks.
 //!
-//! It counts live and ready tasks, bounds how often a turn polls, and keeps panics in. What these tests have in common:
-//! `run` returns exactly when the last task has ended, and never sleeps while one is ready.
+//! The driver counts live and ready tasks, limits the polls per turn, and catches panics. All these tests rely on one
+//! rule: `run` returns exactly when the last task has ended, and never sleeps while a task is ready.
 
 use async_epoll::{LocalRuntime, Reactor, Spawner, Timer};
 use futures::channel::oneshot;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tests::common::pool_and_reactor;
 use tests::{OnDrop, TIME, waker_fn, watchdog, yield_now};
 
-/// `run` and `run_until` with a pool whose tasks belong to another reactor: an error, and the tasks are still there.
+/// `run` and `run_until` return an error for a pool with the tasks of another reactor, and the tasks still exist.
 #[test]
 fn the_wrong_reactor_is_an_error() {
     let _watchdog = watchdog(TIME);
@@ -39,7 +39,7 @@ fn the_wrong_reactor_is_an_error() {
     wrong.run(&mut LocalPool::new()).unwrap();
     right.run(&mut pool).unwrap();
     assert!(done.get());
-    // One in the background is nobody's stranger.
+    // A pool may hold tasks of a background reactor: no error.
     let timer = Timer::after(Duration::from_millis(1), &right.handle());
     spawner.spawn_local(async { timer.await.unwrap() }).unwrap();
     let right = right.into_background().unwrap();
@@ -49,14 +49,14 @@ fn the_wrong_reactor_is_an_error() {
     right.shutdown().unwrap();
 }
 
-/// Behaviour 199: with nothing to do, `run` returns at once.
+/// Behaviour 199: without tasks, `run` returns at once.
 #[test]
 fn run_returns_at_once_when_there_is_nothing() {
     let _watchdog = watchdog(TIME);
     LocalRuntime::new().unwrap().run().unwrap();
 }
 
-/// Bug C9: `run` returns when the last task has ended, however they spawned each other.
+/// Bug C9: `run` returns when the last task has ended, also when tasks spawn each other.
 #[test]
 fn run_returns_when_the_last_task_has_ended() {
     let _watchdog = watchdog(TIME);
@@ -96,7 +96,7 @@ fn every_way_to_spawn_counts() {
     assert_eq!((stats.live_tasks, stats.ready_tasks, stats.polls), (0, 0, 3));
 }
 
-/// Tasks spawned before anything ran are polled before the first wait, in the hand-written loop too.
+/// Tasks spawned before the first run are polled before the first wait, also in the hand-written loop.
 #[test]
 fn tasks_spawned_before_the_first_run_are_polled_first() {
     let _watchdog = watchdog(TIME);
@@ -104,7 +104,7 @@ fn tasks_spawned_before_the_first_run_are_polled_first() {
     let polled = Rc::new(Cell::new(false));
     let flag = Rc::clone(&polled);
     spawner.spawn_local(async move { flag.set(true) }).unwrap();
-    // Even a wait that comes first does not sleep.
+    // Even a `wait` as the first call does not sleep.
     let begin = Instant::now();
     reactor.wait(Some(Duration::from_secs(30))).unwrap();
     assert!(begin.elapsed() < Duration::from_secs(10));
@@ -112,13 +112,13 @@ fn tasks_spawned_before_the_first_run_are_polled_first() {
     assert!(polled.get());
 }
 
-/// Bug C11, C16; behaviour 219: spawned by a task, by a waker that the reactor wakes, or by a destructor, a task
-/// is polled before the loop blocks.
+/// Bug C11, C16; behaviour 219: a task spawned by a task, by a waker that the reactor calls, or by a destructor, is
+/// polled before the loop blocks.
 #[test]
 fn spawns_from_anywhere_are_polled_before_the_next_wait() {
     let _watchdog = watchdog(TIME);
     thread_local! {
-        /// Wakers are `Send`, spawners are not; all of this happens on one thread.
+        /// Wakers are `Send`, spawners are not; but all of this happens on one thread.
         static SPAWNER: RefCell<Option<Spawner>> = const { RefCell::new(None) };
     }
     static RAN: AtomicUsize = AtomicUsize::new(0);
@@ -134,7 +134,7 @@ fn spawns_from_anywhere_are_polled_before_the_next_wait() {
     let (mut pool, mut reactor, spawner) = pool_and_reactor();
     SPAWNER.set(Some(spawner.clone()));
 
-    // By a waker: a timer's, woken by the reactor itself.
+    // By the waker of a timer, called by the reactor itself.
     let mut timer = Timer::after(Duration::from_millis(5), &reactor.handle());
     let waker = waker_fn(spawn_one);
     assert!(timer.poll_unpin(&mut std::task::Context::from_waker(&waker)).is_pending());
@@ -157,7 +157,7 @@ fn spawns_from_anywhere_are_polled_before_the_next_wait() {
     reactor.run(&mut pool).unwrap();
     assert_eq!(RAN.load(Ordering::SeqCst), 3);
 
-    // By the destructor of a task that has ended by itself.
+    // By the destructor of a task that has completed.
     let guard = OnDrop(spawn_one);
     spawner
         .spawn_local(poll_fn(move |_| {
@@ -170,7 +170,7 @@ fn spawns_from_anywhere_are_polled_before_the_next_wait() {
     SPAWNER.set(None);
 }
 
-/// futures-rs' own handles: awaited, forgotten, dropped (which cancels).
+/// The handles of futures-rs: awaited, forgotten, and dropped, which cancels the task.
 #[test]
 fn remote_handles() {
     let _watchdog = watchdog(TIME);
@@ -209,7 +209,8 @@ fn remote_handles() {
     assert_eq!((forgotten.get(), spawner.live_tasks()), (9, 0));
 }
 
-/// A panic behind a `RemoteHandle` travels to whoever awaits it; nobody else notices.
+/// Behaviour 218: a panic behind a `RemoteHandle` travels to the future that awaits the handle, here the main future.
+/// The pool does not see it.
 #[test]
 fn a_panic_behind_a_remote_handle_goes_to_its_owner() {
     let _watchdog = watchdog(TIME);
@@ -220,12 +221,12 @@ fn a_panic_behind_a_remote_handle_goes_to_its_owner() {
     }));
     assert_eq!(joined.unwrap_err().downcast_ref(), Some(&42_i32));
     assert_eq!(reactor.handle().stats().task_panics, 0, "the driver never saw it");
-    // Behaviour 218: after a panic of the main future, pool and reactor go on.
+    // After a panic of the main future, the pool and the reactor still work.
     assert_eq!(reactor.run_until(&mut pool, async { 1 }).unwrap(), 1);
     reactor.run(&mut pool).unwrap();
 }
 
-/// Bug C12, F18: of a hundred tasks one panics in poll, and two in a destructor; the others finish.
+/// Bug C12, F18: of a hundred tasks, one panics in its poll and two in a destructor. The others finish.
 #[test]
 fn panics_stay_with_their_task() {
     let _watchdog = watchdog(TIME);
@@ -247,12 +248,12 @@ fn panics_stay_with_their_task() {
         spawner.spawn_local(task).unwrap();
     }
     reactor.run(&mut pool).unwrap();
-    // One panics in poll, and two have a guard that does when it is dropped, with their work done.
+    // One task panics in its poll. Two have done their work, and then panic when their guard is dropped.
     assert_eq!(finished.get(), 99);
     assert_eq!((reported.get(), reactor.handle().stats().task_panics), (3, 3));
 }
 
-/// A destructor that panics when the driver drops the future, and when the pool is dropped.
+/// A destructor panics: when the driver drops the future, and when the pool is dropped.
 #[test]
 fn panics_in_drop_stay_with_their_task() {
     let _watchdog = watchdog(TIME);
@@ -277,7 +278,7 @@ fn panics_in_drop_stay_with_their_task() {
     assert_eq!((reactor.handle().stats().task_panics, spawner.live_tasks()), (2, 0));
 }
 
-/// A hook that panics itself ends nothing either.
+/// A panic in the panic hook is contained as well.
 #[test]
 fn a_panicking_panic_hook_is_contained() {
     let _watchdog = watchdog(TIME);
@@ -288,7 +289,7 @@ fn a_panicking_panic_hook_is_contained() {
     assert_eq!(reactor.handle().stats().task_panics, 1);
 }
 
-/// A task that owns the spawner it was spawned with makes no cycle that keeps it alive.
+/// A task that owns its own spawner does not form a reference cycle.
 #[test]
 fn tasks_may_own_the_spawner() {
     let _watchdog = watchdog(TIME);
@@ -310,7 +311,8 @@ fn tasks_may_own_the_spawner() {
     assert_eq!((spawner.live_tasks(), Rc::strong_count(&token)), (0, 1));
 }
 
-/// Dropped pools: the tasks are dropped and counted out, new ones are refused, `run` has nothing to wait for.
+/// A pool is dropped: its tasks are dropped and no longer counted, new tasks are refused, and `run` has nothing to wait
+/// for.
 #[test]
 fn a_pool_that_is_dropped_early() {
     let _watchdog = watchdog(TIME);
@@ -327,7 +329,7 @@ fn a_pool_that_is_dropped_early() {
     reactor.run(&mut LocalPool::new()).unwrap();
 }
 
-/// Wakes at every odd moment: during the poll, twice, after completion, and between the loop's two calls.
+/// Wakes at unusual moments: during the poll, twice, after completion, and between the two calls of the loop.
 #[test]
 fn wakes_at_odd_moments() {
     let _watchdog = watchdog(TIME);
@@ -339,7 +341,7 @@ fn wakes_at_odd_moments() {
         count.set(count.get() + 1);
         *keep.lock().unwrap() = Some(cx.waker().clone());
         match count.get() {
-            // During the poll, more than once: one more poll.
+            // Two wakes during the poll cause one more poll.
             1 => {
                 cx.waker().wake_by_ref();
                 cx.waker().wake_by_ref();
@@ -354,20 +356,20 @@ fn wakes_at_odd_moments() {
     assert_eq!(polls.get(), 2);
     assert_eq!(reactor.handle().stats().ready_tasks, 0);
 
-    // From the reactor's own thread, between the two calls: the wait must not sleep.
+    // A wake from the reactor's own thread, between the two calls: the wait must not sleep.
     slot.lock().unwrap().as_ref().unwrap().wake_by_ref();
     assert_eq!(reactor.handle().stats().ready_tasks, 1);
     reactor.wait(None).unwrap();
     pool.run_until_stalled();
     assert_eq!((polls.get(), spawner.live_tasks()), (3, 0));
 
-    // After completion: nothing.
+    // A wake after completion has no effect.
     slot.lock().unwrap().as_ref().unwrap().wake_by_ref();
     assert_eq!(reactor.handle().stats().ready_tasks, 0);
     reactor.wait(Some(Duration::from_millis(1))).unwrap();
 }
 
-/// Behaviour 209: no poll without a wake, none after `Ready`.
+/// Behaviour 209: no poll without a wake, and none after `Ready`.
 #[test]
 fn no_needless_polls() {
     let _watchdog = watchdog(TIME);
@@ -390,7 +392,7 @@ fn no_needless_polls() {
     assert_eq!(polls.get(), 2);
 }
 
-/// A `FuturesUnordered` inside a task has wakers of its own; they reach ours through it.
+/// A `FuturesUnordered` inside a task has its own wakers. They wake our task.
 #[test]
 fn nested_futures_unordered() {
     let _watchdog = watchdog(TIME);
@@ -414,8 +416,8 @@ fn nested_futures_unordered() {
     assert_eq!(sum.get(), 199 * 200 / 2);
 }
 
-/// Ready tasks are polled in linear time, whether they were there when the turn began, or are spawned
-/// in it, or keep waking themselves.
+/// Polling ready tasks takes linear time, whether they were ready when the turn began, are spawned during the turn, or
+/// keep waking themselves.
 #[test]
 fn eight_thousand_ready_tasks_stay_linear() {
     let _watchdog = watchdog(TIME);
@@ -435,7 +437,7 @@ fn eight_thousand_ready_tasks_stay_linear() {
     assert!(stats.parks <= 3 * TASKS as u64, "{stats:?}");
     assert!(stats.turns <= TASKS as u64 / 16, "{stats:?}");
 
-    // Spawned by a task: all within one turn.
+    // Spawned by a task, all within one turn.
     let inner = spawner.clone();
     spawner
         .spawn_local(async move {
@@ -450,7 +452,7 @@ fn eight_thousand_ready_tasks_stay_linear() {
     assert!(more.turns - stats.turns <= 16, "{more:?}");
 }
 
-/// The pool that is passed must be the reactor's: otherwise ready tasks are never polled, and `run` would spin.
+/// The pool passed to `run` must be the reactor's. Otherwise ready tasks would never be polled, and `run` would spin.
 #[test]
 fn the_wrong_pool_is_an_error() {
     let _watchdog = watchdog(TIME);
@@ -461,12 +463,12 @@ fn the_wrong_pool_is_an_error() {
     assert!(error.to_string().contains("pass the LocalPool"), "{error}");
     let pending = futures::future::pending::<()>();
     assert!(reactor.run_until(&mut LocalPool::new(), pending).is_err());
-    // Nothing is lost: with the right one it goes on.
+    // No task is lost: with the right pool they end.
     reactor.run(&mut pool).unwrap();
     assert_eq!(spawner.live_tasks(), 0);
 }
 
-/// Two pools driven in turn by hand: neither's ready tasks are slept over.
+/// Two pools driven in turn by hand: the loop does not sleep while either has a ready task.
 #[test]
 fn two_pools_by_hand() {
     let _watchdog = watchdog(TIME);
@@ -489,7 +491,7 @@ fn two_pools_by_hand() {
     }
 }
 
-/// A false alarm of the above would be a wake in flight: many wakes from many threads, one pool, no error.
+/// The error for a wrong pool must not come from a wake in flight: many wakes from many threads, one pool, no error.
 #[test]
 fn wakes_in_flight_are_no_wrong_pool() {
     let _watchdog = watchdog(TIME);
@@ -511,7 +513,7 @@ fn wakes_in_flight_are_no_wrong_pool() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// Bug C10; behaviour 205: running or waiting inside a task is refused in plain words, and nothing breaks.
+/// Bug C10; behaviour 205: running or waiting inside a task returns a clear error, and everything else still works.
 #[test]
 fn nesting_is_an_error_that_says_so() {
     let _watchdog = watchdog(TIME);
@@ -529,13 +531,13 @@ fn nesting_is_an_error_that_says_so() {
     for error in runtime.run_until(errors).unwrap() {
         assert!(error.to_string().contains("inside a task"), "{error}");
     }
-    // In the main future likewise, as for every executor of futures.
+    // The same in the main future, as in every executor of futures.
     let caught = runtime.run_until(async { async_epoll::block_on(async {}).is_err() }).unwrap();
     assert!(caught);
     runtime.run().unwrap();
 }
 
-/// Bug C15; behaviour 198: tasks run while the main future waits, which is woken by one of the same pass.
+/// Bug C15; behaviour 198: tasks run while the main future waits. A task of the same pass wakes the main future.
 #[test]
 fn the_main_future_woken_by_a_task() {
     let _watchdog = watchdog(TIME);
@@ -553,7 +555,7 @@ fn the_main_future_woken_by_a_task() {
     assert_eq!(reactor.handle().stats().sleeps, 0);
 }
 
-/// Behaviour 197, 215: what has not finished stays, and is dropped with the pool, where it may use the reactor.
+/// Behaviour 197, 215: unfinished tasks stay, and are dropped with the pool. Their destructors may use the reactor.
 #[test]
 fn leftovers_stay_and_are_dropped_with_the_runtime() {
     let _watchdog = watchdog(TIME);
@@ -574,7 +576,7 @@ fn leftovers_stay_and_are_dropped_with_the_runtime() {
     assert!(found.get(), "a destructor finds its reactor");
 }
 
-/// The reactor dropped first: parked tasks go back to their pool, and no task is parked any more.
+/// The reactor is dropped first: parked tasks return to their pool, and no task is parked any more.
 #[test]
 fn tasks_outlive_the_reactor() {
     let _watchdog = watchdog(TIME);
@@ -609,7 +611,7 @@ fn two_runtimes_in_turn() {
     assert_eq!(two.run_until(doubled).unwrap(), 10);
 }
 
-/// A guard of another reactor, held by a task across an await, does not change what others find to be current.
+/// A task holds another reactor's `enter` guard across an await. Other tasks still find their own current reactor.
 #[test]
 fn a_guard_across_an_await_stays_with_its_task() {
     let _watchdog = watchdog(TIME);
@@ -633,7 +635,7 @@ fn a_guard_across_an_await_stays_with_its_task() {
     assert_eq!((in_main, in_task), (own.clone(), own));
 }
 
-/// `spawner` may be called for every task: what the reactor remembers of pools does not grow.
+/// `spawner` may be called for every task: the reactor's list of pools does not grow.
 #[test]
 fn spawners_may_be_made_again_and_again() {
     let _watchdog = watchdog(TIME);

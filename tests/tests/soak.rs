@@ -1,8 +1,8 @@
 //! Everything at once, for a long time: connections that come and go, steady echoes, timers, wakes from another thread.
 //!
-//! Ignored unless asked for, since it takes `SOAK_SECONDS` (10 unless set). `.ci/full soak` runs it for minutes. What
-//! goes in must come out: every connection is served, every byte comes back, every timer fires or is cancelled, and in
-//! the end nothing is left. Memory must not grow after the first tenth of the time.
+//! Ignored by default, since the test takes `SOAK_SECONDS` (10 unless set). `.ci/full soak` runs it for minutes. Every
+//! connection must be served, every byte must come back, every timer must fire or be cancelled, and in the end nothing
+//! may be left. Memory must not grow after the first tenth of the time.
 
 use async_epoll::{Handle, LocalRuntime};
 use async_net_lite::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tests::open_fds;
 
-/// A generator of pseudo-random numbers (xorshift), so that a run can be repeated.
+/// A generator of pseudo-random numbers (xorshift). The same seed repeats a run.
 struct Random(u64);
 
 impl Random {
@@ -27,7 +27,7 @@ impl Random {
     }
 }
 
-/// Resident memory, in KiB.
+/// Returns the resident memory, in KiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -35,7 +35,7 @@ fn resident() -> u64 {
 }
 
 async fn echo(stream: TcpStream) {
-    // A peer that resets the connection is one of the things that happen here.
+    // Resets by the peer are expected here.
     let _ = futures::io::copy(&stream, &mut &stream).await;
 }
 
@@ -52,7 +52,7 @@ fn soak() {
     let (connected, served, messages) =
         (Rc::new(Cell::new(0_u64)), Rc::new(Cell::new(0_u64)), Rc::new(Cell::new(0_u64)));
 
-    // Wakes from another thread, with numbers that must arrive in order.
+    // Wakes from another thread. The numbers must arrive in order.
     let (sender, mut receiver) = mpsc::unbounded::<u64>();
     let count = Rc::clone(&messages);
     spawner
@@ -90,7 +90,8 @@ fn soak() {
                     }
                 })
                 .unwrap();
-            // Clients: each connects, exchanges some messages of random sizes, and goes, one way or another.
+            // Clients: each connects, exchanges some messages of random sizes, and closes the connection in one of
+            // several ways.
             for client in 0..50 {
                 let connections = Rc::clone(&connections);
                 let mut random = Random(seed + client);
@@ -116,14 +117,14 @@ fn soak() {
                             match random.below(3) {
                                 0 => drop(stream),
                                 1 => stream.close().await.unwrap(),
-                                // Gone in the middle of something.
+                                // Closed in the middle of an exchange.
                                 _ => drop(Timeout::new(stream.read(&mut [0]), Duration::from_micros(50)).await),
                             }
                         }
                     })
                     .unwrap();
             }
-            // Memory, once warm.
+            // Memory, measured after the warm-up.
             let handle = Handle::current().unwrap();
             let mut warm = None;
             while Instant::now() < end {

@@ -14,7 +14,8 @@ use std::time::Duration;
 use tests::common::{block_on, sources};
 use tests::{TIME, later, thread_cpu, watchdog};
 
-/// Bug A7; behaviour 173: what epoll refuses comes back with an error that says why, and is usable.
+/// Bug A7; behaviour 173: a descriptor that epoll refuses is returned with an error that names the reason, and still
+/// works.
 #[test]
 fn files_that_are_always_ready_are_refused_and_given_back() {
     let runtime = LocalRuntime::new().unwrap();
@@ -47,7 +48,7 @@ fn blocking_descriptors_are_set_to_nonblocking() {
     });
 }
 
-/// Unix streams, both ways, a megabyte; dropping one end is the other's end of file.
+/// Unix streams carry a megabyte each way. Dropping one end is an end of file at the other.
 #[test]
 fn unix_streams() {
     block_on(async {
@@ -63,7 +64,7 @@ fn unix_streams() {
     });
 }
 
-/// Bug B3: a Unix message that carries a descriptor splits reads; what follows is not forgotten.
+/// Bug B3: a Unix message with a descriptor ends a read early; the bytes behind it are not forgotten.
 #[test]
 fn unix_messages_with_descriptors_split_reads() {
     block_on(async {
@@ -79,7 +80,7 @@ fn unix_messages_with_descriptors_split_reads() {
     });
 }
 
-/// Bug B10, kernel fact p: a pipe whose other end closes, seen by reader and writer.
+/// Bug B10: the other end of a pipe closes, seen by a reader and by a writer.
 #[test]
 fn pipes() {
     block_on(async {
@@ -105,7 +106,7 @@ fn pipes() {
     });
 }
 
-/// Bug B4: packets in a pipe are read one by one, so a short read does not mean "drained".
+/// Bug B4: packets in a pipe are read one at a time, so a short read does not mean "drained".
 #[test]
 fn packet_pipes() {
     block_on(async {
@@ -117,7 +118,7 @@ fn packet_pipes() {
                 writer.write_all(b"three").unwrap();
                 writer
             };
-            // Before the first wait, or while the reader waits.
+            // Writes before the first wait, or while the reader waits.
             let (written, thread) = if late { (None, Some(later(write))) } else { (Some(write()), None) };
             let mut buffer = [0; 64];
             assert_eq!(reader.read(&mut buffer).await.unwrap(), 3);
@@ -128,7 +129,8 @@ fn packet_pipes() {
     });
 }
 
-/// Bug B4; trial 10: a thousand packets, of all lengths, each read whole and in time, whether it is there or comes.
+/// Bug B4; trial 10: a thousand packets of all lengths. Each is read whole and in time, whether it arrives before the
+/// read or during the wait.
 #[test]
 fn a_thousand_packets() {
     block_on(async {
@@ -155,7 +157,7 @@ fn a_thousand_packets() {
     });
 }
 
-/// Behaviour 114: a child's standard output, by way of a file.
+/// Behaviour 114: the standard output of a child process, converted to a `File`.
 #[test]
 fn output_of_a_child() {
     block_on(async {
@@ -173,7 +175,7 @@ fn output_of_a_child() {
     });
 }
 
-/// A listener of std, by `read_with`; and `into_inner` gives it back in working order.
+/// A listener of std accepts through `read_with`, and `into_inner` returns it in working order.
 #[test]
 fn any_operation_by_read_with() {
     let _watchdog = watchdog(TIME);
@@ -190,8 +192,8 @@ fn any_operation_by_read_with() {
     std::fs::remove_file(path).unwrap();
 }
 
-/// Bug B16, B17: an operation that meets `WouldBlock` is noted, and waits for something new; behaviour 171: in its own
-/// direction, not in the other.
+/// Bug B16, B17; behaviour 171: `try_io` notes a `WouldBlock`, and the source waits for a new event. The other
+/// direction is not affected.
 #[test]
 fn try_io_notes_would_block() {
     block_on(async {
@@ -205,11 +207,11 @@ fn try_io_notes_would_block() {
         assert_eq!(source.try_io(Interest::READABLE, receive).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert!(!source.readiness().is_readable() && source.readable().now_or_never().is_none());
         assert!(source.readiness().is_writable() && source.writable().now_or_never().is_some());
-        // Known not to be ready: not even tried.
+        // The source is known not to be ready: the operation is not even tried.
         let never = source.try_io(Interest::READABLE, |_| -> io::Result<()> { unreachable!("tried all the same") });
         assert_eq!(never.unwrap_err().kind(), ErrorKind::WouldBlock);
 
-        // Somebody else takes the datagram first: the reader stays where it is.
+        // Another descriptor takes the datagram first: the reader stays pending.
         let thief = source.get_ref().try_clone().unwrap();
         let mut received = Box::pin(source.read_with(|socket| socket.recv(&mut [0; 8])));
         assert!(futures::poll!(&mut received).is_pending());
@@ -224,7 +226,7 @@ fn try_io_notes_would_block() {
     });
 }
 
-/// A lazy source that nobody has waited for hears nothing from the kernel, so what was true once may not be any more.
+/// The kernel reports nothing about a lazy source before the first wait, so each operation is tried.
 #[test]
 fn a_lazy_source_is_always_tried() {
     block_on(async {
@@ -237,14 +239,14 @@ fn a_lazy_source_is_always_tried() {
             left.send(b"x").unwrap();
             assert_eq!(source.try_io(Interest::READABLE, receive).unwrap(), 1);
         }
-        assert_eq!(source.handle().stats().sources, 0, "nobody has waited");
+        assert_eq!(source.handle().stats().sources, 0, "no task has waited");
         assert!(source.readable().now_or_never().is_none());
         left.send(b"x").unwrap();
         assert!(source.readable().await.unwrap().is_readable());
     });
 }
 
-/// Behaviour 170, 185: each change makes one event, nothing is repeated.
+/// Behaviour 170, 185: each change makes one event, and no event is repeated.
 #[test]
 fn edges_come_once() {
     let _watchdog = watchdog(TIME);
@@ -267,7 +269,7 @@ fn edges_come_once() {
         .unwrap();
 }
 
-/// Urgent data wakes those who wait for priority, and only real urgent data does.
+/// Urgent data wakes the tasks that wait for priority. Plain data does not.
 #[test]
 fn priority() {
     block_on(async {
@@ -293,7 +295,7 @@ fn priority() {
     });
 }
 
-/// Only what was asked for is reported.
+/// The kernel reports only the requested directions.
 #[test]
 fn interests() {
     block_on(async {
@@ -302,7 +304,7 @@ fn interests() {
         let source = Source::with_interest(stream, Interest::READABLE, &handle).unwrap();
         async_timeout::sleep(Duration::from_millis(5)).await;
         assert!(!source.readiness().is_writable());
-        // Rather an error than waiting for what will never be reported.
+        // Waiting for a direction that is never reported is an error.
         let error = source.writable().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("with_interest"), "{error}");
@@ -311,7 +313,7 @@ fn interests() {
     });
 }
 
-/// Behaviour 177: many tasks wait on one direction, in both forms; all are woken.
+/// Behaviour 177: many tasks wait on one direction, in both forms. All are woken.
 #[test]
 fn all_waiters_are_woken() {
     let _watchdog = watchdog(TIME);
@@ -338,17 +340,17 @@ fn all_waiters_are_woken() {
     // A failed assertion in a task is a panic of that task, and does not fail the test by itself.
     assert_eq!(runtime.handle().stats().task_panics, 0);
     let polls = runtime.handle().stats().polls;
-    // Twice each, and once more those who were turned out before the list found its size.
+    // Two polls per task, and one more for each task evicted before the waiter list found its size.
     assert!(polls <= 2 * 100 + 50, "{polls} polls");
 }
 
-/// Bug A4: a descriptor closed behind our back is an error of the next operation, and leaves no entry.
+/// Bug A4: a descriptor closed by other code makes the next operation fail, and leaves no entry.
 #[test]
 fn closed_behind_our_back() {
     let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let handle = runtime.handle();
-    // Its own process-wide number, high enough for no other test to get it meanwhile.
+    // The number is so high that no other test opens a descriptor with it meanwhile.
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
     let (number, parked) = tests::move_fd_high(socket.into()).unwrap();
     let source = Source::with_handle(parked, &handle).unwrap();
@@ -356,7 +358,7 @@ fn closed_behind_our_back() {
     assert_eq!(handle.stats().sources, 1);
     tests::close_raw(number);
     runtime.run_until(tests::yield_now()).unwrap();
-    // Give the number back to something, so that dropping the source closes that and nobody's else.
+    // Opens something at this number again, so that dropping the source closes no descriptor of another test.
     tests::reopen_at(number).unwrap();
     drop(source);
     assert_eq!(handle.stats().sources, 0);
@@ -381,7 +383,7 @@ fn through_references() {
     });
 }
 
-/// A lazy source finds out that its reactor is gone, whatever it is asked to do.
+/// Every operation on a lazy source fails after its reactor is gone.
 #[test]
 fn a_lazy_source_whose_reactor_is_gone() {
     let reactor = async_epoll::Reactor::new().unwrap();
@@ -395,7 +397,7 @@ fn a_lazy_source_whose_reactor_is_gone() {
     assert!((&source).read(&mut [0]).now_or_never().unwrap().is_err());
 }
 
-/// Whoever waits for urgent data learns that none will come any more.
+/// A task that waits for urgent data is woken when the connection ends.
 #[test]
 fn priority_ends_with_the_connection() {
     block_on(async {
@@ -409,7 +411,7 @@ fn priority_ends_with_the_connection() {
     });
 }
 
-/// Flushing has nothing to do with room in a full pipe.
+/// Flushing does not wait for room in a full buffer.
 #[test]
 fn flushing_does_not_wait_for_room() {
     block_on(async {
@@ -421,8 +423,8 @@ fn flushing_does_not_wait_for_room() {
     });
 }
 
-/// Bug D9: several tasks own one source and wait on it. When one of them goes, nothing changes for those who wait on;
-/// only the last owner takes the source out.
+/// Bug D9: several tasks own one source and wait on it. Dropping one owner does not affect the others. Dropping the
+/// last owner deregisters the source.
 #[test]
 fn an_owner_that_goes_leaves_those_who_wait() {
     let _watchdog = watchdog(TIME);
@@ -440,7 +442,7 @@ fn an_owner_that_goes_leaves_those_who_wait() {
     let read = runtime.spawner().spawn_local_with_handle(read).unwrap();
     drop(source);
     runtime.run_until(tests::yield_now()).unwrap();
-    // Dropping the handle of a task ends it, in the midst of its wait.
+    // Dropping the handle of a task ends the task in the middle of its wait.
     drop(waiting);
     runtime.run_until(tests::yield_now()).unwrap();
     assert_eq!((handle.stats().live_tasks, handle.stats().sources), (1, 1));

@@ -1,8 +1,8 @@
-//! What strace sees, and what happens when it makes system calls fail.
+//! System calls as strace sees them, and behaviour when strace makes them fail.
 //!
-//! Ignored unless asked for, since they need the program `strace` and the right to trace: `.ci/run` installs it and runs
-//! them with `cargo test -p tests --test strace -- --ignored`. Each test runs a scenario of this file in a child process
-//! under strace; the scenario checks itself and prints its last line only if all is well.
+//! Ignored by default: the tests need the program `strace` and the right to trace. `.ci/run` installs it and runs them
+//! with `cargo test -p tests --test strace -- --ignored`. Each test runs a scenario of this file in a child process
+//! under strace. The scenario checks itself, and prints its last line only after success.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{
@@ -25,8 +25,8 @@ const SCENARIO: &str = "TEST_STRACE_SCENARIO";
 const WELL: &str = "all is well";
 const CONNECTIONS: usize = 64;
 
-/// Runs `scenario` of this program under `strace` with `options`, and lets `while_running` talk to it. Returns what
-/// strace has written.
+/// Runs `scenario` of this program under `strace` with `options`. Meanwhile `while_running` reads the output of the
+/// scenario. Returns the report of strace.
 fn strace(options: &[&str], scenario: &str, while_running: impl FnOnce(&mut dyn BufRead)) -> String {
     let file = std::env::temp_dir().join(format!("strace-{}-{scenario}-{:?}", std::process::id(), Instant::now()));
     let mut child = Command::new("strace")
@@ -50,16 +50,17 @@ fn strace(options: &[&str], scenario: &str, while_running: impl FnOnce(&mut dyn 
     report
 }
 
-/// Runs `scenario` with one kind of fault, such as `accept4:error=EMFILE:when=3`, and makes sure that it did happen.
+/// Runs `scenario` with one kind of fault, such as `accept4:error=EMFILE:when=3`, and checks that the fault has
+/// happened.
 fn inject(fault: &str, scenario: &str) {
     println!("{scenario} with {fault}");
     let calls = fault.split(':').next().unwrap();
-    // What is injected has to be traced: `trace=none` would turn the injection off.
+    // A call with faults has to be traced: `trace=none` would turn the injection off.
     let report = strace(&["-e", &format!("trace={calls}"), "-e", &format!("inject={fault}")], scenario, |_| ());
     assert!(report.contains("(INJECTED)"), "{fault} never happened to {scenario}");
 }
 
-/// Calls by name, from `strace -c`.
+/// Returns the number of calls by name, from the report of `strace -c`.
 fn counts(report: &str) -> BTreeMap<String, usize> {
     report
         .lines()
@@ -71,7 +72,7 @@ fn counts(report: &str) -> BTreeMap<String, usize> {
         .collect()
 }
 
-/// Not a test: the child's side of those below.
+/// Not a test: the child process of the tests below.
 #[test]
 #[ignore = "the other tests of this file run it under strace"]
 fn scenario() {
@@ -103,7 +104,7 @@ fn scenario() {
     println!("{WELL}");
 }
 
-/// An echo server for [`CONNECTIONS`] connections.
+/// Runs an echo server for [`CONNECTIONS`] connections.
 fn echo() {
     let mut runtime = LocalRuntime::new().unwrap();
     let spawner = runtime.spawner();
@@ -130,7 +131,8 @@ fn echo() {
     runtime.run().unwrap();
 }
 
-/// Sends 64 bytes on each of [`CONNECTIONS`] connections and reads them back, `rounds` times. Returns calls by name.
+/// Sends 64 bytes on each of [`CONNECTIONS`] connections and reads them back, `rounds` times. Returns the number of
+/// calls by name.
 fn calls_of_an_echo_server(rounds: usize) -> BTreeMap<String, usize> {
     let report = strace(&["-c"], "echo", |output| {
         let port: u16 = loop {
@@ -151,8 +153,8 @@ fn calls_of_an_echo_server(rounds: usize) -> BTreeMap<String, usize> {
     counts(&report)
 }
 
-/// At 64 connections at most 2.2 system calls per request (the goal is 2.10), and one `epoll_ctl` per
-/// connection (bug B22; trial 28).
+/// Bug B22; trial 28: with 64 connections, at most 2.2 system calls per request (the goal is 2.10), and one `epoll_ctl`
+/// per connection.
 #[test]
 #[ignore = "needs strace"]
 fn system_calls_of_an_echo_server() {
@@ -167,12 +169,12 @@ fn system_calls_of_an_echo_server() {
     );
     println!("{many:?}");
     assert!(per_request <= 2.2, "{per_request}");
-    // One for each connection, one for the listener, one for the eventfd; none to deregister.
+    // One call for each connection, one for the listener, one for the eventfd; none to deregister.
     assert!(many["epoll_ctl"] <= CONNECTIONS + 2, "{}", many["epoll_ctl"]);
 }
 
-/// A bit of everything on one thread: connections, data both ways, timers, wakes from another thread. It must come out
-/// the same whatever is injected.
+/// Many operations on one thread: connections, data both ways, timers, wakes from another thread. The result must be
+/// the same with every fault.
 fn everything() {
     let before = open_fds();
     let mut runtime = LocalRuntime::new().unwrap();
@@ -205,7 +207,7 @@ fn everything() {
                     written.unwrap();
                     assert_eq!(sent, received);
                 }
-                // Attempts, and a look at what they bring.
+                // Attempts, peeking, and reading.
                 assert_eq!(stream.try_write(b"attempt").unwrap(), 7);
                 assert!(stream.peek(&mut [0; 16]).await.unwrap() > 0);
                 stream.read_exact(&mut [0; 7]).await.unwrap();
@@ -239,12 +241,13 @@ fn everything() {
     let stats = handle.stats();
     assert_eq!((stats.live_tasks, stats.sources, stats.timers, stats.task_panics), (0, 0, 0, 0));
     drop((runtime, handle));
-    // Until it has ended, a thread may hold the waker that it has called, which keeps the reactor's descriptors open.
+    // Until a thread has ended, it may hold the waker it has called, and the waker keeps the reactor's descriptors
+    // open.
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(open_fds(), before);
 }
 
-/// Sends bytes by `write` and receives them by `read`, as is done with everything that is taken for a file.
+/// Sends bytes by `write` and receives them by `read`, the calls used for files.
 async fn through_files(length: usize) {
     let (reader, writer) = UnixStream::pair().unwrap();
     let file = |stream: UnixStream| Source::new(File::from(OwnedFd::from(stream))).unwrap();
@@ -260,8 +263,9 @@ async fn through_files(length: usize) {
     assert_eq!(received, sent);
 }
 
-/// Datagrams, by every call that moves some. It must come out the same if these are interrupted; and if the first of each
-/// finds no room, since the kernel has not told anything yet by then, so what it tells next is waited for.
+/// Sends and receives datagrams, by every system call for this. The result must be the same if the calls are
+/// interrupted. It must also be the same if the first of each finds no room: the kernel has reported nothing by then,
+/// so the sender waits for the next event.
 fn datagrams() {
     for call in 0..4 {
         async_epoll::block_on(async {
@@ -301,7 +305,7 @@ fn datagrams() {
     }
 }
 
-/// Unix sockets, by every call that connects them and that moves something.
+/// Uses Unix sockets, by every call that connects them or transfers data.
 fn unix_sockets() {
     let before = open_fds();
     let mut runtime = LocalRuntime::new().unwrap();
@@ -356,7 +360,7 @@ fn unix_sockets() {
     assert_eq!(open_fds(), before);
 }
 
-/// A socket that has no room waits until it has: every first call that sends meets `EAGAIN`.
+/// A socket without room waits for room: the first of each sending call returns `EAGAIN`.
 #[test]
 #[ignore = "needs strace"]
 fn datagrams_wait_for_room() {
@@ -365,7 +369,8 @@ fn datagrams_wait_for_room() {
     }
 }
 
-/// Bug G5, I1, C20; trial 4: every call that may be interrupted is, now and then, and nobody notices.
+/// Bug G5, I1, C20; trial 4: every system call that may be interrupted is interrupted now and then, without a visible
+/// effect.
 #[test]
 #[ignore = "needs strace"]
 fn interrupted_calls_do_not_show() {
@@ -377,7 +382,7 @@ fn interrupted_calls_do_not_show() {
         "sendmsg",
         "accept4",
         "connect",
-        // The eventfd's, too: each thread that wakes the loop is interrupted at its first.
+        // The calls to the eventfd as well: for each thread that wakes the loop, the first call is interrupted.
         "write",
     ];
     for call in calls {
@@ -389,11 +394,11 @@ fn interrupted_calls_do_not_show() {
     for call in ["bind", "connect", "accept4", "recvfrom", "recvmsg", "readv", "sendto", "sendmsg"] {
         inject(&format!("{call}:error=EINTR:when=1+2"), "unix");
     }
-    // The dynamic loader reads, and does not expect to be interrupted.
+    // The first hundred calls are left alone: the dynamic loader does not expect interruptions.
     inject("read:error=EINTR:when=101+2", "everything");
 }
 
-/// Bug C21: kernels, sandboxes and valgrind that do not know `epoll_pwait2`.
+/// Bug C21: kernels, sandboxes and valgrind without `epoll_pwait2`.
 #[test]
 #[ignore = "needs strace"]
 fn without_epoll_pwait2() {
@@ -402,7 +407,7 @@ fn without_epoll_pwait2() {
     }
 }
 
-/// Bug C21: where there is no eventfd, a pipe ends the sleeps.
+/// Bug C21: without an eventfd, a pipe ends the sleeps.
 #[test]
 #[ignore = "needs strace"]
 fn without_eventfd() {
@@ -411,14 +416,15 @@ fn without_eventfd() {
     }
 }
 
-/// Without `MADV_WIPEONFORK` the process id serves.
+/// Without `MADV_WIPEONFORK`, a forked child is recognised by its process id.
 #[test]
 #[ignore = "needs strace"]
 fn without_wipe_on_fork() {
     inject("madvise:error=EINVAL", "everything");
 }
 
-/// A reactor that cannot be made gives the kernel's reason, and no descriptor stays open. The second attempt succeeds.
+/// A reactor that cannot be made returns the kernel's error, and leaves no descriptor open. The second attempt
+/// succeeds.
 fn making_fails() {
     let before = open_fds();
     let error = Reactor::new().unwrap_err();
@@ -434,8 +440,8 @@ fn making_fails() {
     reactor.wait(None).unwrap();
 }
 
-/// Bug I3: a reactor that cannot be made leaves nothing, whatever call fails: for want of descriptors or memory, or since
-/// a sandbox does not know it.
+/// Bug I3: a reactor that cannot be made leaves nothing, whichever call fails: because descriptors or memory are
+/// exhausted, or because a sandbox does not know the call.
 #[test]
 #[ignore = "needs strace"]
 fn reactors_that_cannot_be_made() {
@@ -450,12 +456,12 @@ fn reactors_that_cannot_be_made() {
     }
 }
 
-/// Sources that go in every way there is.
+/// Closes sources in every possible way.
 fn closing() {
     let mut runtime = LocalRuntime::new().unwrap();
     let (spawner, handle) = (runtime.spawner(), runtime.handle());
     for _ in 0..10 {
-        // Dropped; taken out, then dropped; refused, since it is in already.
+        // Dropped; taken out and then dropped; refused, because the descriptor is already registered.
         let (one, other) = UnixStream::pair().unwrap();
         drop(Source::with_handle(&one, &handle).unwrap());
         let source = Source::with_handle(&one, &handle).unwrap();
@@ -463,7 +469,8 @@ fn closing() {
         drop(source);
         drop(Source::with_handle(one, &handle).unwrap());
         drop(Source::with_handle(other, &handle).unwrap().into_inner().unwrap());
-        // Dropped while it is waited for, by its task and with it; and by a waker, while its own event is dispatched.
+        // Dropped with the task that waits for the source; and dropped by a waker, while the source's own event is
+        // dispatched.
         let (one, mut other) = UnixStream::pair().unwrap();
         let waits = async move {
             let mut source = Source::new(one).unwrap();
@@ -489,14 +496,15 @@ fn closing() {
     assert_eq!(handle.stats().sources, 0);
 }
 
-/// Reads the order of `epoll_ctl` and `close` from what strace has written. A descriptor that is deregistered must be
-/// registered at that time: otherwise its number may be somebody else's by now. Returns how many were deregistered, and
-/// how many were closed while they were registered.
+/// Reads the order of `epoll_ctl` and `close` from a report of strace. A descriptor that is deregistered must be
+/// registered at that time: otherwise its number may already belong to another file. Returns how many descriptors were
+/// deregistered, and how many were closed while they were registered.
 fn order_of_calls(report: &str) -> (usize, usize) {
     let (mut deregistered, mut closed) = (0, 0);
     let mut registered = std::collections::BTreeSet::new();
     for line in report.lines().filter(|line| !line.contains(" = -1 ")) {
-        // "1234 epoll_ctl(3, EPOLL_CTL_ADD, 5, …) = 0", and what was interrupted by another thread begins in the same way.
+        // "1234 epoll_ctl(3, EPOLL_CTL_ADD, 5, …) = 0". The line of a call interrupted by another thread begins in the
+        // same way.
         let Some((call, rest)) = line.split_once(' ').and_then(|(_, call)| call.trim_start().split_once('(')) else {
             continue;
         };
@@ -510,7 +518,7 @@ fn order_of_calls(report: &str) -> (usize, usize) {
                 deregistered += 1;
             }
             ("close", [fd, ..]) => {
-                // With an epoll instance all its registrations go.
+                // Closing an epoll instance removes all its registrations.
                 registered.retain(|(epoll, _)| epoll != fd);
                 let before = registered.len();
                 registered.retain(|(_, registered)| registered != fd);
@@ -522,7 +530,7 @@ fn order_of_calls(report: &str) -> (usize, usize) {
     (deregistered, closed)
 }
 
-/// The reader of traces below does notice what it is to notice.
+/// The reader of reports below notices a wrong order.
 #[test]
 fn a_wrong_order_is_noticed() {
     let add = "17 epoll_ctl(3, EPOLL_CTL_ADD, 5, {events=EPOLLIN, data=0x1}) = 0\n";
@@ -539,15 +547,15 @@ fn a_wrong_order_is_noticed() {
 fn deregistering_comes_before_closing() {
     let calls = ["-e", "trace=epoll_ctl,close"];
     let (deregistered, closed) = order_of_calls(&strace(&calls, "closing", |_| ()));
-    // Six in each round.
+    // Six descriptors per round.
     assert_eq!((deregistered, closed), (60, 0));
-    // Sockets that nobody else has are deregistered by closing them, and not a second time afterwards; only the two files
-    // of each of the ten rounds are deregistered by themselves.
+    // Sockets without a duplicate are deregistered by closing them, and not a second time afterwards. Only the two
+    // files of each of the ten rounds are deregistered explicitly.
     let (deregistered, closed) = order_of_calls(&strace(&calls, "everything", |_| ()));
     assert!(deregistered == 20 && closed > 20, "{deregistered} {closed}");
 }
 
-/// Each event once, though every second wait is interrupted and leaves the events of the one before in their place.
+/// Dispatches each event once, though every second wait is interrupted and leaves the old events in the array.
 fn counting() {
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
@@ -568,7 +576,7 @@ fn counting() {
     }
 }
 
-/// Bug B18: what an interrupted wait finds in the array of events is old.
+/// Bug B18: after an interrupted wait, the array holds only old events.
 #[test]
 #[ignore = "needs strace"]
 fn interrupted_waits_replay_nothing() {
@@ -577,7 +585,7 @@ fn interrupted_waits_replay_nothing() {
     }
 }
 
-/// One source cannot be registered; all others go on.
+/// One source cannot be registered. The others work.
 fn registering_fails() {
     let mut runtime = LocalRuntime::new().unwrap();
     let handle = runtime.handle();
@@ -591,7 +599,7 @@ fn registering_fails() {
                 match Source::new(stream) {
                     Ok(source) => sources.push((source, peer)),
                     Err(error) => {
-                        // Where the kernel's own words would mislead, there are better ones.
+                        // Where the kernel's error text would mislead, ours says more.
                         let words = error.to_string();
                         match error.error.kind() {
                             ErrorKind::StorageFull => assert!(words.contains("epoll/max_user_watches"), "{words}"),
@@ -612,18 +620,18 @@ fn registering_fails() {
     assert_eq!((handle.stats().sources, open_fds()), (0, before));
 }
 
-/// Bug A5, A6, I7; trial 6: no memory, or more than `max_user_watches`; the caller is told, and has the descriptor back.
+/// Bug A5, A6, I7; trial 6: no memory, or more than `max_user_watches`. The caller gets an error and the descriptor.
 #[test]
 #[ignore = "needs strace"]
 fn registrations_that_fail() {
-    // The first is the eventfd's.
+    // The first call is for the eventfd.
     for k in 2..=11 {
         let error = if k % 2 == 0 { "ENOSPC" } else { "ENOMEM" };
         inject(&format!("epoll_ctl:error={error}:when={k}"), "registering fails");
     }
 }
 
-/// Takes five sources out, which the kernel refuses for one, and puts them in again.
+/// Takes five sources out, which the kernel refuses for one of them, and registers them again.
 fn deregistering_fails() {
     let mut runtime = LocalRuntime::new().unwrap();
     let handle = runtime.handle();
@@ -647,11 +655,11 @@ fn deregistering_fails() {
     assert_eq!((handle.stats().sources, open_fds()), (0, before));
 }
 
-/// Bug A5, A6; trial 6: the same for `EPOLL_CTL_DEL`. What the kernel still knows stands in nobody's way.
+/// Bug A5, A6; trial 6: the same for `EPOLL_CTL_DEL`. An entry left in the kernel does not prevent a new registration.
 #[test]
 #[ignore = "needs strace"]
 fn deregistrations_that_fail() {
-    // The eventfd's and five others go in, five come out.
+    // The eventfd and five sources are registered, then five sources are deregistered.
     for k in 7..=11 {
         inject(&format!("epoll_ctl:error=ENOMEM:when={k}"), "deregistering fails");
     }
@@ -659,7 +667,7 @@ fn deregistrations_that_fail() {
 
 /// One of five descriptors cannot be made non-blocking.
 fn setting_to_nonblocking_fails() {
-    // The first calls of a thread of its own: others have to do with `fcntl`, too.
+    // On a new thread, so that these are its first calls of `fcntl`: the test harness uses `fcntl` as well.
     let thread = std::thread::spawn(|| {
         let reactor = Reactor::new().unwrap();
         let handle = reactor.handle();
@@ -683,7 +691,7 @@ fn setting_to_nonblocking_fails() {
     thread.join().unwrap();
 }
 
-/// Bug A6: `fcntl` fails at each of its ten calls, two for each descriptor; the descriptor comes back.
+/// Bug A6: `fcntl` fails at each of its ten calls, two per descriptor. The descriptor is returned.
 #[test]
 #[ignore = "needs strace"]
 fn descriptors_that_cannot_be_made_nonblocking() {
@@ -692,10 +700,10 @@ fn descriptors_that_cannot_be_made_nonblocking() {
     }
 }
 
-/// Every second `close` says that it has failed, and strace sees to it that it has. What stays open is registered on,
-/// if closing was to have ended that, and makes events for nobody.
+/// Every second `close` fails, and strace prevents the actual call. A descriptor that stays open stays registered if
+/// its deregistration was left to `close`; its events must wake no task.
 fn closing_fails() {
-    // Up to here closing has worked: the dynamic loader does not go on otherwise.
+    // `close` works up to here: the dynamic loader does not continue otherwise.
     for _ in 0..UNHARMED_CLOSES {
         let _ = File::open("/dev/null").unwrap();
     }
@@ -716,15 +724,15 @@ fn closing_fails() {
     }
     assert_eq!(handle.stats().sources, 0);
     let left = open_fds() - before - peers.len();
-    // Those who count may have left theirs open, too.
+    // `open_fds` itself closes a directory, which may fail and stay open.
     assert!((9..=12).contains(&left), "{left} are still open");
     let (events, begin, cpu) = (handle.stats().events, Instant::now(), thread_cpu());
-    // Some have a reader, who will never read.
+    // Some peers are still connected, but no task will read.
     assert!(peers.iter().filter(|peer| (&**peer).write_all(b"x").is_ok()).count() >= 9);
     assert_eq!(reactor.wait(Some(Duration::from_millis(100))).unwrap(), 0);
     assert!(begin.elapsed() >= Duration::from_millis(100) && thread_cpu() - cpu < Duration::from_millis(50));
     assert_eq!(handle.stats().events, events);
-    // The others go on.
+    // Other sources still work.
     let (stream, peer) = UnixStream::pair().unwrap();
     let source = Source::with_handle(stream, &handle).unwrap();
     (&peer).write_all(b"x").unwrap();
@@ -733,18 +741,18 @@ fn closing_fails() {
     }
 }
 
-/// Calls of `close` after which the first is made to fail.
+/// The number of calls of `close` before the first failure.
 const UNHARMED_CLOSES: usize = 30;
 
-/// Bug I1; trial 4: a `close` that fails is nobody's concern.
+/// Bug I1; trial 4: a failing `close` has no visible effect.
 #[test]
 #[ignore = "needs strace"]
 fn closes_that_fail() {
-    // Not `EIO`: std itself panics when a directory cannot be closed.
+    // Not `EIO`: std itself panics when closing a directory fails with it.
     inject(&format!("close:error=EINTR:when={UNHARMED_CLOSES}+2"), "closing fails");
 }
 
-/// So many clients, whatever `accept4` says in between.
+/// Accepts this number of clients, whatever `accept4` returns in between.
 fn accepting_fails(clients: usize) {
     async_epoll::block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -762,7 +770,7 @@ fn accepting_fails(clients: usize) {
     .unwrap();
 }
 
-/// Errors of `accept4` that concern one connection.
+/// Errors of `accept4` that concern only one connection.
 const OF_ONE_CONNECTION: [&str; 11] = [
     "ECONNABORTED",
     "EPROTO",
@@ -777,7 +785,8 @@ const OF_ONE_CONNECTION: [&str; 11] = [
     "ENOPROTOOPT",
 ];
 
-/// Bug F2; trial 5: a thousand errors between a thousand clients, of every kind, shortages included. All are served.
+/// Bug F2; trial 5: a thousand errors of each kind between a thousand clients, including shortages. All clients are
+/// served.
 #[test]
 #[ignore = "needs strace"]
 fn a_thousand_accept_errors() {
@@ -790,7 +799,7 @@ fn a_thousand_accept_errors() {
     }
 }
 
-/// Bug F2; trial 5: errors of one connection are passed over, shortages are waited out.
+/// Bug F2; trial 5: errors of one connection are skipped, and shortages are waited out.
 #[test]
 #[ignore = "needs strace"]
 fn accept_errors_do_not_end_the_stream() {
@@ -804,7 +813,7 @@ fn accept_errors_do_not_end_the_stream() {
     }
 }
 
-/// Five clients who say nothing at first, of whose connections one cannot be registered when it has to wait.
+/// Serves five clients that send nothing at first. One connection cannot be registered when it has to wait.
 fn serving_fails() {
     let mut runtime = LocalRuntime::new().unwrap();
     let (spawner, before) = (runtime.spawner(), open_fds());
@@ -827,10 +836,10 @@ fn serving_fails() {
                     let _ = sender.unbounded_send(result.await.map_err(|error| error.kind()));
                 };
                 spawner.spawn_local(serve).unwrap();
-                // It waits, for the first time.
+                // The connection waits for the first time.
                 tests::yield_now().await;
             }
-            // This goes on, whatever became of one of them.
+            // The others are served, whatever happens to one of them.
             assert!(incoming.next().now_or_never().is_none());
             for client in &mut clients {
                 let _ = client.write_all(b"x");
@@ -846,11 +855,11 @@ fn serving_fails() {
     assert_eq!((runtime.handle().stats().sources, open_fds()), (0, before));
 }
 
-/// Bug F4: a connection that cannot be registered ends, and nothing else does.
+/// Bug F4: a connection that cannot be registered ends. The others are not affected.
 #[test]
 #[ignore = "needs strace"]
 fn connections_that_cannot_be_registered() {
-    // The first is the eventfd's. The listener is registered at the end.
+    // The first call is for the eventfd. The listener is registered last.
     for k in 2..=6 {
         inject(&format!("epoll_ctl:error=ENOMEM:when={k}"), "serving fails");
     }
@@ -868,15 +877,15 @@ fn connecting_with_fast_open() {
         .unwrap();
 }
 
-/// Where the system does not allow TCP Fast Open, connections are made without.
+/// If the system does not allow TCP Fast Open, connections are made without it.
 #[test]
 #[ignore = "needs strace"]
 fn without_fast_open() {
-    // The first sets the listener's `SO_REUSEADDR`.
+    // The first call sets the listener's `SO_REUSEADDR`.
     inject("setsockopt:error=EOPNOTSUPP:when=2", "connecting with fast open");
 }
 
-/// Polls a stream a hundred times on which nothing arrives, by every function that reads.
+/// Polls an idle stream a hundred times, by every function that reads.
 fn waiting_for_bytes() {
     let mut runtime = LocalRuntime::new().unwrap();
     runtime
@@ -896,8 +905,8 @@ fn waiting_for_bytes() {
         .unwrap();
 }
 
-/// Behaviour 31: waiting for bytes costs one attempt to read, however often it is asked for; and looking at readiness and
-/// attempts that are known to fail cost nothing.
+/// Behaviour 31: waiting for bytes costs one attempt to read, however often the stream is polled. Looking at readiness
+/// costs no system call, nor does an attempt that is known to fail.
 #[test]
 #[ignore = "needs strace"]
 fn an_idle_stream_costs_one_read() {
@@ -909,7 +918,7 @@ fn an_idle_stream_costs_one_read() {
     assert_eq!(calls["epoll_ctl"], 2, "{report}");
 }
 
-/// An error of `epoll_wait` that is no interruption comes out of `run`, and the reactor may be used on.
+/// An error of `epoll_wait` other than EINTR is returned by `run`, and the reactor can still be used.
 fn waiting_fails() {
     let mut runtime = LocalRuntime::new().unwrap();
     let timer = || Timer::after(Duration::from_millis(1), &runtime_handle());
@@ -929,7 +938,7 @@ fn waiting_fails() {
     assert_eq!(errors, 1);
 }
 
-/// A notification is not used up by a wait that fails.
+/// A wait that fails does not consume a notification.
 fn a_notified_wait_fails() {
     let mut reactor = Reactor::new().unwrap();
     reactor.handle().notify();
@@ -939,7 +948,7 @@ fn a_notified_wait_fails() {
     assert!(begin.elapsed() < Duration::from_secs(10), "the notification was lost");
 }
 
-/// Bug C20.
+/// Bug C20: errors of the wait reach the caller.
 #[test]
 #[ignore = "needs strace"]
 fn errors_of_the_wait_are_returned() {
@@ -947,7 +956,7 @@ fn errors_of_the_wait_are_returned() {
     inject("epoll_wait:error=EBADF:when=1", "a notified wait fails");
 }
 
-/// Sleeps and timeouts where no reactor runs, and threads cannot be had.
+/// Sleeps and timeouts without a reactor, while no thread can be started.
 fn no_helper_thread() {
     let (begin, cpu) = (Instant::now(), thread_cpu());
     let time = Duration::from_millis(30);
@@ -956,17 +965,17 @@ fn no_helper_thread() {
         assert!(begin.elapsed() >= time, "early");
         assert!(Timeout::new(std::future::pending::<()>(), time).await.is_err());
         assert_eq!(Timeout::new(sleep(time), 100 * time).await, Ok(()));
-        // Reset, to later and to sooner.
+        // Reset to a later time, then to an earlier time.
         let mut timer = sleep(100 * time);
         assert!(futures::poll!(&mut timer).is_pending());
         timer.reset(Instant::now() + time);
         timer.await;
-        // Many at a time are no slower than one.
+        // Two hundred sleeps together take no longer than one.
         let many = Instant::now();
         futures::future::join_all((0..200).map(|_| sleep(time))).await;
         assert!(many.elapsed() >= time && many.elapsed() < 20 * time, "{:?}", many.elapsed());
         assert!(sleep(Duration::MAX).now_or_never().is_none());
-        // A guard, too, waits for its connection and not just for the time: two halves, and what comes from another task.
+        // A guard waits for its connection and its timer: here for two halves, and for data from another task.
         let (sender, receiver) = futures::channel::mpsc::unbounded::<std::io::Result<Vec<u8>>>();
         let mut connection = guard(receiver.into_async_read()).idle(100 * time).total(200 * time);
         let (mut buffer, late) = ([0; 4], Instant::now());
@@ -984,19 +993,20 @@ fn no_helper_thread() {
     assert!(thread_cpu() - cpu < begin.elapsed() / 2, "it spins: {:?}", thread_cpu() - cpu);
 }
 
-/// Bug E15: without futures-timer's helper thread, timers come late, but they come, and nothing panics. The first thread
-/// of the scenario is the watchdog.
+/// Bug E15: without futures-timer's helper thread, timers fire late, but they fire, and nothing panics. The first
+/// thread of the scenario is the watchdog.
 #[test]
 #[ignore = "needs strace"]
 fn timers_without_a_helper_thread() {
-    // Never; from the fifth attempt on; and not when futures-timer asks, though it was possible just before.
+    // No thread at all; none from the fifth attempt on; and none for futures-timer, although a thread could be started
+    // just before.
     for when in ["2+", "2..5", "3"] {
         inject(&format!("clone3:error=EAGAIN:when={when}"), "no helper thread");
     }
 }
 
-/// Bulk data both ways through a proxy, several times, with a pause in between. It must come out the same whatever is
-/// injected.
+/// Copies bulk data both ways through a proxy, several times, with a pause in between. The result must be the same with
+/// every fault.
 fn copying() {
     let before = open_fds();
     std::thread::spawn(|| {
@@ -1029,19 +1039,19 @@ fn copying() {
     })
     .join()
     .unwrap();
-    // The thread has taken the pipes that it kept along.
+    // The end of the thread has closed the pipes kept for later copies.
     assert_eq!(open_fds(), before);
 }
 
-/// Where `splice` is refused, from the beginning or in the middle (with bytes in a pipe or without), or interrupted, or no
-/// pipe can be had, or none of more than the usual size: nothing is lost.
+/// `splice` is refused, from the beginning or in the middle (with or without bytes in a pipe), or is interrupted; or no
+/// pipe can be made, or none larger than the default: no byte is lost.
 #[test]
 #[ignore = "needs strace"]
 fn copying_where_splicing_is_refused() {
     for error in ["EINVAL", "ENOSYS", "EPERM"] {
         inject(&format!("splice:error={error}"), "copying");
     }
-    // Filling, draining, and so on.
+    // The calls fill and drain the pipe in turn.
     for k in 1..=8 {
         inject(&format!("splice:error=EINVAL:when={k}"), "copying");
         inject(&format!("splice:error=ENOSYS:when={k}+"), "copying");

@@ -1,4 +1,4 @@
-//! Streams with limits, rates and quiet, with the real clock: in a plain `block_on` and on a reactor.
+//! Streams with a time limit, throttled, and debounced, on the real clock: in a plain `block_on` and on a reactor.
 
 use async_epoll::{Handle, LocalRuntime};
 use async_timeout::{StreamTimeoutExt, TimeoutExt, sleep};
@@ -15,14 +15,14 @@ use tests::{CountingWaker, TIME, watchdog, yield_now};
 
 const SHORT: Duration = Duration::from_millis(10);
 
-/// That so many timers are armed in the current reactor, if there is one.
+/// Checks that the current reactor, if there is one, has this many timers.
 fn assert_timers(number: usize) {
     if let Ok(handle) = Handle::current() {
         assert_eq!(handle.stats().timers, number);
     }
 }
 
-/// Pending for ever, awake for ever.
+/// Returns a stream that is always pending and always wakes its task.
 fn self_waking<T>() -> impl Stream<Item = T> + Unpin {
     stream::poll_fn(|cx| {
         cx.waker().wake_by_ref();
@@ -30,7 +30,7 @@ fn self_waking<T>() -> impl Stream<Item = T> + Unpin {
     })
 }
 
-/// Always has an item, and counts how often it is polled.
+/// Returns a stream that always has an item. Counts its polls.
 fn endless(polls: &Cell<u32>) -> impl Stream<Item = u32> + Unpin {
     stream::poll_fn(|_| {
         polls.set(polls.get() + 1);
@@ -45,13 +45,13 @@ fn item_timeout_outcomes() {
         let mut items = receiver.item_timeout(SHORT);
         sender.unbounded_send(1).unwrap();
         assert_eq!(items.next().await, Some(Ok(1)));
-        // Each that is late is an error of its own, after a time of its own.
+        // Each late item is an error of its own, after its own time.
         for _ in 0..3 {
             let begin = Instant::now();
             assert!(items.next().await.unwrap().is_err());
             assert!(begin.elapsed() >= SHORT, "early");
         }
-        // The stream goes on.
+        // The stream continues.
         sender.unbounded_send(2).unwrap();
         sender.unbounded_send(3).unwrap();
         assert_eq!(items.next().await, Some(Ok(2)));
@@ -65,14 +65,14 @@ fn item_timeout_outcomes() {
         assert!(items.is_terminated());
         assert_eq!(items.next().now_or_never(), Some(None), "it stays so");
 
-        // An item that had to be waited for, in time.
+        // An item that arrives in time after a wait.
         let mut items = sleep(SHORT).into_stream().item_timeout(TIME);
         assert_eq!(items.next().await, Some(Ok(())));
         assert_eq!(items.next().await, None);
     });
 }
 
-/// A consumer that takes its time is not the stream's fault, before the first item or after one.
+/// A slow consumer does not use up the limit, neither before the first item nor between items.
 #[test]
 fn item_timeout_of_a_slow_consumer() {
     everywhere(async || {
@@ -83,7 +83,7 @@ fn item_timeout_of_a_slow_consumer() {
             let begin = Instant::now();
             assert!(items.next().await.unwrap().is_err());
             assert!(begin.elapsed() >= SHORT, "the time of the consumer was counted");
-            // Late, but ready when looked at.
+            // The item is late, but ready when it is polled.
             assert!(items.next().now_or_never().is_none());
             std::thread::sleep(2 * SHORT);
             sender.unbounded_send(number).unwrap();
@@ -92,7 +92,7 @@ fn item_timeout_of_a_slow_consumer() {
     });
 }
 
-/// Dropping `next` loses no item, and gains no time.
+/// Dropping `next` loses no item, and does not restart the limit.
 #[test]
 fn item_timeout_is_cancel_safe() {
     everywhere(async || {
@@ -127,7 +127,7 @@ fn item_timeout_of_a_self_waking_stream() {
     });
 }
 
-/// Bug E1: nothing panics, and nothing fires.
+/// Bug E1: extreme durations neither panic nor fire.
 #[test]
 fn item_timeout_extremes() {
     everywhere(async || {
@@ -148,7 +148,7 @@ fn item_timeout_extremes() {
     });
 }
 
-/// The rest of the contract: errors as items, counts, what is inside.
+/// The rest of the contract: errors as items, `size_hint`, the inner stream.
 #[test]
 fn item_timeout_as_a_stream() {
     everywhere(async || {
@@ -179,7 +179,7 @@ fn throttle_outcomes() {
             assert_eq!(items.next().await, Some(number));
             let now = Instant::now();
             if let Some(last) = last.replace(now) {
-                // From return to return, of which we see a little less.
+                // The throttle measures between the moments at which `next` returns; here a little less is seen.
                 assert!(now - last >= SHORT - Duration::from_millis(1), "{:?}", now - last);
             }
         }
@@ -194,7 +194,7 @@ fn throttle_outcomes() {
     });
 }
 
-/// The first item comes at once, and so does each that is asked for late.
+/// The first item comes at once, and so does each item that is requested late.
 #[test]
 fn throttle_of_a_slow_consumer() {
     everywhere(async || {
@@ -206,7 +206,7 @@ fn throttle_of_a_slow_consumer() {
     });
 }
 
-/// While the time runs, the stream is not polled, however often this is: so its senders have to wait.
+/// Until the time is over, the inner stream is not polled, however often the throttle is. So its senders have to wait.
 #[test]
 fn throttle_holds_the_stream_back() {
     everywhere(async || {
@@ -225,12 +225,12 @@ fn throttle_holds_the_stream_back() {
         sender.try_send(2).unwrap();
         assert!(items.next().now_or_never().is_none());
         assert!(sender.try_send(3).unwrap_err().is_full(), "an item was taken out and kept");
-        // And what is still there is not lost.
+        // The remaining item is not lost.
         assert_eq!(items.into_inner().next().await, Some(2));
     });
 }
 
-/// Dropping `next` loses no item, and does not begin the time anew.
+/// Dropping `next` loses no item, and does not restart the time.
 #[test]
 fn throttle_is_cancel_safe() {
     everywhere(async || {
@@ -248,11 +248,11 @@ fn throttle_is_cancel_safe() {
     });
 }
 
-/// Bug E1: nothing panics, and nothing fires.
+/// Bug E1: extreme durations neither panic nor fire.
 #[test]
 fn throttle_extremes() {
     everywhere(async || {
-        // At once, but for the turns that others get.
+        // At once, except that the task yields to others.
         let all = stream::iter(0..1_000).throttle(Duration::ZERO).count().timeout(TIME);
         assert_eq!(all.await, Ok(1_000));
         for long in [Duration::MAX, Duration::MAX - Duration::from_nanos(1)] {
@@ -265,7 +265,7 @@ fn throttle_extremes() {
     });
 }
 
-/// The rest of the contract: errors as items, counts, what is inside.
+/// The rest of the contract: errors as items, `size_hint`, the inner stream.
 #[test]
 fn throttle_as_a_stream() {
     everywhere(async || {
@@ -295,11 +295,11 @@ fn debounce_outcomes() {
             assert_eq!(items.next().await, Some(last));
             assert!(begin.elapsed() >= SHORT, "early");
         }
-        // Nothing is held, so no time runs.
+        // No item is held, so no time runs.
         assert!(items.next().timeout(3 * SHORT).await.is_err());
         assert_timers(0);
 
-        // The end does not wait.
+        // The end of the stream is reported at once.
         let mut items = items.into_inner().debounce(TIME);
         sender.unbounded_send(5).unwrap();
         sender.unbounded_send(6).unwrap();
@@ -319,7 +319,7 @@ fn debounce_outcomes() {
     });
 }
 
-/// The end itself wakes the consumer, who gets the last item before its time.
+/// The end of the stream wakes the consumer, which gets the last item before its time.
 #[test]
 fn debounce_passes_the_end_on() {
     everywhere(async || {
@@ -327,7 +327,7 @@ fn debounce_passes_the_end_on() {
         sender.unbounded_send(1).unwrap();
         let mut items = receiver.debounce(TIME);
         let end = async {
-            // Polled second, so the item is held by now.
+            // This future is polled second, so the item is already held.
             yield_now().await;
             drop(sender);
         };
@@ -338,7 +338,7 @@ fn debounce_passes_the_end_on() {
     });
 }
 
-/// A newer item begins the time anew.
+/// A newer item restarts the time.
 #[test]
 fn debounce_begins_anew() {
     everywhere(async || {
@@ -367,7 +367,8 @@ fn debounce_begins_anew() {
     });
 }
 
-/// Time that is up counts, even if a newer item is there by then: a busy thread does not keep everything back.
+/// When the time is over, the held item is returned, even if a newer item is there: a busy thread does not hold all
+/// items back.
 #[test]
 fn debounce_looks_at_the_time_first() {
     everywhere(async || {
@@ -380,14 +381,14 @@ fn debounce_looks_at_the_time_first() {
             if before.is_some() {
                 assert!(items.next().now_or_never().is_none(), "the newer one is held now");
             }
-            // The thread is busy. Other timers, such as that of futures-timer, are not.
+            // The thread is busy. Timers on other threads, such as futures-timer's, are not delayed.
             std::thread::sleep(6 * SHORT);
             sleep(SHORT).await;
         }
     });
 }
 
-/// A stream that has always an item: each poll takes some, and sees to it that it is polled again. Others go on.
+/// A stream that always has an item: each poll takes some items, wakes the task again, and yields to others.
 #[test]
 fn debounce_of_an_endless_stream() {
     let _watchdog = watchdog(TIME);
@@ -402,14 +403,14 @@ fn debounce_of_an_endless_stream() {
     everywhere(async || {
         let polls = Cell::new(0);
         assert!(endless(&polls).debounce(TIME).next().timeout(SHORT).await.is_err(), "never quiet");
-        // Whatever it is that ends it, the last item is there.
+        // Whatever ends the stream, the last item is returned.
         let mut items = endless(&polls).take(10_000).debounce(TIME);
         let last = polls.get() + 10_000;
         assert_eq!((items.next().await, items.next().await), (Some(last), None));
     });
 }
 
-/// A stream that wakes itself for ever without an item does not keep the timer from being looked at.
+/// A stream without items that wakes itself for ever does not keep the timer from being checked.
 #[test]
 fn debounce_of_a_self_waking_stream() {
     everywhere(async || {
@@ -421,7 +422,7 @@ fn debounce_of_a_self_waking_stream() {
     });
 }
 
-/// Dropping `next` loses no item, and does not begin the time anew.
+/// Dropping `next` loses no item, and does not restart the time.
 #[test]
 fn debounce_is_cancel_safe() {
     everywhere(async || {
@@ -439,7 +440,7 @@ fn debounce_is_cancel_safe() {
     });
 }
 
-/// Bug E1: nothing panics, and nothing fires.
+/// Bug E1: extreme durations neither panic nor fire.
 #[test]
 fn debounce_extremes() {
     everywhere(async || {
@@ -453,7 +454,7 @@ fn debounce_extremes() {
             drop(sender);
             assert_eq!((items.next().await, items.next().await), (Some(1), None));
         }
-        // No time: what is ready at once counts as one, and nothing waits.
+        // With no time, each item that is ready at once is passed on, and nothing waits.
         let (sender, receiver) = mpsc::unbounded();
         let mut items = receiver.debounce(Duration::ZERO);
         sender.unbounded_send(1).unwrap();
@@ -465,7 +466,7 @@ fn debounce_extremes() {
     });
 }
 
-/// The rest of the contract: errors as items, counts, what is inside, what is dropped.
+/// The rest of the contract: errors as items, `size_hint`, the inner stream, and which items are dropped.
 #[test]
 fn debounce_as_a_stream() {
     everywhere(async || {
@@ -494,7 +495,7 @@ fn debounce_as_a_stream() {
     });
 }
 
-/// An endless stream that is throttled or debounced by no time at all lets others go first.
+/// An endless stream, throttled or debounced with a zero duration, yields to other tasks.
 #[test]
 fn no_time_at_all_is_fair() {
     let _watchdog = watchdog(TIME);

@@ -1,4 +1,4 @@
-//! TCP listener and stream: the mirror of std, the futures-io contract, and what goes wrong.
+//! TCP listener and stream: the same API as std's, the contract of futures-io, and errors.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ fn addresses_mirror_each_other() {
     });
 }
 
-/// Behaviour 2.
+/// Behaviour 2: the same over IPv6, if the machine has it.
 #[test]
 fn ipv6_works_too() {
     let _watchdog = watchdog(TIME);
@@ -53,7 +53,7 @@ fn ipv6_works_too() {
     });
 }
 
-/// Behaviour 5: everything that counts as an address.
+/// Behaviour 5: every form of an address.
 #[test]
 fn addresses_of_every_kind() {
     block_on(async {
@@ -74,7 +74,8 @@ fn addresses_of_every_kind() {
     });
 }
 
-/// Behaviour 6: the first address that answers wins; if none does, the last error is given. Nonsense is refused.
+/// Behaviour 6: the first address that answers wins. If none does, the last error is returned. Impossible addresses are
+/// refused.
 #[test]
 fn several_addresses_and_bad_ones() {
     block_on(async {
@@ -93,7 +94,7 @@ fn several_addresses_and_bad_ones() {
     });
 }
 
-/// Behaviour 3: a busy port.
+/// Behaviour 3: a busy port is `AddrInUse`.
 #[test]
 fn a_busy_port_is_addr_in_use() {
     block_on(async {
@@ -103,7 +104,7 @@ fn a_busy_port_is_addr_in_use() {
     });
 }
 
-/// Behaviour 194: outside a reactor there is an error that names the remedy, no panic.
+/// Behaviour 194: without a reactor there is no panic, but an error that says what to do.
 #[test]
 fn outside_a_reactor_there_is_an_error_that_says_what_to_do() {
     let listener = std::net::TcpListener::bind(LOCALHOST).unwrap();
@@ -120,7 +121,7 @@ fn outside_a_reactor_there_is_an_error_that_says_what_to_do() {
     }
 }
 
-/// Bug F13; behaviour 9: a refused connection is an error, also when a handle is passed.
+/// Bug F13; behaviour 9: a refused connection is an error, also with an explicit handle.
 #[test]
 fn a_refused_connection_is_an_error() {
     let _watchdog = watchdog(TIME);
@@ -156,7 +157,7 @@ fn descriptors_are_nonblocking_and_close_on_exec() {
     });
 }
 
-/// Behaviour 23.
+/// Behaviour 23: `nodelay` is off unless set.
 #[test]
 fn nodelay_is_off_unless_set() {
     block_on(async {
@@ -167,13 +168,13 @@ fn nodelay_is_off_unless_set() {
     });
 }
 
-/// A megabyte both ways at once, through references to one stream; behaviour 30, 53.
+/// Behaviour 30, 53: a megabyte both ways at once, through references to one stream.
 #[test]
 fn a_megabyte_both_ways() {
     streams::a_megabyte_both_ways(async || pair().await);
 }
 
-/// Behaviour 33, 34; many slices, empty ones among them, in order and none lost.
+/// Behaviour 33, 34: many slices, some of them empty, arrive in order and completely.
 #[test]
 fn vectored_reads_and_writes() {
     block_on(async {
@@ -199,7 +200,7 @@ fn vectored_reads_and_writes() {
     });
 }
 
-/// Bug G6: nothing asked for is nothing done, at once, whatever the state of the connection.
+/// Bug G6: an empty operation returns at once, whatever the state of the connection.
 #[test]
 fn empty_operations_return_at_once() {
     block_on(async {
@@ -214,7 +215,8 @@ fn empty_operations_return_at_once() {
     });
 }
 
-/// Bug G1, G2; behaviour 43, 46, 47: close sends an end of file, once; we may read on; after a reset it is fine.
+/// Bug G1, G2; behaviour 43, 46, 47: `close` sends an end of file once, reading still works, and closing after a reset
+/// succeeds.
 #[test]
 fn close_is_an_idempotent_half_close() {
     block_on(async {
@@ -239,7 +241,7 @@ fn close_is_an_idempotent_half_close() {
     });
 }
 
-/// Bug B1; behaviour 41, 51: data and end of file in one event, read with a larger buffer.
+/// Bug B1; behaviour 41, 51: data and end of file in one event, read with a buffer larger than the data.
 #[test]
 fn data_with_an_end_of_file_is_read_to_its_end() {
     block_on(async {
@@ -300,7 +302,7 @@ fn urgent_data_does_not_hide_what_follows() {
     });
 }
 
-/// The rule for short reads, over and over: whatever the pieces, nothing is lost and nothing hangs.
+/// Many short reads: pieces of any size arrive completely, and no read hangs.
 #[test]
 fn short_reads_never_lose_an_edge() {
     block_on(async {
@@ -363,7 +365,7 @@ fn a_peer_that_goes_away_wakes_reader_and_writer() {
     });
 }
 
-/// Bug B9: a writer that is blocked does not spin when the peer closes its side; behaviour 49, 50.
+/// Bug B9; behaviour 49, 50: a blocked writer does not spin when the peer closes its writing side.
 #[test]
 fn a_half_closed_peer_does_not_make_a_writer_spin() {
     block_on(async {
@@ -384,7 +386,7 @@ fn a_half_closed_peer_does_not_make_a_writer_spin() {
         });
         assert!(async_timeout::Timeout::new(blocked, Duration::from_millis(300)).await.is_err());
         assert!(polls.get() <= 3 && thread_cpu() - cpu < Duration::from_millis(30), "{} polls", polls.get());
-        // And the peer may still read all of it.
+        // The peer can still read all of it.
         let thread = std::thread::spawn(move || {
             let mut received = vec![0; sent.get()];
             peer.read_exact(&mut received).unwrap();
@@ -405,12 +407,12 @@ impl WritableAgain for TcpStream {
     }
 }
 
-/// Bug B11; behaviour 193: a reset connection that nobody reads burns no CPU.
+/// Bug B11; behaviour 193: a reset connection without a reader uses no CPU.
 #[test]
 fn a_reset_connection_does_not_spin() {
     block_on(async {
         let (peer, mut server) = std_pair().await;
-        // Registered, then reset.
+        // Registered first, then reset.
         assert!(server.read(&mut [0; 1]).now_or_never().is_none());
         reset(peer);
         let cpu = thread_cpu();
@@ -419,7 +421,7 @@ fn a_reset_connection_does_not_spin() {
     });
 }
 
-/// Bug D6, D7: reader and writer on one socket, and two readers: all are woken.
+/// Bug D6, D7: a reader and a writer, and two readers, on one socket: all are woken.
 #[test]
 fn several_tasks_on_one_stream() {
     let _watchdog = watchdog(TIME);
@@ -452,7 +454,7 @@ fn several_tasks_on_one_stream() {
     assert_eq!((ended.get(), runtime.handle().stats().task_panics), (3, 0));
 }
 
-/// Behaviour 13, 14: no poll of the listener without a connection, two for one.
+/// Behaviour 13, 14: the listener is not polled without a connection, and twice for one.
 #[test]
 fn accepting_polls_no_more_than_needed() {
     let _watchdog = watchdog(TIME);
@@ -476,7 +478,7 @@ fn accepting_polls_no_more_than_needed() {
                 }))
                 .unwrap();
             async_timeout::sleep(Duration::from_millis(50)).await;
-            assert_eq!(count.get(), 1, "nobody came");
+            assert_eq!(count.get(), 1, "no connection, no poll");
             let _client = std::net::TcpStream::connect(address).unwrap();
             async_timeout::sleep(Duration::from_millis(50)).await;
             assert_eq!(count.get(), 2, "one came");
@@ -484,7 +486,7 @@ fn accepting_polls_no_more_than_needed() {
         .unwrap();
 }
 
-/// Bug B13; behaviour 15: a hundred queued connections, fifty tasks that accept: all are accepted.
+/// Bug B13; behaviour 15: fifty tasks accept a hundred queued connections: all are accepted.
 #[test]
 fn no_queued_connection_is_forgotten() {
     let _watchdog = watchdog(TIME);
@@ -517,7 +519,7 @@ fn no_queued_connection_is_forgotten() {
         .unwrap();
 }
 
-/// A task accepts at most 16 connections in one poll, and comes back for the others by itself. (Bug B13.)
+/// Bug B13: a task accepts at most 16 connections in one poll, and wakes itself for the others.
 #[test]
 fn sixteen_accepts_in_one_poll() {
     let _watchdog = watchdog(TIME);
@@ -546,7 +548,7 @@ fn sixteen_accepts_in_one_poll() {
     assert!(polls.iter().sum::<usize>() == 100 && polls.iter().all(|&accepts| accepts <= 16), "{polls:?}");
 }
 
-/// Bug F19: an accept that is dropped loses no connection.
+/// Bug F19: dropping an accept loses no connection.
 #[test]
 fn a_cancelled_accept_loses_nothing() {
     block_on(async {
@@ -570,7 +572,7 @@ fn a_cancelled_accept_loses_nothing() {
     });
 }
 
-/// A reset while the connection waits in the queue: accepted all the same, and the listener goes on. bug F2.
+/// Bug F2: a connection reset in the queue is still accepted, and the listener continues.
 #[test]
 fn connections_reset_in_the_queue_do_not_end_the_stream() {
     block_on(async {
@@ -588,7 +590,7 @@ fn connections_reset_in_the_queue_do_not_end_the_stream() {
     });
 }
 
-/// The listener and its streams convert to and from those of std; bug A3, behaviour 26, 27.
+/// Bug A3; behaviour 26, 27: the listener and its streams convert from and to std's types.
 #[test]
 fn conversions_both_ways() {
     let _watchdog = watchdog(TIME);
@@ -606,7 +608,7 @@ fn conversions_both_ways() {
             let listener = listener.into_std().unwrap();
             assert!(SockRef::from(&listener).nonblocking().unwrap());
 
-            // Waited for, so registered; then taken out: no event reaches the reactor any more.
+            // The stream was registered by a wait. After deregistering, no event of it reaches the reactor.
             assert!(server.read(&mut [0]).now_or_never().is_none());
             assert_eq!(handle.stats().sources, 2);
             let mut std_server = server.into_std().unwrap();
@@ -620,7 +622,7 @@ fn conversions_both_ways() {
             std_server.read_exact(&mut buffer).unwrap();
             assert_eq!(&buffer, b"hello");
 
-            // And back in, by way of a bare descriptor.
+            // Back into a stream, through a bare descriptor.
             let mut server = TcpStream::try_from(OwnedFd::from(std_server)).unwrap();
             (&client).write_all(b"again").await.unwrap();
             server.read_exact(&mut buffer).await.unwrap();
@@ -632,7 +634,8 @@ fn conversions_both_ways() {
     assert_eq!(runtime.handle().stats().sources, 0);
 }
 
-/// Bug A12, A13; behaviour 189, 190: the reactor dropped first. What waits is woken and fails, as does everything later; nothing panics.
+/// Bug A12, A13; behaviour 189, 190: the reactor is dropped first. Waiting operations are woken and fail, and so do all
+/// later ones. Nothing panics.
 #[test]
 fn a_reactor_that_is_dropped_first() {
     let _watchdog = watchdog(TIME);
@@ -666,15 +669,15 @@ fn a_reactor_that_is_dropped_first() {
     assert!(TcpListener::from_std(late, &handle).is_err());
 }
 
-/// Bug A12: a reactor dropped under waiters of every kind, polled by hand and by tasks. Each is woken once and gets an
-/// error, and the tasks end.
+/// Bug A12: a reactor is dropped while operations of every kind wait, polled by hand and by tasks. Each is woken once
+/// and gets an error, and the tasks end.
 #[test]
 fn a_reactor_that_is_dropped_under_everybody() {
     let _watchdog = watchdog(TIME);
     let (reactor, mut pool) = (Reactor::new().unwrap(), LocalPool::new());
     let (handle, spawner) = (reactor.handle(), reactor.spawner(&pool));
     let full = tests::full_listener();
-    // Peers that say nothing and take nothing.
+    // Peers that neither send nor read.
     let quiet = std::net::TcpListener::bind(LOCALHOST).unwrap();
     let mut peers = Vec::new();
     let mut stream = || {
@@ -709,7 +712,7 @@ fn a_reactor_that_is_dropped_under_everybody() {
     };
     let mut by_hand: Vec<_> = waiters().into_iter().map(|future| (future, tests::CountingWaker::new())).collect();
     for (future, (counter, waker)) in &mut by_hand {
-        // Who has done enough in one poll wakes himself.
+        // A future that has used up its budget for one poll wakes itself.
         let mut woken = usize::MAX;
         while std::mem::replace(&mut woken, counter.count()) != counter.count() {
             assert!(future.poll_unpin(&mut Context::from_waker(waker)).is_pending());
@@ -746,8 +749,8 @@ fn a_reactor_that_is_dropped_under_everybody() {
     assert_eq!((stats.sources, stats.timers, stats.task_panics, stats.waker_panics), (0, 0, 0, 0));
 }
 
-/// Bug G4; trial 22: with the default action for SIGPIPE, writing to a closed connection must not kill the process. Run in a
-/// child, since Rust programs ignore the signal from the start.
+/// Bug G4; trial 22: with the default action for SIGPIPE, writing to a closed connection must not kill the process.
+/// Runs in a child process, since Rust programs ignore the signal by default.
 #[test]
 fn no_sigpipe() {
     if !in_child("no_sigpipe") {
@@ -779,7 +782,8 @@ fn no_sigpipe() {
     });
 }
 
-/// Bug F1: out of descriptors. `incoming` pauses instead of spinning, and goes on when there are some again.
+/// Bug F1: out of descriptors. `incoming` pauses instead of spinning, and continues when descriptors are available
+/// again.
 #[test]
 fn out_of_descriptors() {
     if !in_child("out_of_descriptors") {
@@ -811,7 +815,7 @@ fn out_of_descriptors() {
         .unwrap();
 }
 
-/// Streams work in any executor, as long as a reactor is turned somewhere.
+/// Streams work in any executor while some thread turns the reactor.
 #[test]
 fn polled_by_hand() {
     let _watchdog = watchdog(TIME);
@@ -835,7 +839,7 @@ fn polled_by_hand() {
     }
 }
 
-/// Two runtimes on two threads exchange bytes; behaviour 222.
+/// Behaviour 222: two runtimes on two threads exchange bytes.
 #[test]
 fn two_runtimes_on_two_threads() {
     let _watchdog = watchdog(TIME);
@@ -861,8 +865,8 @@ fn two_runtimes_on_two_threads() {
     assert_eq!(server.join().unwrap(), 2000 * 64);
 }
 
-/// A stream taken out while a clone exists, so by a duplicate of its descriptor: no event of it reaches the reactor
-/// afterwards, and what is left in the kernel does not stand in the way of registering it anew.
+/// A stream with clones is taken out as a duplicate of its descriptor. No event of it reaches the reactor afterwards,
+/// and the entry left in the kernel does not prevent a new registration.
 #[test]
 fn taking_out_a_stream_that_has_clones() {
     let _watchdog = watchdog(TIME);
@@ -879,12 +883,12 @@ fn taking_out_a_stream_that_has_clones() {
             let turns = handle.stats().sleeps;
             peer.write_all(b"x").await.unwrap();
             async_timeout::sleep(Duration::from_millis(20)).await;
-            // One for the timer and one for the peer's own event, at most; none for the stream that is out.
+            // At most one sleep for the timer and one for the peer's own event; none for the stream taken out.
             assert!(handle.stats().sleeps - turns <= 2);
             let mut again = TcpStream::from_std(taken, &handle).unwrap();
             assert_eq!(again.read(&mut [0]).await.unwrap(), 1);
 
-            // The same by a duplicate that we were not told of: the old entry is replaced.
+            // The same with a duplicate unknown to the reactor: the old entry is replaced.
             let (stream, mut peer) = pair().await;
             assert!(futures::poll!((&stream).read(&mut [0])).is_pending());
             let number = stream.as_raw_fd();
@@ -899,7 +903,7 @@ fn taking_out_a_stream_that_has_clones() {
         .unwrap();
 }
 
-/// A descriptor becomes a socket of its own kind only.
+/// A descriptor converts only to a socket of its own kind.
 #[test]
 fn descriptors_of_another_kind() {
     block_on(async {
@@ -918,12 +922,12 @@ fn descriptors_of_another_kind() {
     });
 }
 
-/// A socket on which `accept` fails for ever with what is otherwise an error of one connection: no endless loop.
+/// A socket on which `accept` always fails with an error that normally concerns one connection: no endless loop.
 #[test]
 fn a_listener_that_is_none() {
     block_on(async {
         let none = || OwnedFd::from(std::net::UdpSocket::bind(LOCALHOST).unwrap());
-        // A descriptor is looked at, what std takes for a listener is not.
+        // The conversion from a descriptor checks its kind, the conversion from std's listener does not.
         let refused = TcpListener::try_from(none()).unwrap_err();
         assert_eq!(refused.to_string(), "the descriptor is no listening TCP socket");
         let listener = TcpListener::try_from(std::net::TcpListener::from(none())).unwrap();

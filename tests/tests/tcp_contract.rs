@@ -1,5 +1,5 @@
-//! What a stream promises beside reading and writing: single attempts, readiness, peeking, and what is left when it is
-//! closed, given away or cancelled.
+//! The contract of a stream beside reading and writing: single attempts, readiness, peeking, and the data that remains
+//! after closing, conversion or cancellation.
 
 use async_epoll::{Handle, LocalRuntime};
 use async_net_lite::unix::{UnixDatagram, UnixListener, UnixStream};
@@ -21,7 +21,7 @@ use tests::common::block_on;
 use tests::common::tcp::pair;
 use tests::{CountingWaker, LOCALHOST, TIME, watchdog};
 
-/// A turn of the loop, for what has been sent to arrive.
+/// Waits until what has been sent has arrived.
 async fn a_moment() {
     async_timeout::sleep(Duration::from_millis(5)).await;
 }
@@ -30,8 +30,8 @@ fn would_block(result: std::io::Result<usize>) {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-/// Behaviour 58: attempts never wait. After a `WouldBlock`, the next one succeeds as soon as there is something, whether
-/// anybody has waited for it or not.
+/// Behaviour 58: attempts never wait. After a `WouldBlock`, an attempt succeeds as soon as data is there, with or
+/// without a wait for readiness in between.
 #[test]
 fn attempts_without_waiting() {
     block_on(async {
@@ -43,7 +43,7 @@ fn attempts_without_waiting() {
             let sent = [round; 7];
             assert_eq!(client.try_write(&sent[..3]).unwrap(), 3);
             assert_eq!(client.try_write_vectored(&[IoSlice::new(&sent[3..4]), IoSlice::new(&sent[4..])]).unwrap(), 4);
-            // By waiting, or by mere patience.
+            // Waits for readiness, or only for some time.
             match round % 2 {
                 0 => drop(server.readable().await.unwrap()),
                 _ => a_moment().await,
@@ -51,7 +51,7 @@ fn attempts_without_waiting() {
             let (first, second) = buffer.split_at_mut(4);
             let mut parts = [IoSliceMut::new(first), IoSliceMut::new(&mut []), IoSliceMut::new(second)];
             let read = server.try_read_vectored(&mut parts).unwrap();
-            // The second part may come a moment later.
+            // The second part may arrive a moment later.
             let rest = if read < 7 { (&server).read(&mut [0; 16]).await.unwrap() } else { 0 };
             assert_eq!((read + rest, buffer[0]), (7, round));
         }
@@ -62,7 +62,7 @@ fn attempts_without_waiting() {
     });
 }
 
-/// Nothing asked for is nothing done, also where there is nothing left to do it with; behaviour 34 for attempts.
+/// Behaviour 34, for attempts: an empty attempt returns at once, even on a closed stream.
 #[test]
 fn empty_and_endless_attempts() {
     block_on(async {
@@ -91,8 +91,8 @@ fn empty_and_endless_attempts() {
     });
 }
 
-/// Behaviour 29; bug G8: writes succeed without a poll until the buffer is full, each with at least a byte; then there is
-/// room again when the peer has read.
+/// Behaviour 29; bug G8: writes succeed without a poll until the buffer is full, each with at least one byte. When the
+/// peer has read, there is room again.
 #[test]
 fn writing_until_it_is_full() {
     block_on(async {
@@ -123,7 +123,7 @@ fn writing_until_it_is_full() {
     });
 }
 
-/// Behaviour 35: peeking takes nothing, sees no more than there is, waits, and sees the end.
+/// Behaviour 35: peeking takes no bytes, returns at most what has arrived, waits for data, and sees the end.
 #[test]
 fn peeking() {
     block_on(async {
@@ -154,7 +154,7 @@ fn peeking() {
     });
 }
 
-/// Behaviour 57: nothing is said to be closed while it is open, and what is closed is said to be.
+/// Behaviour 57: an open direction is never reported as closed, and a closed one is.
 #[test]
 fn what_is_closed() {
     block_on(async {
@@ -182,7 +182,7 @@ fn what_is_closed() {
     });
 }
 
-/// Behaviour 59: the poll forms report readiness, wake each task that has asked, and go on being right.
+/// Behaviour 59: the poll methods report readiness, wake each task that asked, and stay correct afterwards.
 #[test]
 fn polling_for_readiness() {
     block_on(async {
@@ -208,7 +208,7 @@ fn polling_for_readiness() {
     });
 }
 
-/// Behaviour 45: shut down both ways, reading ends and writing fails.
+/// Behaviour 45: after a shutdown both ways, reading returns the end and writing fails.
 #[test]
 fn shut_down_both_ways() {
     block_on(async {
@@ -221,7 +221,7 @@ fn shut_down_both_ways() {
         let mut byte = [0];
         let mut reader = &reading;
         let (read, ()) = join(reader.read(&mut byte), act).await;
-        assert_eq!(read.unwrap(), 0, "who was waiting is told");
+        assert_eq!(read.unwrap(), 0, "the pending read ends");
         for _ in 0..2 {
             assert_eq!(client.read(&mut byte).await.unwrap(), 0);
             assert_eq!(client.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
@@ -232,7 +232,7 @@ fn shut_down_both_ways() {
     });
 }
 
-/// Behaviour 61: what was written before the stream was dropped arrives.
+/// Behaviour 61: bytes written before the drop of the stream arrive.
 #[test]
 fn written_then_dropped() {
     block_on(async {
@@ -248,8 +248,8 @@ fn written_then_dropped() {
     });
 }
 
-/// Behaviour 62, 63: what is taken out of the reactor after a write is delivered, and makes no more events; the same for
-/// a listener.
+/// Behaviour 62, 63: a stream is taken out of the reactor after a write: the bytes arrive, and no more events come. The
+/// same for a listener.
 #[test]
 fn taken_out() {
     let _watchdog = watchdog(TIME);
@@ -280,7 +280,7 @@ fn taken_out() {
         .unwrap();
 }
 
-/// Behaviour 19: a listener that is dropped with clients in its queue. They are told, and do not hang.
+/// Behaviour 19: a listener is dropped with clients in its queue. Their operations fail and do not hang.
 #[test]
 fn a_listener_dropped_with_clients_in_its_queue() {
     block_on(async {
@@ -304,8 +304,8 @@ fn a_listener_dropped_with_clients_in_its_queue() {
     });
 }
 
-/// Behaviour 21: one of two streams that are ready at once is closed, and its number goes to a connection that is
-/// accepted in the same batch: that sees its own events and no others.
+/// Behaviour 21: two streams are ready at once. One is closed, and its number goes to a connection accepted in the same
+/// batch, which sees only its own events.
 #[test]
 fn a_number_that_is_used_again_in_the_same_batch() {
     let _watchdog = watchdog(TIME);
@@ -359,7 +359,7 @@ fn a_number_that_is_used_again_in_the_same_batch() {
     assert_eq!(runtime.handle().stats().task_panics, 0);
 }
 
-/// Bug G13: slices of four gigabytes in all, and one of many megabytes. What is returned is what was sent.
+/// Bug G13: slices of four gigabytes in total, and one slice of many megabytes. The returned count is what was sent.
 #[test]
 fn more_than_fits() {
     block_on(async {
@@ -379,7 +379,7 @@ fn more_than_fits() {
     });
 }
 
-/// Cancel safety: what waits and is dropped has taken nothing and lost nothing, and nobody is woken for it.
+/// Cancel safety: an operation that is dropped while it waits has taken and lost nothing.
 #[test]
 fn dropped_waits_take_nothing() {
     block_on(async {
@@ -392,7 +392,7 @@ fn dropped_waits_take_nothing() {
             assert!(server.peek(&mut buffer).now_or_never().is_none());
             assert!(listener.accept().now_or_never().is_none());
             client.try_write(&[round, round]).unwrap();
-            // Raced against something that is ready at once, again and again.
+            // Dropped at once while data is there, again and again.
             for _ in 0..10 {
                 let _ = server.peek(&mut buffer).now_or_never();
                 let _ = server.readable().now_or_never();
@@ -406,7 +406,7 @@ fn dropped_waits_take_nothing() {
     });
 }
 
-/// Trial 10: a thousand urgent bytes, and what is around them arrives in time.
+/// Trial 10: a thousand urgent bytes; the plain bytes around them arrive in time.
 #[test]
 fn a_thousand_urgent_bytes() {
     block_on(async {
@@ -419,7 +419,7 @@ fn a_thousand_urgent_bytes() {
             socket.send_out_of_band(b"!").unwrap();
             socket.send(b"after").unwrap();
             let mut buffer = [0; 11];
-            // Whether all of it is here when we look, or comes while we wait.
+            // All data is there before the read, or arrives while the read waits.
             if round % 2 == 0 {
                 tests::yield_now().await;
             }
@@ -430,7 +430,7 @@ fn a_thousand_urgent_bytes() {
     });
 }
 
-/// Bug I2; trial 23: a program that is started while there are fifty sockets of every kind gets none of them.
+/// Bug I2; trial 23: a program started while fifty sockets of every kind are open inherits none of them.
 #[test]
 fn a_child_gets_no_socket() {
     let _watchdog = watchdog(TIME);
@@ -452,7 +452,7 @@ fn a_child_gets_no_socket() {
             let unix_listener = UnixListener::bind_addr(&name).unwrap();
             let unix_client = UnixStream::connect_addr(&name).await.unwrap();
             let (unix_server, _) = unix_listener.accept().await.unwrap();
-            // And one that was received in a message.
+            // And a descriptor received in a message.
             unix_client.send_with_fds(b"fd", &[server.as_fd()]).await.unwrap();
             let received = unix_server.recv_with_fds(&mut [0; 2], 1).await.unwrap().1;
             assert_eq!(received.len(), 1);

@@ -1,4 +1,4 @@
-//! Options of listeners and of connections: what they do, their defaults, and values that are nonsense.
+//! Options of listeners and of connections: effects, defaults, and impossible values.
 
 use async_epoll::{LocalRuntime, Reactor};
 use async_net_lite::{ConnectOptions, Keepalive, ListenOptions, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tests::common::block_on;
 use tests::{LOCALHOST, alone, has_ipv6, open_fds, socket_option};
 
-/// `bind` without options is that with the defaults.
+/// `bind` without options sets the defaults of `ListenOptions`.
 #[test]
 fn defaults_of_a_listener() {
     let _alone = alone();
@@ -29,7 +29,8 @@ fn defaults_of_a_listener() {
     });
 }
 
-/// Behaviour 25: what is set before `bind` is there afterwards, and accepted connections inherit what they can.
+/// Behaviour 25: options set before `bind` are in effect afterwards, and accepted connections inherit what the kernel
+/// lets them inherit.
 #[test]
 fn options_of_a_listener() {
     let _alone = alone();
@@ -54,12 +55,12 @@ fn options_of_a_listener() {
         let (server, _) = listener.accept().await.unwrap();
         let socket = SockRef::from(&server);
         assert!(server.nodelay().unwrap() && !client.nodelay().unwrap());
-        // The kernel doubles what it is asked for.
+        // The kernel doubles the requested size.
         assert_eq!((socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap()), (40_000, 60_000));
     });
 }
 
-/// Two listeners on one address only if both ask for it, and the kernel shares the connections out.
+/// Two listeners share one address only if both ask for it. The kernel then distributes the connections.
 #[test]
 fn listeners_that_share_an_address() {
     let _alone = alone();
@@ -81,7 +82,7 @@ fn listeners_that_share_an_address() {
     });
 }
 
-/// A connection that sends nothing does not come up; one that does, comes with its bytes.
+/// A connection without data is not accepted. A connection with data is accepted together with its bytes.
 #[test]
 fn accepting_is_deferred_until_there_are_bytes() {
     let _alone = alone();
@@ -95,13 +96,13 @@ fn accepting_is_deferred_until_there_are_bytes() {
         let mut buffer = [0; 8];
         let read = server.read(&mut buffer).now_or_never().expect("the bytes are there");
         assert_eq!(&buffer[..read.unwrap()], b"now");
-        // Served without having waited: the stream was never registered.
+        // The stream never had to wait, so it was never registered.
         let sources = async_epoll::Handle::current().unwrap().stats().sources;
         assert_eq!(sources, 1, "the listener alone");
     });
 }
 
-/// The queue is as long as it was said to be: one more than the backlog, by the kernel's own count.
+/// The queue has the requested length: the backlog plus one, as the kernel counts.
 #[test]
 fn a_short_backlog_keeps_clients_waiting() {
     let _alone = alone();
@@ -112,13 +113,13 @@ fn a_short_backlog_keeps_clients_waiting() {
         let mut second = Box::pin(TcpStream::connect(address));
         assert!(async_timeout::Timeout::new(second.as_mut(), Duration::from_millis(100)).await.is_err(), "no room");
         listener.accept().await.unwrap();
-        second.await.unwrap(); // The kernel asks again after a second.
-        // Far too many: the kernel cuts it down.
+        second.await.unwrap(); // The kernel retries after a second.
+        // Far too many: the kernel reduces the backlog.
         ListenOptions::new().backlog(u32::MAX).bind(LOCALHOST).await.unwrap();
     });
 }
 
-/// `[::]` takes IPv4 as well, unless it was told not to.
+/// `[::]` accepts IPv4 as well, unless `only_v6` is set.
 #[test]
 fn ipv6_only() {
     let _alone = alone();
@@ -133,13 +134,13 @@ fn ipv6_only() {
             let mapped = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
             assert_eq!(mapped.is_err(), only_v6);
         }
-        // Nothing to say about an address that is IPv4.
+        // The option has no effect on an IPv4 address.
         ListenOptions::new().only_v6(true).bind(LOCALHOST).await.unwrap();
     });
 }
 
-/// Bad input: values that no kernel takes, addresses that are not ours, more than an integer holds. An error or the
-/// nearest that is possible, and no descriptor is left.
+/// Impossible input: values that no kernel accepts, foreign addresses, numbers that overflow an integer. The result is
+/// an error or the nearest possible value, and no descriptor is left.
 #[test]
 fn nonsense_is_refused_or_cut() {
     let _alone = alone();
@@ -155,7 +156,7 @@ fn nonsense_is_refused_or_cut() {
         let none =
             ListenOptions::new().backlog(0).defer_accept(Duration::ZERO).recv_buffer(0).send_buffer(0).fastopen(0);
         let listener = none.bind(LOCALHOST).await.unwrap();
-        // The kernel keeps a minimum.
+        // The kernel enforces a minimum.
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
         (&client).write_all(b"x").await.unwrap();
@@ -166,7 +167,7 @@ fn nonsense_is_refused_or_cut() {
         let error = TcpListener::bind(not_ours).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
         assert_eq!(TcpListener::bind(&[][..]).await.unwrap_err().kind(), ErrorKind::InvalidInput);
-        // The first that can be bound.
+        // The first address that can be bound is used.
         let bound = TcpListener::bind(&[not_ours, LOCALHOST.into()][..]).await.unwrap();
         assert_eq!(bound.local_addr().unwrap().ip(), Ipv4Addr::LOCALHOST);
         drop(bound);
@@ -176,7 +177,7 @@ fn nonsense_is_refused_or_cut() {
     });
 }
 
-/// A reactor that has been dropped is noticed before anything is bound, not when the first client comes.
+/// A dropped reactor is noticed before anything is bound, not at the first client.
 #[test]
 fn binding_on_a_reactor_that_is_gone() {
     let _alone = alone();
@@ -200,7 +201,8 @@ fn binding_on_a_reactor_that_is_gone() {
     ListenOptions::new().bind_with(free, &runtime.handle()).now_or_never().unwrap().unwrap();
 }
 
-/// A listener that was closed while a connection of its lingers can be bound again, unless told not to.
+/// After a listener was closed while one of its connections lingers, its address can be bound again, unless this is
+/// turned off.
 #[test]
 fn binding_again_after_a_restart() {
     let _alone = alone();
@@ -209,7 +211,7 @@ fn binding_again_after_a_restart() {
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
         let (mut server, _) = listener.accept().await.unwrap();
-        // Who closes first has the connection linger.
+        // The side that closes first keeps the lingering connection.
         server.close().await.unwrap();
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
         drop((server, client, listener));
@@ -221,7 +223,7 @@ fn binding_again_after_a_restart() {
     });
 }
 
-/// A connection over each family that there is.
+/// Returns a connection over each address family of the machine.
 async fn connections() -> Vec<(TcpStream, TcpStream)> {
     let mut pairs = Vec::new();
     for address in ["127.0.0.1:0", "[::1]:0"].into_iter().take(1 + usize::from(has_ipv6())) {
@@ -252,7 +254,7 @@ fn time_to_live() {
     });
 }
 
-/// Only what does not block is allowed of `SO_LINGER`: none, and a reset.
+/// `SO_LINGER` may only be set to values that do not block: none, and a reset.
 #[test]
 fn lingering_without_blocking() {
     let _alone = alone();
@@ -276,7 +278,7 @@ fn lingering_without_blocking() {
     });
 }
 
-/// Keepalive, the rest of behaviour 25: off by default; what is set is there; what is not is the kernel's.
+/// Behaviour 25, for keepalive: off by default. Values that are set are read back; the others are the kernel's.
 #[test]
 fn keepalive() {
     let _alone = alone();
@@ -309,7 +311,7 @@ fn keepalive() {
     });
 }
 
-/// Buffers: a minimum and a maximum, but no error; quick acknowledgements; no error that waits.
+/// Buffer sizes are clamped and not refused; quick acknowledgements; no pending error.
 #[test]
 fn other_options_of_a_connection() {
     let _alone = alone();
@@ -338,7 +340,7 @@ fn other_options_of_a_connection() {
     });
 }
 
-/// What is chosen for a connection is set when it comes about.
+/// Options of a connect are set on its connection.
 #[test]
 fn options_of_a_connect() {
     let _alone = alone();
@@ -362,12 +364,12 @@ fn options_of_a_connect() {
         assert_eq!((stream.recv_buffer().unwrap(), stream.send_buffer().unwrap()), (40_000, 60_000));
         assert_eq!(stream.local_addr().unwrap().ip(), Ipv4Addr::new(127, 0, 0, 3));
         assert_ne!(stream.local_addr().unwrap().port(), 0);
-        // A second one with the same options, at the same time.
+        // A second connection with the same options, at the same time.
         options.connect(address).await.unwrap();
     });
 }
 
-/// A port of one's own: used, and for two peers at once; but not twice for one.
+/// A fixed local port serves connections to two peers at once, but not two to one peer.
 #[test]
 fn connecting_from_a_port() {
     let _alone = alone();
@@ -381,7 +383,7 @@ fn connecting_from_a_port() {
         assert_eq!((one.local_addr().unwrap(), two.local_addr().unwrap()), (from, from));
         let twice = options.connect(listener.local_addr().unwrap()).await.unwrap_err();
         assert!(matches!(twice.kind(), ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse), "{twice:?}");
-        // Neither an address that is not ours nor one of the other family.
+        // Neither a foreign address nor an address of the other family can be bound.
         for nonsense in ["192.0.2.1:0", "[::1]:0"] {
             let options = ConnectOptions::new().bind(nonsense.parse().unwrap());
             assert!(options.connect(listener.local_addr().unwrap()).await.is_err(), "{nonsense}");
@@ -389,7 +391,7 @@ fn connecting_from_a_port() {
     });
 }
 
-/// With TCP Fast Open, allowed or not, what is written arrives, and a refusal is found out.
+/// With TCP Fast Open, whether the system allows it or not, written bytes arrive, and a refused connection is an error.
 #[test]
 fn fast_open() {
     let _alone = alone();
@@ -397,7 +399,7 @@ fn fast_open() {
         let listener = ListenOptions::new().fastopen(16).bind(LOCALHOST).await.unwrap();
         let address = listener.local_addr().unwrap();
         let options = ConnectOptions::new().fastopen(true);
-        // The second time, the client has the cookie of the first, if the system allows it.
+        // From the second connection on, the client has the cookie of the first, if the system allows Fast Open.
         for _ in 0..3 {
             let mut client = options.connect(address).await.unwrap();
             client.write_all(b"first").await.unwrap();

@@ -1,4 +1,4 @@
-//! A stream in two halves: who closes what, and whose is whose.
+//! A stream in two halves: which half closes what, and which halves belong together.
 
 use async_epoll::LocalRuntime;
 use async_net_lite::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
@@ -12,13 +12,13 @@ use tests::common::block_on;
 use tests::common::tcp::pair;
 use tests::{TIME, watchdog};
 
-/// Whether the stream is at its end; `false` if it is open and nothing is there.
+/// Returns whether the stream is at its end; `false` if it is open without data.
 async fn is_at_its_end(stream: &TcpStream) -> bool {
     let read = async_timeout::Timeout::new(stream.peek(&mut [0]), Duration::from_millis(50)).await;
     read.is_ok_and(|read| read.unwrap() == 0)
 }
 
-/// Behaviour 53: two tasks, one that reads and one that writes, a megabyte there and back.
+/// Behaviour 53: one task reads and another writes, a megabyte there and back.
 #[test]
 fn a_megabyte_through_two_halves() {
     let _watchdog = watchdog(TIME);
@@ -29,7 +29,7 @@ fn a_megabyte_through_two_halves() {
     let received = runtime.run_until(async move {
         let (client, server) = pair().await;
         let (server_reader, mut server_writer) = server.into_split();
-        // Neither of the tasks closes anything by hand.
+        // Neither task closes its half explicitly.
         let echo = async move { futures::io::copy(server_reader, &mut server_writer).await.map(drop).unwrap() };
         spawner.spawn_local(echo).unwrap();
         let (mut reader, mut writer) = client.into_split();
@@ -44,8 +44,8 @@ fn a_megabyte_through_two_halves() {
     assert_eq!((stats.task_panics, stats.sources), (0, 0));
 }
 
-/// Behaviour 54; bug G11: dropping the half that writes is an end of file, at once and not before, and the other half
-/// goes on. Dropping the half that reads is nothing.
+/// Behaviour 54; bug G11: dropping the write half sends an end of file, at once and not before, and the read half still
+/// works. Dropping the read half has no effect on the peer.
 #[test]
 fn dropping_halves() {
     block_on(async {
@@ -64,16 +64,16 @@ fn dropping_halves() {
         let (client, mut server) = pair().await;
         let (reader, mut writer) = client.into_split();
         drop(reader);
-        server.write_all(b"nobody reads it").await.unwrap();
+        server.write_all(b"never read").await.unwrap();
         writer.write_all(b"x").await.unwrap();
         server.read_exact(&mut [0]).await.unwrap();
         assert!(!is_at_its_end(&server).await);
         drop(writer);
-        assert_ne!(server.read(&mut [0]).await.ok(), Some(1), "the end, or a reset for what nobody has read");
+        assert_ne!(server.read(&mut [0]).await.ok(), Some(1), "the end, or a reset for the unread bytes");
     });
 }
 
-/// A half that writes, forgotten, closed, or of a connection that is gone.
+/// A write half is forgotten or closed, or its connection is gone.
 #[test]
 fn ends_of_the_half_that_writes() {
     block_on(async {
@@ -82,7 +82,7 @@ fn ends_of_the_half_that_writes() {
         writer.forget();
         assert!(!is_at_its_end(&server).await, "forgotten, not closed");
         drop(reader);
-        assert!(is_at_its_end(&server).await, "nobody has it any more");
+        assert!(is_at_its_end(&server).await, "both halves are gone");
 
         let (client, server) = pair().await;
         let (_reader, mut writer) = client.into_split();
@@ -103,7 +103,8 @@ fn ends_of_the_half_that_writes() {
     });
 }
 
-/// Behaviour 55; bug G11: halves of one stream make it again, without an end of file; others are given back, and work.
+/// Behaviour 55; bug G11: two halves of one stream reunite without an end of file. Halves of different streams are
+/// returned in working order.
 #[test]
 fn reuniting() {
     block_on(async {
@@ -128,14 +129,14 @@ fn reuniting() {
             (&server).write_all(b"y").await.unwrap();
             (&server).read_exact(&mut [0]).await.unwrap();
             whole.read_exact(&mut [0]).await.unwrap();
-            // It is the only one again, so it can be taken out without a duplicate.
+            // The stream is the only owner again, so no duplicate is needed to take it out.
             drop(whole.into_std().unwrap());
             assert!(is_at_its_end(&server).await);
         }
     });
 }
 
-/// The halves know their stream, its addresses and its options, and clones of it are no strangers.
+/// Halves give access to their stream, its addresses and options, and match halves of clones.
 #[test]
 fn what_halves_know() {
     block_on(async {
@@ -152,7 +153,7 @@ fn what_halves_know() {
         let mut buffer = [0; 16];
         assert_eq!(reader.peek(&mut buffer).await.unwrap(), 6);
         assert!(format!("{reader:?} {writer:?}").contains("127.0.0.1"));
-        // Halves of a clone and of the stream belong together: it is one connection.
+        // Halves of a clone and of the stream belong together: there is one connection.
         let (clones_reader, clones_writer) = clone.into_split();
         let whole = clones_reader.reunite(writer).unwrap();
         clones_writer.forget();
@@ -162,7 +163,7 @@ fn what_halves_know() {
     });
 }
 
-/// A half on another thread, whose executor knows nothing of the reactor.
+/// A half on another thread, in an executor without a reactor.
 #[test]
 fn halves_on_two_threads() {
     block_on(async {
@@ -190,7 +191,7 @@ fn halves_on_two_threads() {
     });
 }
 
-/// Cancel safety of the halves: a read that is dropped has taken nothing.
+/// Cancel safety of the halves: a dropped read has taken nothing.
 #[test]
 fn a_dropped_read_takes_nothing() {
     block_on(async {

@@ -1,7 +1,7 @@
 //! Both ends of a pseudoterminal as sources.
 //!
-//! They are the kind of descriptor on which a short read means least: between the two sits a line discipline, which
-//! hands out a line at a time, answers by itself (the echo), and knows an end of file that is none for ever.
+//! For these descriptors a short read means least. The line discipline between both ends returns one line at a time,
+//! sends the echo, and has an end of file that is not permanent.
 
 use async_epoll::{Interest, Source};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tests::common::block_on;
 use tests::common::waiting::{fill, idle, waits};
 
-/// A new terminal: the controlling end, where the user would sit, and the end of the programs.
+/// Opens a new terminal. Returns the controlling end, where the user would sit, and the end of the programs.
 fn terminal() -> (File, File) {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     unlockpt(&controller).unwrap();
@@ -23,7 +23,7 @@ fn terminal() -> (File, File) {
     (controller.into(), program.into())
 }
 
-/// Without lines, without an echo.
+/// Opens a terminal in raw mode: without lines and without an echo.
 fn raw_terminal() -> (File, File) {
     let (controller, program) = terminal();
     let mut settings = tcgetattr(&program).unwrap();
@@ -32,21 +32,21 @@ fn raw_terminal() -> (File, File) {
     (controller, program)
 }
 
-/// Reads once, and says what it got.
+/// Reads once. Returns the text.
 async fn read(source: &mut Source<File>) -> String {
     let mut buffer = [0; 256];
     let read = source.read(&mut buffer).await.unwrap();
     String::from_utf8(buffer[..read].to_vec()).unwrap()
 }
 
-/// Reads `text`, in as many pieces as it comes.
+/// Reads `text`, in any number of pieces.
 async fn expect(source: &mut Source<File>, text: &str) {
     let mut buffer = vec![0; text.len()];
     source.read_exact(&mut buffer).await.unwrap();
     assert_eq!(String::from_utf8(buffer).unwrap(), text);
 }
 
-/// A program reads lines: half a line is nothing yet, two lines at once are two reads, and each has its echo.
+/// A program reads lines: half a line is not readable, two lines at once take two reads, and each has its echo.
 #[test]
 fn lines_are_read_one_by_one() {
     block_on(async {
@@ -57,16 +57,16 @@ fn lines_are_read_one_by_one() {
             let keyboard = Arc::clone(&keyboard);
             move || (&*keyboard).write_all(text.as_bytes()).unwrap()
         };
-        // Half a line wakes who sees the echo, and is nothing for the program.
+        // Half a line wakes the reader of the echo, and does not reach the program.
         waits(expect(&mut controller, "he"), types("he")).await;
         assert!(program.try_io(Interest::READABLE, |mut file| file.read(&mut [0; 9])).is_err());
         assert_eq!(waits(read(&mut program), types("llo\n")).await, "hello\n");
         expect(&mut controller, "llo\r\n").await;
-        // Two lines with one write: the first read is short, and more is there.
+        // Two lines with one write: the first read is short, and more data is there.
         assert_eq!(waits(read(&mut program), types("one\ntwo\n")).await, "one\n");
         assert_eq!(read(&mut program).await, "two\n");
         expect(&mut controller, "one\r\ntwo\r\n").await;
-        // Control-D is an end of file for one read; the terminal goes on.
+        // Control-D is an end of file for one read only.
         assert_eq!(waits(read(&mut program), types("\x04")).await, "");
         assert!(!program.readiness().is_read_closed());
         assert_eq!(waits(read(&mut program), types("more\n")).await, "more\n");
@@ -74,7 +74,7 @@ fn lines_are_read_one_by_one() {
     });
 }
 
-/// Bytes as they come, both ways; and room that comes back when the other end reads.
+/// Bytes go both ways unchanged, and reading makes room for the writer at the other end.
 #[test]
 fn raw_bytes_both_ways() {
     block_on(async {
@@ -100,7 +100,7 @@ fn raw_bytes_both_ways() {
     });
 }
 
-/// The user's end is closed: the program is told, whatever it waits for.
+/// The user's end is closed: the program is woken, whichever direction it waits for.
 #[test]
 fn the_controlling_end_hangs_up() {
     block_on(async {
@@ -116,7 +116,8 @@ fn the_controlling_end_hangs_up() {
     });
 }
 
-/// The last program closes its end: the user's end is told. That is not for ever, for another program may come.
+/// The last program closes its end: the user's end is woken. This state is not permanent, since another program may
+/// open the terminal.
 #[test]
 fn the_programs_end_closes() {
     block_on(async {
@@ -153,11 +154,11 @@ fn priority_of_a_packet() {
             let own = Arc::clone(&program);
             let flush = move || tcflush(&*own, QueueSelector::IFlush).unwrap();
             assert!(waits(source.priority(), flush).await.unwrap().is_priority());
-            // TIOCPKT_FLUSHREAD.
+            // The code is `TIOCPKT_FLUSHREAD`.
             assert_eq!(source.try_io(Interest::PRIORITY, state).unwrap(), [1]);
             assert_eq!(source.try_io(Interest::PRIORITY, state).unwrap_err().kind(), ErrorKind::WouldBlock);
         }
-        // Plain data has a packet of its own, with a zero in front, and is no exceptional condition.
+        // Plain data has its own packet, with a zero in front, and is not an exceptional condition.
         let own = Arc::clone(&program);
         let data = waits(source.read_with(state), move || (&*own).write_all(b"data").unwrap()).await.unwrap();
         assert_eq!(data, b"\0data");
@@ -165,7 +166,7 @@ fn priority_of_a_packet() {
     });
 }
 
-/// A terminal without an echo, set so by the program while it waits.
+/// A program turns the echo off while it waits for input.
 #[test]
 fn settings_change_while_it_waits() {
     block_on(async {

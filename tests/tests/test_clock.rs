@@ -1,4 +1,4 @@
-//! A clock that a test stops and moves: `async_timeout::clock` and `async_epoll::TestClock`.
+//! A clock that a test pauses and advances: `async_timeout::clock` and `async_epoll::TestClock`.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Timer};
 use async_timeout::{
@@ -22,7 +22,7 @@ use tests::{CountingWaker, HOUR, TIME, thread_cpu, waker_fn, watchdog, yield_now
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Runs `test` on a reactor whose clock stands.
+/// Runs `test` on a reactor with a paused clock.
 fn paused<T>(test: impl AsyncFnOnce() -> T) -> T {
     let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
@@ -30,7 +30,7 @@ fn paused<T>(test: impl AsyncFnOnce() -> T) -> T {
     runtime.run_until(test()).unwrap()
 }
 
-/// Time moves by `advance` alone: by that much, and not while other things happen.
+/// Only `advance` moves the time, and by exactly the requested amount.
 #[test]
 fn time_stands_still() {
     paused(async || {
@@ -54,7 +54,8 @@ fn time_stands_still() {
     });
 }
 
-/// Each timer that is passed fires at its own time, in order, and what it wakes runs before the next one fires.
+/// Each timer passed by an advance fires at its own time, in order. The tasks that it wakes run before the next timer
+/// fires.
 #[test]
 fn timers_fire_in_order_and_tasks_run_in_between() {
     let _watchdog = watchdog(TIME);
@@ -62,7 +63,7 @@ fn timers_fire_in_order_and_tasks_run_in_between() {
     let clock = runtime.handle().test_clock();
     clock.pause();
     let (begin, log) = (clock.now(), Rc::new(RefCell::new(Vec::new())));
-    // More of them than fit into an exact slot, within one tick of the wheel and all over the place.
+    // More timers than one exact slot holds, within one tick of the wheel and far apart.
     let times: Vec<u64> = (0..200).map(|n| n * 7919 % 1_000_000).chain((0..200).map(|n| n * 104_729_000)).collect();
     for &time in &times {
         let log = Rc::clone(&log);
@@ -73,7 +74,7 @@ fn timers_fire_in_order_and_tasks_run_in_between() {
                 sleep(time).await;
                 assert_eq!(clock::now() - begin, time, "fired at another time than its own");
                 log.borrow_mut().push(time);
-                // What it does next belongs to the same moment.
+                // What the task does next belongs to the same instant.
                 for _ in 0..3 {
                     yield_now().await;
                     assert_eq!(clock::now() - begin, time);
@@ -92,7 +93,7 @@ fn timers_fire_in_order_and_tasks_run_in_between() {
     assert_eq!(clock.now() - begin, HOUR);
 }
 
-/// A chain of sleeps is passed by one advance, as far as it goes.
+/// One advance passes as many sleeps of a chain as fit into it.
 #[test]
 fn a_chain_of_sleeps() {
     let ticks = paused(async || {
@@ -114,7 +115,7 @@ fn a_chain_of_sleeps() {
     assert_eq!(ticks, 3600);
 }
 
-/// Sockets work while the time stands still, and an advance waits until they are quiet.
+/// Sockets work while the clock is paused, and an advance waits until they are quiet.
 #[test]
 fn sockets_go_on() {
     paused(async || {
@@ -143,7 +144,7 @@ fn sockets_go_on() {
     });
 }
 
-/// Everything of async-timeout sees the same clock.
+/// All of async-timeout uses the same clock.
 #[test]
 fn all_of_async_timeout() {
     paused(async || {
@@ -164,11 +165,11 @@ fn all_of_async_timeout() {
     });
 }
 
-/// Bug E17: ticks every 100 ms, and a consumer that is busy for 250: what comes when, to the millisecond.
+/// Bug E17: ticks every 100 ms, and a consumer that is busy for 250 ms: the time of each tick, to the millisecond.
 #[test]
 fn missed_ticks() {
     for (behavior, expected) in [
-        // (delivered at, meant for)
+        // (delivered at, nominal time)
         (MissedTickBehavior::Burst, [(0, 0), (100, 100), (350, 200), (350, 300), (400, 400), (500, 500)]),
         (MissedTickBehavior::Delay, [(0, 0), (100, 100), (350, 200), (450, 450), (550, 550), (650, 650)]),
         (MissedTickBehavior::Skip, [(0, 0), (100, 100), (350, 200), (400, 400), (500, 500), (600, 600)]),
@@ -197,7 +198,7 @@ fn missed_ticks() {
     }
 }
 
-/// A thousand ticks, each when it should be: nothing adds up.
+/// A thousand ticks, each at its nominal time: no drift.
 #[test]
 fn a_thousand_ticks_do_not_drift() {
     paused(async || {
@@ -214,13 +215,13 @@ fn a_thousand_ticks_do_not_drift() {
     });
 }
 
-/// Streams: a limit for each item, a rate, and quiet.
+/// Streams: a limit for each item, throttled, and debounced.
 #[test]
 fn streams() {
     paused(async || {
         let begin = clock::now();
         let at = || u64::try_from((clock::now() - begin).as_millis()).unwrap();
-        // An item at 10, 20, 100, 110, 300.
+        // Items at 10, 20, 100, 110 and 300.
         let items = || {
             futures::stream::iter([10, 10, 80, 10, 190]).then(|pause| async move {
                 sleep(pause * MS).await;
@@ -233,7 +234,7 @@ fn streams() {
         let (limited, throttled, quiet, advanced) =
             futures::join!(Box::pin(limited), Box::pin(throttled), Box::pin(quiet), clock::advance(HOUR));
         advanced.unwrap();
-        // Two items in time; 70: too late for one, which comes at 100; …; 160, 210, 260: too late, thrice.
+        // Two items in time. 70: too late for the third, which comes at 100. 160, 210, 260: too late, three times.
         let expected = [
             (10, true),
             (20, true),
@@ -246,13 +247,13 @@ fn streams() {
             (300, true),
         ];
         assert_eq!(limited, expected);
-        // The stream is not polled while it is too early, so its pauses begin later.
+        // The stream is not polled before the throttle's time is over, so its pauses begin later.
         assert_eq!(throttled, [10, 50, 160, 200, 420]);
         assert_eq!(quiet, [70, 160, 300]);
     });
 }
 
-/// After `resume` the time runs on from where it stood; the offset stays.
+/// After `resume` the time runs on from its paused value. The offset to the real time stays.
 #[test]
 fn resume_keeps_the_offset() {
     let _watchdog = watchdog(TIME);
@@ -268,7 +269,7 @@ fn resume_keeps_the_offset() {
         assert!(real.elapsed() >= 20 * MS, "early");
         assert!(clock::now() - begin >= HOUR + 20 * MS);
         assert!(clock::now() - begin < HOUR + TIME);
-        // Behind the real time, too.
+        // A clock behind the real time works as well.
         clock::pause().unwrap();
         clock::pause().unwrap();
         let stopped = clock::now();
@@ -276,7 +277,7 @@ fn resume_keeps_the_offset() {
         clock::resume().unwrap();
         sleep(MS).await;
         assert!(clock::now() - stopped < 30 * MS + TIME && clock::now() - stopped >= MS);
-        // A timer that was armed while the clock ran, and one that was while it stood.
+        // One timer was armed while the clock ran, one while it was paused.
         let mut armed = sleep(20 * MS);
         assert!(futures::poll!(&mut armed).is_pending());
         clock::pause().unwrap();
@@ -288,8 +289,8 @@ fn resume_keeps_the_offset() {
     .unwrap();
 }
 
-/// A reactor whose sleeps are ended by a timerfd, which was set by the clock as it was: the clock is moved, and the timer
-/// comes when it should.
+/// A timerfd ends the sleeps of this reactor, and was set by the old value of the clock. After the clock was moved, the
+/// timer still fires in time.
 #[test]
 fn alarms_follow_the_clock() {
     let _watchdog = watchdog(TIME);
@@ -311,7 +312,7 @@ fn alarms_follow_the_clock() {
     }
 }
 
-/// A waker that panics when the clock is resumed does not keep the others from being woken.
+/// A waker panics when the clock is resumed. The other wakers are still called.
 #[test]
 fn wakers_that_panic() {
     let reactor = Reactor::new().unwrap();
@@ -329,7 +330,7 @@ fn wakers_that_panic() {
     assert!(advances.iter_mut().all(|advance| advance.now_or_never().unwrap().is_err()));
 }
 
-/// An advance waits for tasks of a pool that nobody runs just now, and does not spin.
+/// An advance waits for tasks of a pool that is not being run, and does not spin.
 #[test]
 fn waiting_for_a_pool_is_quiet() {
     let _watchdog = watchdog(TIME);
@@ -351,7 +352,7 @@ fn waiting_for_a_pool_is_quiet() {
     reactor.shutdown().unwrap();
 }
 
-/// Each misuse is an error that says what to do; so it is without a reactor.
+/// Each misuse is an error that says what to do, also without a reactor.
 #[test]
 fn misuse() {
     for result in [clock::pause(), clock::resume(), block_on(clock::advance(MS))] {
@@ -370,7 +371,7 @@ fn misuse() {
         for too_far in [Duration::MAX, Duration::from_secs(u64::MAX / 10)] {
             assert_eq!(clock::advance(too_far).await.unwrap_err().kind(), ErrorKind::InvalidInput);
         }
-        // Resumed in the middle.
+        // Resumed during an advance.
         let (advanced, ()) = join(clock::advance(HOUR), async { clock::resume().unwrap() }).await;
         assert_eq!(advanced.unwrap_err().kind(), ErrorKind::InvalidInput);
         clock::pause().unwrap();
@@ -378,7 +379,7 @@ fn misuse() {
     })
     .unwrap();
 
-    // The reactor goes away.
+    // The reactor is dropped.
     let mut runtime = LocalRuntime::new().unwrap();
     let test_clock = runtime.handle().test_clock();
     test_clock.pause();
@@ -393,7 +394,7 @@ fn misuse() {
     test_clock.resume();
 }
 
-/// Dropped in the middle, the clock stays where it has come; several at a time overlap.
+/// After an advance is dropped in the middle, the clock stays at the time it has reached. Concurrent advances overlap.
 #[test]
 fn cancelled_and_concurrent_advances() {
     paused(async || {
@@ -402,7 +403,7 @@ fn cancelled_and_concurrent_advances() {
             sleep(HOUR).await;
             clock::now()
         };
-        // `first` ends in the middle of the advance, and takes it along.
+        // `first` ends in the middle of the advance and cancels it.
         let advance = clock::advance(3 * HOUR);
         let at = futures::select_biased! {
             at = std::pin::pin!(first.fuse()) => at,
@@ -424,7 +425,7 @@ fn cancelled_and_concurrent_advances() {
     });
 }
 
-/// Two reactors, two clocks.
+/// Two reactors have two clocks.
 #[test]
 fn each_reactor_has_its_own() {
     let _watchdog = watchdog(TIME);
@@ -447,7 +448,7 @@ fn each_reactor_has_its_own() {
     one.run_until(async { clock::advance(MS).await.unwrap() }).unwrap();
 }
 
-/// The hand-written loop, with and without waiting; and a reactor that another event loop hosts.
+/// The hand-written loop, with and without waiting; and a reactor in another event loop, its host.
 #[test]
 fn other_loops() {
     let _watchdog = watchdog(TIME);
@@ -470,7 +471,7 @@ fn other_loops() {
                     break;
                 }
                 if embedded {
-                    // The host: waits for the descriptor, then has the reactor do what there is to do.
+                    // The host waits for the descriptor, then turns the reactor.
                     let mut poll = [rustix::event::PollFd::new(&reactor, rustix::event::PollFlags::IN)];
                     let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
                     assert_eq!(rustix::event::poll(&mut poll, Some(&limit)).unwrap(), 1, "the host was not told");
@@ -480,7 +481,7 @@ fn other_loops() {
                 assert!(turns < 100, "it does not get on");
             }
             assert!(slept.get() && clock.now() - begin == 2 * HOUR);
-            // And then it is quiet.
+            // Afterwards the reactor sleeps.
             let cpu = thread_cpu();
             let real = Instant::now();
             reactor.wait(Some(50 * MS)).unwrap();
@@ -490,7 +491,7 @@ fn other_loops() {
     }
 }
 
-/// A reactor in the background: its timers fire in order, wherever their tasks are.
+/// A background reactor: its timers fire in order, on whichever threads their tasks are.
 #[test]
 fn in_the_background() {
     let _watchdog = watchdog(TIME);
@@ -504,7 +505,7 @@ fn in_the_background() {
     reactor.shutdown().unwrap();
 }
 
-/// Wakes from other threads arrive while the time stands still, and keep an advance from going on before they are heard.
+/// Wakes from other threads arrive while the clock is paused, and an advance does not pass them.
 #[test]
 fn wakes_from_other_threads_arrive() {
     paused(async || {
@@ -517,7 +518,7 @@ fn wakes_from_other_threads_arrive() {
     });
 }
 
-/// Nothing spins while the time stands still, however many timers are overdue by the real time.
+/// Nothing spins while the clock is paused, however many timers are overdue by the real time.
 #[test]
 fn standing_still_is_quiet() {
     let _watchdog = watchdog(TIME);
@@ -542,7 +543,7 @@ fn standing_still_is_quiet() {
     assert!(thread_cpu() - cpu < 50 * MS, "{:?}", thread_cpu() - cpu);
 }
 
-/// Writes its number into a shared list when woken.
+/// A waker that appends its number to a shared list.
 struct Note(u32, Arc<Mutex<Vec<u32>>>);
 
 impl Wake for Note {
@@ -551,7 +552,7 @@ impl Wake for Note {
     }
 }
 
-/// What may be done to sleeps. Numbers are taken modulo what there is; times are in nanoseconds.
+/// An operation on the sleeps. Indices are taken modulo the number of sleeps; times are in nanoseconds.
 #[derive(Clone, Debug)]
 enum Step {
     Create(u64),
@@ -561,7 +562,7 @@ enum Step {
     Advance(u64),
 }
 
-/// Times of all magnitudes, equal ones among them.
+/// Generates times of all magnitudes, some of them equal.
 fn any_time() -> impl Strategy<Value = u64> {
     prop_oneof![0..4_u64, 0..3_000_000_u64, 0..100_000_000_000_u64, (0..10_u64).prop_map(|n| n * 1_048_576)]
 }
@@ -576,12 +577,12 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Sleeps on a reactor beside the simplest thing that is right: a map ordered by deadline.
+/// Sleeps on a reactor beside the simplest correct model: a map ordered by deadline.
 struct Model {
     runtime: LocalRuntime,
     begin: Instant,
     sleeps: Vec<(u32, Sleep)>,
-    /// Those that wait, by deadline; who waits longest comes first among equal ones, which is not asked for here.
+    /// The waiting sleeps by deadline and number. The order among equal deadlines is not checked.
     waiting: BTreeMap<(u64, u32), ()>,
     now: u64,
     woken: Arc<Mutex<Vec<u32>>>,
@@ -603,7 +604,7 @@ impl Model {
         u64::try_from((sleep.deadline().unwrap() - self.begin).as_nanos()).unwrap()
     }
 
-    /// Polls one, and compares the outcome with its deadline.
+    /// Polls one sleep, and compares the outcome with its deadline.
     fn poll(&mut self, index: usize) {
         let handle = self.runtime.handle();
         let _enter = handle.enter();
@@ -634,7 +635,7 @@ impl Model {
                 let before = self.deadline(&self.sleeps[index].1);
                 let number = self.sleeps[index].0;
                 let was_waiting = self.waiting.remove(&(before, number)).is_some();
-                // Around the present, so into the past, too.
+                // A time around the present, which may be in the past.
                 let deadline = (self.now + time).saturating_sub(2);
                 self.sleeps[index].1.reset(self.begin + Duration::from_nanos(deadline));
                 if was_waiting {
@@ -661,7 +662,7 @@ impl Model {
                 let due = std::mem::replace(&mut self.waiting, later);
                 let mut woken = std::mem::take(&mut *self.woken.lock().unwrap());
                 let mut expected: Vec<_> = due.into_keys().collect();
-                // In order of the deadlines; those with equal ones in any.
+                // In order of the deadlines; the order among equal deadlines is free.
                 let deadlines: BTreeMap<u32, u64> = expected.iter().map(|&(deadline, n)| (n, deadline)).collect();
                 assert!(woken.is_sorted_by_key(|n| deadlines.get(n).copied()), "{woken:?} of {expected:?}");
                 woken.sort_unstable();
@@ -683,7 +684,8 @@ fn check_model(steps: Vec<Step>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Bug E10: whatever is reset, cancelled and passed, exactly those are woken whose time has come.
+    /// Bug E10: after any sequence of resets, cancels and advances, exactly the sleeps with a passed deadline are
+    /// woken.
     #[test]
     fn sleeps_behave_like_an_ordered_map(steps in prop::collection::vec(any_step(), 0..300)) {
         let _watchdog = watchdog(TIME);
@@ -691,7 +693,7 @@ proptest! {
     }
 }
 
-/// The same, ten million steps.
+/// The same with ten million steps.
 #[test]
 #[ignore = "takes minutes; .ci/full runs it"]
 fn sleeps_behave_like_an_ordered_map_for_long() {
@@ -711,7 +713,7 @@ fn sleeps_behave_like_an_ordered_map_for_long() {
     runner.run(&steps, check).unwrap();
 }
 
-/// An `io::Result` from inside a test that is paused, as users write it.
+/// A paused test may return an `io::Result`, as users write it.
 #[test]
 fn with_question_marks() {
     let result: io::Result<Duration> = paused(async || {

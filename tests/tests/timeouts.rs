@@ -17,12 +17,13 @@ use tests::{CountingWaker, TIME, in_child, thread_cpu, watchdog};
 
 const SHORT: Duration = Duration::from_millis(10);
 
-/// Threads of this process.
+/// Returns the number of threads of this process.
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// Behaviour 138, 139, 141, 142, 145, 150: what is ready is `Ok` even if the time is up; what is not is `Err` when it is.
+/// Behaviour 138, 139, 141, 142, 145, 150: a ready inner future gives `Ok`, even after the deadline. A pending inner
+/// future gives `Err` at the deadline.
 #[test]
 fn the_outcomes() {
     everywhere(async || {
@@ -39,7 +40,7 @@ fn the_outcomes() {
         let deadline = Instant::now() + SHORT;
         assert!(pending::<()>().timeout_at(deadline).await.is_err());
         assert!(Instant::now() >= deadline, "early");
-        // In time, though it had to wait.
+        // In time, after a wait.
         assert_eq!(sleep(SHORT).timeout(TIME).await, Ok(()));
         let error = pending::<std::io::Result<()>>().io_timeout(SHORT).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -57,7 +58,7 @@ fn extremes_mean_never() {
             assert_eq!(Timeout::new(ready(()), long).await, Ok(()));
             let mut sleep = sleep(long);
             assert!(futures::poll!(&mut sleep).is_pending());
-            // From never to soon: the waiting task hears of it.
+            // Reset from never to soon: the waiting task is woken.
             sleep.reset(Instant::now() + Duration::from_millis(1));
             sleep.await;
         }
@@ -66,7 +67,7 @@ fn extremes_mean_never() {
     });
 }
 
-/// Behaviour 149: nested, the shorter wins.
+/// Behaviour 149: of two nested timeouts, the shorter wins.
 #[test]
 fn nested() {
     everywhere(async || {
@@ -75,7 +76,7 @@ fn nested() {
     });
 }
 
-/// Behaviour 118, 121, 122, 123, 137: reset to earlier, to later, after completion.
+/// Behaviour 118, 121, 122, 123, 137: resets to an earlier time, to a later time, and after completion.
 #[test]
 fn resets() {
     everywhere(async || {
@@ -106,7 +107,7 @@ fn resets() {
     });
 }
 
-/// The time of a duration begins with the first poll, not with its making; behaviour 135: in a plain `block_on`, too.
+/// Behaviour 135: a duration begins with the first poll, not with the constructor; also in a plain `block_on`.
 #[test]
 fn a_duration_begins_when_polled() {
     everywhere(async || {
@@ -118,7 +119,7 @@ fn a_duration_begins_when_polled() {
     });
 }
 
-/// On a reactor's thread no helper thread is started, and the reactor's timer fires.
+/// On a reactor's thread the reactor's timer fires, and no helper thread is started.
 #[test]
 fn on_a_reactor_there_is_no_helper_thread() {
     // Other tests of this program do start the helper thread.
@@ -139,7 +140,7 @@ fn on_a_reactor_there_is_no_helper_thread() {
     assert_eq!(threads(), before + 1, "elsewhere futures-timer starts its own");
 }
 
-/// Which timer it is is decided at the first poll, not where it is made; and it may be told by a handle.
+/// The first poll decides which kind of timer is used, not the constructor. A handle can decide as well.
 #[test]
 fn decided_at_the_first_poll() {
     let _watchdog = watchdog(TIME);
@@ -159,7 +160,7 @@ fn decided_at_the_first_poll() {
     assert!(thread.join().unwrap().is_err());
 }
 
-/// A `Sleep` whose reactor is dropped goes on with futures-timer.
+/// A `Sleep` continues with futures-timer after its reactor is dropped.
 #[test]
 fn a_sleep_outlives_its_reactor() {
     let _watchdog = watchdog(TIME);
@@ -177,7 +178,7 @@ fn a_sleep_outlives_its_reactor() {
     assert!(begin.elapsed() >= 5 * SHORT);
 }
 
-/// Behaviour 125: polled by another task than before, it wakes that one.
+/// Behaviour 125: a timer wakes the task that polled it last.
 #[test]
 fn the_last_poller_is_woken() {
     let _watchdog = watchdog(TIME);
@@ -206,7 +207,7 @@ fn a_self_waking_inner_future_times_out() {
     });
 }
 
-/// Behaviour 146: the inner future can be had back, and is dropped promptly otherwise.
+/// Behaviour 146: the inner future can be taken back; otherwise it is dropped promptly.
 #[test]
 fn the_inner_future_afterwards() {
     everywhere(async || {
@@ -224,7 +225,7 @@ fn the_inner_future_afterwards() {
     });
 }
 
-/// Bug E4: never early. A hundred thousand timers of all lengths, together.
+/// Bug E4: a hundred thousand timers of all lengths together, and none fires early.
 #[test]
 fn never_early() {
     let _watchdog = watchdog(TIME);
@@ -247,7 +248,7 @@ fn never_early() {
     assert_eq!((fired.get(), runtime.handle().stats().task_panics), (100_000, 0));
 }
 
-/// Bug E3; behaviour 117, 129: sub-millisecond timers one after the other: neither lost nor a busy loop.
+/// Bug E3; behaviour 117, 129: sub-millisecond timers one after the other. None is lost, and the loop is not busy.
 #[test]
 fn many_short_timers_do_not_spin() {
     let _watchdog = watchdog(TIME);
@@ -265,7 +266,7 @@ fn many_short_timers_do_not_spin() {
     assert!(thread_cpu() - cpu < Duration::from_millis(200));
 }
 
-/// Ten thousand timers within a second share wake-ups.
+/// Ten thousand timers within a second share wake-ups of the thread.
 #[test]
 fn many_timers_share_wake_ups() {
     let _watchdog = watchdog(TIME);
@@ -279,7 +280,7 @@ fn many_timers_share_wake_ups() {
     assert!(stats.sleeps < 700, "{stats:?}");
 }
 
-/// A timer of the reactor itself, beyond what `Sleep` uses.
+/// The reactor's own timer, beyond the methods that `Sleep` uses.
 #[test]
 fn raw_timers() {
     let _watchdog = watchdog(TIME);
@@ -301,7 +302,7 @@ fn raw_timers() {
     assert!(block_on(never).is_err(), "the reactor is gone");
 }
 
-/// A reactor that is gone before the first poll: the time of a duration begins all the same, and ends.
+/// The reactor is dropped before the first poll: a duration still begins then, and ends in time.
 #[test]
 fn a_reactor_that_is_gone_before_the_first_poll() {
     let _watchdog = watchdog(TIME);
@@ -315,7 +316,7 @@ fn a_reactor_that_is_gone_before_the_first_poll() {
     assert!(begin.elapsed() >= 2 * SHORT);
 }
 
-/// A lone short timer is exact, however often it is set; only many share wake-ups.
+/// A single short timer is exact, however often it is set. Only many timers share wake-ups.
 #[test]
 fn a_lone_timer_is_exact_again_and_again() {
     let _watchdog = watchdog(TIME);
@@ -335,7 +336,7 @@ fn a_lone_timer_is_exact_again_and_again() {
     assert!(took[100] < Duration::from_micros(900), "half of them took {:?} or more", took[100]);
 }
 
-/// Behaviour 115: what is due already is ready at the first poll, and arms nothing.
+/// Behaviour 115: a timer that is already due is ready at the first poll, and is not armed.
 #[test]
 fn what_is_due_is_ready_at_once() {
     everywhere(async || {
@@ -351,19 +352,19 @@ fn what_is_due_is_ready_at_once() {
     let past = Instant::now();
     assert!(Timer::at(past, &handle).now_or_never().unwrap().is_ok());
     assert!(Timer::after(Duration::ZERO, &handle).now_or_never().unwrap().is_ok());
-    // The turn's clock stands still meanwhile, but the time does not.
+    // The turn's clock does not move meanwhile, but the real time does.
     let deadline = Instant::now() + SHORT;
     std::thread::sleep(SHORT);
     assert!(Timer::at(deadline, &handle).now_or_never().unwrap().is_ok());
     assert_eq!((reactor.next_deadline(), handle.stats().timers), (None, 0));
-    // Still less does it in the background, where a turn lasts as long as nothing happens.
+    // The difference is larger in the background, where a turn lasts until the next event.
     let background = reactor.into_background().unwrap();
     std::thread::sleep(20 * SHORT);
     assert!(Timer::at(Instant::now(), &handle).now_or_never().unwrap().is_ok());
     background.shutdown().unwrap();
 }
 
-/// A timer of the current reactor needs no handle; and every timer knows whether it is over, until it is reset.
+/// A timer of the current reactor needs no handle. Every timer knows whether it has elapsed, until it is reset.
 #[test]
 fn timers_of_the_current_reactor() {
     let _watchdog = watchdog(TIME);
@@ -393,7 +394,7 @@ fn timers_of_the_current_reactor() {
     assert!(timer.now_or_never().unwrap().is_err() && !timer.is_elapsed(), "the reactor has gone");
 }
 
-/// Behaviour 126: one task waits, another sets the time: to an earlier one, to a later one.
+/// Behaviour 126: one task waits, and another task resets the timer to an earlier or a later time.
 #[test]
 fn another_task_sets_the_time() {
     everywhere(async || {
@@ -401,7 +402,7 @@ fn another_task_sets_the_time() {
         let wait = || poll_fn(|cx| timer.borrow_mut().poll_unpin(cx));
         let soon = Instant::now() + SHORT;
         let earlier = async {
-            // Polled second, so by now the other one waits.
+            // This future is polled second, so the other one already waits.
             timer.borrow_mut().reset(soon);
         };
         futures::join!(wait(), earlier);
@@ -415,7 +416,8 @@ fn another_task_sets_the_time() {
     });
 }
 
-/// Behaviour 147: after `Ok`, a timeout holds no timer, stays pending and says that it is over; after `Elapsed` it may go on.
+/// Behaviour 147: after `Ok`, a timeout holds no timer, stays pending and is terminated. After `Elapsed` it can be
+/// reset.
 #[test]
 fn fused() {
     let _watchdog = watchdog(TIME);
@@ -430,7 +432,7 @@ fn fused() {
             sender.send(1).unwrap();
             assert_eq!((&mut timeout).await, Ok(Ok(1)));
             assert!(timeout.is_terminated() && timeout.deadline().is_none());
-            assert_eq!(handle.stats().timers, 0, "a timer that nobody needs");
+            assert_eq!(handle.stats().timers, 0, "a timer without a use");
             Pin::new(&mut timeout).reset(Instant::now());
             assert!(futures::poll!(&mut timeout).is_pending() && timeout.is_terminated(), "over is over");
 
@@ -443,7 +445,7 @@ fn fused() {
             let mut io = pending::<std::io::Result<()>>().io_timeout(Duration::ZERO);
             assert!(!io.is_terminated() && (&mut io).await.is_err() && io.is_terminated());
             let mut timer = sleep(SHORT);
-            // As `select!` wants it, in a loop.
+            // In a loop with `select!`, which asks `is_terminated`.
             let mut fired = 0;
             loop {
                 futures::select! {
@@ -456,7 +458,7 @@ fn fused() {
             assert!(!timer.is_terminated());
         })
         .unwrap();
-    // One that cannot be moved any more is reset where it is.
+    // A pinned timeout is reset in place.
     let mut pinned = std::pin::pin!(Timeout::new(async { pending::<()>().await }, TIME));
     block_on(poll_fn(|cx| {
         assert!(pinned.as_mut().poll(cx).is_pending());
@@ -466,23 +468,23 @@ fn fused() {
     block_on(pinned).unwrap_err();
 }
 
-/// A timeout goes from one executor to another, to another thread and back; whoever polled last is woken.
+/// A timeout moves between executors, and to another thread and back. It wakes the last task that polled it.
 #[test]
 fn from_place_to_place() {
     let _watchdog = watchdog(TIME);
     let poll_once = |timeout: &mut Timeout<_>| {
         let mut runtime = LocalRuntime::new().unwrap();
         runtime.run_until(async { assert!(futures::poll!(timeout).is_pending()) }).unwrap();
-        // Kept alive: the timer is this reactor's.
+        // Kept alive, because the timer belongs to this reactor.
         runtime
     };
-    // Armed outside a reactor, awaited inside one.
+    // Armed without a reactor, awaited on one.
     let mut timeout = Timeout::new(pending::<()>(), 5 * SHORT);
     block_on(async { assert!(futures::poll!(&mut timeout).is_pending()) });
     let begin = Instant::now();
     LocalRuntime::new().unwrap().run_until(timeout).unwrap().unwrap_err();
     assert!(begin.elapsed() < TIME / 2);
-    // Armed on a reactor, awaited elsewhere while that runs in another thread, or after it has gone.
+    // Armed on a reactor, awaited elsewhere, while another thread runs the reactor or after the reactor was dropped.
     for stays in [true, false] {
         let mut timeout = Timeout::new(pending::<()>(), 5 * SHORT);
         let mut runtime = poll_once(&mut timeout);
@@ -495,7 +497,7 @@ fn from_place_to_place() {
         awaiting.join().unwrap().unwrap_err();
         assert!(begin.elapsed() < TIME / 2);
     }
-    // Of two tasks, the one that polled last.
+    // Of two tasks, the last that polled is woken.
     let mut runtime = LocalRuntime::new().unwrap();
     let mut timeout = Timeout::new(pending::<()>(), SHORT);
     let (counter, waker) = CountingWaker::new();
@@ -508,7 +510,7 @@ fn from_place_to_place() {
     assert_eq!(counter.count(), 0);
 }
 
-/// Sleeps for which no time has to pass let others go first, on a reactor; a timeout around them still comes.
+/// Sleeps of no time yield to other tasks on a reactor, and a timeout around them still fires.
 #[test]
 fn sleeps_of_no_time_do_not_hold_the_loop_up() {
     let _watchdog = watchdog(TIME);
@@ -529,7 +531,7 @@ fn sleeps_of_no_time_do_not_hold_the_loop_up() {
     };
     let ticks = Rc::clone(&stop);
     let ticks = async move {
-        // Always due, however often it has ticked.
+        // This interval is always due, however often it has ticked.
         let mut interval = async_timeout::interval(Duration::from_nanos(1));
         while !ticks.get() {
             interval.tick().await;
@@ -561,14 +563,14 @@ fn sleeps_of_no_time_do_not_hold_the_loop_up() {
     runtime.run().unwrap();
 }
 
-/// A sleep that lets others go first is not over: `select!`, which asks, polls it again.
+/// A sleep that yields has not elapsed yet: `select!`, which asks `is_terminated`, polls it again.
 #[test]
 fn a_sleep_that_lets_others_go_first_is_not_over() {
     let _watchdog = watchdog(TIME);
     async_epoll::block_on(async {
         for _ in 0..1000 {
             let mut timer = sleep(Duration::ZERO);
-            futures::select! { () = timer => {}, complete => panic!("over, and nobody has heard of it") }
+            futures::select! { () = timer => {}, complete => panic!("elapsed without being ready") }
         }
         let handle = Handle::current().unwrap();
         let refused = poll_fn(|cx| {
@@ -579,7 +581,7 @@ fn a_sleep_that_lets_others_go_first_is_not_over() {
                     let ready = Pin::new(&mut timer).poll(cx).is_ready();
                     assert_eq!((timer.is_elapsed(), timer.is_terminated()), (ready, ready));
                     refused += usize::from(!ready);
-                    // Once it is over, it stays so.
+                    // An elapsed sleep stays elapsed.
                     while Pin::new(&mut timer).poll(cx).is_pending() {
                         assert!(!ready || timer.is_elapsed());
                     }
@@ -593,7 +595,7 @@ fn a_sleep_that_lets_others_go_first_is_not_over() {
     .unwrap();
 }
 
-/// Bug E1, E2, E3, trial 14: no extreme panics, fires early, or keeps the loop busy.
+/// Bug E1, E2, E3; trial 14: extreme durations do not panic, fire early, or keep the loop busy.
 #[test]
 fn extremes_are_quiet() {
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -630,7 +632,7 @@ fn extremes_are_quiet() {
         assert!(result.is_err(), "{duration:?} has passed");
         assert!(handle.stats().turns - turns <= 3, "{duration:?}: {} turns", handle.stats().turns - turns);
     }
-    // And the turn itself.
+    // The same for the turn's own timeout.
     let mut reactor = Reactor::new().unwrap();
     for duration in long {
         let handle = reactor.handle();
@@ -644,7 +646,7 @@ fn extremes_are_quiet() {
     assert!(reactor.handle().stats().turns == long.len() as u64);
 }
 
-/// Trial 15: a process that was stopped for a while: each overdue timer fires once, when it goes on.
+/// Trial 15: a process is stopped for a while. When it continues, each overdue timer fires once.
 #[test]
 fn stopped_and_continued() {
     const CHILD: &str = "TEST_STOPPED_CHILD";
@@ -679,7 +681,7 @@ fn stopped_and_continued() {
         };
         runtime.spawner().spawn_local(task).unwrap();
     }
-    // And one outside the reactor.
+    // And a timer outside of the reactor.
     let outside = std::thread::spawn(|| block_on(sleep(Duration::from_millis(600))));
     runtime.run().unwrap();
     outside.join().unwrap();
@@ -688,7 +690,7 @@ fn stopped_and_continued() {
     assert!(begin.elapsed() >= Duration::from_micros(1500 * u64::from(TIMERS - 1)));
 }
 
-/// A timer that is armed is looked at even by a task that never returns to the loop.
+/// An armed timer fires even within a single poll, for a task that never returns to the loop.
 #[test]
 fn within_one_poll() {
     let _watchdog = watchdog(TIME);
@@ -704,7 +706,7 @@ fn within_one_poll() {
     });
 }
 
-/// Timers that have waited are ready when they are asked, however many there are in one poll.
+/// Timers that have waited are ready when polled, however many are polled in one poll of the task.
 #[test]
 fn what_has_waited_is_ready() {
     let _watchdog = watchdog(TIME);

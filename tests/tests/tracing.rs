@@ -1,6 +1,7 @@
-//! The feature `tracing`: what is told, and that a subscriber, which is foreign code, may do as it likes.
+//! The feature `tracing`: the emitted events and spans, with a subscriber that calls the reactor. A subscriber is
+//! foreign code, and must be free to do so.
 //!
-//! One test, since a subscriber is the whole process's.
+//! One test, because the subscriber is global to the process.
 
 use async_epoll::{Handle, LocalRuntime, Spawner, Timer};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,11 +19,11 @@ static HANDLE: OnceLock<Handle> = OnceLock::new();
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 thread_local! {
-    /// For one task that the subscriber spawns.
+    /// For a task that the subscriber spawns.
     static SPAWNER: RefCell<Option<Spawner>> = const { RefCell::new(None) };
 }
 
-/// Notes each message, asks the reactor for numbers, which takes its locks, and comes back in as a source and a timer.
+/// A subscriber that records each message and calls the reactor; see [`note`].
 struct Hostile;
 
 impl Subscriber for Hostile {
@@ -50,7 +51,7 @@ impl Subscriber for Hostile {
     }
 }
 
-/// A field's value.
+/// The name of a field, and its value once found.
 struct Named(&'static str, String);
 
 impl Visit for Named {
@@ -61,7 +62,7 @@ impl Visit for Named {
     }
 }
 
-/// Writes a line down, and uses the reactor; on its own thread it spawns, too.
+/// Records a line and calls the reactor. Spawns as well, on the reactor's thread.
 fn note(line: String) {
     LINES.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     if let Some(handle) = HANDLE.get() {
@@ -74,7 +75,7 @@ fn note(line: String) {
     }
 }
 
-/// A subscriber that calls the reactor does not dead-lock, and is told of every step, in order.
+/// A subscriber that calls the reactor does not cause a deadlock, and receives every step in order.
 #[test]
 fn a_subscriber_may_call_the_reactor() {
     let _watchdog = watchdog(TIME);

@@ -1,6 +1,6 @@
-//! A `tracing` subscriber that panics, when it hears of a task or of its end, harms that task alone.
+//! A `tracing` subscriber that panics, at the beginning or the end of a task's span, affects only this task.
 //!
-//! By itself, since what is enabled at all is the whole process's.
+//! A program of its own, because the enabled level is global to the process.
 
 use async_epoll::LocalRuntime;
 use std::cell::Cell;
@@ -12,7 +12,7 @@ use tests::{TIME, watchdog, yield_now};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Panics when the third span is made, and whenever one goes away.
+/// Panics when the third span is made, and whenever a span is closed.
 #[derive(Default)]
 struct Panicking(Arc<AtomicUsize>);
 
@@ -50,13 +50,13 @@ fn a_panicking_subscriber() {
                 done.set(done.get() + 1);
             };
             let spawned = catch_unwind(AssertUnwindSafe(|| spawner.spawn_local(future).unwrap()));
-            assert_eq!(spawned.is_err(), task == 3, "whoever spawns hears of it");
+            assert_eq!(spawned.is_err(), task == 3, "the panic reaches the caller of spawn");
         }
-        // The remaining four end, whatever happens to their spans.
+        // The other four tasks end, whatever happens to their spans.
         runtime.run().unwrap();
         let stats = runtime.handle().stats();
         assert_eq!((done.get(), stats.live_tasks, stats.task_panics), (4, 0, 4));
-        // One that comes from another thread, and one that is dropped with the pool.
+        // A task from another thread, and a task that is dropped with its pool.
         let remote = spawner.remote();
         remote.spawn_with(|| async {}).unwrap();
         runtime.run().unwrap();

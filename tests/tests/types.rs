@@ -1,4 +1,5 @@
-//! Which types may cross threads, and how large they are. Checked by the compiler; running it proves nothing more.
+//! Which types may move to other threads, and how large they are. The compiler checks this; running the tests adds
+//! nothing.
 
 use async_epoll::{
     EnterGuard, Handle, Interest, LocalRuntime, Reactor, ReactorBuilder, Readiness, Source, SourceError, Spawner,
@@ -27,7 +28,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
-// Handles go anywhere, runners stay.
+// Handles may go to any thread, types that run tasks may not.
 assert_impl_all!(Handle: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(Reactor: Unpin, Debug);
 assert_not_impl_any!(Reactor: Send, Sync, Clone);
@@ -97,12 +98,12 @@ assert_impl_all!(MissedTickBehavior: Copy, Send, Sync, Debug, Eq, std::hash::Has
 assert_impl_all!(ItemTimeout<stream::Empty<()>>: FusedStream, Send, Sync, Unpin, Debug);
 assert_impl_all!(Throttle<stream::Empty<()>>: FusedStream, Send, Sync, Unpin, Debug);
 assert_impl_all!(Debounce<stream::Empty<()>>: FusedStream, Send, Sync, Unpin, Debug);
-// The item that is held counts, too.
+// The item that is held counts as well.
 assert_impl_all!(Debounce<stream::Pending<Rc<()>>>: FusedStream);
 assert_not_impl_any!(Debounce<stream::Pending<Rc<()>>>: Send, Sync);
 assert_not_impl_any!(Throttle<stream::Iter<std::vec::IntoIter<Rc<()>>>>: Send, Sync);
 assert_not_impl_any!(ItemTimeout<stream::Iter<std::vec::IntoIter<Rc<()>>>>: Send, Sync);
-// A guard is what its connection is.
+// A guard has the traits of its connection.
 assert_impl_all!(IoGuard<TcpStream>: Send, Sync, Unpin, Debug, AsyncRead, AsyncWrite);
 assert_impl_all!(IoGuard<&'static [u8]>: AsyncRead, AsyncBufRead);
 assert_impl_all!(IoGuard<Vec<u8>>: AsyncWrite);
@@ -113,7 +114,7 @@ assert_not_impl_any!(IoGuard<std::marker::PhantomPinned>: Unpin);
 assert_impl_all!(Limit: Copy, Eq, std::hash::Hash, Send, Sync, Debug);
 assert_impl_all!(LimitExceeded: Copy, Eq, std::hash::Hash, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
 
-/// Behaviour 66.
+/// Behaviour 66: the sizes of the types.
 #[test]
 fn sizes() {
     assert_eq!(size_of::<Handle>(), 8);
@@ -136,7 +137,7 @@ fn sizes() {
     assert!(size_of::<IoGuard<()>>() <= 192, "{}", size_of::<IoGuard<()>>());
 }
 
-/// Our extension traits beside those of futures, all imported whole.
+/// The extension traits of async-timeout and of futures, all imported by globs.
 #[test]
 fn glob_imports_do_not_clash() {
     use async_timeout::*;
@@ -153,7 +154,7 @@ fn glob_imports_do_not_clash() {
     let stream = stream.throttle(zero).debounce(zero).item_timeout(zero).map(|item| item.unwrap());
     let last = stream.try_collect::<Vec<_>>().timeout(Duration::from_secs(60));
     assert_eq!(futures::executor::block_on(last), Ok(Ok(vec![3])));
-    // A type with methods of its own and those of both.
+    // A type with methods of its own and of both.
     let ticks = interval(Duration::from_millis(1)).throttle(zero).take(2).count();
     assert_eq!(futures::executor::block_on(ticks), 2);
     let mut text = Vec::new();
@@ -161,8 +162,8 @@ fn glob_imports_do_not_clash() {
     assert!(written.unwrap().is_ok());
 }
 
-/// Behaviour 151: the futures of `async fn`s are `Send` where they can be, for executors with several threads.
-/// Behaviour 65: so are the types above. The futures of `async fn`s are `Send` where they can be, for executors with several threads.
+/// Behaviour 65, 151: the types above are `Send`, and so are the futures of `async fn`s where possible, for executors
+/// with several threads.
 #[test]
 fn futures_are_send() {
     fn send<T: Send>(value: T) -> T {

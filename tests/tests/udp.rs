@@ -1,4 +1,5 @@
-//! UDP sockets: the mirror of std, whose error an ICMP message is, and groups. Batches are in `udp_batch.rs`.
+//! UDP sockets: the same API as std's, the operation that gets an ICMP error, and multicast groups. Batches are in
+//! `udp_batch.rs`.
 
 use async_epoll::{LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{Datagram, RecvBatch, SendBatch, UdpSocket};
@@ -24,7 +25,7 @@ use tests::{
     yield_now,
 };
 
-/// Behaviour 67: both ways, with the right addresses, by IPv4 and IPv6.
+/// Behaviour 67: datagrams both ways with the right addresses, over IPv4 and IPv6.
 #[test]
 fn datagrams_both_ways() {
     block_on(async {
@@ -44,7 +45,7 @@ fn datagrams_both_ways() {
     });
 }
 
-/// Everything that counts as an address, for each method that takes one; and what does not count.
+/// Every form of an address, for each method with an address; and values that are none.
 #[test]
 fn addresses_of_every_kind() {
     block_on(async {
@@ -63,7 +64,7 @@ fn addresses_of_every_kind() {
         }
         assert_eq!(sent, 5);
 
-        // The first that can be bound, or connected to; otherwise the last error.
+        // The first address that can be bound or connected to; otherwise the last error.
         let busy = address(&receiver);
         assert_ne!(UdpSocket::bind([busy, ([127, 0, 0, 1], 0).into()]).await.unwrap().local_addr().unwrap(), busy);
         assert_eq!(UdpSocket::bind([busy, busy]).await.unwrap_err().kind(), ErrorKind::AddrInUse);
@@ -81,7 +82,7 @@ fn addresses_of_every_kind() {
         assert_eq!(sender.send_to(b"x", none).await.unwrap_err().kind(), ErrorKind::InvalidInput);
         assert_eq!(sender.connect(none).await.unwrap_err().kind(), ErrorKind::InvalidInput);
         assert_eq!(sender.peer_addr().unwrap(), busy, "as before");
-        // Port 0 is nobody's, and a socket of IPv4 cannot reach IPv6.
+        // Port 0 is no destination, and an IPv4 socket cannot reach IPv6.
         assert_eq!(sender.send_to(b"x", LOCALHOST).await.unwrap_err().kind(), ErrorKind::InvalidInput);
         let error = sender.send_to(b"x", unreachable).await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EAFNOSUPPORT));
@@ -106,7 +107,7 @@ fn connected_methods_on_an_unconnected_socket() {
     });
 }
 
-/// Behaviour 70: a connected socket may send to another address, as far as Linux is concerned; but not hear from there.
+/// Behaviour 70: on Linux, a connected socket may send to another address; but it does not receive from there.
 #[test]
 fn a_connected_socket_may_send_elsewhere() {
     block_on(async {
@@ -118,7 +119,7 @@ fn a_connected_socket_may_send_elsewhere() {
     });
 }
 
-/// Behaviour 71: connected again, it sends there.
+/// Behaviour 71: after a second connect, the socket sends to the new peer.
 #[test]
 fn reconnecting_redirects() {
     block_on(async {
@@ -133,7 +134,7 @@ fn reconnecting_redirects() {
     });
 }
 
-/// Behaviour 73: strangers are not heard, but what was in the queue when the socket was connected is.
+/// Behaviour 73: a connected socket discards datagrams of other senders, except those queued before it was connected.
 #[test]
 fn strangers_are_discarded() {
     block_on(async {
@@ -148,7 +149,8 @@ fn strangers_are_discarded() {
     });
 }
 
-/// Bug H1; behaviour 74: an empty datagram is one, whoever receives it; and an empty buffer takes one, as with std.
+/// Bug H1; behaviour 74: an empty datagram is received as data by every method. An empty buffer takes a datagram, as
+/// with std.
 #[test]
 fn empty_datagrams_are_data() {
     block_on(async {
@@ -173,14 +175,14 @@ fn empty_datagrams_are_data() {
         assert_eq!(right.recv_datagram(&mut []).await.unwrap(), empty);
         assert_eq!(right.peek_from(&mut []).await.unwrap(), (0, from));
         assert_eq!(right.recv_datagram(&mut []).await.unwrap(), Datagram { truncated: true, ..empty });
-        // All have been taken, and an empty buffer waits like any other.
+        // All datagrams have been taken, and an empty buffer waits like any other.
         assert!(right.recv(&mut []).now_or_never().is_none());
         assert_eq!(left.send_to(&[], address(&right)).await.unwrap(), 0);
         assert_eq!(right.recv(&mut []).await.unwrap(), 0);
     });
 }
 
-/// Behaviour 75: a look leaves it there, however often, whether all of it fits or not.
+/// Behaviour 75: peeking leaves the datagram in the queue, however often, and whether it fits the buffer or not.
 #[test]
 fn peeking_leaves_it() {
     block_on(async {
@@ -218,7 +220,7 @@ fn each_arrival_wakes_again() {
             _ => receiver.poll_recv_batch(cx, &mut batch).map_ok(drop),
         };
         while poll(&mut cx).is_pending() && counter.count() == round {
-            // The very first event is about a socket that is writable.
+            // The very first event reports "writable".
             sender.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
             while counter.count() == round {
                 reactor.wait(Some(TIME)).unwrap();
@@ -228,7 +230,7 @@ fn each_arrival_wakes_again() {
     }
 }
 
-/// Behaviour 78: what came before anybody asked is delivered, in order.
+/// Behaviour 78: datagrams queued before the first poll are delivered, in order.
 #[test]
 fn what_came_before_the_first_poll_is_delivered() {
     block_on(async {
@@ -244,7 +246,8 @@ fn what_came_before_the_first_poll_is_delivered() {
     });
 }
 
-/// Bug H4; behaviour 79: what does not fit is lost, silently where std is silent; but there are ways to know.
+/// Bug H4; behaviour 79: bytes that do not fit are lost, silently in the methods that mirror std; other methods report
+/// the loss.
 #[test]
 fn truncation() {
     block_on(async {
@@ -268,13 +271,14 @@ fn truncation() {
     });
 }
 
-/// Behaviour 81; bug H2: that a datagram was refused is an error once, for whoever comes first, and then all is as before.
+/// Behaviour 81; bug H2: a refused datagram is an error once, for the first operation that asks. Then the socket works
+/// as before.
 #[test]
 fn a_refused_datagram_is_an_error_once() {
     block_on(async {
         let mut batch = RecvBatch::new(4, 8).unwrap();
         let mut sends = SendBatch::new(4, 8).unwrap();
-        // On loopback the answer has come when `send` returns.
+        // On loopback the ICMP answer has arrived when `send` returns.
         for operation in 0..8 {
             let socket = refused().await;
             socket.send(b"x").await.unwrap();
@@ -295,10 +299,10 @@ fn a_refused_datagram_is_an_error_once() {
                 _ => socket.take_error().unwrap().unwrap(),
             };
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-            // Once: nothing is left of it.
+            // Only once: no error is left.
             assert!(socket.take_error().unwrap().is_none());
             assert!(socket.recv(&mut [0; 8]).now_or_never().is_none());
-            // And the socket works, as soon as there is somebody.
+            // The socket works as soon as a peer exists.
             let peer = UdpSocket::bind(socket.peer_addr().unwrap()).await.unwrap();
             socket.send(b"hello").await.unwrap();
             let (length, from) = peer.recv_from(&mut [0; 8]).await.unwrap();
@@ -308,8 +312,8 @@ fn a_refused_datagram_is_an_error_once() {
     });
 }
 
-/// Bug H2: two receivers wait, and a third task sends: one of the receivers has the error, the other waits on, and is woken
-/// by what comes next.
+/// Bug H2: two receivers wait, and a third task sends. One receiver gets the error. The other still waits, and the next
+/// datagram wakes it.
 #[test]
 fn a_refused_datagram_reaches_one_of_those_who_wait() {
     let _watchdog = watchdog(TIME);
@@ -331,7 +335,7 @@ fn a_refused_datagram_reaches_one_of_those_who_wait() {
             while spawner.live_tasks() > 2 {
                 yield_now().await;
             }
-            // Both wait, and the kernel has been asked since.
+            // Both wait, and the reactor has asked the kernel since.
             for _ in 0..10 {
                 Timer::after(Duration::from_millis(1), &async_epoll::Handle::current().unwrap()).await.unwrap();
             }
@@ -353,7 +357,8 @@ fn a_refused_datagram_reaches_one_of_those_who_wait() {
     assert_eq!(*results.borrow(), [Err(ErrorKind::ConnectionRefused), Ok(5)]);
 }
 
-/// Bug H2: as many errors as one likes are no busy loop, with `IP_RECVERR` neither, whose queue nobody empties here.
+/// Bug H2: any number of errors does not make the loop busy, not even with `IP_RECVERR` and an error queue that is
+/// never emptied.
 #[test]
 fn a_storm_of_icmp_does_not_spin() {
     const SENDS: usize = 1000;
@@ -390,14 +395,14 @@ fn a_storm_of_icmp_does_not_spin() {
                 rest.set(thread_cpu() - before);
             };
             assert!(matches!(select(pin!(receive), pin!(send)).await, Either::Right(_)));
-            // Each of them answers a datagram.
+            // Each error answers one datagram.
             let (polls, errors, told) = (polls.get(), errors.get(), told.get());
             println!("{SENDS} sent: {errors} errors for the receiver in {polls} polls, {told} for the sender");
             assert!(errors + told <= SENDS && errors + told > 0);
             assert!(polls <= 4 * SENDS, "{polls}");
             // A loop that spins would have used all of the 300 ms.
             assert!(rest.get() < Duration::from_millis(100), "{:?} of CPU after the storm", rest.get());
-            // Nothing is stuck.
+            // The socket still works.
             let peer = UdpSocket::bind(socket.peer_addr().unwrap()).await.unwrap();
             let _ = socket.take_error();
             peer.send_to(b"hello", address(&socket)).await.unwrap();
@@ -431,7 +436,7 @@ fn the_first_waker_of_an_error_closes_the_socket() {
     assert_eq!((handle.stats().sources, counter.count()), (0, 1), "and the writer");
 }
 
-/// Bug H5; behaviour 83: two tasks that flood each other for ever leave a timer its time, by single datagrams and by batches.
+/// Bug H5; behaviour 83: two tasks flood each other for ever, by single datagrams and by batches. A timer still fires.
 #[test]
 fn a_flood_starves_nobody() {
     const TICKS: u32 = 20;
@@ -446,7 +451,7 @@ fn a_flood_starves_nobody() {
                 let (left, right) = pair().await;
                 for (from, to) in [(left.clone(), right.clone()), (right, left)] {
                     let count = Rc::clone(&count);
-                    // Never waits: what it receives, it has sent.
+                    // This task never waits: it has sent all that it receives.
                     let flood = async move {
                         let (mut out, mut back) = (SendBatch::new(32, 8).unwrap(), RecvBatch::new(32, 8).unwrap());
                         loop {
@@ -473,7 +478,7 @@ fn a_flood_starves_nobody() {
     }
 }
 
-/// Behaviour 85: the options, what they are unless set, and what they refuse.
+/// Behaviour 85: the options, their defaults, and the values that they refuse.
 #[test]
 fn options() {
     block_on(async {
@@ -507,12 +512,12 @@ fn options() {
         let nobodys = Ipv4Addr::new(192, 0, 2, 1);
         assert_eq!(socket.set_multicast_if_v4(&nobodys).unwrap_err().kind(), ErrorKind::AddrNotAvailable);
 
-        // The kernel doubles what it is given, within its bounds.
+        // The kernel doubles the requested size, within its bounds.
         socket.set_recv_buffer_size(20_000).unwrap();
         assert_eq!(socket.recv_buffer_size().unwrap(), 40_000);
         socket.set_send_buffer_size(20_000).unwrap();
         assert_eq!(socket.send_buffer_size().unwrap(), 40_000);
-        // Too little and too much are made to fit, and too much does not come out as too little.
+        // Sizes that are too small or too large are clamped, and a huge size does not wrap to a small one.
         socket.set_recv_buffer_size(0).unwrap();
         socket.set_send_buffer_size(0).unwrap();
         let least = (socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap());
@@ -547,7 +552,7 @@ fn options() {
     });
 }
 
-/// A broadcast on loopback reaches who is bound to its port.
+/// A broadcast on loopback reaches the socket bound to its port.
 #[test]
 fn broadcasts_are_received() {
     block_on(async {
@@ -559,7 +564,7 @@ fn broadcasts_are_received() {
     });
 }
 
-/// Behaviour 86: members of a group get what is sent to it, others and former members do not.
+/// Behaviour 86: members of a group receive its datagrams. Other sockets and former members do not.
 #[test]
 fn multicast_on_loopback() {
     block_on(async {
@@ -568,26 +573,27 @@ fn multicast_on_loopback() {
         let sender = socket().await;
         let to = address(&member);
         sender.set_multicast_if_v4(&interface).unwrap();
-        sender.send_to(b"nobody has joined", to).await.unwrap();
+        sender.send_to(b"a group without members", to).await.unwrap();
         member.join_multicast_v4(&group, &interface).unwrap();
         assert_eq!(member.join_multicast_v4(&group, &interface).unwrap_err().kind(), ErrorKind::AddrInUse);
         sender.send_to(b"joined", to).await.unwrap();
         assert_eq!(member.recv_from(&mut [0; 8]).await.unwrap(), (6, address(&sender)));
 
-        // What `set_multicast_loop_v4` does cannot be seen here: loopback itself returns whatever is sent through it.
+        // The effect of `set_multicast_loop_v4` is not visible here: the loopback interface itself returns every
+        // datagram sent through it.
         member.leave_multicast_v4(&group, &interface).unwrap();
         let error = member.leave_multicast_v4(&group, &interface).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
         sender.send_to(b"left", to).await.unwrap();
         assert_eq!(member.try_recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
-        // What is no group, and no interface.
+        // An address that is no group, and an address without an interface.
         assert_eq!(member.join_multicast_v4(&interface, &interface).unwrap_err().kind(), ErrorKind::InvalidInput);
         let error = member.join_multicast_v4(&group, &Ipv4Addr::new(192, 0, 2, 1)).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
     });
 }
 
-/// Behaviour 86, for IPv6; as far as loopback takes part, which usually has no route for groups.
+/// Behaviour 86, for IPv6, if loopback takes part: usually it has no route for groups.
 #[test]
 fn multicast_on_loopback_by_ipv6() {
     let _watchdog = watchdog(TIME);
@@ -596,7 +602,7 @@ fn multicast_on_loopback_by_ipv6() {
     }
     let index = std::fs::read_to_string("/sys/class/net/lo/ifindex").unwrap().trim().parse().unwrap();
     block_on(async {
-        // Of the interface only: `ff01`.
+        // The scope is the interface only: `ff01`.
         let group = Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0x71, 0x10);
         let (member, sender) = (UdpSocket::bind("[::]:0").await.unwrap(), UdpSocket::bind("[::1]:0").await.unwrap());
         member.join_multicast_v6(&group, index).unwrap();
@@ -621,7 +627,7 @@ fn multicast_on_loopback_by_ipv6() {
     });
 }
 
-/// Behaviour 87: a socket that was given back, or dropped, makes no events; its duplicates neither.
+/// Behaviour 87: a socket taken out or dropped makes no events, and neither do its duplicates.
 #[test]
 fn no_events_after_the_end() {
     let _watchdog = watchdog(TIME);
@@ -631,7 +637,7 @@ fn no_events_after_the_end() {
     for dropped in [false, true] {
         let socket = UdpSocket::from_std(StdSocket::bind(LOCALHOST).unwrap(), &handle).unwrap();
         let duplicate = StdSocket::from(socket.as_fd().try_clone_to_owned().unwrap());
-        // Seen by the reactor, with the first event.
+        // The reactor has seen the socket, with the first event.
         assert!(socket.poll_recv(&mut Context::from_waker(noop_waker_ref()), &mut [0; 8]).is_pending());
         reactor.wait(Some(TIME)).unwrap();
         let rest = if dropped { None } else { Some(socket.clone().into_std().unwrap()) };
@@ -646,8 +652,8 @@ fn no_events_after_the_end() {
     }
 }
 
-/// A socket that never waits is never registered: not one that only sends, nor one that is asked now and then. One that
-/// waits is, and then it is told what came before, too.
+/// A socket that never waits is never registered: neither a sender, nor a receiver that only tries now and then. A
+/// socket that waits is registered, and receives the datagrams queued before.
 #[test]
 fn who_never_waits_is_not_registered() {
     let _watchdog = watchdog(TIME);
@@ -662,7 +668,7 @@ fn who_never_waits_is_not_registered() {
                 assert_eq!(peer.try_recv(&mut [0; 8]).unwrap(), 1);
                 assert_eq!(handle.stats().sources, 0);
             }
-            // A datagram is there, of which nothing is known, since the last attempt found nothing.
+            // The socket does not know of this datagram: its last attempt found nothing.
             peer.try_recv(&mut [0; 8]).unwrap_err();
             socket.send_to(b"there", address(&peer)).await.unwrap();
             assert_eq!(peer.recv(&mut [0; 8]).await.unwrap(), 5);
@@ -672,7 +678,7 @@ fn who_never_waits_is_not_registered() {
     assert_eq!(handle.stats().sources, 0);
 }
 
-/// A reactor that has been dropped is noticed when a socket is made, and by every attempt.
+/// A dropped reactor is noticed when a socket is made, and by every attempt.
 #[test]
 fn a_reactor_that_is_gone() {
     let _watchdog = watchdog(TIME);
@@ -696,12 +702,12 @@ fn a_reactor_that_is_gone() {
     }
 }
 
-/// Behaviour 89: the longest datagram passes; one byte more is an error, and a gigabyte too.
+/// Behaviour 89: the longest datagram is sent. One byte more is an error, and so is a gigabyte.
 #[test]
 fn too_long_is_an_error() {
     block_on(async {
         let (left, right) = pair().await;
-        // Room for the largest, whatever the defaults are.
+        // Room for the largest datagram, whatever the system's defaults are.
         right.set_recv_buffer_size(1 << 20).unwrap();
         left.set_send_buffer_size(1 << 20).unwrap();
         let longest: Vec<u8> = (0..LONGEST).map(|number| number as u8).collect();
@@ -717,7 +723,7 @@ fn too_long_is_an_error() {
             message_size(left.try_send(&long).unwrap_err());
             message_size(left.try_send_to(&long, address(&right)).unwrap_err());
         }
-        // A buffer as large as one likes.
+        // A buffer may be of any size.
         let mut large = vec![0; 1 << 30];
         left.send(b"x").await.unwrap();
         assert_eq!(right.recv_datagram(&mut large).await.unwrap().bytes, b"x");
@@ -725,7 +731,8 @@ fn too_long_is_an_error() {
     });
 }
 
-/// The queue of a socket that nobody empties drops what it has no room for. That is the kernel's way, and no error.
+/// A socket without a reader drops the datagrams for which its queue has no room. This is the kernel's behaviour, and
+/// no error.
 #[test]
 fn what_the_queue_has_no_room_for_is_lost() {
     block_on(async {
@@ -745,7 +752,7 @@ fn what_the_queue_has_no_room_for_is_lost() {
     });
 }
 
-/// From and to std, in both directions, alone and with clones; and the traits of descriptors.
+/// Conversions from and to std's type, with and without clones; and the traits of descriptors.
 #[test]
 fn conversions_both_ways() {
     let _watchdog = watchdog(TIME);
@@ -763,7 +770,7 @@ fn conversions_both_ways() {
             peer.send_to(b"one", local).unwrap();
             assert_eq!(socket.recv(&mut [0; 8]).await.unwrap(), 3);
 
-            // With a clone, std gets a duplicate, and both work.
+            // If a clone exists, std gets a duplicate, and both work.
             let clone = socket.clone();
             let duplicate = socket.into_std().unwrap();
             assert_ne!(duplicate.as_raw_fd(), number);
@@ -773,7 +780,7 @@ fn conversions_both_ways() {
             peer.send_to(b"three", local).unwrap();
             assert_eq!(clone.recv(&mut [0; 8]).await.unwrap(), 5);
 
-            // Alone, the very same, which may block again.
+            // Without clones, std gets the same descriptor, which can be set to blocking again.
             let std = clone.into_std().unwrap();
             assert_eq!((std.as_raw_fd(), handle.stats().sources), (number, 0));
             std.set_nonblocking(false).unwrap();
@@ -791,11 +798,11 @@ fn conversions_both_ways() {
     assert_eq!(runtime.handle().stats().sources, 0);
 }
 
-/// Descriptors that are something else: errors, and no more.
+/// Descriptors of another kind are errors, without further effects.
 #[test]
 fn descriptors_that_are_no_udp_sockets() {
     block_on(async {
-        // A descriptor is looked at; what std takes for a socket is not.
+        // The conversion from a descriptor checks its kind; the conversion from std's socket does not.
         let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
         assert_eq!(UdpSocket::try_from(file).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
         let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
@@ -825,7 +832,7 @@ fn descriptors_that_are_no_udp_sockets() {
     });
 }
 
-/// Without a reactor, or with one that is gone: errors that say so, for those who wait and for those who come later.
+/// Without a reactor, or after it was dropped: errors that say so, for waiting operations and for later ones.
 #[test]
 fn without_a_reactor() {
     let _watchdog = watchdog(TIME);
@@ -875,7 +882,7 @@ fn descriptors_are_nonblocking_and_close_on_exec() {
     });
 }
 
-/// What does not wait: `WouldBlock` until the reactor has told of an arrival, and what was there after it.
+/// Attempts return `WouldBlock` until the reactor has reported an arrival, and then take all queued datagrams.
 #[test]
 fn attempts_without_waiting() {
     block_on(async {
@@ -905,7 +912,8 @@ fn attempts_without_waiting() {
     });
 }
 
-/// Two receivers on one socket, one by one and in batches, and two senders: each datagram goes to exactly one of them.
+/// Two receivers on one socket, with single receives and with batches, and two senders: exactly one receiver gets each
+/// datagram.
 #[test]
 fn two_receivers_share_a_socket() {
     const EACH: u32 = 2000;
@@ -943,7 +951,7 @@ fn two_receivers_share_a_socket() {
             let send = async |first: u32| {
                 for number in first..first + EACH {
                     sender.send_to(&number.to_le_bytes(), to).await.unwrap();
-                    // Not more than the queue has room for.
+                    // At most as many as the queue has room for.
                     while collected.borrow().len() + 64 < number as usize - first as usize {
                         yield_now().await;
                     }
@@ -1011,7 +1019,7 @@ fn threads_share_a_socket() {
     background.shutdown().unwrap();
 }
 
-/// Operations that are given up take nothing with them, whichever they are.
+/// A cancelled operation of any kind takes no datagram with it.
 #[test]
 fn cancelled_operations_lose_nothing() {
     block_on(async {
@@ -1019,7 +1027,7 @@ fn cancelled_operations_lose_nothing() {
         let (mut buffer, mut batch) = ([0; 4], RecvBatch::new(4, 4).unwrap());
         let mut received = 0;
         for number in 0..3000_u32 {
-            // Pending, and dropped; then there is something, and a race that either side may win.
+            // Pending, and dropped. Then a datagram arrives, and a race follows that either side may win.
             match number % 3 {
                 0 => assert!(right.recv(&mut buffer).now_or_never().is_none()),
                 1 => assert!(right.recv_batch(&mut batch).now_or_never().is_none()),
@@ -1045,7 +1053,7 @@ fn cancelled_operations_lose_nothing() {
     });
 }
 
-/// A loop written by hand, with a plain pool.
+/// A hand-written loop with a plain pool.
 #[test]
 fn in_a_loop_written_by_hand() {
     let _watchdog = watchdog(TIME);
@@ -1075,7 +1083,7 @@ fn in_a_loop_written_by_hand() {
     assert!(done.get());
 }
 
-/// A socket with options that have to be set before it is bound comes from socket2, and options that are missing here too.
+/// Options that must be set before binding, or that are missing here, can be set through socket2.
 #[test]
 fn options_before_binding() {
     block_on(async {
@@ -1088,7 +1096,7 @@ fn options_before_binding() {
         let one = bind(([127, 0, 0, 1], 0).into());
         let two = bind(address(&one));
         assert_eq!(address(&one), address(&two));
-        // Each datagram goes to one of them.
+        // One of the two sockets gets each datagram.
         let sender = socket().await;
         sender.send_to(b"x", address(&one)).await.unwrap();
         let (mut first, mut second) = ([0; 8], [0; 8]);
@@ -1097,7 +1105,7 @@ fn options_before_binding() {
     });
 }
 
-/// What waits on a socket, and a source of the same descriptor in another reactor.
+/// A socket in one reactor, and a source of the same descriptor in another reactor.
 #[test]
 fn two_reactors_share_a_socket() {
     let _watchdog = watchdog(TIME);

@@ -1,4 +1,5 @@
-//! Batches of datagrams: full ones, mixed ones, those that fail in the middle; how much a task moves in one poll.
+//! Batches of datagrams: full, mixed, and with a failure in the middle; and how many datagrams a task moves in one
+//! poll.
 
 use async_epoll::OPERATIONS_PER_POLL;
 use async_net_lite::{Datagram, MAX_DATAGRAMS, RecvBatch, SendBatch, UdpSocket};
@@ -9,10 +10,10 @@ use tests::common::block_on;
 use tests::common::udp::{LONGEST, address, pair, refused, socket};
 use tests::{LOCALHOST, has_ipv6, yield_now};
 
-/// Datagrams of a batch that count as one operation of the budget.
+/// The number of datagrams in a batch that count as one operation of the budget.
 const PER_OPERATION: usize = 8;
 
-/// Sends small datagrams to `receiver` that all fit into its queue.
+/// Sends small datagrams to `receiver`, all of which fit into its queue.
 async fn fill(receiver: &UdpSocket, count: usize) {
     receiver.set_recv_buffer_size(4 << 20).unwrap();
     let sender = StdSocket::bind(LOCALHOST).unwrap();
@@ -21,7 +22,7 @@ async fn fill(receiver: &UdpSocket, count: usize) {
     }
 }
 
-/// Whether the queue of a socket may be long enough for `count` small datagrams.
+/// Returns whether the queue of a socket can hold `count` small datagrams.
 fn has_room_for(socket: &UdpSocket, count: usize) -> bool {
     socket.set_recv_buffer_size(4 << 20).unwrap();
     let there = socket.recv_buffer_size().unwrap() >= count * 2048;
@@ -31,7 +32,7 @@ fn has_room_for(socket: &UdpSocket, count: usize) -> bool {
     there
 }
 
-/// Bug H5; behaviour 83: whatever is in the queue, a task takes so much in one poll and no more.
+/// Bug H5; behaviour 83: a task takes a limited number of datagrams in one poll, however many are queued.
 #[test]
 fn a_poll_takes_so_much_and_no_more() {
     block_on(async {
@@ -39,10 +40,10 @@ fn a_poll_takes_so_much_and_no_more() {
         if !has_room_for(&receiver, 1500) {
             return;
         }
-        // Once it has waited, the reactor tells it what comes.
+        // After a wait, the reactor reports arrivals to the socket.
         assert!(receiver.recv(&mut []).now_or_never().is_none());
-        // More than the budget allows. A batch of 16 counts as two operations; a larger one that grows comes to 4, 8 and 16,
-        // and there are some left for another.
+        // More than the budget allows. A batch of 16 counts as two operations. A larger batch grows and counts as 4, 8
+        // and 16; the rest of the budget is enough for one more.
         let budget = OPERATIONS_PER_POLL as usize;
         for (capacity, expected) in [(0, budget), (16, budget * PER_OPERATION), (1024, 32 + 64 + 128 + 256)] {
             fill(&receiver, 1500).await;
@@ -63,7 +64,7 @@ fn a_poll_takes_so_much_and_no_more() {
             yield_now().await;
             while receiver.try_recv(&mut [0; 8]).is_ok() {}
         }
-        // The same for what is sent.
+        // The same for sending.
         let (sender, mut batch) = (socket().await, SendBatch::new(1024, 8).unwrap());
         for (length, expected) in [(16, budget * PER_OPERATION), (1024, 1024)] {
             yield_now().await;
@@ -83,12 +84,13 @@ fn a_poll_takes_so_much_and_no_more() {
     });
 }
 
-/// One system call sends and takes as many as a batch can have, once so much has come; the rest waits for the next.
+/// One system call sends and receives as many datagrams as a batch can hold, once the batch has grown. The rest waits
+/// for the next call.
 #[test]
 fn full_batches() {
     block_on(async {
         let receiver = socket().await;
-        // A batch is filled after these.
+        // The sizes of a growing batch before it is filled.
         let growing = [32, 64, 128, 256, 512];
         let before: usize = growing.iter().sum();
         if !has_room_for(&receiver, before + MAX_DATAGRAMS + 100) {
@@ -125,25 +127,25 @@ fn full_batches() {
             let bytes = (number as u32).to_le_bytes();
             assert_eq!(datagram, Datagram { bytes: &bytes, address: from, truncated: false });
         }
-        // Fewer than before: nothing of the former ones shows.
+        // Fewer datagrams than before: none of the previous ones is visible.
         assert_eq!(receiver.recv_batch(&mut batch).await.unwrap(), 100);
         assert_eq!((batch.len(), batch.iter().len(), batch.capacity()), (100, 100, MAX_DATAGRAMS));
         assert!(batch.get(100).is_none() && batch.get(usize::MAX).is_none());
         assert!(batch.iter().enumerate().all(|(number, datagram)| datagram.bytes == [number as u8]));
-        // Twice as many as were there are asked for next, and it goes on to shrink.
+        // The next call asks for twice as many as have arrived, and the batch shrinks further.
         for (sent, expected) in [(300, [200, 100]), (20, [20, 0])] {
             fill(&receiver, sent).await;
             for expected in expected.into_iter().filter(|expected| *expected > 0) {
                 assert_eq!(receiver.recv_batch(&mut batch).await.unwrap(), expected);
             }
         }
-        // And while nothing is there, it has nothing.
+        // While the queue is empty, the batch is empty.
         assert!(receiver.recv_batch(&mut batch).now_or_never().is_none());
         assert!(batch.is_empty() && batch.iter().next().is_none());
     });
 }
 
-/// Bug H1, H4: long, empty and ordinary ones side by side, from several senders of both families.
+/// Bug H1, H4: long, empty and ordinary datagrams in one batch, from several senders of both families.
 #[test]
 fn batches_of_all_sorts() {
     block_on(async {
@@ -153,7 +155,7 @@ fn batches_of_all_sorts() {
         let (one, two) = (socket().await, UdpSocket::bind(if ipv6 { "[::1]:0" } else { "127.0.0.1:0" }).await.unwrap());
         let to_one = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let to_two = SocketAddr::new(address(&two).ip(), port);
-        // What the receiver sees of the first sender.
+        // The address of the first sender as the receiver sees it.
         let one_is = if ipv6 {
             SocketAddr::from((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), address(&one).port()))
         } else {
@@ -182,7 +184,7 @@ fn batches_of_all_sorts() {
             datagram(b"other", address(&two), false),
         ];
         assert!(batch.iter().eq(expected), "{:?}", batch.iter().collect::<Vec<_>>());
-        // A batch of one place only.
+        // A batch of capacity one.
         let mut single = RecvBatch::new(1, 8).unwrap();
         one.send_to(b"a", to_one).await.unwrap();
         one.send_to(b"b", to_one).await.unwrap();
@@ -193,7 +195,7 @@ fn batches_of_all_sorts() {
     });
 }
 
-/// With an address and without, to several peers, from a connected socket and from one that is not.
+/// With and without an address, to several peers, from a connected and from an unconnected socket.
 #[test]
 fn batches_to_several_peers() {
     block_on(async {
@@ -213,7 +215,8 @@ fn batches_to_several_peers() {
     });
 }
 
-/// A datagram in the middle that cannot be sent: those before it go, then it is the error, then one skips it.
+/// A datagram in the middle cannot be sent: the datagrams before it are sent, then the call returns its error, then it
+/// can be skipped.
 #[test]
 fn batches_with_one_that_fails() {
     block_on(async {
@@ -237,7 +240,7 @@ fn batches_with_one_that_fails() {
     });
 }
 
-/// Bug H2: a batch to where nobody listens gets through, with an error now and then, as single datagrams do.
+/// Bug H2: a batch to a port without a socket is sent, with an error now and then, like single datagrams.
 #[test]
 fn batches_that_are_refused() {
     block_on(async {
@@ -258,7 +261,7 @@ fn batches_that_are_refused() {
     });
 }
 
-/// Batches are bounded, and say so.
+/// The capacity and the datagram size of a batch are limited, and the error names the limits.
 #[test]
 fn dimensions_of_batches() {
     for (capacity, size) in [(0, 1), (1025, 1), (usize::MAX, 1), (1, 0), (1, 65_536), (usize::MAX, usize::MAX)] {

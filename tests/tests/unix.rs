@@ -1,5 +1,6 @@
-//! Unix streams and listeners: the mirror of std, the wait that epoll cannot serve, and what goes wrong. Datagrams are in
-//! `unix_datagrams.rs`, the files of sockets in `unix_files.rs`, descriptors as messages in `unix_fds.rs`.
+//! Unix streams and listeners: the same API as std's, the wait for a full queue, for which epoll has no event, and
+//! errors. Datagrams are in `unix_datagrams.rs`, the files of sockets in `unix_files.rs`, descriptors as messages in
+//! `unix_fds.rs`.
 
 use async_epoll::{LocalRuntime, Reactor};
 use async_net_lite::unix::{UnixDatagram, UnixListenOptions, UnixListener, UnixStream};
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use tests::common::{block_on, streams};
 use tests::{Folder, TIME, abstract_name, in_child, later, millis, open_fds, thread_cpu, watchdog};
 
-/// Behaviour 90, 91: a path to bind and to connect to; its listener's address is the path, and a client has none.
+/// Behaviour 90, 91: a listener at a path. The path is the listener's address, and a client has no address.
 #[test]
 fn echo_at_a_path() {
     let _watchdog = watchdog(TIME);
@@ -58,7 +59,7 @@ fn echo_at_a_path() {
     assert!(path.exists(), "the file stays unless told otherwise");
 }
 
-/// Abstract names are all their bytes, zeroes at the end included; who binds without a name gets one.
+/// An abstract name consists of all its bytes, including zeroes at the end. Binding without a name assigns a name.
 #[test]
 fn abstract_names() {
     block_on(async {
@@ -81,7 +82,7 @@ fn abstract_names() {
         assert_eq!(any.as_abstract_name().map(<[u8]>::len), Some(5));
         assert_eq!(UnixStream::connect_addr(&unnamed).await.unwrap_err().kind(), ErrorKind::InvalidInput);
 
-        // A client that has bound its socket is seen by its name, a path of full length included.
+        // A client with a bound socket is reported by its name, even a name of maximal length.
         let listener = UnixListener::bind_addr(&short).unwrap();
         let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
         let address = socket2::SockAddr::unix(format!("\0{}", "n".repeat(107))).unwrap();
@@ -118,7 +119,7 @@ fn pairs() {
     });
 }
 
-/// Behaviour 94, 95: the peer goes away, and who waits to read or write hears of it.
+/// Behaviour 94, 95: the peer closes, and pending reads and writes end.
 #[test]
 fn a_peer_that_goes_away() {
     block_on(async {
@@ -140,11 +141,11 @@ fn a_peer_that_goes_away() {
                 break error;
             }
         };
-        // The peer had not read all of it.
+        // The peer had unread bytes.
         assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
         thread.join().unwrap();
 
-        // Bytes that it has sent before are read first, then the reset is reported, once.
+        // Bytes sent before are read first, then the reset is reported once.
         let (mut peer, mut ours) = pair();
         ours.write_all(b"never read").await.unwrap();
         peer.write_all(b"last words").unwrap();
@@ -158,8 +159,8 @@ fn a_peer_that_goes_away() {
     });
 }
 
-/// Bug G1, G2, G10: close is an idempotent half-close, and no error after a reset; reading after the end and writing after
-/// the close are answered, not more.
+/// Bug G1, G2, G10: closing is an idempotent half-close, and succeeds after a reset. Reading after the end and writing
+/// after closing return results and do not hang.
 #[test]
 fn close_is_an_idempotent_half_close() {
     block_on(async {
@@ -178,7 +179,7 @@ fn close_is_an_idempotent_half_close() {
         assert_eq!(text, "still here");
         left.close().await.unwrap();
 
-        // A reset: the peer is closed with bytes that it has not read.
+        // A reset: the peer closes with unread bytes.
         let (mut left, right) = UnixStream::pair().unwrap();
         left.write_all(b"unread").await.unwrap();
         drop(right);
@@ -187,7 +188,7 @@ fn close_is_an_idempotent_half_close() {
         left.shutdown(Shutdown::Both).unwrap();
         left.close().await.unwrap();
 
-        // Never connected at all.
+        // A socket that was never connected.
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
         let mut stream = UnixStream::try_from(OwnedFd::from(socket)).unwrap();
         stream.close().await.unwrap();
@@ -196,7 +197,7 @@ fn close_is_an_idempotent_half_close() {
     });
 }
 
-/// Behaviour 97: a listener that goes away with a connection in its queue.
+/// Behaviour 97: a listener is dropped with a connection in its queue.
 #[test]
 fn a_listener_dropped_with_a_queue() {
     let _watchdog = watchdog(TIME);
@@ -217,8 +218,8 @@ fn a_listener_dropped_with_a_queue() {
     });
 }
 
-/// Bug F14; behaviour 98; trial 21: a connect that finds the queue full waits without spinning, goes on soon after there
-/// is room, and may be given up.
+/// Bug F14; behaviour 98; trial 21: a connect that finds the queue full waits without spinning, continues soon after
+/// there is room, and may be cancelled.
 #[test]
 fn a_full_queue_makes_a_connect_wait() {
     block_on(async {
@@ -242,7 +243,7 @@ fn a_full_queue_makes_a_connect_wait() {
         let ((mut second, late), mut server) = join(connect, accept).await;
         let limit = if tests::strict_timing() { millis(60) } else { millis(1000) };
         assert!(late <= limit, "{late:?} after there was room");
-        // What was accepted is the first one, and the second comes next: both are whole.
+        // The first connection was accepted, and the second is accepted next. Both work.
         (&first).write_all(b"1").await.unwrap();
         let mut byte = [0];
         server.read_exact(&mut byte).await.unwrap();
@@ -252,13 +253,13 @@ fn a_full_queue_makes_a_connect_wait() {
         server.read_exact(&mut byte).await.unwrap();
         assert_eq!(&byte, b"2");
 
-        // Given up: nobody comes.
+        // A cancelled connect reaches no listener.
         let _fills = UnixStream::connect_addr(&address).await.unwrap();
         assert!(Timeout::new(UnixStream::connect_addr(&address), millis(50)).await.is_err());
         listener.accept().await.unwrap();
         assert!(Timeout::new(listener.accept(), millis(100)).await.is_err());
 
-        // And one whose listener goes away while it waits.
+        // The listener is dropped while a connect waits.
         let _fills = UnixStream::connect_addr(&address).await.unwrap();
         let (refused, ()) = join(UnixStream::connect_addr(&address), async {
             sleep(millis(10)).await;
@@ -269,7 +270,7 @@ fn a_full_queue_makes_a_connect_wait() {
     });
 }
 
-/// Many who connect at once to a short queue: all get there, each once.
+/// Many clients connect at once to a short queue: each is accepted once.
 #[test]
 fn a_crowd_gets_through_a_short_queue() {
     let _watchdog = watchdog(TIME);
@@ -301,7 +302,8 @@ fn a_crowd_gets_through_a_short_queue() {
     assert_eq!(runtime.handle().stats().task_panics, 0);
 }
 
-/// Behaviour 106; bug A3: registered only when something has to wait, taken out by `into_std`, and put back in.
+/// Behaviour 106; bug A3: a stream is registered only by its first wait, deregistered by `into_std`, and can be
+/// registered again.
 #[test]
 fn conversions_both_ways() {
     let _watchdog = watchdog(TIME);
@@ -327,7 +329,7 @@ fn conversions_both_ways() {
             left.write_all(b"again").await.unwrap();
             right.read_exact(&mut buffer).await.unwrap();
             assert_eq!(&buffer, b"again");
-            // Beside a clone, by a duplicate.
+            // While a clone exists, std gets a duplicate.
             let clone = right.clone();
             let mut std_right = right.into_std().unwrap();
             drop(clone);
@@ -373,7 +375,7 @@ fn conversions_both_ways() {
     assert_eq!(sources(), 0);
 }
 
-/// Behaviour 107: who is on the other end, as the kernel knows.
+/// Behaviour 107: the credentials of the peer, from the kernel.
 #[test]
 fn peer_credentials() {
     let _watchdog = watchdog(TIME);
@@ -416,7 +418,7 @@ fn descriptors_are_nonblocking_and_close_on_exec() {
     });
 }
 
-/// Nothing is left behind when something fails, or is given up: descriptors, registrations, timers.
+/// Failed and cancelled operations leave nothing: no descriptor, no registration, no timer.
 #[test]
 fn failures_leave_nothing() {
     let _watchdog = watchdog(TIME);
@@ -459,7 +461,7 @@ fn failures_leave_nothing() {
     assert_eq!((handle.stats().sources, handle.stats().timers), (0, 0));
 }
 
-/// Bug F19: an accept that is given up loses no connection, and a receive no datagram.
+/// Bug F19: a cancelled accept loses no connection, and a cancelled receive no datagram.
 #[test]
 fn what_is_given_up_loses_nothing() {
     block_on(async {
@@ -479,7 +481,7 @@ fn what_is_given_up_loses_nothing() {
                 left.write_all(b"x").await.unwrap();
                 client
             };
-            // Each is polled, dropped in the middle, and begun anew.
+            // Each accept is polled, dropped in the middle, and started anew.
             let (_client, ()) = join(client, async {
                 for _ in 0..round % 4 {
                     accepted += usize::from(listener.accept().now_or_never().is_some());
@@ -504,8 +506,8 @@ fn what_is_given_up_loses_nothing() {
     });
 }
 
-/// Bug G6: nothing asked for is nothing done, at once. Vectored operations keep the order, with more slices than one
-/// system call takes.
+/// Bug G6: an empty operation returns at once. Vectored operations keep the order, with more slices than one system
+/// call takes.
 #[test]
 fn empty_and_vectored_operations() {
     block_on(async {
@@ -547,7 +549,8 @@ fn a_megabyte_both_ways() {
     streams::a_megabyte_both_ways(async || UnixStream::pair().unwrap());
 }
 
-/// Bug G4; trial 22: with the default action for SIGPIPE, nothing that is sent to a peer that has gone kills the process.
+/// Bug G4; trial 22: with the default action for SIGPIPE, sending to a closed peer does not kill the process, by any
+/// method.
 #[test]
 fn no_sigpipe() {
     let _watchdog = watchdog(TIME);
@@ -590,8 +593,8 @@ fn no_sigpipe() {
     });
 }
 
-/// Bug F1: out of descriptors. `incoming` pauses instead of spinning, and goes on when there are some again; connecting
-/// and binding fail cleanly.
+/// Bug F1: out of descriptors. `incoming` pauses instead of spinning, and continues when descriptors are available
+/// again. Connecting and binding return errors.
 #[test]
 fn out_of_descriptors() {
     let _watchdog = watchdog(TIME);
@@ -622,7 +625,8 @@ fn out_of_descriptors() {
         for error in errors {
             assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
         }
-        // One is left: enough for the socket, not for opening its file. What cannot be finished is not left lying.
+        // One descriptor is available: enough for the socket, but not for opening its file. The incomplete socket file
+        // is removed.
         drop(hoard.pop());
         let options = UnixListenOptions::new().mode(0o777);
         assert_eq!(options.bind(folder.join("other")).unwrap_err().raw_os_error(), Some(libc::EMFILE));
@@ -634,7 +638,8 @@ fn out_of_descriptors() {
     });
 }
 
-/// Bug A12: a reactor that is dropped under everybody who waits on a Unix socket. Each is woken once and gets an error.
+/// Bug A12: a reactor is dropped while operations of every kind wait on Unix sockets. Each is woken once and gets an
+/// error.
 #[test]
 fn a_reactor_that_is_dropped_first() {
     let _watchdog = watchdog(TIME);
@@ -684,7 +689,7 @@ fn a_reactor_that_is_dropped_first() {
     }
     drop((waiters, busy));
     assert_eq!((handle.stats().sources, handle.stats().timers), (0, 0));
-    // Nothing is begun, and no file is left: neither by paths nor by names.
+    // No operation begins, and no file is left: neither with paths nor with names.
     let _enter = handle.enter();
     let folder = Folder::new();
     let path = folder.join("socket");
@@ -699,7 +704,7 @@ fn a_reactor_that_is_dropped_first() {
         UnixDatagram::pair().unwrap_err(),
         UnixStream::try_from(net::UnixStream::pair().unwrap().0).unwrap_err(),
         UnixDatagram::try_from(net::UnixDatagram::pair().unwrap().0).unwrap_err(),
-        // Nor is anything done by those that are there.
+        // Operations on existing sockets fail as well.
         sender.try_send_to_addr(b"x", &full).unwrap_err(),
         stuffed.try_read(&mut [0]).unwrap_err(),
         quiet.try_recv(&mut [0]).unwrap_err(),
@@ -711,7 +716,7 @@ fn a_reactor_that_is_dropped_first() {
     assert!(!path.exists());
 }
 
-/// Outside a reactor there is an error that names the remedy, no panic.
+/// Without a reactor there is no panic, but an error that says what to do.
 #[test]
 fn outside_a_reactor_there_is_an_error_that_says_what_to_do() {
     let folder = Folder::new();
@@ -736,7 +741,7 @@ fn outside_a_reactor_there_is_an_error_that_says_what_to_do() {
     assert!(!path.exists(), "nothing has been bound");
 }
 
-/// A socket on which `accept` fails for ever with what is otherwise an error of one connection: no endless loop.
+/// A socket on which `accept` always fails with an error that normally concerns one connection: no endless loop.
 #[test]
 fn a_listener_that_is_none() {
     block_on(async {
@@ -750,7 +755,7 @@ fn a_listener_that_is_none() {
     });
 }
 
-/// No poll without a reason: a reader is polled once more for an arrival, and not at all while nothing comes.
+/// No needless polls: a reader is polled once per arrival, and not at all while nothing arrives.
 #[test]
 fn no_needless_polls() {
     let _watchdog = watchdog(TIME);
@@ -768,7 +773,7 @@ fn no_needless_polls() {
             });
             spawner.spawn_local(read).unwrap();
             sleep(millis(50)).await;
-            // The first poll registers, and then the kernel says once that there is room to write.
+            // The first poll registers the stream, and the kernel then reports once that there is room to write.
             assert_eq!(polls.get(), 1);
             left.write_all(b"x").await.unwrap();
             sleep(millis(10)).await;
@@ -777,7 +782,7 @@ fn no_needless_polls() {
     assert_eq!((polls.get(), runtime.handle().stats().task_panics), (2, 0));
 }
 
-/// Peers of std on threads of their own, for the reading side that has to wait each time.
+/// A std peer on its own thread sends pieces of many sizes, and the reader has to wait for each.
 #[test]
 fn pieces_of_every_size_arrive_whole() {
     block_on(async {
@@ -803,15 +808,15 @@ fn pieces_of_every_size_arrive_whole() {
     });
 }
 
-/// Bug G11; behaviour 54: a Unix stream in halves. Dropping the half that writes is an end of file, and the other goes on;
-/// forgotten or reunited, it is none.
+/// Bug G11; behaviour 54: a Unix stream in halves. Dropping the write half sends an end of file, and the read half
+/// still works. Forgetting or reuniting the write half sends none.
 #[test]
 fn halves_of_a_stream() {
     let _watchdog = watchdog(TIME);
     async_epoll::block_on(async {
         let (stream, peer) = UnixStream::pair().unwrap();
         let (other, _other_peer) = UnixStream::pair().unwrap();
-        // Whose is whose.
+        // Halves of different streams do not reunite.
         let (reader, writer) = stream.into_split();
         let (other_reader, other_writer) = other.into_split();
         let error = reader.reunite(other_writer).unwrap_err();
@@ -836,7 +841,7 @@ fn halves_of_a_stream() {
     .unwrap();
 }
 
-/// Attempts with several buffers, and readiness in its poll forms: as with TCP.
+/// Vectored attempts, and the poll methods for readiness, as with TCP.
 #[test]
 fn attempts_and_readiness_by_hand() {
     let _watchdog = watchdog(TIME);

@@ -1,4 +1,4 @@
-//! Unix datagrams: whole, in order, never lost, and waited for in two ways.
+//! Unix datagrams: complete, in order, never lost, with two ways to wait.
 
 use async_epoll::LocalRuntime;
 use async_net_lite::unix::{UnixDatagram, UnixStream};
@@ -14,7 +14,7 @@ use std::time::Instant;
 use tests::common::block_on;
 use tests::{Folder, TIME, abstract_name, later, millis, thread_cpu, watchdog};
 
-/// Behaviour 101: connected datagrams, and what is said of the peer.
+/// Behaviour 101: connected datagrams, and the addresses of the peer.
 #[test]
 fn connected_datagrams() {
     let _watchdog = watchdog(TIME);
@@ -43,12 +43,12 @@ fn connected_datagrams() {
         assert_eq!(server_socket.recv(&mut []).await.unwrap(), 0);
         assert_eq!(server_socket.recv(&mut buffer).await.unwrap(), 1);
 
-        // Too large: an error, no wait.
+        // A datagram that is too large is an error, without a wait.
         let huge = vec![0; 8 << 20];
         assert_eq!(client_socket.send(&huge).await.unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
         assert_eq!(client_socket.send_to(&huge, &server).await.unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
 
-        // The receiver goes away.
+        // The receiver is closed.
         drop(server_socket);
         let kinds =
             [client_socket.send(b"x").await.unwrap_err().kind(), client_socket.send(b"x").await.unwrap_err().kind()];
@@ -58,7 +58,7 @@ fn connected_datagrams() {
     });
 }
 
-/// A datagram that is longer than the buffer: its rest is lost, and that can be known. So can the sender.
+/// A datagram longer than the buffer: the rest is lost, and the receiver can see this. It can also see the sender.
 #[test]
 fn datagrams_that_are_cut() {
     let _watchdog = watchdog(TIME);
@@ -101,7 +101,7 @@ fn datagrams_that_are_cut() {
     });
 }
 
-/// Behaviour 102: what is only tried never blocks, and tells the truth although nobody has ever waited.
+/// Behaviour 102: attempts never block, and report the present state even before the first wait.
 #[test]
 fn tried_operations_never_block() {
     block_on(async {
@@ -135,7 +135,7 @@ fn tried_operations_never_block() {
             assert_eq!(client.try_send(b"x").unwrap(), 1, "round {round}: there is room again");
             assert_eq!(server.try_recv_from(&mut byte).unwrap().0, 1);
         }
-        // Waiting and trying in turns does not spin: what was tried in vain is waited for.
+        // Waiting and trying in turns does not spin: after a failed attempt, the wait is for a new event.
         let (left, right) = UnixStream::pair().unwrap();
         assert_eq!(left.try_read(&mut byte).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert_eq!((left.try_read(&mut []).unwrap(), left.try_write(&[]).unwrap()), (0, 0));
@@ -157,7 +157,7 @@ fn tried_operations_never_block() {
         let right = thread.join().unwrap();
         assert!(thread_cpu() - cpu < millis(40));
         assert_eq!(right.try_write(b"x").unwrap(), 1);
-        // Known to be empty until the reactor has heard otherwise.
+        // The stream is known to be empty until the reactor reports otherwise.
         left.readable().await.unwrap();
         assert_eq!(left.try_read(&mut byte).unwrap(), 1);
         right.writable().await.unwrap();
@@ -166,7 +166,8 @@ fn tried_operations_never_block() {
     });
 }
 
-/// Behaviour 103: a connected sender waits for the receiver, and is woken each time. In order, and none is lost.
+/// Behaviour 103: a connected sender waits for the receiver, and is woken each time. Datagrams arrive in order, and
+/// none is lost.
 #[test]
 fn a_connected_sender_waits_for_room() {
     const MESSAGES: u32 = 20_000;
@@ -198,13 +199,13 @@ fn a_connected_sender_waits_for_room() {
             }
             thread.join().unwrap();
 
-            // The receiver is gone now.
+            // The receiver is now closed.
             sender.send(b"x").await.unwrap_err();
         });
     }
 }
 
-/// A connected sender waits without using the processor, and a receiver that goes away ends the wait.
+/// A connected sender waits without using CPU, and closing the receiver ends the wait.
 #[test]
 fn a_connected_sender_sleeps() {
     block_on(async {
@@ -222,7 +223,8 @@ fn a_connected_sender_sleeps() {
     });
 }
 
-/// Bug H3; trial 20: by address to a full queue for two seconds: no spinning, and delivered soon after there is room.
+/// Bug H3; trial 20: sending by address to a queue that is full for two seconds: no spinning, and delivery soon after
+/// there is room.
 #[test]
 fn a_full_receiver_makes_a_sender_wait() {
     block_on(async {
@@ -257,7 +259,7 @@ fn a_full_receiver_makes_a_sender_wait() {
         let limit = if tests::strict_timing() { millis(20) } else { millis(1000) };
         assert!(late <= limit, "{late:?} after there was room");
 
-        // Given up: nothing is sent.
+        // A cancelled send has sent nothing.
         while sender.try_send_to_addr(b"x", &address).is_ok() {}
         assert!(Timeout::new(sender.send_to_addr(b"never", &address), millis(30)).await.is_err());
         let mut buffer = [0; 8];
@@ -265,7 +267,7 @@ fn a_full_receiver_makes_a_sender_wait() {
             assert_eq!(length, 1);
         }
 
-        // The receiver goes away meanwhile.
+        // The receiver is closed meanwhile.
         while sender.try_send_to_addr(b"x", &address).is_ok() {}
         let (refused, ()) = join(sender.send_to_addr(b"x", &address), async {
             sleep(millis(10)).await;
@@ -276,7 +278,7 @@ fn a_full_receiver_makes_a_sender_wait() {
     });
 }
 
-/// One socket, connected to a receiver that is full: a datagram to somebody else does not wait for that one.
+/// A socket is connected to a receiver with a full queue: a datagram to another receiver does not wait.
 #[test]
 fn a_full_receiver_holds_up_nobody_else() {
     block_on(async {
@@ -300,7 +302,7 @@ fn pin_send(socket: &UnixDatagram) -> LocalBoxFuture<'_, io::Result<usize>> {
     socket.send(b"x").boxed_local()
 }
 
-/// Behaviour 105: one task sends and another receives, on clones of one socket; a flood lets others go on.
+/// Behaviour 105: one task sends and another receives, on clones of one socket. A flood does not starve other tasks.
 #[test]
 fn one_datagram_socket_in_two_tasks() {
     let _watchdog = watchdog(TIME);

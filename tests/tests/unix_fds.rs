@@ -1,4 +1,4 @@
-//! Descriptors as messages of Unix sockets: each arrives with its bytes, none leaks, and no byte is lost on the way.
+//! Descriptors as messages of Unix sockets: each arrives with its bytes, none leaks, and no byte is lost.
 
 use async_net_lite::unix::{FdsLost, UnixDatagram, UnixStream};
 use async_timeout::{Timeout, sleep};
@@ -14,7 +14,7 @@ use std::os::unix::net;
 use tests::common::block_on;
 use tests::{TIME, in_child, millis, open_fds, thread_cpu, watchdog};
 
-/// A file without a name that contains `number`.
+/// Returns an unnamed file that contains `number`.
 fn numbered(number: u32) -> File {
     let mut file = File::from(memory());
     file.write_all(&number.to_ne_bytes()).unwrap();
@@ -25,7 +25,7 @@ fn memory() -> OwnedFd {
     rustix::fs::memfd_create("numbered", rustix::fs::MemfdFlags::CLOEXEC).unwrap()
 }
 
-/// What [`numbered`] has written.
+/// Returns the number that [`numbered`] has written.
 fn number_in(fd: OwnedFd) -> u32 {
     let mut file = File::from(fd);
     let mut bytes = [0; 4];
@@ -34,7 +34,7 @@ fn number_in(fd: OwnedFd) -> u32 {
     u32::from_ne_bytes(bytes)
 }
 
-/// How many bytes arrived although descriptors were lost.
+/// Returns the number of bytes that arrived although descriptors were lost.
 fn length_of(error: &io::Error) -> usize {
     assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
     error.get_ref().unwrap().downcast_ref::<FdsLost>().unwrap().length()
@@ -46,8 +46,8 @@ fn is_close_on_exec(fd: BorrowedFd<'_>) -> bool {
     i32::from_str_radix(flags, 8).unwrap() & libc::O_CLOEXEC != 0
 }
 
-/// Bug H7; behaviour 110: any number of descriptors up to the kernel's limit, in order, close-on-exec, on streams and with
-/// datagrams.
+/// Bug H7; behaviour 110: any number of descriptors up to the kernel's limit arrives in order, close-on-exec, on
+/// streams and with datagrams.
 #[test]
 fn every_number_of_descriptors() {
     let _watchdog = watchdog(TIME);
@@ -76,7 +76,7 @@ fn every_number_of_descriptors() {
     });
 }
 
-/// What cannot be sent is refused before anything has been.
+/// Impossible messages are refused before anything is sent.
 #[test]
 fn messages_that_cannot_be() {
     let _watchdog = watchdog(TIME);
@@ -95,7 +95,7 @@ fn messages_that_cannot_be() {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains("descriptors"), "{error}");
         }
-        // Nothing to send is nothing sent, and no room to receive is nothing received.
+        // Sending nothing sends nothing, and receiving into an empty buffer receives nothing.
         assert_eq!(left.send_with_fds(b"", &[]).await.unwrap(), 0);
         left.send_with_fds(b"x", &one).await.unwrap();
         let (length, fds) = right.recv_with_fds(&mut [], 1).await.unwrap();
@@ -103,19 +103,19 @@ fn messages_that_cannot_be() {
         let (length, fds) = right.recv_with_fds(&mut [0; 2], 1).await.unwrap();
         assert_eq!((length, fds.len()), (1, 1));
         assert!(right.recv_with_fds(&mut [0; 2], 1).now_or_never().is_none());
-        // A datagram may be empty, and carry something all the same.
+        // A datagram may be empty and still carry a descriptor.
         near.send_with_fds(b"", &one).await.unwrap();
         let (length, fds) = far.recv_with_fds(&mut [], 1).await.unwrap();
         assert_eq!((length, fds.len()), (0, 1));
         assert!(far.recv_with_fds(&mut [], 1).now_or_never().is_none());
-        // The end.
+        // The end of the stream.
         drop(left);
         let (length, fds) = right.recv_with_fds(&mut [0; 2], 1).await.unwrap();
         assert_eq!((length, fds.len()), (0, 0));
     });
 }
 
-/// Bug H7: more descriptors than asked for. All are closed, the bytes are there, and the next message is whole.
+/// Bug H7: more descriptors arrive than requested. All are closed, the bytes arrive, and the next message is complete.
 #[test]
 fn more_than_asked_for() {
     let _watchdog = watchdog(TIME);
@@ -143,7 +143,7 @@ fn more_than_asked_for() {
                 near.send_with_fds(b"bytes", &fds).await.unwrap();
                 let error = far.recv_with_fds(&mut buffer, most).await.unwrap_err();
                 assert_eq!(&buffer[..length_of(&error)], b"bytes");
-                // The form for servers calls it no error.
+                // For `recv_message`, lost descriptors are not an error.
                 near.send_with_fds(b"again", &fds).await.unwrap();
                 let message = far.recv_message(&mut buffer, most).await.unwrap();
                 assert!(message.fds_lost && message.fds.is_empty() && message.length == 5);
@@ -157,7 +157,7 @@ fn more_than_asked_for() {
     });
 }
 
-/// Bug H7: who reads plainly loses the descriptors, and leaks none.
+/// Bug H7: a plain read discards descriptors, and leaks none.
 #[test]
 fn plain_reads_discard_descriptors() {
     let _watchdog = watchdog(TIME);
@@ -194,7 +194,7 @@ fn plain_reads_discard_descriptors() {
     });
 }
 
-/// Bug H7; behaviour 110: a receiver that can have no more descriptors, or too few.
+/// Bug H7; behaviour 110: the process of the receiver has no free descriptors, or too few.
 #[test]
 fn no_room_for_descriptors() {
     let _watchdog = watchdog(TIME);
@@ -205,7 +205,7 @@ fn no_room_for_descriptors() {
     block_on(async {
         let (left, right) = UnixStream::pair().unwrap();
         let (near, far) = UnixDatagram::pair().unwrap();
-        // Both registered already.
+        // Both are already registered.
         assert!(right.recv_with_fds(&mut [0], 1).now_or_never().is_none());
         assert!(far.recv_with_fds(&mut [0], 1).now_or_never().is_none());
         let fds = [file.as_fd(); 4];
@@ -235,7 +235,7 @@ fn no_room_for_descriptors() {
                 far.recv_with_fds(&mut buffer, 4).await.unwrap().0
             };
             assert_eq!(&buffer[..datagram], b"packet");
-            // As many as before fit now, so none has stayed.
+            // As many descriptors as before can be opened, so none was leaked.
             while let Ok(file) = File::open("/dev/null") {
                 hoard.push(file);
             }
@@ -250,12 +250,12 @@ fn no_room_for_descriptors() {
 }
 
 /// Bug B3; behaviour 109; trial 10: a thousand messages with descriptors among plain ones. Every byte arrives, each
-/// descriptor with the first byte of its own message, and nothing stalls.
+/// descriptor arrives with the first byte of its own message, and no read hangs.
 #[test]
 fn descriptors_among_plain_bytes() {
     const MESSAGES: u32 = 2000;
     let _watchdog = watchdog(TIME);
-    // A thread that blocks, and another task.
+    // The sender is a blocking thread, or another task.
     for threaded in [true, false] {
         block_on(async {
             let (peer, ours) = net::UnixStream::pair().unwrap();
@@ -270,7 +270,7 @@ fn descriptors_among_plain_bytes() {
                         break (stream, files);
                     }
                     assert!(fds.len() <= 1);
-                    // What was sent before it may be read in the same call, what was sent after it never.
+                    // Bytes sent before the descriptor may be read by the same call, bytes sent after it never.
                     files.extend(fds.into_iter().map(|fd| (stream.len() + length, number_in(fd))));
                     stream.extend_from_slice(&buffer[..length]);
                 }
@@ -322,7 +322,7 @@ fn descriptors_among_plain_bytes() {
     }
 }
 
-/// The same, read plainly and by someone who waits for each piece: descriptors in between never make a reader stall.
+/// The same with plain reads that wait for each piece: descriptors in between never make a reader hang.
 #[test]
 fn plain_reads_do_not_stall() {
     block_on(async {
@@ -345,8 +345,7 @@ fn plain_reads_do_not_stall() {
     });
 }
 
-/// A message that is larger than the room there is: the descriptors go with its first part, once; the rest is for plain
-/// writes.
+/// A message is larger than the room: the descriptors are sent once, with its first part. Plain writes send the rest.
 #[test]
 fn large_messages_in_parts() {
     block_on(async {
@@ -388,7 +387,7 @@ fn large_messages_in_parts() {
     });
 }
 
-/// A send that waits, given up: nothing has been sent. A receive that waits, given up: nothing is lost.
+/// A cancelled send has sent nothing. A cancelled receive has lost nothing.
 #[test]
 fn what_is_given_up_loses_nothing() {
     let _watchdog = watchdog(TIME);
@@ -436,7 +435,7 @@ fn what_is_given_up_loses_nothing() {
     });
 }
 
-/// A socket that also passes the sender's credentials: there is room for those beside the descriptors.
+/// A socket also passes the sender's credentials: there is room for them beside the descriptors.
 #[test]
 fn beside_credentials() {
     block_on(async {
@@ -453,7 +452,7 @@ fn beside_credentials() {
     });
 }
 
-/// The descriptor that arrives is one of the same open file, not of the same number: the sender's may be closed at once.
+/// The received descriptor refers to the same open file, under another number. The sender may close its own at once.
 #[test]
 fn the_sender_may_close_his() {
     block_on(async {

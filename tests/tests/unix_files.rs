@@ -1,4 +1,5 @@
-//! The addresses and the files of Unix sockets: which cannot be, who may use them, and who removes them.
+//! The addresses and files of Unix sockets: which addresses are impossible, which users have access, and what removes
+//! the files.
 
 use async_net_lite::unix::{UnixDatagram, UnixListenOptions, UnixListener, UnixStream};
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Behaviour 99: addresses that cannot be, and those behind which there is no socket.
+/// Behaviour 99: impossible addresses, and addresses without a socket.
 #[test]
 fn addresses_that_cannot_be() {
     let _watchdog = watchdog(TIME);
@@ -35,7 +36,7 @@ fn addresses_that_cannot_be() {
         assert_eq!(UnixDatagram::bind(path).unwrap_err().kind(), ErrorKind::InvalidInput, "{path:?}");
     };
     block_on(async {
-        // Each way to use a path, with the same error.
+        // Each operation with a path returns the same error.
         let datagram = UnixDatagram::unbound().unwrap();
         let kinds = async |path: &Path| {
             let errors = [
@@ -84,7 +85,7 @@ fn addresses_that_cannot_be() {
         }
         assert_eq!(fs::read(folder.join("file")).unwrap(), b"text");
 
-        // The wrong kind of socket.
+        // A socket of another kind.
         let server = UnixDatagram::bind(folder.join("datagram")).unwrap();
         let wrong = UnixStream::connect(folder.join("datagram")).await.unwrap_err();
         assert_eq!(wrong.raw_os_error(), Some(libc::EPROTOTYPE));
@@ -92,8 +93,8 @@ fn addresses_that_cannot_be() {
     });
 }
 
-/// What another user may not do: enter a closed directory, connect to a socket without the right to write, remove a stale
-/// socket that is not his. Needs root, to become somebody else.
+/// An unprivileged user may not enter a closed directory, connect to a socket without write permission, or remove
+/// another user's stale socket. Needs root, to become another user.
 #[test]
 fn without_permission() {
     const CHILD: &str = "TEST_UNIX_NOBODY";
@@ -118,7 +119,7 @@ fn without_permission() {
         return;
     }
     let folder = Folder::new();
-    // A directory in which everybody may remove everything.
+    // A directory in which every user may remove every file.
     fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
     fs::create_dir(folder.join("closed")).unwrap();
     fs::set_permissions(folder.join("closed"), Permissions::from_mode(0o700)).unwrap();
@@ -128,7 +129,7 @@ fn without_permission() {
         let _closed = UnixListener::bind(folder.join("closed/socket")).unwrap();
         let _private = options.clone().mode(0o600).bind(folder.join("private")).unwrap();
         let _public = options.mode(0o666).bind(folder.join("public")).unwrap();
-        // A copy of this program, which nobody might not be able to reach.
+        // A copy of this program, in a place that the other user can reach.
         let program = folder.join("program");
         fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
         let mut child = Command::new(program);
@@ -141,7 +142,7 @@ fn without_permission() {
     assert!(folder.join("stale").exists());
 }
 
-/// Behaviour 111; bug F16: the mode of the file is the one asked for, whatever the umask; nonsense is refused.
+/// Behaviour 111; bug F16: the file has the requested mode, whatever the umask. Impossible modes are refused.
 #[test]
 fn the_mode_of_the_file() {
     let _watchdog = watchdog(TIME);
@@ -173,7 +174,7 @@ fn the_mode_of_the_file() {
     });
 }
 
-/// Bug F16: at no moment has the file more permissions than asked for, as seen by somebody who looks all the time.
+/// Bug F16: at no moment does the file have more permissions than requested. Another thread looks all the time.
 #[test]
 fn the_file_is_never_open_to_others() {
     let _watchdog = watchdog(TIME);
@@ -197,7 +198,7 @@ fn the_file_is_never_open_to_others() {
     assert_eq!(spy.join().unwrap(), BTreeSet::from([0o600]));
 }
 
-/// Behaviour 111; bug F16: only a dead socket of ours is removed, and only on request.
+/// Behaviour 111; bug F16: only a dead socket of the same kind and user is removed, and only on request.
 #[test]
 fn what_is_in_the_way_of_a_socket() {
     let _watchdog = watchdog(TIME);
@@ -210,7 +211,7 @@ fn what_is_in_the_way_of_a_socket() {
     };
     let inode = |path: &Path| fs::symlink_metadata(path).unwrap().ino();
     block_on(async {
-        // Nothing in the way, by the way.
+        // A free path.
         let path = folder.join("new");
         drop(options.bind(&path).unwrap());
 
@@ -220,7 +221,7 @@ fn what_is_in_the_way_of_a_socket() {
         UnixStream::connect(&path).await.unwrap();
         listener.accept().await.unwrap();
 
-        // Alive: with an empty queue, which the attempt does not disturb for long, and with a full one.
+        // A live socket: with an empty queue, where the attempt leaves no trace, and with a full queue.
         let before = inode(&path);
         let error = options.bind(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
@@ -232,7 +233,7 @@ fn what_is_in_the_way_of_a_socket() {
         assert_eq!(inode(&path), before);
         assert!(busy.accept().await.is_ok());
 
-        // Of another kind, alive and dead.
+        // A socket of another kind, live and dead.
         let datagram = folder.join("datagram");
         let socket = UnixDatagram::bind(&datagram).unwrap();
         assert_eq!(options.bind(&datagram).unwrap_err().kind(), ErrorKind::AddrInUse);
@@ -242,7 +243,7 @@ fn what_is_in_the_way_of_a_socket() {
         UnixDatagram::unbound().unwrap().send_to(b"x", &datagram).await.unwrap();
         assert_eq!(again.recv(&mut [0; 2]).await.unwrap(), 1);
 
-        // Other files.
+        // Files that are not sockets.
         fs::write(folder.join("file"), "text").unwrap();
         fs::create_dir(folder.join("folder")).unwrap();
         let target = stale("target");
@@ -264,7 +265,7 @@ fn what_is_in_the_way_of_a_socket() {
     });
 }
 
-/// Behaviour 111; bug F16: the file goes with the last user of the socket, if it is still the same.
+/// Behaviour 111; bug F16: the last owner of the socket removes its file, if the file is still the same.
 #[test]
 fn who_removes_the_file() {
     let _watchdog = watchdog(TIME);
@@ -285,7 +286,7 @@ fn who_removes_the_file() {
         drop(socket);
         assert!(!path.exists());
 
-        // Somebody has put another one in its place: even with an equal inode number, if the file system would reuse it.
+        // Another socket was bound at the path: its file stays, even if the file system reuses the inode number.
         let listener = options.bind(&path).unwrap();
         fs::remove_file(&path).unwrap();
         let other = net::UnixListener::bind(&path).unwrap();
@@ -294,7 +295,7 @@ fn who_removes_the_file() {
         UnixStream::connect(&path).await.unwrap();
         drop(other);
 
-        // Moved elsewhere: not ours to find.
+        // A file that was moved is not searched for.
         let listener = options.bind(&path).unwrap();
         fs::rename(&path, folder.join("moved")).unwrap();
         fs::write(&path, "text").unwrap();
@@ -302,7 +303,7 @@ fn who_removes_the_file() {
         assert!(path.exists() && folder.join("moved").exists());
         fs::remove_file(&path).unwrap();
 
-        // Handed over.
+        // Converted to std's listener: the file stays.
         let listener = options.bind(&path).unwrap();
         drop(listener.into_std().unwrap());
         assert!(path.exists());

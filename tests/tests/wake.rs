@@ -1,6 +1,6 @@
-//! Wakes from outside end a blocked wait: channels, futures-timer, and any waker called on another thread.
+//! Wakes from outside end a blocked wait: by channels, by futures-timer, and by any waker called on another thread.
 //!
-//! No timer of the reactor is armed in these tests: one would hide a lost wake by ending the wait.
+//! No timer of the reactor is armed in these tests: a timer would end the wait and hide a lost wake.
 
 use async_epoll::{LocalRuntime, Reactor};
 use futures::channel::mpsc;
@@ -18,13 +18,13 @@ use tests::{TIME, p99, strict_timing, thread_cpu, watchdog};
 const WAKES: usize = 1000;
 const LIMIT: Duration = Duration::from_millis(5);
 
-/// All have arrived; they arrived in time.
+/// Checks that all wakes have arrived, and in time.
 fn check(name: &str, mut latencies: Vec<Duration>) {
     assert_eq!(latencies.len(), WAKES);
     let p99 = p99(&mut latencies);
     let slow = latencies.iter().filter(|latency| **latency > LIMIT).count();
     println!("{name}: p50 {:?}, p99 {p99:?}, max {:?}, over 5 ms: {slow}", latencies[WAKES / 2], latencies[WAKES - 1]);
-    // Another load on the machine may take the CPU away for a while.
+    // Other load on the machine may take the CPU away for a while.
     assert!(p99 <= 10 * LIMIT, "p99 {p99:?}");
     assert!(slow == 0 || !strict_timing(), "{slow} of {WAKES} took longer than {LIMIT:?}");
 }
@@ -45,7 +45,7 @@ fn channel_messages_end_the_wait() {
     runtime.spawner().spawn_local(task).unwrap();
     let thread = std::thread::spawn(move || {
         for _ in 0..WAKES {
-            // Long enough for the loop to have gone to sleep.
+            // Long enough for the loop to go to sleep.
             std::thread::sleep(Duration::from_micros(500));
             futures::executor::block_on(sender.send(Instant::now())).unwrap();
         }
@@ -57,7 +57,7 @@ fn channel_messages_end_the_wait() {
     check("channel", std::mem::take(&mut latencies.lock().unwrap()));
 }
 
-/// A timer that knows nothing of the reactor: it wakes from its own helper thread.
+/// A timer independent of the reactor wakes from its own helper thread.
 #[test]
 fn futures_timer_ends_the_wait() {
     let _watchdog = watchdog(TIME);
@@ -75,7 +75,7 @@ fn futures_timer_ends_the_wait() {
     check("futures-timer", latencies.unwrap());
 }
 
-/// The hand-written loop, a plain waker, and a thread that calls it while the loop sleeps.
+/// A hand-written loop, a plain waker, and a thread that calls the waker while the loop sleeps.
 #[test]
 fn plain_wakers_end_the_wait_of_a_hand_written_loop() {
     let _watchdog = watchdog(TIME);
@@ -93,7 +93,7 @@ fn plain_wakers_end_the_wait_of_a_hand_written_loop() {
     spawner.spawn_local(task).unwrap();
     let thread = std::thread::spawn(move || {
         for number in 0..WAKES {
-            // The loop has gone to sleep, and has seen the wake before: two that come together count as one.
+            // The loop has seen the previous wake and sleeps again: two concurrent wakes would count as one.
             std::thread::sleep(Duration::from_micros(500));
             while arrived.lock().unwrap().len() < number {
                 std::thread::sleep(Duration::from_micros(50));
@@ -118,8 +118,8 @@ fn plain_wakers_end_the_wait_of_a_hand_written_loop() {
     check("waker", std::mem::take(&mut latencies.lock().unwrap()));
 }
 
-/// Why tasks go through our spawner: with the pool's own, the same wake does **not** end the wait. This is the expected
-/// failure of the naive loop, kept to show that wakers of our own are needed (and to notice if futures-rs changes).
+/// The reason to spawn through our spawner: with the pool's own spawner, the same wake does **not** end the wait. This
+/// expected failure of the naive loop shows that our own wakers are needed, and the test fails if futures-rs changes.
 #[test]
 fn the_naive_loop_misses_the_wake() {
     let _watchdog = watchdog(TIME);
@@ -150,15 +150,16 @@ fn the_naive_loop_misses_the_wake() {
     assert_eq!(received.load(Ordering::SeqCst), 1, "only now");
 }
 
-/// Threads that wake at once.
+/// The number of threads that wake at the same time.
 const THREADS: usize = 4;
 
-/// Wakes by each of them. `.ci/full wakes` sets `WAKES` to a million in all.
+/// Returns the number of wakes by each thread. `.ci/full wakes` sets `WAKES` to a million in total.
 fn wakes_by_each(unless_set: usize) -> usize {
     std::env::var("WAKES").ok().and_then(|text| text.parse().ok()).unwrap_or(unless_set) / THREADS
 }
 
-/// Bug C2: very many wakes at random moments, none lost. A lost one would hang, since nothing else ends the wait.
+/// Bug C2: very many wakes at random moments, and none is lost. The test would hang after a lost wake, since nothing
+/// else ends the wait.
 #[test]
 fn many_wakes_from_four_threads_are_all_seen() {
     let _watchdog = watchdog(Duration::from_secs(300));
@@ -181,7 +182,7 @@ fn many_wakes_from_four_threads_are_all_seen() {
             std::thread::spawn(move || {
                 for number in 0..each {
                     sender.unbounded_send(number).unwrap();
-                    // One at a time: each wake finds the task idle, and the loop asleep or on its way there.
+                    // One wake at a time finds the task idle, and the loop asleep or about to sleep.
                     acknowledged.recv().unwrap();
                 }
             })
@@ -194,8 +195,8 @@ fn many_wakes_from_four_threads_are_all_seen() {
     assert!(stats.eventfd_writes <= stats.sleeps + 1, "{stats:?}");
 }
 
-/// Bug C2: wakes that nobody waits for, so that they come together, in the middle of a poll, and on the way to sleep. What
-/// was written before the last of them is seen; now and then a thread stops to make sure of it.
+/// Bug C2: wakes without acknowledgement, so that they coincide: with each other, with a poll, and with the way to
+/// sleep. The task sees the value written before the last wake. Now and then a thread stops to check this.
 #[test]
 fn the_last_value_before_a_wake_is_seen() {
     #[derive(Default)]
@@ -229,7 +230,7 @@ fn the_last_value_before_a_wake_is_seen() {
                     random ^= random << 17;
                     if value == each || random >> 58 == 0 {
                         stops += 1;
-                        // A lost wake would leave it here, for the watchdog to find.
+                        // After a lost wake this loop would not end, and the watchdog would report it.
                         while mailbox.seen.load(Ordering::SeqCst) != value {
                             std::thread::yield_now();
                         }
@@ -249,7 +250,8 @@ fn the_last_value_before_a_wake_is_seen() {
     assert!(stats.eventfd_writes <= stats.sleeps + 1, "{stats:?}");
 }
 
-/// Behaviour 178, 179, 181: notifications before a wait count as one, end it at once, and are used up.
+/// Behaviour 178, 179, 181: notifications before a wait count as one. They end the next wait at once, and are then
+/// consumed.
 #[test]
 fn notify_ends_the_next_wait_once() {
     let _watchdog = watchdog(TIME);
@@ -260,10 +262,10 @@ fn notify_ends_the_next_wait_once() {
     let begin = Instant::now();
     reactor.wait(Some(Duration::from_millis(50))).unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(50), "used up");
-    assert_eq!(handle.stats().eventfd_writes, 0, "nobody slept, so nobody wrote");
+    assert_eq!(handle.stats().eventfd_writes, 0, "the reactor did not sleep, so no write");
 }
 
-/// Bug C6: the eventfd is never read; after a remote wake the next wait sleeps all the same, without spinning.
+/// Bug C6: the eventfd is never read. After a remote wake the next wait still sleeps, without spinning.
 #[test]
 fn a_used_wake_does_not_spin() {
     let _watchdog = watchdog(TIME);
@@ -284,7 +286,7 @@ fn a_used_wake_does_not_spin() {
     assert_eq!(reactor.handle().stats().eventfd_writes, 3);
 }
 
-/// Bug C5, D11: wakers outlive task, pool and reactor, and may be called by anybody then.
+/// Bug C5, D11: wakers outlive the task, the pool and the reactor, and may still be called from any thread.
 #[test]
 fn wakers_outlive_everything() {
     let _watchdog = watchdog(TIME);
@@ -296,7 +298,7 @@ fn wakers_outlive_everything() {
         Poll::<()>::Pending
     });
     runtime.spawner().spawn_local(task).unwrap();
-    // The main future is polled first; by its second poll the task has been polled once.
+    // The main future is polled first. Before its second poll, the task has been polled once.
     runtime.run_until(tests::yield_now()).unwrap();
     let waker = slot.lock().unwrap().clone().expect("the task was polled");
     drop(runtime);
