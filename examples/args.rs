@@ -1,4 +1,4 @@
-//! The command line of a server: where to listen, and whether to tell what happens.
+//! The command line of a server: the address to listen on, and whether to trace.
 
 use std::env;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
 use crate::{because, say, trace};
 
-/// The options, checked.
+/// The parsed options.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Args {
     /// `--addr HOST:PORT`: the address to listen on.
@@ -17,11 +17,11 @@ pub struct Args {
 }
 
 impl Args {
-    /// Reads the command line of this process. `None` after `--help`, which has been answered then.
+    /// Reads the command line of this process. Returns `None` after `--help`: the help has been printed then.
     ///
     /// # Errors
     ///
-    /// One that says what is wrong with which option.
+    /// `InvalidInput`, with one line that names the wrong option.
     pub fn from_env(about: &str, default_addr: &str) -> io::Result<Option<Self>> {
         let args = Self::parse(env::args_os().skip(1), default_addr)?;
         if args.is_none() {
@@ -30,14 +30,14 @@ impl Args {
         Ok(args)
     }
 
-    /// For a program that listens, on any free port unless told otherwise: reads the command line, begins to
-    /// [trace](trace::print) if asked to, and listens. `None` after `--help`.
+    /// Reads the command line of this process, begins to [trace](trace::print) if asked to, and listens, by default on
+    /// any free port. Returns `None` after `--help`.
     ///
-    /// The listener is one of std, so that it can be had before there is a reactor.
+    /// The listener is a listener of std, so no reactor is needed yet.
     ///
     /// # Errors
     ///
-    /// One line that says what is wrong with which option, or why nobody can listen there.
+    /// `InvalidInput`, with one line that names the wrong option, and the errors of [`listener`](Self::listener).
     pub fn listen(about: &str) -> io::Result<Option<TcpListener>> {
         let Some(args) = Self::from_env(about, "127.0.0.1:0")? else {
             return Ok(None);
@@ -48,16 +48,16 @@ impl Args {
         args.listener().map(Some)
     }
 
-    /// Listens on [`addr`](Self::addr).
+    /// Returns a listener on [`addr`](Self::addr).
     ///
     /// # Errors
     ///
-    /// Those of `bind(2)`, such as `AddrInUse`, with the address.
+    /// The errors of `bind(2)`, such as `AddrInUse`, with the address in the message.
     pub fn listener(&self) -> io::Result<TcpListener> {
         TcpListener::bind(self.addr).map_err(because(format!("cannot listen on {}", self.addr)))
     }
 
-    /// `None` if help is wanted.
+    /// Parses the options. Returns `None` if help is wanted.
     fn parse(args: impl Iterator<Item = OsString>, default_addr: &str) -> io::Result<Option<Self>> {
         let mut addr = None;
         let mut trace = false;
@@ -69,7 +69,7 @@ impl Args {
                 "--addr" => addr = Some(args.next().ok_or_else(|| invalid("--addr needs a value: HOST:PORT"))?),
                 _ => match arg.strip_prefix("--addr=") {
                     Some(value) => addr = Some(value.to_owned()),
-                    None => return Err(invalid(&format!("unknown option {arg:?}; --help lists those there are"))),
+                    None => return Err(invalid(&format!("unknown option {arg:?}; --help lists the options"))),
                 },
             }
         }
@@ -78,22 +78,23 @@ impl Args {
     }
 }
 
-/// The text of `--help`.
+/// Returns the text of `--help`.
 fn help(about: &str, default_addr: &str) -> String {
     format!(
         "{about}\n\n\
          Options:\n  \
-           --addr HOST:PORT  listen there; port 0 means any free one [default: {default_addr}]\n  \
+           --addr HOST:PORT  listen on this address; port 0 means any free port [default: {default_addr}]\n  \
            --trace           print what the reactor does, to standard error\n  \
-           --help            print this"
+           --help            print this text"
     )
 }
 
-/// The first address of `text`. A name is looked up here and now: nothing is running yet that this could hold up.
+/// Returns the first address of `text`. A host name is looked up at once: the lookup blocks, but no loop is running
+/// yet.
 ///
 /// # Errors
 ///
-/// One line that says what is wrong with the address.
+/// `InvalidInput`, with one line that says what is wrong with the address.
 pub fn address(text: &str) -> io::Result<SocketAddr> {
     let explain = |what: &dyn std::fmt::Display| invalid(&format!("cannot use the address {text:?}: {what}"));
     if !text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
@@ -103,7 +104,7 @@ pub fn address(text: &str) -> io::Result<SocketAddr> {
     addresses.next().ok_or_else(|| explain(&"the name has no address"))
 }
 
-/// An error of the user's.
+/// Returns the error of a wrong command line.
 pub(crate) fn invalid(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }

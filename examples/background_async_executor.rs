@@ -1,13 +1,13 @@
-//! A reactor on a thread of its own, for an executor that steals work: async-executor, on several threads.
+//! A reactor on a thread of its own, for a work-stealing executor: async-executor, on several threads.
 //!
 //! ```sh
 //! cargo run --example background_async_executor  # ends by itself
 //! ```
 //!
 //! The idea: in a work-stealing executor each thread has a queue of its own, and an idle thread takes tasks from the
-//! others. So a task may be polled here now and there later, and its waker has to find it wherever it is. A waker of
-//! async-executor does, from any thread, and no more is asked of it: the reactor's thread calls the waker, the executor
-//! sees to the rest.
+//! other queues. So a task may be polled on different threads, and its waker has to find the task. A waker of
+//! async-executor does so from any thread, and the reactor needs nothing else: the reactor's thread calls the waker,
+//! and the executor does the rest.
 
 use async_epoll::Reactor;
 use async_executor::Executor;
@@ -23,9 +23,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
-/// Clients, and so connections.
+/// How many clients there are, and so how many connections.
 const CLIENTS: usize = 10;
-/// Threads that run the executor.
+/// How many threads run the executor.
 const THREADS: usize = 3;
 
 fn main() -> ExitCode {
@@ -49,7 +49,7 @@ fn run() -> io::Result<()> {
         let (executor, handle, stopped) = (Arc::clone(&executor), reactor.handle(), stopped.clone());
         thread::spawn(move || {
             let _current = handle.enter();
-            // Cancelled, since nothing is ever sent.
+            // The result is always `Canceled`, because nothing is ever sent.
             let _ = block_on(executor.run(stopped));
         })
     });
@@ -67,7 +67,7 @@ fn run() -> io::Result<()> {
     reactor.shutdown()
 }
 
-/// A task for each connection. Done when all are.
+/// Accepts [`CLIENTS`] connections, serves each in a task of its own, and waits for all tasks.
 async fn serve_all(listener: TcpListener, executor: Arc<Executor<'static>>) -> io::Result<()> {
     let mut incoming = listener.incoming().take(CLIENTS);
     let mut connections = Vec::new();

@@ -1,15 +1,16 @@
-//! A reactor on a thread of its own, for an executor that knows of none: `block_on` of futures.
+//! A reactor on a thread of its own, for an executor without a reactor: `block_on` of futures.
 //!
 //! ```sh
 //! cargo run --example background_block_on  # ends by itself
 //! ```
 //!
-//! The idea: `futures::executor::block_on` puts its thread to sleep by `thread::park`, so no reactor could wait there.
-//! But its waker may be called on any thread, and unparks this one. So the reactor moves to a thread of its own, waits
-//! there, and calls wakers from there. `into_background` is all it takes; sockets and timers stay as they are.
+//! The idea: `futures::executor::block_on` parks its thread, so a reactor cannot wait there. But its waker may be
+//! called on any thread, and unparks the thread of `block_on`. So the reactor moves to a thread of its own, waits
+//! there, and calls the wakers from there. One call of `into_background` suffices; the code of sockets and timers stays
+//! the same.
 //!
-//! The price is that each wake has to cross from one thread to another. Where there is a choice, `Reactor::run_until`
-//! does the same on one thread.
+//! The price: each wake crosses from one thread to another. If you can choose, use `Reactor::run_until`, which does the
+//! same on one thread.
 
 use async_epoll::Reactor;
 use async_net_lite::TcpListener;
@@ -20,7 +21,7 @@ use futures::{StreamExt, TryStreamExt};
 use std::io;
 use std::process::ExitCode;
 
-/// Clients, and so connections.
+/// How many clients there are, and so how many connections.
 const CLIENTS: usize = 10;
 
 fn main() -> ExitCode {
@@ -34,7 +35,8 @@ fn run() -> io::Result<()> {
     };
 
     let reactor = Reactor::new()?.into_background()?;
-    // From here to the end of `run`, sockets and timers that are made on this thread belong to that reactor.
+    // From here to the end of `run`, `reactor` is the current reactor: sockets and timers made on this thread belong to
+    // it.
     let _current = reactor.handle().enter();
 
     let listener = TcpListener::from_std(listener, &reactor.handle())?;
@@ -52,6 +54,6 @@ fn run() -> io::Result<()> {
         "the reactor's thread: {} events, {} timers, {} wakes",
         stats.events, stats.timers_fired, stats.wakes
     ));
-    // Ends the thread, and says whether it went well.
+    // Ends the reactor's thread, and returns its error, if any.
     reactor.shutdown()
 }

@@ -1,15 +1,15 @@
-//! A reactor on a thread of its own, for a `LocalPool` that one cannot wrap.
+//! A reactor on a thread of its own, for a `LocalPool` in code that you cannot change.
 //!
 //! ```sh
 //! cargo run --example background_local_pool  # ends by itself
 //! ```
 //!
-//! The idea: somewhere deep in a program, perhaps in somebody else's crate, there is a `LocalPool` and a call of its
-//! plain `run`. That call parks the thread when no task can go on, and never asks the kernel or the clock. With the
-//! reactor on another thread it need not: wakers come from there. The tasks are spawned through the pool's own spawner,
-//! need not be `Send`, and stay on this thread.
+//! The idea: deep in a program, perhaps in a dependency, there is a `LocalPool` and a call of its plain `run`. The call
+//! parks the thread when no task is ready, and asks neither the kernel nor the clock. A reactor on another thread asks
+//! them instead, and wakes the tasks. The tasks are spawned through the pool's own spawner, need not be `Send`, and
+//! stay on this thread.
 //!
-//! If the loop is yours to change, `http_hello` shows the better way: both on one thread.
+//! If you can change the loop, `http_hello` shows the better way: pool and reactor on one thread.
 
 use async_epoll::Reactor;
 use async_net_lite::TcpListener;
@@ -23,7 +23,7 @@ use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-/// Clients, and so connections.
+/// How many clients there are, and so how many connections.
 const CLIENTS: usize = 10;
 
 fn main() -> ExitCode {
@@ -47,7 +47,7 @@ fn run() -> io::Result<()> {
     let clients = (0..CLIENTS).map(|_| spawner.spawn_local_with_handle(echo::ask(address)));
     let clients = clients.collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
     pool.run_until(try_join_all(clients))?;
-    // Connections whose client has gone, but which have not been polled since.
+    // The clients have ended. Wait for the tasks of their connections too.
     pool.run();
 
     say(&format!("{CLIENTS} clients had {} echoes each, in a plain LocalPool", echo::LINES));
@@ -55,7 +55,7 @@ fn run() -> io::Result<()> {
     reactor.shutdown()
 }
 
-/// A task for each connection.
+/// Accepts [`CLIENTS`] connections, and serves each in a task of its own.
 async fn serve_all(listener: TcpListener, spawner: LocalSpawner, served: Rc<Cell<usize>>) {
     let mut incoming = listener.incoming().take(CLIENTS);
     while let Some(stream) = incoming.next().await {
@@ -66,7 +66,7 @@ async fn serve_all(listener: TcpListener, spawner: LocalSpawner, served: Rc<Cell
                 Err(error) => say(&format!("a connection failed: {error}")),
             }
         };
-        // An error means that the pool is gone, and then this task is, too.
+        // An error means that the pool is gone, and then this task is gone too.
         let _ = spawner.spawn_local(connection);
     }
 }

@@ -4,11 +4,11 @@
 //! cargo run --example background_thread_pool  # ends by itself
 //! ```
 //!
-//! The idea: `ThreadPool` runs each task on whichever of its threads is free. One reactor serves them all, and only one
-//! thing has to be said on each thread: which reactor sockets and timers belong to, if nobody passes a handle. That is
-//! what `after_start` does here.
+//! The idea: a `ThreadPool` runs each task on any free thread, and one reactor serves all threads. Only the current
+//! reactor has to be set on each thread, for sockets and timers that are made without a handle. The hook `after_start`
+//! does this here.
 //!
-//! Tasks have to be `Send` now. Our sockets and timers are.
+//! The tasks have to be `Send` now. The sockets and timers are.
 
 use async_epoll::Reactor;
 use async_net_lite::TcpListener;
@@ -21,9 +21,9 @@ use std::collections::HashSet;
 use std::io;
 use std::process::ExitCode;
 
-/// Clients, and so connections.
+/// How many clients there are, and so how many connections.
 const CLIENTS: usize = 10;
-/// Threads of the pool.
+/// How many threads the pool has.
 const THREADS: usize = 3;
 
 fn main() -> ExitCode {
@@ -40,7 +40,8 @@ fn run() -> io::Result<()> {
     let listener = TcpListener::from_std(listener, &handle)?;
     let address = listener.local_addr()?;
 
-    // The guard would put back what was there before. Nothing was: it is to last as long as the thread.
+    // Dropping the guard would restore the reactor that was current before. There was none, and the setting is to last
+    // as long as the thread, so the guard is forgotten.
     let enter = move |_| std::mem::forget(handle.enter());
     let pool = ThreadPool::builder().pool_size(THREADS).name_prefix("pool-").after_start(enter).create()?;
 
@@ -54,7 +55,7 @@ fn run() -> io::Result<()> {
     reactor.shutdown()
 }
 
-/// A task for each connection. Done when all are.
+/// Accepts [`CLIENTS`] connections, serves each in a task of its own, and waits for all tasks.
 async fn serve_all(listener: TcpListener, pool: ThreadPool) -> io::Result<()> {
     let mut incoming = listener.incoming().take(CLIENTS);
     let mut connections = Vec::new();
@@ -64,7 +65,7 @@ async fn serve_all(listener: TcpListener, pool: ThreadPool) -> io::Result<()> {
     try_join_all(connections).await.map(drop)
 }
 
-/// Spawns a task whose result is awaited.
+/// Spawns a task, and returns its handle.
 fn spawn<T: Send + 'static>(
     pool: &ThreadPool,
     task: impl Future<Output = io::Result<T>> + Send + 'static,

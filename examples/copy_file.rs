@@ -1,15 +1,16 @@
-//! Copies a file, on a loop that goes on with other things.
+//! Copies a file without blocking the loop.
 //!
 //! ```sh
 //! cargo run --example copy_file -- SRC DST  # ends by itself
 //! ```
 //!
-//! The idea: a disk may take its time, and there is no way to wait for it: to epoll, a regular file is always ready, so it
-//! refuses it. What may block goes to a thread that may. `blocking::unblock` runs a closure there, and
-//! `blocking::Unblock` makes a file that reads ahead, or writes behind, on such a thread; both wake the task that waits.
-//! Through the traits of futures-io a file then looks like a socket, and the same `copy` serves both.
+//! The idea: a disk may be slow, but epoll cannot wait for it: regular files are always ready, so epoll refuses them.
+//! Blocking calls go to another thread. `blocking::unblock` runs a closure there, and `blocking::Unblock` makes a file
+//! that reads ahead, or writes behind, on such a thread. Both wake the waiting task. With the traits of futures-io a
+//! file then looks like a socket, and the same `copy` serves both.
 //!
-//! Meanwhile another task ticks, each millisecond, and notes the longest pause: nothing blocks the loop.
+//! Meanwhile another future ticks every millisecond, and measures the longest pause, to show that nothing blocks the
+//! loop.
 
 use async_timeout::sleep;
 use blocking::{Unblock, unblock};
@@ -26,7 +27,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Bytes between the loop and either thread. More would be no faster.
+/// The size of the buffer between the loop and each of the two threads, in bytes. A larger buffer is not faster.
 const BUFFER: usize = 256 * 1024;
 
 fn main() -> ExitCode {
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    let usage = Usage { about: "Copies a file, without blocking the loop.", words: ["SRC", "DST"], trace: true };
+    let usage = Usage { about: "Copies a file without blocking the loop.", words: ["SRC", "DST"], trace: true };
     let Some([from, to]) = usage.from_env()? else {
         return Ok(());
     };
@@ -50,7 +51,7 @@ fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// Ticks, and notes the longest time from tick to tick.
+/// Counts ticks, and measures the longest time from tick to tick.
 async fn tick(ticks: &Cell<u32>, longest: &Cell<Duration>) -> std::convert::Infallible {
     loop {
         let before = Instant::now();
@@ -60,15 +61,15 @@ async fn tick(ticks: &Cell<u32>, longest: &Cell<Duration>) -> std::convert::Infa
     }
 }
 
-/// Copies, and returns the number of bytes. A copy that fails is not left there.
+/// Copies a file, and returns the number of bytes. Removes the target if the copy fails.
 async fn copy_file(from: OsString, to: OsString) -> io::Result<u64> {
     let path = PathBuf::from(&to);
-    // Opening may block as well: the disk may be asleep, or the other end of a network.
+    // Opening may block too: the disk may be asleep, or be on the network.
     let (source, target) = unblock(move || open(from, to)).await?;
     let (source, mut target) = (Unblock::with_capacity(BUFFER, source), Unblock::with_capacity(BUFFER, target));
     let copied = copy(source, &mut target).await;
-    // Closing waits until all is written. If a write has failed, behind our back, it is here that we learn why; `copy`
-    // only knows that nothing is taken any more.
+    // Closing waits until the thread has written all bytes. If a write has failed on the thread, `close` returns the
+    // reason; `copy` only sees that the file takes no more bytes.
     let written = target.close().await.map_err(because(format!("cannot write {path:?}")));
     let result = written.and(copied);
     if result.is_err() {
@@ -77,7 +78,7 @@ async fn copy_file(from: OsString, to: OsString) -> io::Result<u64> {
     result
 }
 
-/// Opens both. The target has to be new: a file copied onto itself would be empty.
+/// Opens both files. The target must be new: a file that is copied onto itself would be empty.
 fn open(from: OsString, to: OsString) -> io::Result<(File, File)> {
     let source = examples::open_regular(from.as_ref())?;
     let target = File::create_new(&to).map_err(because(format!("cannot create {to:?}")))?;

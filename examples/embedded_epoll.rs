@@ -1,13 +1,13 @@
-//! A reactor inside somebody else's event loop: here an epoll loop written by hand.
+//! A reactor inside another event loop, the *host*: here an epoll loop that is written by hand.
 //!
 //! ```sh
 //! cargo run --example embedded_epoll  # ends by itself
 //! ```
 //!
-//! The idea: a program that has an event loop already (a game, a user interface, a C library) wants some async tasks
-//! beside it, on the same thread. Two loops cannot both sleep. But a reactor built with `embedded` is a descriptor that
-//! becomes readable whenever it has something to do: a socket is ready, a timer is due, a task was woken or spawned.
-//! So the host watches one descriptor more, and gives the guest a turn when it is readable.
+//! The idea: a program already has an event loop (a game, a user interface, a C library), and wants async tasks on the
+//! same thread. Two loops cannot both sleep. But a reactor that is built with `embedded` has a descriptor that is
+//! readable whenever the reactor has work: a socket is ready, a timer is due, a task was woken or spawned. So the host
+//! watches one more descriptor, and runs a turn of the reactor, its *guest*, when the descriptor is readable.
 
 use async_epoll::Reactor;
 use async_net_lite::TcpListener;
@@ -25,12 +25,13 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Clients, and so connections.
+/// How many clients there are, and so how many connections.
 const CLIENTS: usize = 10;
-/// The host's own business: it does something every two milliseconds.
+/// The period of the host's own clock: two milliseconds.
 const PERIOD: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
-/// What the host calls the two descriptors that it watches.
+/// The host's token for the descriptor of its clock.
 const CLOCK: u64 = 0;
+/// The host's token for the descriptor of the guest.
 const GUEST: u64 = 1;
 
 fn main() -> ExitCode {
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    let Some(listener) = Args::listen("A server and its clients inside an epoll loop written by hand.")? else {
+    let Some(listener) = Args::listen("A server and its clients inside an epoll loop that is written by hand.")? else {
         return Ok(());
     };
 
@@ -68,7 +69,7 @@ fn run() -> io::Result<()> {
         retry_on_intr(|| epoll::wait(&host, spare_capacity(&mut events), None))?;
         for event in events.drain(..) {
             if event.data.u64() == GUEST {
-                // A turn of the guest: look what has happened, do not sleep, poll whom it concerns.
+                // A turn of the guest: take the events without sleeping, and poll the tasks that were woken.
                 reactor.wait(Some(Duration::ZERO))?;
                 pool.run_until_stalled();
                 turns += 1;

@@ -1,12 +1,13 @@
-//! A reactor inside tokio: its tasks and tokio's share one thread.
+//! A reactor inside tokio: the tasks of both share one thread.
 //!
 //! ```sh
 //! cargo run --example embedded_tokio  # ends by itself
 //! ```
 //!
-//! The idea is that of `embedded_epoll`: a reactor built with `embedded` is a descriptor that becomes readable whenever
-//! it has something to do. To tokio it is one more descriptor, which an `AsyncFd` watches; a task of tokio's gives the
-//! guest a turn when it is readable. No thread is added, and neither side knows the other's tasks.
+//! The idea is the same as in `embedded_epoll`: a reactor that is built with `embedded` has a descriptor that is
+//! readable whenever the reactor has work. For tokio this is one more descriptor, and an `AsyncFd` watches it. When the
+//! descriptor is readable, a future on tokio runs a turn of the reactor, the *guest*. No thread is added, and neither
+//! side needs to know the tasks of the other.
 //!
 //! Here tokio accepts connections, and the guest serves them.
 
@@ -24,7 +25,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 
-/// Clients, and so connections.
+/// How many clients there are, and so how many connections.
 const CLIENTS: usize = 10;
 
 fn main() -> ExitCode {
@@ -51,17 +52,17 @@ fn run() -> io::Result<()> {
     let host = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     host.block_on(async {
         let guest = async {
-            #[allow(deprecated, reason = "for those whose descriptor changes, which an OwnedFd's cannot")]
+            #[allow(deprecated, reason = "it warns of types that change their descriptor; an OwnedFd does not")]
             let descriptor = AsyncFd::new(reactor.as_fd().try_clone_to_owned()?)?;
             while spawner.live_tasks() > 0 {
-                // Before the turn: what comes during it is news again.
+                // Cleared before the turn: work that arrives during the turn makes the descriptor ready again.
                 descriptor.readable().await?.clear_ready();
                 reactor.wait(Some(Duration::ZERO))?;
                 pool.run_until_stalled();
             }
             io::Result::Ok(())
         };
-        // The server goes on for ever; it is the guest that comes to an end.
+        // The server never ends; the guest ends with its last task.
         tokio::select! {
             result = accept_all(listener, &spawner, &handle) => result,
             result = guest => result,
@@ -73,13 +74,13 @@ fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// Accepts in tokio's reactor, and hands each connection to ours.
+/// Accepts connections in tokio's reactor, and serves each in a task of the guest.
 async fn accept_all(listener: net::TcpListener, spawner: &Spawner, handle: &Handle) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
         let stream = TcpStream::from_std(stream.into_std()?, handle)?;
-        // The new task makes the descriptor readable, so the guest gets a turn.
+        // The new task makes the guest's descriptor readable, so a turn of the guest follows.
         spawner.spawn_local(echo::serve(stream).map(report)).map_err(io::Error::other)?;
     }
 }

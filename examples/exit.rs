@@ -1,4 +1,4 @@
-//! How a program speaks to its user and ends: lines, never a backtrace.
+//! Output and exit of a program: lines, never a backtrace.
 
 use std::env;
 use std::fmt;
@@ -8,24 +8,25 @@ use std::process::ExitCode;
 
 /// Prints a line to standard output.
 ///
-/// `println!` panics if nobody reads there any more, as with `program | head -1`. A server has better things to do.
+/// `println!` panics if the reader of a pipe has gone, as with `program | head -1`. A server must not end for this
+/// reason, so errors are ignored here.
 pub fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// The same error, with what was being done when it came.
+/// Returns a function for `map_err` that puts `what` (what the program was doing) before the error's message.
 pub fn because(what: impl fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-/// For the end of a task whose result nobody awaits: prints why it has failed, if it has.
+/// Prints the error of a task without a handle, if the task has failed.
 pub fn report(result: io::Result<()>) {
     if let Err(error) = result {
         say(&format!("a task failed: {error}"));
     }
 }
 
-/// For the end of `main`: 0, or 1 with one line on standard error.
+/// Returns the exit code for `main`: 0 for success. For an error 1, and prints one line to standard error.
 pub fn exit_code(result: io::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Regular files, and nothing that only looks like one.
+//! Opening regular files, and refusing all other kinds.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,13 +6,14 @@ use std::path::Path;
 
 use crate::because;
 
-/// Opens a regular file for reading. It may block, as all that has to do with files.
+/// Opens a regular file for reading. May block, as every file operation.
 ///
-/// A folder could be opened, but not read; opening a FIFO waits until somebody writes to it, which may be never.
+/// Other kinds are refused because they do not work here: a folder can be opened, but not read, and opening a FIFO
+/// blocks until a writer opens it, perhaps for ever.
 ///
 /// # Errors
 ///
-/// Those of `stat(2)` and `open(2)`, and `InvalidInput` for what is no regular file, with the path.
+/// The errors of `stat(2)` and `open(2)`, and `InvalidInput` for other kinds of files. The message names the path.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let open = || {
         if fs::metadata(path)?.is_file() {

@@ -1,53 +1,54 @@
-//! The little of HTTP/1 that a hello-world server needs: a request's head comes in, a response goes out. No I/O here.
+//! The part of HTTP/1 that a hello-world server needs: parse the head of a request, and format a response. No I/O is
+//! here.
 //!
-//! The hard idea is where a request *ends*, since with keep-alive the next one begins there. A head ends with an empty
-//! line, which `httparse` finds. A body ends where `Content-Length` or `Transfer-Encoding` say, and a server that gets
-//! this wrong takes a body for a request, which is how requests are smuggled past a proxy. So this one does not try: it
-//! answers a request that has a body, and closes the connection.
+//! The hard idea is where a request *ends*, because with keep-alive the next request begins there. A head ends with an
+//! empty line; `httparse` finds it. A body ends where `Content-Length` or `Transfer-Encoding` say. A server that gets
+//! this wrong takes a body for a request, and requests can be smuggled past a proxy. So this server does not read
+//! bodies: it answers a request with a body, and closes the connection.
 
 use httparse::EMPTY_HEADER;
 use std::fmt;
 use std::str;
 
-/// Bytes that a request's head may have: method, path and all headers.
+/// The maximum size of a request's head, in bytes: method, path and all headers.
 pub const MAX_HEAD: usize = 16 * 1024;
-/// Headers that a request may have.
+/// The maximum number of headers in a request.
 const MAX_HEADERS: usize = 100;
 
-/// What a client asks for.
+/// The head of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request<'a> {
     /// `GET`, `HEAD`, …
     pub method: &'a str,
-    /// Without the host and the query: `/` for `http://localhost/?q=1`.
+    /// The path, without the host and the query: `/` for `http://localhost/?q=1`.
     pub path: &'a str,
-    /// What is to become of the connection.
+    /// What happens to the connection after the response.
     pub connection: Connection,
-    /// Bytes of the head. What follows is the next request.
+    /// The size of the head, in bytes. The next request begins after the head.
     pub head_len: usize,
 }
 
-/// What becomes of the connection after a response.
+/// What happens to the connection after a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Connection {
-    /// It stays open, which is the custom in HTTP/1.1.
+    /// The connection stays open: the default in HTTP/1.1.
     Keep,
-    /// It stays open, and an HTTP/1.0 client has to be told.
-    KeepAndSay,
-    /// It is closed.
+    /// The connection stays open, and a header says so: an HTTP/1.0 client needs it.
+    KeepWithHeader,
+    /// The connection is closed.
     Close,
 }
 
-/// How it went, as a client is told.
+/// The status of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
-    /// 200: here it is.
+    /// 200: the page follows.
     Ok,
-    /// 400: that was no HTTP/1 request.
+    /// 400: the bytes are not an HTTP/1 request.
     BadRequest,
-    /// 404: there is nothing at this path.
+    /// 404: there is no page at this path.
     NotFound,
-    /// 405: here one can only read.
+    /// 405: only `GET` and `HEAD` are allowed.
     MethodNotAllowed,
     /// 408: the head took too long to arrive.
     RequestTimeout,
@@ -55,22 +56,22 @@ pub enum Status {
     HeadTooLarge,
 }
 
-/// What a client gets. Its `Display` form is what goes over the wire.
+/// A response. Its `Display` form is the bytes on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Response {
-    /// How it went.
+    /// The status.
     pub status: Status,
-    /// What becomes of the connection.
+    /// What happens to the connection afterwards.
     pub connection: Connection,
-    /// Answers a `HEAD`: all headers, and no body.
+    /// Whether the response answers a `HEAD` request: all headers, but no body.
     pub head_only: bool,
 }
 
-/// Looks for one whole request head at the beginning of `bytes`. `None` if more bytes are needed.
+/// Parses the request head at the beginning of `bytes`. Returns `None` if more bytes are needed.
 ///
 /// # Errors
 ///
-/// The status to refuse it with, if these bytes cannot become an acceptable request whatever follows.
+/// The status of the refusal, if `bytes` cannot be the beginning of an acceptable request.
 pub fn parse(bytes: &[u8]) -> Result<Option<Request<'_>>, Status> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
@@ -91,7 +92,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request<'_>>, Status> {
     Ok(Some(Request { method, path: path_of(target), connection, head_len }))
 }
 
-/// Everything this server needs to know from the headers.
+/// Checks the headers. Returns what happens to the connection after the response.
 fn check_headers(version: u8, headers: &[httparse::Header<'_>]) -> Result<Connection, Status> {
     let (mut hosts, mut close, mut keep_alive, mut has_body) = (0, false, false, false);
     for header in headers {
@@ -118,17 +119,18 @@ fn check_headers(version: u8, headers: &[httparse::Header<'_>]) -> Result<Connec
     Ok(match version {
         _ if close || has_body => Connection::Close,
         1 => Connection::Keep,
-        _ if keep_alive => Connection::KeepAndSay,
+        _ if keep_alive => Connection::KeepWithHeader,
         _ => Connection::Close,
     })
 }
 
-/// Whether a comma-separated list has this word in it.
+/// Returns whether a comma-separated list contains `token`.
 fn has_token(list: &[u8], token: &str) -> bool {
     list.split(|&byte| byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// `/a` for `/a?b`, and for `http://host/a?b`, which clients send to proxies and servers have to understand.
+/// Returns the path of a request target: `/a` for `/a?b` and for `http://host/a?b`. Clients send the second form to
+/// proxies, and servers have to accept it.
 fn path_of(target: &str) -> &str {
     let target = target.split('?').next().unwrap_or_default();
     match target.split_once("://") {
@@ -138,7 +140,7 @@ fn path_of(target: &str) -> &str {
 }
 
 impl Response {
-    /// The answer to a request.
+    /// Returns the response to a request.
     pub fn to(request: &Request<'_>) -> Self {
         let status = match (request.method, request.path) {
             ("GET" | "HEAD", "/") => Status::Ok,
@@ -148,14 +150,15 @@ impl Response {
         Self { status, connection: request.connection, head_only: request.method == "HEAD" }
     }
 
-    /// The answer to what is no acceptable request. Nobody knows where the next one would begin, so it is the last.
+    /// Returns the response to an unacceptable request. The end of such a request is unknown, so the connection is
+    /// closed.
     pub const fn refusal(status: Status) -> Self {
         Self { status, connection: Connection::Close, head_only: false }
     }
 }
 
 impl Status {
-    /// Code and reason.
+    /// Returns the code and the reason, as in the first line of the response.
     const fn line(self) -> &'static str {
         match self {
             Self::Ok => "200 OK",
@@ -173,14 +176,14 @@ impl fmt::Display for Response {
         let line = self.status.line();
         let body = if self.status == Status::Ok { "Hello, world!" } else { line };
         write!(f, "HTTP/1.1 {line}\r\nContent-Type: text/plain; charset=utf-8\r\n")?;
-        // One more for the end of the line.
+        // The body's line ends with a newline: one byte more.
         write!(f, "Content-Length: {}\r\n", body.len() + 1)?;
         if self.status == Status::MethodNotAllowed {
             f.write_str("Allow: GET, HEAD\r\n")?;
         }
         f.write_str(match self.connection {
             Connection::Keep => "",
-            Connection::KeepAndSay => "Connection: keep-alive\r\n",
+            Connection::KeepWithHeader => "Connection: keep-alive\r\n",
             Connection::Close => "Connection: close\r\n",
         })?;
         f.write_str("\r\n")?;
@@ -192,7 +195,7 @@ impl fmt::Display for Response {
 mod tests {
     use super::*;
 
-    /// The response to a head, given as lines.
+    /// Returns the response to a head that is given as lines.
     fn respond(lines: &[&str]) -> Response {
         let head = lines.join("\r\n") + "\r\n\r\n";
         match parse(head.as_bytes()) {
@@ -245,7 +248,7 @@ mod tests {
             ("1.1", "Content-Length: 10", Connection::Close),
             ("1.1", "Transfer-Encoding: chunked", Connection::Close),
             ("1.0", "A: b", Connection::Close),
-            ("1.0", "Connection: Keep-Alive", Connection::KeepAndSay),
+            ("1.0", "Connection: Keep-Alive", Connection::KeepWithHeader),
             ("1.0", "Connection: keep-alive, close", Connection::Close),
         ] {
             let response = respond(&[&format!("GET / HTTP/{version}"), "Host: a", header]);
@@ -265,8 +268,8 @@ mod tests {
         ] {
             assert_eq!(respond(lines), Response::refusal(Status::BadRequest), "{lines:?}");
         }
-        assert!(parse(b"\x16\x03\x01\x02\x00").is_err(), "a TLS client, recognised before the end of a line");
-        assert_eq!(respond(&["GET / HTTP/1.0"]).status, Status::Ok, "HTTP/1.0 knows no Host");
+        assert!(parse(b"\x16\x03\x01\x02\x00").is_err(), "a TLS client, refused before the end of a line");
+        assert_eq!(respond(&["GET / HTTP/1.0"]).status, Status::Ok, "HTTP/1.0 needs no Host");
     }
 
     #[test]
@@ -283,7 +286,7 @@ mod tests {
         assert_eq!(respond(&lines).status, Status::HeadTooLarge);
     }
 
-    /// However a head is cut, it is seen when it is whole and not before, and what follows is left alone.
+    /// A head is parsed as soon as it is whole and not before, and the bytes after the head are not touched.
     #[test]
     fn a_head_in_pieces() {
         let bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nHEAD / HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -1,16 +1,16 @@
-//! A web server that says hello: one thread, one task for each connection.
+//! A hello-world web server: one thread, one task for each connection.
 //!
 //! ```sh
 //! cargo run --release --example http_hello             # then open http://127.0.0.1:7878/
-//! cargo run --release --example http_hello -- --trace  # and watch the reactor
+//! cargo run --release --example http_hello -- --trace  # shows what the reactor does
 //! ```
 //!
-//! The idea: `async fn` with `.await` reads like blocking code, and thousands of them share one thread, because every
-//! `.await` is a place where the thread may leave one connection and look after another. Three parts make that work.
-//! The *pool* of futures-rs polls the tasks. When none can go on, the *reactor* puts the thread to sleep in
-//! `epoll_wait` and wakes those tasks whose sockets have something. The *sockets* tell the reactor what they wait for.
+//! The idea: an `async fn` reads like blocking code, but thousands of them share one thread, because at every `.await`
+//! the thread may leave the connection and go on with another. Three parts make this work. The *pool* of futures-rs
+//! polls the tasks. When no task is ready, the *reactor* puts the thread to sleep in `epoll_wait`, and then wakes the
+//! tasks of ready sockets. The *sockets* register with the reactor, and leave their task's waker there.
 //!
-//! Read `run`, then `Connection::serve` and the methods that it calls, in order.
+//! Read `run` first, then `Connection::serve` and the methods it calls, in order.
 
 use async_epoll::Reactor;
 use async_net_lite::{TcpListener, TcpStream};
@@ -24,34 +24,35 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long a client may be silent between two requests, how long the head of one may take, and how long a client may
-/// refuse to take a response.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long, and for how many bytes, the server listens on to a client that it has said goodbye to.
+/// The limit of each wait for the client: the silence between two requests, the rest of a head, and the writing of a
+/// response.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server still reads after it has closed its side of a connection.
 const LINGER: Duration = Duration::from_secs(1);
+/// How many bytes the server still reads then, at most.
 const LINGER_BYTES: usize = 64 * 1024;
-/// Most requests are smaller than this. The buffer grows for those that are not.
+/// The first size of the buffer, in bytes. Most requests are smaller; for the others the buffer grows.
 const FIRST_READ: usize = 1024;
 
 fn main() -> ExitCode {
     exit_code(run())
 }
 
-/// Everything, from the command line to the last line.
+/// Runs the program, from the command line to the last printed line.
 fn run() -> io::Result<()> {
-    let about = "Says hello to web browsers, on one thread: futures-rs, with something that waits.";
+    let about = "A hello-world web server on one thread.";
     let Some(args) = Args::from_env(about, "127.0.0.1:7878")? else {
         return Ok(());
     };
     if args.trace {
-        trace::print(); // Before the reactor is made, to see that too.
+        trace::print(); // Before the reactor is made, to trace that too.
     }
 
-    // A listener as std gives it, so it might as well come from elsewhere: inherited from a supervisor, say.
+    // A listener of std, so the program could take it from elsewhere: from a supervisor, for example.
     let listener = args.listener()?;
 
-    // The three parts: the reactor waits, the pool polls, and the spawner puts tasks into the pool in such a way that
-    // the reactor knows of them.
+    // The reactor waits, the pool polls, and the spawner puts tasks into the pool with wakers that end the reactor's
+    // sleep.
     let mut reactor = Reactor::new()?;
     let mut pool = LocalPool::new();
     let spawner = reactor.spawner(&pool);
@@ -60,14 +61,14 @@ fn run() -> io::Result<()> {
     let interrupt = Interrupt::new(&reactor.handle())?;
     say(&format!("listening on http://{}/", listener.local_addr()?));
 
-    // Runs this future, and beside it all the tasks that are spawned meanwhile.
+    // Runs this future, and beside it all tasks that are spawned meanwhile.
     let served = reactor.run_until(&mut pool, async {
         let mut served = 0_u64;
         let stop = pin!(interrupt.received());
         let mut incoming = listener.incoming().take_until(stop);
         while let Some(stream) = incoming.next().await {
             let connection = Connection::new(stream?);
-            // What goes wrong with one connection is between that client and us; the others need not know.
+            // An error ends only this connection: the server and the other connections go on.
             let task = async { drop(connection.serve().await) };
             spawner.spawn_local(task).map_err(io::Error::other)?;
             served += 1;
@@ -75,31 +76,33 @@ fn run() -> io::Result<()> {
         io::Result::Ok(served)
     })??;
 
-    // The tasks that are left go with the pool, and their connections with them.
+    // The remaining tasks, and their connections, are dropped with the pool.
     say(&format!("stopped, {served} connections served"));
     Ok(())
 }
 
-/// One client.
+/// A connection with one client.
 struct Connection {
+    /// The socket.
     stream: TcpStream,
-    /// Where requests are read to; grows up to [`MAX_HEAD`].
+    /// The bytes that were read. Grows up to [`MAX_HEAD`].
     buffer: Vec<u8>,
-    /// Bytes of the buffer that have been read and not been dealt with: part of a request, or several of them.
+    /// How many bytes of the buffer have been read and not yet been used: a part of a request, or several requests.
     ///
-    /// A number beside the buffer, rather than the buffer's length: a timeout may drop a read half-way, and then this
-    /// still tells the truth.
+    /// A number beside the buffer, not the buffer's length: a timeout may drop a read half-way, and the number is still
+    /// right then.
     filled: usize,
 }
 
 impl Connection {
+    /// Returns a connection that has read nothing yet.
     fn new(stream: TcpStream) -> Self {
         Self { stream, buffer: Vec::new(), filled: 0 }
     }
 
-    /// The life of a connection: requests and responses in turns, then goodbye.
+    /// Answers requests until the connection is to be closed, and closes it.
     async fn serve(mut self) -> io::Result<()> {
-        // Each response is one write, so there is nothing to gain from collecting small ones.
+        // Each response is a single write, so nothing is gained by Nagle's algorithm, which collects small writes.
         self.stream.set_nodelay(true)?;
         while let Some(response) = self.next_response().await? {
             self.write(response).await?;
@@ -110,22 +113,23 @@ impl Connection {
         self.close().await
     }
 
-    /// Waits for a request and decides about it. `None` if there will be none.
+    /// Waits for a request. Returns the response to it, or `None` if the client sends no more requests.
     async fn next_response(&mut self) -> io::Result<Option<Response>> {
-        // 1. The first byte. Between two requests silence is no offence: who is silent for too long is not scolded,
-        //    only let go. With pipelining, the next request may be here already.
-        if self.filled == 0 && self.read().timeout(PATIENCE).await.unwrap_or(Ok(0))? == 0 {
+        // 1. The first byte. Silence between two requests is not an error: after the timeout the connection is closed
+        //    without a response. With pipelining, the buffer may already hold the next request.
+        if self.filled == 0 && self.read().timeout(CLIENT_TIMEOUT).await.unwrap_or(Ok(0))? == 0 {
             return Ok(None);
         }
-        // 2. The rest of the head. One deadline for all of it, so a client cannot keep us by sending a byte now and
-        //    then. A request that is here already costs no timer: the timeout arms it at the first `Pending`.
-        match self.read_head().timeout(PATIENCE).await {
+        // 2. The rest of the head. A single timeout for all of it, so a client cannot keep the connection open by
+        //    sending a byte now and then. A request in the buffer costs no timer: the timeout arms it at the first
+        //    `Pending`.
+        match self.read_head().timeout(CLIENT_TIMEOUT).await {
             Ok(response) => response.map(Some),
             Err(_elapsed) => Ok(Some(Response::refusal(Status::RequestTimeout))),
         }
     }
 
-    /// Reads until the head of a request is whole, and takes it out of the buffer.
+    /// Reads until the head of a request is whole, and removes it from the buffer. Returns the response.
     async fn read_head(&mut self) -> io::Result<Response> {
         loop {
             match http::parse(&self.buffer[..self.filled]) {
@@ -145,10 +149,10 @@ impl Connection {
         }
     }
 
-    /// Reads until another line has ended or the buffer is full; `false` at the end of file.
+    /// Reads until a line has ended or the buffer is full. Returns `false` at the end of file.
     ///
-    /// Parsing begins anew each time. Doing it once a line, not once a read, keeps a client that sends single bytes
-    /// from making us parse the same ones ten thousand times.
+    /// The parser always begins at the first byte of the head. So the server parses once for each line, not for each
+    /// read: a client that sends single bytes would otherwise make it parse the same bytes ten thousand times.
     async fn read_line(&mut self) -> io::Result<bool> {
         loop {
             let start = self.filled;
@@ -161,7 +165,7 @@ impl Connection {
         }
     }
 
-    /// Reads once. There must be room below [`MAX_HEAD`].
+    /// Reads once, and returns the number of bytes. The buffer must hold less than [`MAX_HEAD`].
     async fn read(&mut self) -> io::Result<usize> {
         if self.filled == self.buffer.len() {
             self.buffer.resize((self.filled * 2).clamp(FIRST_READ, MAX_HEAD), 0);
@@ -171,19 +175,19 @@ impl Connection {
         Ok(count)
     }
 
-    /// Sends a response, by one system call unless the client is slow to take it.
+    /// Sends a response, by a single system call unless the send buffer is full.
     async fn write(&mut self, response: Response) -> io::Result<()> {
         let bytes = response.to_string();
-        self.stream.write_all(bytes.as_bytes()).io_timeout(PATIENCE).await?;
-        // A socket has nothing to flush. Other streams have: a `BufWriter`, or TLS.
+        self.stream.write_all(bytes.as_bytes()).io_timeout(CLIENT_TIMEOUT).await?;
+        // A socket has nothing to flush, but other streams do: a `BufWriter`, or TLS.
         self.stream.flush().await
     }
 
-    /// Ends the connection so that the client gets all that was sent.
+    /// Closes the connection so that the client gets all bytes that were sent.
     ///
-    /// Were the socket closed while bytes of the client are unread or under way, the kernel would answer them with a
-    /// reset, and a reset overtakes: the client might never see the response that we have just written. So we close our
-    /// side, and read on until the client has closed its own. A client that does not is not waited for much longer.
+    /// If the socket were closed while bytes from the client are unread or under way, the kernel would send a reset. A
+    /// reset overtakes data: the client might lose the response that was just written. So the server closes its own
+    /// side, and reads on until the client has closed its side too, within the limits of `LINGER` and `LINGER_BYTES`.
     async fn close(mut self) -> io::Result<()> {
         self.stream.close().await?;
         self.buffer.resize(FIRST_READ, 0);

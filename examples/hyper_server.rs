@@ -1,16 +1,16 @@
-//! A web server by hyper, on one thread: our sockets, spawner and timers behind hyper's traits.
+//! A web server with hyper, on one thread: the sockets, spawner and timers of the three crates behind hyper's traits.
 //!
 //! ```sh
-//! cargo run --release --example hyper_server  # then, elsewhere:
+//! cargo run --release --example hyper_server  # then, in another terminal:
 //! curl http://127.0.0.1:7879/
 //! curl --data 'say it again' http://127.0.0.1:7879/echo
 //! ```
 //!
-//! The idea: hyper knows HTTP and nothing of sockets, tasks or clocks; it asks for them through the traits of
-//! `hyper::rt`. `HyperIo` and `HyperTimer` are all that HTTP/1 needs. Everything stays on this thread, so the site
-//! counts its requests in a `Cell` that all connections share.
+//! The idea: hyper implements HTTP, but no sockets, tasks and clocks; it uses them through the traits of `hyper::rt`.
+//! For HTTP/1, `HyperIo` and `HyperTimer` suffice. Everything stays on one thread, so all connections share a plain
+//! `Cell` that counts the requests.
 //!
-//! Compare `http_hello`, which does by hand what hyper does here: pipelining, time limits, orderly goodbyes.
+//! Compare `http_hello`, which does by hand what hyper does here: pipelining, time limits, and an orderly close.
 //!
 //! Read `run`, then `Server::serve`, then `Site::answer`.
 
@@ -35,27 +35,27 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How long the head of a request may take, with the silence before it; and how long the body may.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// After so long, a connection is asked to end. That bounds those that never take their answers, too.
+/// How long the head of a request may take, including the silence before it, and how long the body may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may last before hyper is asked to end it. Also bounds a client that never reads its answers.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// How long a connection that has been asked to end may take to finish its answer.
+/// How long a connection may then take to finish its answer.
 const GRACE: Duration = Duration::from_secs(5);
-/// The most that is echoed, in bytes.
-const MOST_ECHOED: usize = 64 * 1024;
+/// The maximum size of an echoed body, in bytes.
+const MAX_ECHO_BYTES: usize = 64 * 1024;
 
 fn main() -> ExitCode {
     exit_code(run())
 }
 
-/// Everything, from the command line to the last line.
+/// Runs the program, from the command line to the last printed line.
 fn run() -> io::Result<()> {
-    let about = "Says hello to web browsers by hyper, on one thread.";
+    let about = "A web server with hyper, on one thread.";
     let Some(args) = Args::from_env(about, "127.0.0.1:7879")? else {
         return Ok(());
     };
     if args.trace {
-        trace::print(); // Before the reactor is made, to see that too.
+        trace::print(); // Before the reactor is made, to trace that too.
     }
     let listener = args.listener()?;
 
@@ -65,41 +65,43 @@ fn run() -> io::Result<()> {
     let interrupt = Interrupt::new(&runtime.handle())?;
     say(&format!("listening on http://{}/", listener.local_addr()?));
 
-    // Nothing is ever sent through this channel. When `stop` is dropped, all who wait for it know.
+    // Nothing is ever sent through this channel. Dropping `stop` makes `stopped` ready in all connections.
     let (stop, stopped) = oneshot::channel();
     let site = Rc::new(Site::default());
     let server = Server { site: Rc::clone(&site), stopped: stopped.shared() };
 
     runtime.run_until(async {
-        // The stream survives whatever concerns a single connection, and waits when descriptors run out.
+        // The stream skips errors of single connections, and waits while no descriptors are left.
         let interrupted = pin!(interrupt.received());
         let mut incoming = listener.incoming().take_until(interrupted);
         while let Some(stream) = incoming.next().await {
             let stream = stream?;
-            // Or answers to requests that come together would wait for one another. If the client is gone, it does not matter.
+            // With Nagle's algorithm, the answers to pipelined requests would wait for each other's acknowledgement. An
+            // error means that the client has gone, and does not matter.
             let _ = stream.set_nodelay(true);
             spawner.spawn_local(server.clone().serve(stream)).map_err(io::Error::other)?;
         }
         io::Result::Ok(())
     })??;
 
-    // Whoever is being answered gets the rest of the answer. `run` returns with the last task, after GRACE at most.
+    // Answers that have begun are finished. `run` returns with the last task, after `GRACE` at most.
     drop((listener, stop));
     runtime.run()?;
     say(&format!("stopped, {} requests answered", site.answered.get()));
     Ok(())
 }
 
-/// What each connection needs of the others: next to nothing.
+/// The state that all connections share.
 #[derive(Clone)]
 struct Server {
+    /// The pages.
     site: Rc<Site>,
-    /// Ready when the server is to stop.
+    /// Ready once the server is to stop.
     stopped: Shared<oneshot::Receiver<()>>,
 }
 
 impl Server {
-    /// The life of a connection. What goes wrong with it is between that client and us; the others need not know.
+    /// Serves a connection to its end. An error ends only this connection, so it is ignored.
     async fn serve(self, stream: TcpStream) {
         let Self { site, stopped } = self;
         let service = service_fn(|request| {
@@ -108,63 +110,63 @@ impl Server {
         });
         let connection = http1::Builder::new()
             .timer(HyperTimer)
-            .header_read_timeout(PATIENCE)
+            .header_read_timeout(REQUEST_TIMEOUT)
             .half_close(true)
             .serve_connection(HyperIo::new(stream), service);
         let mut connection = pin!(connection);
         let enough = select(stopped, sleep(LIFETIME));
         if let Either::Right(_) = select(connection.as_mut(), enough).await {
-            // An idle connection ends at once, the others after the answer that they are in.
+            // An idle connection ends at once, a busy one after its present answer.
             connection.as_mut().graceful_shutdown();
             let _ = connection.timeout(GRACE).await;
         }
     }
 }
 
-/// What is served.
+/// The pages of the server.
 #[derive(Default)]
 struct Site {
-    /// A plain cell: all connections are on one thread.
+    /// The number of answered requests. A plain cell, because all connections are on one thread.
     answered: Cell<u64>,
 }
 
 impl Site {
-    /// Decides about a request.
+    /// Returns the response to a request.
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let response = match (request.uri().path(), request.method()) {
             ("/", &Method::GET | &Method::HEAD) => Response::new(Full::from("Hello from hyper!\n")),
             ("/echo", &Method::POST) => echo(request.into_body()).await,
             ("/", _) => not_allowed("GET, HEAD"),
             ("/echo", _) => not_allowed("POST"),
-            _ => refusal(StatusCode::NOT_FOUND, "Nothing is here.\n"),
+            _ => refusal(StatusCode::NOT_FOUND, "There is no such page.\n"),
         };
         self.answered.set(self.answered.get() + 1);
         response
     }
 }
 
-/// The same body back: all of it, so that one that comes too slowly or is too large can still be refused.
+/// Returns a response with the same body. Reads the whole body first, so that a slow or too large body can be refused.
 async fn echo(body: Incoming) -> Response<Full<Bytes>> {
-    let mut response = match Limited::new(body, MOST_ECHOED).collect().timeout(PATIENCE).await {
+    let mut response = match Limited::new(body, MAX_ECHO_BYTES).collect().timeout(REQUEST_TIMEOUT).await {
         Ok(Ok(body)) => return Response::new(Full::new(body.to_bytes())),
-        Ok(Err(_)) => refusal(StatusCode::PAYLOAD_TOO_LARGE, "That is too much to say again.\n"),
-        Err(_elapsed) => refusal(StatusCode::REQUEST_TIMEOUT, "That took too long.\n"),
+        Ok(Err(_)) => refusal(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.\n"),
+        Err(_elapsed) => refusal(StatusCode::REQUEST_TIMEOUT, "The body took too long.\n"),
     };
-    // The rest of the body is not read, so no other request can follow it.
+    // The rest of the body is not read, so the connection cannot be used for another request.
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// Another method would do.
+/// Returns the refusal of a method, with a list of the allowed methods.
 fn not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
-    let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "Not like that.\n");
+    let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed.\n");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
-/// An answer that says no.
-fn refusal(status: StatusCode, why: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(why));
+/// Returns a response with an error status, and the reason as its body.
+fn refusal(status: StatusCode, reason: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(reason));
     *response.status_mut() = status;
     response
 }

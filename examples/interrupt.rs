@@ -1,8 +1,9 @@
 //! Ctrl-C as a future.
 //!
-//! A signal handler may do next to nothing: no allocation, no lock, no waker. The old answer is the self-pipe trick: the
-//! handler writes one byte into a socket, and the loop waits for the other end like for any descriptor. `signal-hook`
-//! has the handler, async-epoll the waiting.
+//! Few operations are safe in a signal handler: an allocation, a lock and a waker are not. The usual solution is the
+//! self-pipe trick: the handler writes a byte into a socket, and the loop waits for the other end as for any
+//! descriptor. The crate `signal-hook` has
+//! the handler, async-epoll waits.
 
 use async_epoll::{Handle, Source};
 use futures::AsyncReadExt;
@@ -11,21 +12,22 @@ use signal_hook::low_level::pipe;
 use std::io;
 use std::os::unix::net::UnixStream;
 
-/// The polite requests to end: SIGINT, which is Ctrl-C, and SIGTERM, which is `kill`.
+/// The signals that ask a process to end: SIGINT (Ctrl-C) and SIGTERM (`kill`).
 ///
-/// From its creation to the end of the process they no longer end the process by themselves.
+/// Once an `Interrupt` has been made, and even after it is dropped, the two signals no longer end the process by
+/// themselves.
 #[derive(Debug)]
 pub struct Interrupt {
-    /// The end of the pair that the handler does not write to.
+    /// The reading end of the socket pair. The handlers own the writing end.
     received: Source<UnixStream>,
 }
 
 impl Interrupt {
-    /// Installs the handler, and has the reactor of `handle` wait for it.
+    /// Installs the handlers, and registers the reading end with the reactor of `handle`.
     ///
     /// # Errors
     ///
-    /// Those of `socketpair(2)`, `sigaction(2)` and [`Source::with_handle`].
+    /// The errors of `socketpair(2)`, `sigaction(2)` and [`Source::with_handle`].
     pub fn new(handle: &Handle) -> io::Result<Self> {
         let (received, sent) = UnixStream::pair()?;
         pipe::register(SIGINT, sent.try_clone()?)?;
@@ -33,7 +35,7 @@ impl Interrupt {
         Ok(Self { received: Source::with_handle(received, handle)? })
     }
 
-    /// Waits for either signal.
+    /// Waits until one of the two signals arrives.
     ///
     /// # Errors
     ///
@@ -41,7 +43,7 @@ impl Interrupt {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a signal that nobody waits for is kept for the next call.
+    /// Cancel safe: a signal that arrives meanwhile is kept for the next call.
     pub async fn received(&self) -> io::Result<()> {
         (&self.received).read(&mut [0]).await.map(drop)
     }

@@ -1,6 +1,6 @@
-//! What the programs of this folder share. None of it is clever; it is here so that each program can keep to its idea.
+//! Helpers that the programs of this folder share, so that each program can keep to its own idea.
 //!
-//! In reading order:
+//! The modules are in reading order. README.md of this folder lists the programs.
 
 mod args;
 pub use args::{Args, address};

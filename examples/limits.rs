@@ -1,14 +1,16 @@
-//! Limits in time, and peers that try to get around them.
+//! Time limits, and clients that exceed them.
 //!
 //! ```sh
 //! cargo run --example limits
 //! ```
 //!
-//! A server gives each connection three limits: so long may it say nothing (*idle*), so long may it take in all
-//! (*total*), so long may it leave our answer lying about (*write stall*). It is one timer for each connection, and a
-//! read does not touch it. What the server does with a request has a deadline as well, whatever that has to wait for.
-//! Four clients come: one is in time, one falls silent, one sends a byte now and then for ever, and one asks for what
-//! takes too long.
+//! The idea: a server gives each connection three limits. *Idle* limits a wait without a byte, *total* the whole life
+//! of the connection, and *write stall* the time for which the client does not take an answer. One timer for each
+//! connection serves all three, and reads do not touch it. The work on a request has a deadline too, which applies to
+//! everything that the work waits for.
+//!
+//! Four clients connect: the first is in time, the second stays silent, the third sends a byte now and then for ever,
+//! and the request of the fourth takes too long.
 
 use async_epoll::{LocalRuntime, Spawner};
 use async_net_lite::{TcpListener, TcpStream};
@@ -21,9 +23,13 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// How long no byte may move while the server waits.
 const IDLE: Duration = Duration::from_millis(200);
+/// How long a connection may last.
 const TOTAL: Duration = Duration::from_millis(600);
+/// How long a client may take nothing of an answer.
 const STALL: Duration = Duration::from_millis(150);
+/// How long the work on a request may take.
 const REQUEST: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
@@ -31,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    let usage = Usage { about: "Limits in time, and peers that try to get around them.", words: [], trace: true };
+    let usage = Usage { about: "Time limits, and clients that exceed them.", words: [], trace: true };
     let Some([]) = usage.from_env()? else {
         return Ok(());
     };
@@ -41,7 +47,7 @@ fn run() -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         spawner.spawn_local(accept(listener, spawner.clone())).map_err(io::Error::other)?;
-        // Something else that goes on meanwhile.
+        // Another task, to show that the thread is not blocked.
         spawner.spawn_local(tick()).map_err(io::Error::other)?;
         let clients = ["in time", "silent", "dripping", "slow"].map(|name| client(name, address));
         for done in join_all(clients).await {
@@ -51,6 +57,7 @@ fn run() -> io::Result<()> {
     })?
 }
 
+/// Serves each connection in a task of its own, and prints the limit that ended the connection.
 async fn accept(listener: TcpListener, spawner: Spawner) {
     let mut incoming = listener.incoming();
     // An item is an error only when the listener itself has failed.
@@ -64,7 +71,7 @@ async fn accept(listener: TcpListener, spawner: Spawner) {
     }
 }
 
-/// Reads a line, works on it, answers; until the client has had enough.
+/// Reads a line, works on it and answers, until the client closes its side.
 async fn serve(stream: TcpStream) -> io::Result<()> {
     let mut stream = guard(stream).idle(IDLE).total(TOTAL).write_stall(STALL);
     let mut line = Vec::new();
@@ -74,7 +81,7 @@ async fn serve(stream: TcpStream) -> io::Result<()> {
             0 => return Ok(()),
             _ if byte != *b"\n" => line.push(byte[0]),
             _ => {
-                // Everything inside, be it a sleep, a connection or a lookup, ends with the deadline.
+                // The deadline ends everything inside: a sleep, a connection, a lookup.
                 let answer = with_deadline(work(&line), now() + REQUEST).await;
                 stream.write_all(answer.unwrap_or("too late\n").as_bytes()).await?;
                 line.clear();
@@ -83,7 +90,7 @@ async fn serve(stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// As long as the request is wrong.
+/// Works on a request. The work on the request `slow` takes longer than its limit.
 async fn work(line: &[u8]) -> &'static str {
     if line == b"slow" {
         sleep(10 * REQUEST).await;
@@ -91,13 +98,14 @@ async fn work(line: &[u8]) -> &'static str {
     "done\n"
 }
 
+/// Runs one of the four clients, and prints the answer of the server.
 async fn client(name: &str, address: SocketAddr) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     let mut answer = String::new();
     match name {
         "silent" => {}
         "dripping" => {
-            // The server closes when it has had enough, and then writing fails, sooner or later.
+            // Some time after the server has closed the connection, writing fails.
             while stream.write_all(b".").await.is_ok() {
                 sleep(IDLE / 4).await;
             }
@@ -107,12 +115,13 @@ async fn client(name: &str, address: SocketAddr) -> io::Result<()> {
             stream.close().await?;
         }
     }
-    // A connection that was cut in the middle may end in an error.
+    // A connection that the server has cut may end in an error.
     let _ = stream.read_to_string(&mut answer).await;
     say(&format!("client, {name}: {:?}", answer.trim_end()));
     Ok(())
 }
 
+/// Prints a line every 100 milliseconds.
 async fn tick() {
     let mut ticks = interval(Duration::from_millis(100));
     loop {

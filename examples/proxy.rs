@@ -1,4 +1,4 @@
-//! A TCP proxy: whoever connects to one address gets to talk to another.
+//! A TCP proxy: forwards the connections to an address to another address.
 //!
 //! ```sh
 //! cargo run --release --example http_hello &
@@ -6,10 +6,10 @@
 //! curl http://127.0.0.1:8080/
 //! ```
 //!
-//! One task for each connection, and in it one call: `copy_bidirectional` carries the bytes both ways, passes on each
-//! side's end, and says how many there were. Both sides are sockets of ours, so bulk data is moved inside the kernel
-//! and never gets here. It knows no time limit, on purpose: only the user knows how long the silence of a connection
-//! may last.
+//! The idea: each connection is a task with a single call. `copy_bidirectional` copies the bytes in both directions,
+//! passes on the end of each direction, and returns the numbers of bytes. Both sides are sockets of async-net-lite, so
+//! bulk data moves inside the kernel and never enters the process. The call has no time limit of its own: how long a
+//! connection may be silent depends on the application.
 
 use async_epoll::LocalRuntime;
 use async_net_lite::{CopyError, TcpListener, TcpStream, copy_bidirectional};
@@ -23,10 +23,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long the target may take to accept a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What this does; the addresses are HOST:PORT, and port 0 of the first means any free one.
-const ABOUT: &str = "Carries the connections to one address (HOST:PORT) on to another.";
+/// The first line of the help. Port 0 in the first address means any free port.
+const ABOUT: &str = "Forwards the connections to an address (HOST:PORT) to another address.";
 
 fn main() -> ExitCode {
     exit_code(run())
@@ -49,27 +49,28 @@ fn run() -> io::Result<()> {
         let stop = pin!(interrupt.received());
         let mut incoming = listener.incoming().take_until(stop);
         while let Some(client) = incoming.next().await {
-            spawner.spawn_local(carry(client?, target)).map_err(io::Error::other)?;
+            spawner.spawn_local(forward(client?, target)).map_err(io::Error::other)?;
         }
         io::Result::Ok(())
     })??;
 
-    // The tasks that are left go with the pool, and their connections with them.
+    // The remaining tasks, and their connections, are dropped with the pool.
     say("stopped");
     Ok(())
 }
 
-/// The life of a connection, and one line about it.
-async fn carry(client: TcpStream, target: SocketAddr) {
-    let name = client.peer_addr().map_or_else(|_| String::from("somebody"), |peer| peer.to_string());
+/// Forwards a connection to `target`, and prints a line about it.
+async fn forward(client: TcpStream, target: SocketAddr) {
+    let name = client.peer_addr().map_or_else(|_| String::from("unknown client"), |peer| peer.to_string());
     let copied = async {
-        let server = TcpStream::connect(target).io_timeout(PATIENCE).await.map_err(because(format!("to {target}")))?;
-        // Small messages go at once, as they came.
+        let server =
+            TcpStream::connect(target).io_timeout(CONNECT_TIMEOUT).await.map_err(because(format!("to {target}")))?;
+        // Small messages are forwarded at once, without Nagle's algorithm.
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let copied = copy_bidirectional(&client, &server).await;
         if copied.is_err() {
-            // Closed as they are, both would end in order, as if all had been sent. So they are reset.
+            // A normal close would tell both peers that all bytes have been sent. So both connections are reset.
             for stream in [&client, &server] {
                 let _ = stream.set_linger(Some(Duration::ZERO));
             }
@@ -85,7 +86,7 @@ async fn carry(client: TcpStream, target: SocketAddr) {
     });
 }
 
-/// The first address of `text`.
+/// Returns the first address of `text`.
 fn lookup(text: &str) -> io::Result<SocketAddr> {
     let explain = because(format!("cannot use the address {text:?}"));
     let first = text.to_socket_addrs().and_then(|mut addresses| {

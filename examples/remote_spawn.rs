@@ -1,12 +1,13 @@
-//! Tasks for the loop from another thread.
+//! Spawning tasks onto the loop from another thread.
 //!
 //! ```sh
 //! cargo run --example remote_spawn  # ends by itself
 //! ```
 //!
-//! The idea: a future that is not `Send` cannot travel to another thread, but a closure that makes it can. So a thread
-//! that blocks, here in a plain `accept`, sends a closure for each connection. The loop's thread calls it, and polls
-//! the future that it makes. In there an `Rc` and a `Cell` will do, though another thread has asked for it.
+//! The idea: a future without `Send` cannot move to another thread, but a closure that makes the future can. So a
+//! blocking thread, here in a plain `accept`, sends a closure for each connection. The loop's thread calls the closure,
+//! and polls the future it returns. The future may contain an `Rc` and a `Cell`, although another thread has spawned
+//! it.
 
 use async_epoll::{Handle, LocalRuntime, RemoteSpawner};
 use async_net_lite::TcpStream;
@@ -24,7 +25,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-/// Clients, and so connections.
+/// How many clients there are, and so how many connections.
 const CLIENTS: usize = 3;
 
 fn main() -> ExitCode {
@@ -42,11 +43,12 @@ fn run() -> io::Result<()> {
         spawner.spawn_local(echo::ask(address).map_ok(drop).map(report)).map_err(io::Error::other)?;
     }
 
-    // The worker. A `RemoteSpawner` alone does not keep `run` from returning, so the loop waits for the worker's word.
+    // The worker. A `RemoteSpawner` alone does not keep `run` from returning, so the loop waits for the worker's
+    // message.
     let (sender, accepted) = oneshot::channel();
     let worker = thread::spawn(move || sender.send(accept_all(&listener, &remote)));
     runtime.run_until(accepted)?.map_err(io::Error::other)??;
-    // And then for the tasks that are left.
+    // Then the loop waits for the remaining tasks.
     runtime.run()?;
     drop(worker.join());
 
@@ -54,7 +56,7 @@ fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// Blocks in `accept`, as only a thread of its own may.
+/// Accepts connections with blocking calls, and spawns a task for each. Only for a thread of its own.
 fn accept_all(listener: &TcpListener, remote: &RemoteSpawner) -> io::Result<()> {
     for _ in 0..CLIENTS {
         let (stream, _) = listener.accept()?;
@@ -63,10 +65,10 @@ fn accept_all(listener: &TcpListener, remote: &RemoteSpawner) -> io::Result<()> 
     Ok(())
 }
 
-/// Serves one connection, on the loop's thread, and counts how long it takes.
+/// Serves a connection, on the loop's thread, and counts how many ticks of 5 milliseconds it lasts.
 async fn serve(stream: net::TcpStream) -> io::Result<()> {
     let stream = TcpStream::from_std(stream, &Handle::current()?)?;
-    let ticks = Rc::new(Cell::new(0)); // Which makes this future `!Send`.
+    let ticks = Rc::new(Cell::new(0)); // Makes this future `!Send`.
     let clock = async {
         loop {
             sleep(Duration::from_millis(5)).await;

@@ -1,14 +1,15 @@
-//! Lesson 1: an executor for one future, without any crate of ours (but for the words on the command line).
+//! Lesson 1: an executor for one future, with std alone.
 //!
 //! ```sh
 //! cargo run --example s1_block_on
 //! ```
 //!
-//! The idea: a future that cannot go on says `Pending` and keeps a *waker*. Whoever brings what it waits for calls the
-//! waker, and then the executor polls again. That is the whole contract.
+//! The idea: a future that cannot go on returns `Pending` and keeps a *waker*. As soon as the future can go on, other
+//! code calls the waker, and the executor polls the future again. This is the whole contract.
 //!
-//! What is missing is at the end of `run`: the one who calls the waker. Here it is another thread. For a socket it
-//! would have to be the kernel, and the kernel calls no wakers. Lesson 2 adds who does: a reactor.
+//! The open question is at the end of `run`: which code calls the waker? Here it is another thread. For a socket, only
+//! the kernel knows when the future can go on, and the kernel calls no wakers. Lesson 2 adds the missing part: a
+//! reactor.
 
 use examples::{Usage, exit_code};
 use futures::channel::oneshot;
@@ -20,7 +21,7 @@ use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// Wakes a future by waking the thread that polls it.
+/// A waker that unparks the thread of the executor.
 struct ThreadWaker(Thread);
 
 impl Wake for ThreadWaker {
@@ -29,7 +30,7 @@ impl Wake for ThreadWaker {
     }
 }
 
-/// Polls `future` until it is ready, and sleeps in between.
+/// Polls `future` until it is ready, and parks the thread between two polls. Returns the output of `future`.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Arc::new(ThreadWaker(thread::current())).into();
@@ -37,7 +38,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(output) => return output,
-            // A wake that came before we got here is not lost: `park` returns at once then.
+            // A wake that has come since the poll is not lost: `park` returns at once then.
             Poll::Pending => thread::park(),
         }
     }
@@ -48,13 +49,13 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    let Some([]) = (Usage { about: "A waker, and who calls it.", words: [], trace: false }).from_env()? else {
+    let Some([]) = (Usage { about: "An executor for one future.", words: [], trace: false }).from_env()? else {
         return Ok(());
     };
     let (sender, receiver) = oneshot::channel();
     let helper = thread::spawn(move || {
         thread::sleep(Duration::from_millis(20));
-        println!("helper: here it is");
+        println!("helper: sending the answer");
         sender.send(42).expect("main waits");
     });
     println!("main: waiting, asleep");

@@ -2,12 +2,12 @@
 //!
 //! ```sh
 //! cargo run --example s2_loop             # ends by itself
-//! cargo run --example s2_loop -- --trace  # and shows when the reactor sleeps
+//! cargo run --example s2_loop -- --trace  # also shows when the reactor sleeps
 //! ```
 //!
-//! The idea: two parts take turns on one thread. The *pool* polls tasks until none can go on; the *reactor* sleeps until
-//! the kernel, a timer or another thread has something for one of them. Each task below waits for one of these three,
-//! and one sleep serves all.
+//! The idea: two parts alternate on one thread. The *pool* polls tasks until no task is ready. The *reactor* sleeps
+//! until the kernel, a timer or another thread wakes a task. Each of the three tasks below waits for one of these
+//! causes, and a single sleep serves them all.
 
 use async_epoll::{Handle, Reactor, Source, Timer};
 use examples::{Usage, exit_code, say};
@@ -33,7 +33,7 @@ fn run() -> io::Result<()> {
     let spawner = reactor.spawner(&pool);
     let handle = reactor.handle();
 
-    // Another thread will do two things: send through a channel, and write to a socket.
+    // Another thread sends through a channel, and writes to a socket.
     let (sender, receiver) = oneshot::channel();
     let (mut far, near) = UnixStream::pair()?;
     let helper = thread::spawn(move || {
@@ -54,18 +54,18 @@ fn run() -> io::Result<()> {
 
     // The loop.
     loop {
-        // 1. Poll every task that was woken, until none can go on.
+        // 1. Poll the tasks that were woken, until no task is ready.
         pool.run_until_stalled();
         if spawner.live_tasks() == 0 {
             break;
         }
-        // 2. Sleep until there is a reason to poll again. It does not sleep while a task is ready.
+        // 2. Sleep until a task is woken. The reactor does not sleep while a task is ready.
         reactor.wait(None)?;
     }
     helper.join().expect("the helper does not panic")
 }
 
-/// Prints what a task got.
+/// Waits for `task`, and prints its result.
 async fn report(name: &str, task: impl Future<Output = io::Result<String>>) {
     match task.await {
         Ok(text) => say(&format!("{name}: {}", text.trim_end())),
@@ -73,11 +73,13 @@ async fn report(name: &str, task: impl Future<Output = io::Result<String>>) {
     }
 }
 
+/// Waits for the reactor's timer.
 async fn after(duration: Duration, handle: Handle) -> io::Result<String> {
     Timer::after(duration, &handle).await?;
     Ok(format!("{duration:?} have passed"))
 }
 
+/// Reads from `socket` until the end of file.
 async fn read_all(mut socket: Source<UnixStream>) -> io::Result<String> {
     let mut text = String::new();
     socket.read_to_string(&mut text).await?;

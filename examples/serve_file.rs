@@ -1,13 +1,13 @@
-//! Serves one file to everybody who connects.
+//! Serves a file to every client that connects.
 //!
 //! ```sh
 //! cargo run --example serve_file -- README.md 127.0.0.1:7880  # until Ctrl-C
-//! cargo run --example tcp -- client 127.0.0.1:7880 </dev/null # in another terminal: gets it
+//! cargo run --example tcp -- client 127.0.0.1:7880 </dev/null # in another terminal: gets the file
 //! ```
 //!
-//! The idea: a file and a socket in one task. The socket is waited for by epoll, the file is read ahead by a thread (see
-//! `copy_file`), and to the loop in between both are `AsyncRead` and `AsyncWrite`. A slow client holds up its own task
-//! only, and takes no more memory than two buffers, since nobody reads further ahead than that.
+//! The idea: a file and a socket in one task. Epoll waits for the socket, and a thread reads the file ahead (see
+//! `copy_file`), but the task uses both through `AsyncRead` and `AsyncWrite`. A slow client delays only its own task,
+//! and costs the memory of two buffers at most, because the thread reads no further ahead.
 
 use async_epoll::{Handle, LocalRuntime, Spawner};
 use async_net_lite::{TcpListener, TcpStream};
@@ -23,12 +23,13 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Bytes that are read at once, and bytes that the thread reads ahead.
+/// How many bytes are read at once, and how many bytes the thread reads ahead.
 const BUFFER: usize = 64 * 1024;
-/// How long a client may refuse to take anything.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long, and for how many bytes, the server listens to a client that it has nothing more to say to.
+/// How long writing a buffer to a client may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server still reads after it has closed its side of a connection.
 const LINGER: Duration = Duration::from_secs(1);
+/// How many bytes the server still reads then, at most.
 const LINGER_BYTES: u64 = 64 * 1024;
 
 fn main() -> ExitCode {
@@ -36,12 +37,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    let about = "Serves a file to everybody who connects.";
+    let about = "Serves a file to every client that connects.";
     let Some([file, at]) = (Usage { about, words: ["FILE", "HOST:PORT"], trace: true }).from_env()? else {
         return Ok(());
     };
     let (path, address) = (PathBuf::from(file), address(&at.to_string_lossy())?);
-    // Each connection will open it anew. Here it is only to complain now rather than then.
+    // Each connection opens the file anew. This call only reports an unusable file early.
     open_regular(&path)?;
     let mut runtime = LocalRuntime::new()?;
     let spawner = runtime.spawner();
@@ -69,11 +70,11 @@ async fn send(path: PathBuf, mut stream: TcpStream) -> io::Result<()> {
     loop {
         match file.read(&mut buffer).await? {
             0 => break,
-            length => stream.write_all(&buffer[..length]).io_timeout(PATIENCE).await?,
+            length => stream.write_all(&buffer[..length]).io_timeout(WRITE_TIMEOUT).await?,
         }
     }
-    // Says that this was all, and waits for the client to close. Closing while there is something of the client's to
-    // read would reset the connection, and a reset overtakes what we have sent.
+    // A half-close tells the client that the file has ended. Then wait for the client to close its side: closing the
+    // socket while bytes from the client are unread would reset the connection, and a reset overtakes data.
     stream.close().await?;
     let _ = copy(stream.take(LINGER_BYTES), &mut sink()).io_timeout(LINGER).await;
     Ok(())

@@ -1,19 +1,20 @@
 //! Standard input for a loop that must not block.
 //!
-//! The hard idea: whether a read blocks is a property of the *open file*, not of the descriptor, and standard input is an
-//! open file that others have, too. The shell reads from the same terminal when we are gone; so do standard output and
-//! error, which usually are that same open file. Who sets `O_NONBLOCK` on descriptor 0 sets it for all of them, and
-//! putting it back at the end does not help those who run meanwhile, nor after a `kill -9`. So it is never set here:
+//! The hard idea: whether a read blocks is a property of the *open file*, not of the descriptor, and a process shares
+//! the open file of its standard input. The shell reads from the same terminal after the process has ended, and
+//! standard output and error usually are the same open file. `O_NONBLOCK` on descriptor 0 would apply to all of them.
+//! Clearing the flag at the end would not help processes that run meanwhile, and would not happen after `kill -9`. So
+//! the flag is never set here:
 //!
 //! ```text
-//!   pipe, FIFO, terminal   opened anew through /proc/self/fd: an open file of our own, non-blocking, for a Source
-//!   socket                 cannot be opened anew; each read by itself says that it will not wait (MSG_DONTWAIT)
-//!   regular file, …        a thread reads it, through the crate `blocking`, since epoll refuses what is always ready
+//!   pipe, FIFO, terminal   opened anew through /proc/self/fd: a second open file, non-blocking, for a Source
+//!   socket                 cannot be opened anew; each read asks not to wait (MSG_DONTWAIT)
+//!   regular file, …        a thread reads it, through the crate `blocking`: epoll refuses files that are always ready
 //! ```
 //!
-//! What cannot be opened anew (no `/proc`, or a terminal of another user's after `su`) goes to the thread, too. A line on
-//! standard error says when it is the thread; everything works the same then, at the price of a thread that may be
-//! blocked in a read until the process ends.
+//! A thread also reads a pipe or terminal that cannot be opened anew (without `/proc`, or a terminal of another user
+//! after `su`). A line on standard error says so. The program works the same then, but the thread may be blocked in a
+//! read until the process ends.
 
 use crate::because;
 use async_epoll::{Handle, Source};
@@ -28,17 +29,18 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// How far the thread reads ahead: as far as `std::io::stdin` does. What it has read, nobody after us will.
+/// How far the thread reads ahead, in bytes: as far as `std::io::stdin`. Bytes that were read ahead are lost to a later
+/// process with the same standard input.
 const AHEAD: usize = 8 * 1024;
 
-/// Standard input, by whatever way it can be waited for.
+/// Standard input, read in one of three ways.
 #[derive(Debug)]
 pub enum Stdin {
-    /// An open file of our own, which epoll waits for.
+    /// A second open file, in non-blocking mode, that epoll waits for.
     Reopened(Source<File>),
-    /// A socket, which epoll waits for, while it stays as blocking as it was.
+    /// A socket that epoll waits for. Its mode stays as it was.
     Socket(Source<File>),
-    /// A thread waits.
+    /// A file that a thread reads.
     Thread(Unblock<File>),
 }
 
@@ -47,21 +49,21 @@ impl Stdin {
     ///
     /// # Errors
     ///
-    /// Those of `dup(2)`, and those of [`Source::with_handle`] that do not concern the kind of file.
+    /// The errors of `dup(2)`, and the errors of [`Source::with_handle`] that do not depend on the kind of file.
     pub fn open(handle: &Handle) -> io::Result<Self> {
         let explain = because("cannot open standard input");
         let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let kind = stdin.metadata()?;
         if kind.file_type().is_socket() {
-            // It blocks, and `lazy` wants what does not; but of this one nothing is asked that would block. Others have
-            // the same socket, so closing our descriptor will not deregister it.
+            // The socket may be in blocking mode, although `lazy` asks for non-blocking mode. That is harmless, because
+            // each read here asks not to wait. The socket is shared, so closing this duplicate does not deregister it.
             let source = Source::lazy(stdin, handle);
             source.note_duplicate();
             return Ok(Self::Socket(source));
         }
         if can_be_opened_anew(&stdin, &kind) {
             let path = format!("/proc/self/fd/{}", stdin.as_raw_fd());
-            // A terminal that is opened may become the one that Ctrl-C comes from, unless told not to.
+            // Without `NOCTTY`, a terminal that is opened may become the controlling terminal, the source of Ctrl-C.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
             if let Ok(own) = open(path, flags, Mode::empty()) {
                 return match Source::with_handle(File::from(own), handle) {
@@ -75,18 +77,18 @@ impl Stdin {
     }
 }
 
-/// Whether opening it once more gives the same bytes, and changes nothing for others.
+/// Returns whether a second open file would give the same bytes, without an effect on the first.
 ///
-/// Not so for a regular file, which would begin at its beginning again; nor for most devices, where each open file is a
-/// thing of its own. For the controlling end of a pseudoterminal, for one, it would be another terminal.
+/// A regular file would start again at its beginning. For most devices, each open file has a state of its own: opening
+/// the controlling end of a pseudoterminal, for example, would make another terminal.
 fn can_be_opened_anew(stdin: &File, kind: &Metadata) -> bool {
-    // A pipe's end for writing would be opened for reading, and take what is meant for somebody else.
+    // The writing end of a pipe would be opened for reading, and would take bytes that are meant for the reader.
     let readable = fcntl_getfl(stdin).is_ok_and(|flags| !flags.contains(OFlags::WRONLY));
     let controlling_end = (rustix::fs::major(kind.rdev()), rustix::fs::minor(kind.rdev())) == (5, 2);
     readable && (kind.file_type().is_fifo() || stdin.is_terminal() && !controlling_end)
 }
 
-/// For the user: why not epoll?
+/// Returns the reason for the thread, for the line on standard error.
 fn describe(stdin: &File, kind: &Metadata) -> &'static str {
     match kind.file_type() {
         kind if kind.is_file() => "epoll cannot wait for a regular file",

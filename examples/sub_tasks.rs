@@ -1,20 +1,21 @@
-//! A parent that spawns children and waits for what they bring.
+//! A parent task that spawns child tasks, and waits for their results.
 //!
 //! ```sh
 //! cargo run --example sub_tasks  # ends by itself
 //! ```
 //!
-//! The idea: awaiting a child's handle is like awaiting anything else, so the parent waits and the thread does not. The
-//! clock of this program, one more task, ticks through it all. And the handle is the child's life line:
+//! The idea: the handle of a child is a future, so the parent waits for the child without blocking the thread. Another
+//! task, the clock, ticks all the time. The handle also decides about the life of the child:
 //!
 //! ```text
-//!   handle.await      what the child returns; or its panic, which goes on in the parent
-//!   drop(handle)      cancels: the child is dropped at its next turn, wherever it waits
-//!   handle.forget()   lets it go: the child lives on, and nobody will learn how it went
+//!   handle.await      waits for the child's output; if the child panics, the panic continues in the parent
+//!   drop(handle)      cancels the child: it is dropped at its next poll, at whatever await it waits
+//!   handle.forget()   detaches the child: it goes on, and its output is dropped
 //! ```
 //!
-//! The spawner is ours, the handle is that of futures-rs. A task without a handle, from plain `spawn_local`, cannot be
-//! awaited or cancelled, and its panic ends only itself: the last lines show where such a panic is counted.
+//! The spawner is that of async-epoll, the handle that of futures-rs. A task without a handle, from plain
+//! `spawn_local`, cannot be awaited or cancelled, and its panic ends the task alone: the last lines show where the
+//! panic is counted.
 
 use async_epoll::{Handle, LocalRuntime, Spawner};
 use async_timeout::sleep;
@@ -36,7 +37,7 @@ fn run() -> io::Result<()> {
     let Some([]) = usage.from_env()? else {
         return Ok(());
     };
-    // Of a panic the standard hook prints several lines, to standard error. Here one will do.
+    // For each panic the standard hook prints several lines to standard error. This hook prints only the message.
     panic::set_hook(Box::new(|panic| {
         say(&format!("  ({})", panic.payload().downcast_ref().copied().unwrap_or("a panic")));
     }));
@@ -46,14 +47,14 @@ fn run() -> io::Result<()> {
     let ticks = Rc::new(Cell::new(0));
     let clock = spawner.spawn_local_with_handle(tick(Rc::clone(&ticks))).map_err(io::Error::other)?;
     runtime.run_until(parent(&spawner, &ticks))??;
-    // The clock would tick for ever, and `run` wait for it.
+    // The clock never ends, and `run` would wait for it.
     drop(clock);
     runtime.run()?;
     say(&format!("no task is left, after {} ticks", ticks.get()));
     Ok(())
 }
 
-/// The clock: shows that nobody blocks the thread.
+/// The clock: shows that no other task blocks the thread.
 async fn tick(ticks: Rc<Cell<u32>>) {
     loop {
         sleep(Duration::from_millis(5)).await;
@@ -61,48 +62,50 @@ async fn tick(ticks: Rc<Cell<u32>>) {
     }
 }
 
+/// Spawns children in four ways, and prints what happens to them.
 async fn parent(spawner: &Spawner, ticks: &Cell<u32>) -> io::Result<()> {
-    // 1. A child that brings something. Both begin now, and the parent waits for one after the other.
+    // 1. Children with an output. Both begin now, and the parent waits for the first and then for the second.
     let child = |name, answer| spawner.spawn_local_with_handle(work(name, answer)).map_err(io::Error::other);
     let (one, other) = (child("one", 40)?, child("other", 2)?);
     let sum = one.await + other.await;
     say(&format!("parent: {sum}; the clock went on meanwhile: {}", ticks.get() > 0));
 
-    // 2. A child that is not wanted any more.
+    // 2. A child that is cancelled.
     let unwanted = child("unwanted", 0)?;
     sleep(Duration::from_millis(10)).await;
     drop(unwanted);
-    // The child is dropped at its next turn, so that is not later than this.
+    // The drop has woken the child, so it is polled, and dropped, during this sleep.
     sleep(Duration::from_millis(10)).await;
 
-    // 3. A child that panics. Its parent would panic too, unless it catches what comes out of the handle.
-    let broken = async { panic!("a child panics, and its parent hears of it") };
+    // 3. A child that panics. Its panic continues in the parent, unless the parent catches it at the handle.
+    let broken = async { panic!("a child panics, and its parent catches the panic") };
     let broken = spawner.spawn_local_with_handle(broken).map_err(io::Error::other)?;
     let outcome: Result<(), _> = AssertUnwindSafe(broken).catch_unwind().await;
     say(&format!("parent: the child has panicked: {}", outcome.is_err()));
 
-    // 4. A task that nobody waits for.
-    spawner.spawn_local(async { panic!("a task panics, and nobody waits for it") }).map_err(io::Error::other)?;
+    // 4. A task without a handle.
+    spawner.spawn_local(async { panic!("a task without a handle panics") }).map_err(io::Error::other)?;
     sleep(Duration::from_millis(10)).await;
     say(&format!("parent: panics that the loop has caught: {}", Handle::current()?.stats().task_panics));
     Ok(())
 }
 
-/// A child's work: some time, and then a number.
+/// The work of a child: takes some time, and returns `answer`.
 async fn work(name: &'static str, answer: u32) -> u32 {
-    let last_words = LastWords { name, finished: Cell::new(false) };
+    let on_drop = PrintOnDrop { name, finished: Cell::new(false) };
     sleep(Duration::from_millis(30)).await;
-    last_words.finished.set(true);
+    on_drop.finished.set(true);
     answer
 }
 
-/// What a child owns is dropped with it: its sockets are closed, its timers gone, and this is printed.
-struct LastWords {
+/// Prints a line when dropped. A child's values are dropped with the child: its sockets are closed, its timers
+/// disarmed, and this line is printed.
+struct PrintOnDrop {
     name: &'static str,
     finished: Cell<bool>,
 }
 
-impl Drop for LastWords {
+impl Drop for PrintOnDrop {
     fn drop(&mut self) {
         let how = if self.finished.get() { "finished" } else { "cancelled" };
         say(&format!("child {}: {how}", self.name));

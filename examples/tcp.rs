@@ -1,4 +1,4 @@
-//! An echo server, and the client to talk to it: a little `netcat`.
+//! An echo server and an interactive client: a small `netcat`.
 //!
 //! ```sh
 //! cargo run --example tcp -- server 127.0.0.1:7879          # until Ctrl-C
@@ -6,12 +6,12 @@
 //! cargo run --example tcp -- client 127.0.0.1:7879 <README.md
 //! ```
 //!
-//! The idea: a client waits for two things at once, the user and the server, and neither may keep it from the other.
-//! With threads that takes two; here it is one `select` of two futures. The server has a task for each connection, and
-//! no limits; for those, see `http_hello`.
+//! The idea: the client waits for the user and for the server at the same time. A blocking program would need two
+//! threads; here one task waits for both, by `select`. The server has a task for each connection, and no time limits;
+//! `http_hello` has them.
 //!
-//! Standard input is a descriptor like any other, but for what `examples/stdin.rs` tells: it belongs to others as well,
-//! and may be a regular file.
+//! Standard input is a descriptor like any other, with two difficulties: other processes share its open file, and it
+//! may be a regular file. `examples/stdin.rs` explains both.
 
 use async_epoll::{Handle, LocalRuntime, Spawner};
 use async_net_lite::{TcpListener, TcpStream};
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    let about = "Sends lines to a server that sends them back.";
+    let about = "Runs an echo server, or a client for it.";
     let usage = Usage { about, words: ["server|client", "HOST:PORT"], trace: true };
     let Some([role, at]) = usage.from_env()? else {
         return Ok(());
@@ -39,7 +39,7 @@ fn run() -> io::Result<()> {
     let spawner = runtime.spawner();
     match role.to_str() {
         Some("server") => runtime.run_until(serve(address, &spawner))?,
-        Some("client") => runtime.run_until(talk(address))?,
+        Some("client") => runtime.run_until(run_client(address))?,
         _ => Err(io::Error::other(format!("{role:?} is neither \"server\" nor \"client\""))),
     }
 }
@@ -58,21 +58,21 @@ async fn serve(address: SocketAddr, spawner: &Spawner) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends back what comes, until the client has had enough: the reading end and the writing end are the same socket.
+/// Sends back all bytes, until the client closes its side. The socket is both the reader and the writer of the copy.
 async fn echo(stream: TcpStream) -> io::Result<()> {
     copy(&stream, &mut &stream).await.map(drop)
 }
 
-/// Sends what the user says, and prints what the server says, until the server has had enough.
-async fn talk(address: SocketAddr) -> io::Result<()> {
+/// Sends standard input to the server, and prints the bytes from the server, until the server closes the connection.
+async fn run_client(address: SocketAddr) -> io::Result<()> {
     let stream = TcpStream::connect(address).await.map_err(because(format!("cannot connect to {address}")))?;
     let stdin = Stdin::open(&Handle::current()?)?;
     let send = async {
         copy(stdin, &mut &stream).await.map_err(because("cannot send standard input"))?;
-        // Says goodbye, in one direction only. What the server has yet to say still arrives.
+        // A half-close: ends this direction only. The remaining bytes from the server still arrive.
         (&stream).close().await
     };
-    // Standard output is written the blocking way. While nobody takes it, there is nothing else for us to do.
+    // Standard output is written with blocking calls. While it is full, the client has nothing else to do.
     let mut stdout = AllowStdIo::new(io::stdout());
     let print = copy(&stream, &mut stdout);
     match select(pin!(send), pin!(print)).await {
@@ -80,7 +80,7 @@ async fn talk(address: SocketAddr) -> io::Result<()> {
             sent?;
             print.await.map(drop)
         }
-        // The server has closed. No point in waiting for the user.
+        // The server has closed the connection: stop reading standard input.
         Either::Right((printed, _)) => printed.map(drop),
     }
 }

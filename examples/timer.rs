@@ -1,16 +1,16 @@
-//! Two tasks that tell the time, each at its own pace.
+//! Two tasks on one thread, each with a period of its own.
 //!
 //! ```sh
 //! cargo run --example timer             # ends by itself, in half a second
-//! cargo run --example timer -- --trace  # and shows how the reactor sleeps from one step to the next
+//! cargo run --example timer -- --trace  # also shows how the reactor sleeps from step to step
 //! ```
 //!
-//! The idea: `sleep(…).await` puts a task to sleep, not the thread. Two tasks that do little but sleep take turns on one
-//! thread, and each step comes when it is due, whatever the other one does. All the while the thread is asleep, too: in
-//! one `epoll_wait` that lasts until the earlier of the two is due.
+//! The idea: `sleep(…).await` puts the task to sleep, not the thread. Two tasks share the thread, and each step comes
+//! when it is due, independent of the other task. Between the steps the thread sleeps too, in an `epoll_wait` that ends
+//! with the earlier of the two timers.
 //!
-//! Put `std::thread::sleep` in its place to see what a blocking call does to everybody else: the hare walks the whole
-//! way before the tortoise makes its first step.
+//! Replace it by `std::thread::sleep` to see how a blocking call stops all other tasks: the hare walks the whole way
+//! before the tortoise makes its first step.
 
 use async_epoll::LocalRuntime;
 use async_timeout::sleep;
@@ -19,7 +19,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Steps to the finish.
+/// How many steps each task makes.
 const STEPS: u32 = 5;
 
 fn main() -> ExitCode {
@@ -38,7 +38,7 @@ fn run() -> io::Result<()> {
         let walk = walk(name, Duration::from_millis(period), start);
         spawner.spawn_local(walk).map_err(io::Error::other)?;
     }
-    // Until both have arrived. The runtime counts its tasks.
+    // The runtime counts its tasks, so `run` returns when both have ended.
     runtime.run()?;
 
     let stats = runtime.handle().stats();
@@ -46,10 +46,11 @@ fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a step now and then.
+/// Makes a step after each `period`.
 async fn walk(name: &str, period: Duration, start: Instant) {
     for step in 1..=STEPS {
-        // A little late each time, and the next rest begins from there: these are rests, not the ticks of a clock.
+        // Each sleep ends a little late, and the next begins then, so the delays add up. `interval` would keep the
+        // pace.
         sleep(period).await;
         say(&format!("{:>4} ms  {name}: step {step} of {STEPS}", start.elapsed().as_millis()));
     }

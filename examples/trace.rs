@@ -1,7 +1,7 @@
-//! Prints what the reactor does.
+//! Tracing: prints what the reactor does.
 //!
-//! With its feature `tracing`, async-epoll reports each step as an event with a message and nothing else. `tracing`
-//! hands events to a subscriber; this is about the smallest one there can be. A real program would take
+//! With its feature `tracing`, async-epoll reports each step as an event that has only a message. The crate `tracing`
+//! hands events to a subscriber, and here is about the smallest possible subscriber. A real program would use
 //! `tracing-subscriber`.
 
 use std::fmt;
@@ -11,14 +11,14 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Prints, from now on and on all threads, lines such as `epoll:wait event:IN for fd:4` to standard error.
+/// Begins to print lines such as `epoll:wait event:IN for fd:4` to standard error, for all threads.
 ///
-/// To be called before the reactor is made, or `epoll:create` is missed. A second call does nothing.
+/// Call it before the reactor is made, to see `epoll:create` too. A second call has no effect.
 pub fn print() {
     let _ = tracing::subscriber::set_global_default(Printer);
 }
 
-/// Prints the messages of async-epoll's events.
+/// A subscriber that prints the messages of async-epoll's events.
 struct Printer;
 
 impl Subscriber for Printer {
@@ -34,7 +34,7 @@ impl Subscriber for Printer {
         event.record(&mut Message);
     }
 
-    // There are no spans: `enabled` declines them.
+    // There are no spans: `enabled` refuses them.
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }
@@ -44,13 +44,13 @@ impl Subscriber for Printer {
     fn exit(&self, _: &Id) {}
 }
 
-/// Prints one event's message.
+/// A visitor that prints the message of an event.
 struct Message;
 
 impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            // One write for the line, and no panic if standard error is closed.
+            // A single write for the whole line, and no panic if standard error is closed.
             let _ = io::stderr().write_all(format!("{value:?}\n").as_bytes());
         }
     }

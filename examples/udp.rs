@@ -1,13 +1,13 @@
-//! Twenty bytes over UDP, from one task to another, while a third one prints.
+//! Twenty bytes over UDP, from one task to another, while a third task prints.
 //!
 //! ```sh
 //! cargo run --example udp                         # ends by itself
 //! cargo run --example udp -- --addr [::1]:0       # by IPv6
 //! ```
 //!
-//! The idea: a datagram arrives whole, or not at all, and nobody says which. So each byte goes in a datagram of its own,
-//! the receiver sends it back to say that it has come, and the sender sends it again if it hears nothing for a while. The
-//! receiver may have had it already, then; it takes each byte once.
+//! The idea: a datagram arrives whole or not at all, and UDP does not report a loss. So each byte goes in a datagram of
+//! its own, the receiver sends the byte back as an acknowledgement, and the sender repeats the byte if no
+//! acknowledgement arrives in time. A lost acknowledgement makes a duplicate; the receiver keeps each byte once.
 
 use async_epoll::LocalRuntime;
 use async_net_lite::UdpSocket;
@@ -20,14 +20,14 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What is sent.
+/// The bytes that are sent.
 const BYTES: Range<u8> = b'a'..b'u';
-/// How long the sender rests before each byte.
-const REST: Duration = Duration::from_millis(5);
-/// How long it waits until it sends a byte again.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// How often it sends a byte at most.
-const ATTEMPTS: usize = 20;
+/// How long the sender sleeps before each byte.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long the sender waits for an acknowledgement before it sends the byte again.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
+/// How many times the sender sends a byte at most.
+const MAX_ATTEMPTS: usize = 20;
 /// How often the third task prints.
 const TICK: Duration = Duration::from_millis(25);
 
@@ -52,7 +52,7 @@ fn run() -> io::Result<()> {
 
         let arrived = Rc::new(RefCell::new(String::new()));
         let seen = Rc::clone(&arrived);
-        // These two go on for ever; they are dropped with the runtime.
+        // These two tasks never end; they are dropped with the runtime.
         spawner.spawn_local(async move { report(receive(&receiver, &seen).await) }).map_err(io::Error::other)?;
         let seen = Rc::clone(&arrived);
         spawner.spawn_local(async move { print(&seen).await }).map_err(io::Error::other)?;
@@ -63,14 +63,14 @@ fn run() -> io::Result<()> {
     })?
 }
 
-/// Sends each byte until it comes back.
+/// Sends each byte until it is acknowledged.
 async fn send(socket: &UdpSocket) -> io::Result<()> {
     for byte in BYTES {
-        sleep(REST).await;
+        sleep(PAUSE).await;
         let mut attempts = 0;
         while !is_answered(socket, byte).await? {
             attempts += 1;
-            if attempts == ATTEMPTS {
+            if attempts == MAX_ATTEMPTS {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the receiver does not answer"));
             }
         }
@@ -78,24 +78,24 @@ async fn send(socket: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends a byte, and says whether it has come back in time.
+/// Sends a byte, and returns whether it was acknowledged in time.
 async fn is_answered(socket: &UdpSocket, byte: u8) -> io::Result<bool> {
     socket.send(&[byte]).await?;
     let mut answer = [0];
     let answered = async {
-        // An answer to an earlier attempt may come late, and is none to this byte.
+        // A late answer to an earlier byte does not acknowledge this byte.
         while answer != [byte] {
             socket.recv(&mut answer).await?;
         }
         Ok(())
     };
-    match answered.io_timeout(PATIENCE).await {
+    match answered.io_timeout(ANSWER_TIMEOUT).await {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
         result => result.map(|()| true),
     }
 }
 
-/// Sends back whatever comes, to where it came from, and keeps each byte once.
+/// Sends each datagram back to its sender, and keeps each byte once.
 async fn receive(socket: &UdpSocket, arrived: &RefCell<String>) -> io::Result<()> {
     let mut next = BYTES;
     loop {
@@ -108,7 +108,7 @@ async fn receive(socket: &UdpSocket, arrived: &RefCell<String>) -> io::Result<()
     }
 }
 
-/// Shows that the thread has time for others while two of its tasks wait for each other.
+/// Prints the progress, to show that other tasks run while sender and receiver wait for each other.
 async fn print(arrived: &RefCell<String>) {
     loop {
         sleep(TICK).await;

@@ -1,4 +1,4 @@
-//! The command line of a program that takes words: files, an address, or nothing at all.
+//! The command line of a program that takes words (files, an address) or no words.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,24 +8,24 @@ use std::path::Path;
 use crate::args::invalid;
 use crate::{say, trace};
 
-/// What a program takes. Anything else on its command line is refused, in one line.
+/// The words and options that a program takes. Any other word is an error of one line.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage<const N: usize> {
-    /// What it does, in one line.
+    /// What the program does, in one line.
     pub about: &'static str,
-    /// What each of its words stands for: `["SRC", "DST"]`.
+    /// The meaning of each word: `["SRC", "DST"]`.
     pub words: [&'static str; N],
-    /// Whether it has a reactor, and so an option `--trace` to watch it.
+    /// Whether the program has a reactor, and so the option `--trace`.
     pub trace: bool,
 }
 
 impl<const N: usize> Usage<N> {
-    /// Reads the command line of this process, and begins to [trace](trace::print) if asked to. `None` after `--help`,
-    /// which has been answered then.
+    /// Reads the command line of this process, and begins to [trace](trace::print) if asked to. Returns the words, or
+    /// `None` after `--help`: the help has been printed then.
     ///
     /// # Errors
     ///
-    /// One line that says which word is missing, or which is too many.
+    /// `InvalidInput`, with one line that names the missing word, or the word too many.
     pub fn from_env(&self) -> io::Result<Option<[OsString; N]>> {
         let mut args = env::args_os();
         let program = args.next().unwrap_or_default();
@@ -39,7 +39,8 @@ impl<const N: usize> Usage<N> {
         Ok(Some(words))
     }
 
-    /// The words, and whether to trace. `None` if help is wanted. After `--`, an option is a word like any other.
+    /// Returns the words, and whether to trace; `None` if help is wanted. After `--`, an option is a word like any
+    /// other.
     fn parse(&self, args: impl Iterator<Item = OsString>) -> io::Result<Option<([OsString; N], bool)>> {
         let (mut words, mut trace, mut options) = (Vec::new(), false, true);
         for arg in args {
@@ -48,7 +49,7 @@ impl<const N: usize> Usage<N> {
                 Some("--trace") if options && self.trace => trace = true,
                 Some("--") if options => options = false,
                 _ if options && arg.as_encoded_bytes().starts_with(b"-") && arg.len() > 1 => {
-                    return Err(invalid(&format!("unknown option {arg:?}; --help lists those there are")));
+                    return Err(invalid(&format!("unknown option {arg:?}; --help lists the options")));
                 }
                 _ if words.len() == N => return Err(invalid(&format!("{arg:?} is one word too many; see --help"))),
                 _ => words.push(arg),
@@ -60,11 +61,11 @@ impl<const N: usize> Usage<N> {
         Ok(Some((words, trace)))
     }
 
-    /// The text of `--help`.
+    /// Returns the text of `--help`.
     fn help(&self, program: &str) -> String {
         let (about, words) = (self.about, self.words.map(|word| format!(" {word}")).concat());
         let trace = if self.trace { "--trace  print what the reactor does, to standard error\n  " } else { "" };
-        format!("{about}\n\nUsage: {program} [OPTION]{words}\n\nOptions:\n  {trace}--help   print this")
+        format!("{about}\n\nUsage: {program} [OPTION]{words}\n\nOptions:\n  {trace}--help   print this text")
     }
 }
 

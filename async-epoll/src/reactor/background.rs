@@ -1,11 +1,12 @@
 //! A reactor on a thread of its own, for executors that wait in their own way.
 //!
-//! `ThreadPool`, `async-executor`, `futures::executor::block_on` and plain `LocalPool::run` park their threads; no
-//! reactor could run on them. Their wakers unpark, though, so any thread may wake their tasks. So the
-//! [engine](crate::engine::engine) moves to a thread that does nothing but wait and wake. The [turn](crate::task::turn)
-//! stays behind with the tasks: from then on a driver that it puts off calls itself.
+//! `ThreadPool`, `async-executor`, `futures::executor::block_on` and plain `LocalPool::run` park their threads, so a
+//! reactor cannot wait on these threads. But their wakers unpark from any thread. So the
+//! [engine](crate::engine::engine) moves to a thread that only waits and wakes. The [turn](crate::task::turn) stays
+//! behind with the tasks; from then on, a driver without budget wakes itself instead of waiting for the next turn.
 //!
-//! Registering a source during its wait needs no ceremony, since the kernel allows it. An earlier timer ends the wait.
+//! Other threads register sources and timers while the engine waits. The kernel allows `epoll_ctl(2)` during
+//! `epoll_wait(2)`, and an earlier first timer ends the wait.
 
 use super::reactor::Reactor;
 use crate::engine::engine::Engine;
@@ -17,13 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-/// A reactor that waits on a thread of its own; from [`Reactor::into_background`].
+/// A reactor that waits on a thread of its own; made by [`Reactor::into_background`].
 ///
-/// Dropping it ends the thread, as [`shutdown`](Self::shutdown) does, without saying whether it went well.
+/// Dropping a `Background` ends the thread as [`shutdown`](Self::shutdown) does, but ignores the thread's error.
 ///
 /// # Examples
 ///
-/// The reactor of a `block_on` that knows of none.
+/// A reactor for an executor without one: the `block_on` of futures.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -47,39 +48,39 @@ use std::thread::{self, JoinHandle};
 /// ```
 #[must_use = "dropped, it ends the reactor's thread"]
 pub struct Background {
-    /// The reactor.
+    /// A handle to the reactor.
     handle: Handle,
-    /// Set to end the thread.
+    /// Set once, to end the thread.
     stop: Arc<AtomicBool>,
-    /// The thread, until it was joined.
+    /// The reactor's thread; `None` once it has been joined.
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Reactor {
-    /// Moves the waiting to a thread of its own, named `async-epoll`.
+    /// Moves the reactor's waiting to a new thread, named `async-epoll`. Returns the owner of the thread.
     ///
-    /// From then on sources and timers of this reactor work in any executor, on any thread: in a
-    /// `futures::executor::ThreadPool`, in `async-executor`, in `futures::executor::block_on`, and in plain
-    /// [`LocalPool::run`](futures::executor::LocalPool::run).
+    /// From then on, sources and timers of this reactor work in any executor, on any thread: in a
+    /// `futures::executor::ThreadPool` (with the feature `thread-pool` of futures), in `async-executor`, in
+    /// `futures::executor::block_on`, and in plain [`LocalPool::run`](futures::executor::LocalPool::run).
     ///
-    /// (`ThreadPool` is there with the feature `thread-pool` of futures.)
+    /// A thread on which [`Handle::current`] is to return the reactor has to [enter](Handle::enter) the reactor. For
+    /// the threads of a `ThreadPool`: `builder.after_start(move |_| std::mem::forget(handle.enter()))`.
     ///
-    /// A thread where [`Handle::current`] is to find the reactor has to [enter](Handle::enter) it. For the threads of a
-    /// `ThreadPool`: `builder.after_start(move |_| std::mem::forget(handle.enter()))`.
-    ///
-    /// Tasks of a [`Spawner`](crate::Spawner) stay in their pool. They are polled by `pool.run()` then, and none is put
-    /// off: one that wakes itself for ever no longer keeps others from I/O, since the waiting is done elsewhere, but it
-    /// keeps `run` from returning. `LocalPool::run` does not return either while a
-    /// [`RemoteSpawner`](crate::RemoteSpawner) exists. The hook of [`on_task_panic`](crate::ReactorBuilder::on_task_panic)
-    /// stays with the tasks; panics of wakers on the new thread are counted only.
+    /// Tasks of a [`Spawner`](crate::Spawner) stay in their pool, and `pool.run()` polls them. No task is put off to a
+    /// next turn any more. A task that wakes itself for ever does not keep other tasks from I/O, because another thread
+    /// waits, but `run` does not return while such a task exists. Nor does `LocalPool::run` return while a
+    /// [`RemoteSpawner`](crate::RemoteSpawner) exists. The hook of
+    /// [`on_task_panic`](crate::ReactorBuilder::on_task_panic) stays with the tasks; panics of wakers on the new thread
+    /// are only counted.
     ///
     /// # Errors
     ///
-    /// If no thread can be started; the reactor is dropped then. In a forked child of the process that made it.
+    /// - If no thread can be started. The reactor is dropped then.
+    /// - In a forked child of the process that made the reactor.
     ///
     /// # Examples
     ///
-    /// Tasks of a pool that only its own `run` drives.
+    /// A pool that is driven by its own `run` alone.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -102,7 +103,7 @@ impl Reactor {
         engine.shared.refuse_child()?;
         let handle = Handle { shared: Arc::clone(&engine.shared) };
         handle.shared.notifier.detach();
-        // Drivers that are put off call themselves from now on.
+        // From now on a driver without budget wakes itself.
         drop(turn);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -111,9 +112,9 @@ impl Reactor {
     }
 }
 
-/// What the thread does.
+/// Makes turns on the reactor's thread, until `stop` is set.
 fn run(mut engine: Engine, stop: &AtomicBool) -> io::Result<()> {
-    // Wakers run here, and what they do may ask for the current reactor.
+    // Wakers run on this thread, and their code may ask for the current reactor.
     let _current = Handle::enter_shared(&engine.shared);
     while !stop.load(Ordering::Acquire) {
         engine.turn(None, None, drop_payload)?;
@@ -122,25 +123,26 @@ fn run(mut engine: Engine, stop: &AtomicBool) -> io::Result<()> {
 }
 
 impl Background {
-    /// A reference for sources and timers.
+    /// Returns a handle, for sources and timers.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Ends the thread and waits for it. Everything that waits on the reactor is woken, and fails with `NotConnected`.
+    /// Ends the reactor's thread, and waits for its end. All waiting operations are woken, and fail with
+    /// `NotConnected`.
     ///
     /// # Errors
     ///
-    /// What made the thread end before: those of `epoll_wait(2)`.
+    /// The error of `epoll_wait(2)` by which the thread had ended before.
     ///
     /// # Panics
     ///
-    /// If it is called by a waker on the reactor's thread, which cannot wait for itself.
+    /// If a waker calls it on the reactor's thread: a thread cannot wait for its own end.
     pub fn shutdown(mut self) -> io::Result<()> {
         self.end().unwrap_or(Ok(()))
     }
 
-    /// Ends the thread; `None` if that is done already.
+    /// Ends the thread, and returns the thread's result; `None` if the thread has been joined before.
     fn end(&mut self) -> Option<io::Result<()>> {
         let thread = self.thread.take()?;
         self.stop.store(true, Ordering::Release);
@@ -152,7 +154,7 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         if self.thread.as_ref().is_some_and(|thread| thread.thread().id() == thread::current().id()) {
-            // Dropped by a waker on that thread, which ends by itself.
+            // A waker on the reactor's thread drops this: the thread ends after the turn, and cannot be joined here.
             self.stop.store(true, Ordering::Release);
             self.thread = None;
         }

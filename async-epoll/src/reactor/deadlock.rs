@@ -1,9 +1,11 @@
 //! The report of a certain deadlock: an error instead of a sleep without end.
 //!
-//! Before the engine sleeps without end, `run` asks whether any task can ever be woken. It is certain that none can if
-//! there is no source and no timer, no other thread can spawn, and no waker of any task exists outside of its set.
+//! Before the engine sleeps without end, [`Reactor::run`](crate::Reactor::run) asks here whether a task can ever be
+//! woken. Certainly no task can if four things hold: there is no source, there is no timer, no other thread can spawn,
+//! and no waker of a task exists outside of the task's set.
 //!
-//! The report is sound, but not complete: two tasks that each wait for the other through a channel have wakers there.
+//! The report is sound, but not complete. For example, two tasks that wait for each other through a channel have their
+//! wakers in the channel.
 
 use super::pools::Members;
 use crate::engine::shared::Shared;
@@ -14,16 +16,17 @@ use std::sync::atomic::{Ordering, fence};
 /// The most spawn places that a report names.
 const MAX_PLACES: usize = 16;
 
-/// Fails if it is certain that none of the tasks will ever be woken. Called while the engine is about to sleep without
-/// end, so there is no timer that it would sleep for.
+/// Fails if certainly no task in the given pool can ever be woken. Called when the engine is about to sleep
+/// without end, so no timer would end the sleep.
 pub(crate) fn refuse(shared: &Shared, members: &Members) -> io::Result<()> {
-    // A timer that never fires may still be reset by code outside of the tasks.
+    // A timer that never fires may still be reset, by code outside of the tasks.
     if shared.has_sources() || shared.wheel().armed() != 0 {
         return Ok(());
     }
     let stuck: Option<Vec<_>> = members.here().iter().map(|set| set.stuck()).collect();
     let Some(mut places) = stuck.map(|places| places.concat()) else { return Ok(()) };
-    // A waker that was dropped just now may have woken its task before that.
+    // A waker on another thread may have woken its task just before the waker was dropped. The fence makes that wake
+    // visible to the check of `has_work`.
     fence(Ordering::Acquire);
     if shared.notifier.has_work() || places.is_empty() {
         return Ok(());

@@ -1,10 +1,10 @@
 //! What users hold: the reactor, and the ways to run it.
 //!
-//! A [`Reactor`](reactor::Reactor) puts three parts together: the engine, which waits; the turn, which the tasks of this
-//! thread share with the loop; and the [`Pools`](pools::Pools), the task sets of its spawners.
+//! A [`Reactor`](reactor::Reactor) puts three parts together: the engine, which waits; the turn, which the tasks of
+//! this thread share with the loop; and the [`Pools`](pools::Pools), the task sets of its spawners.
 //! [`run` and `run_until`](run) are the loop, with a [report of certain deadlocks](deadlock);
-//! [`LocalRuntime`](runtime::LocalRuntime) adds a pool, and a [`Background`](background::Background) moves the engine to a
-//! thread of its own.
+//! [`LocalRuntime`](runtime::LocalRuntime) adds a pool, and a [`Background`](background::Background) moves the engine
+//! to a thread of its own.
 //!
 //! ```text
 //!   LocalRuntime { pool, reactor }

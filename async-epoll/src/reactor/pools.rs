@@ -1,8 +1,7 @@
-//! The task sets of a reactor, and which of them are in the pool that is run.
+//! The task sets of a reactor, divided into the sets in the *given pool*, the pool of a `run` method, and the others.
 //!
-//! A `run` method is given a pool, and the reactor's spawners may belong to that pool or to others. A `LocalPool` cannot
-//! be compared with a `LocalSpawner`, so [`Pools::first_run`] finds out by asking, once, when the pool is run for the first
-//! time:
+//! The reactor's spawners may belong to the given pool or to other pools. A `LocalPool` cannot be compared with a
+//! `LocalSpawner`, so [`Pools::first_run`] finds out by asking, once, when the given pool is run for the first time:
 //!
 //! ```text
 //!   put a probe into the pool of each set, by that pool's own means
@@ -13,13 +12,13 @@
 //!       sets that have not answered by now are elsewhere
 //! ```
 //!
-//! 1. Why the control probe? `FuturesUnordered`, the queue inside a pool, looks empty while another thread is between the
-//!    two steps of a wake, and hides what was put in after that wake. But it is first in, first out: the control probe is
-//!    put in last, so once it was polled, every earlier probe in the same pool was polled too. The answer is exact, and the
-//!    loop waits only for a thread that is in the middle of a wake.
+//! 1. Why the control probe? `FuturesUnordered`, the queue inside a pool, looks empty while another thread is between
+//!    the two steps of a wake, and hides every future that was put in after that wake. But the queue is first in, first
+//!    out: the control probe is put in last, so once it was polled, every earlier probe in the same pool was polled
+//!    too. The answer is exact, and the loop waits only for a thread in the middle of a wake.
 //! 2. Why once? No spawner can be made while a `run` method holds the reactor, so the division cannot change.
-//! 3. Sets that are elsewhere do not keep the reactor awake while this pool is run: their tasks would not be polled,
-//!    however long it stays awake, and it would spin.
+//! 3. Sets that are elsewhere do not keep the reactor awake while the given pool is run. Their tasks would not be
+//!    polled however long the reactor stays awake, and the loop would spin.
 
 use crate::table::push_pruned;
 use crate::task::set::TaskSet;
@@ -31,7 +30,7 @@ use std::io;
 use std::rc::{Rc, Weak};
 use std::thread;
 
-/// The task sets of a reactor, one for each spawner that is not a clone of another.
+/// The task sets of a reactor, one for each call of [`Reactor::spawner`](crate::Reactor::spawner).
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
     /// Added by [`new_set`](Self::new_set), pruned now and then. A set lives as long as its spawners and its driver.
@@ -46,10 +45,10 @@ impl Pools {
         set
     }
 
-    /// Runs `pool` until it stalls, and finds out which sets are in it.
+    /// Runs `pool` until no task is ready, and returns which sets are in `pool`.
     pub(crate) fn first_run(&self, pool: &mut LocalPool) -> Members {
         let mut sets: Vec<_> = self.sets.borrow().iter().filter_map(Weak::upgrade).collect();
-        // A set whose pool was dropped has no task.
+        // The set of a dropped pool has no task.
         sets.retain(|set| set.status().is_ok());
         let had_tasks: Vec<_> = sets.iter().map(|set| !set.is_empty()).collect();
         sets.iter().for_each(|set| set.ask());
@@ -61,31 +60,31 @@ impl Pools {
     }
 }
 
-/// Runs `pool` until everything was polled that is in its queue now.
+/// Runs `pool` until every future in its present queue was polled.
 fn run_to_the_end_of_the_queue(pool: &mut LocalPool) {
     let polled = Rc::new(Cell::new(false));
     let control = Rc::clone(&polled);
-    // Fails only if the pool is gone, and here it is.
+    // Fails only if the pool has been dropped, and the caller holds it.
     if pool.spawner().spawn_local(async move { control.set(true) }).is_ok() {
         loop {
             pool.run_until_stalled();
             if polled.get() {
                 break;
             }
-            // Another thread is in the middle of a wake: let it go on.
+            // Another thread is in the middle of a wake: let the thread go on.
             thread::yield_now();
         }
     }
 }
 
-/// The task sets of a reactor while a `run` method runs one pool.
+/// The task sets of a reactor while a `run` method runs a pool.
 #[derive(Debug)]
 pub(crate) struct Members {
-    /// The sets in the pool that is run.
+    /// The sets in the given pool.
     here: Vec<Rc<TaskSet>>,
     /// The sets in other pools, which do not keep the reactor awake meanwhile.
     elsewhere: Vec<Rc<TaskSet>>,
-    /// A set in the pool that is run had a task when the `run` method began.
+    /// Whether a set in the given pool had a task when the `run` method began.
     had_tasks: bool,
 }
 
@@ -98,17 +97,17 @@ impl Members {
         Self { here, elsewhere, had_tasks }
     }
 
-    /// Returns the sets in the pool that is run.
+    /// Returns the sets in the given pool.
     pub(crate) fn here(&self) -> &[Rc<TaskSet>] {
         &self.here
     }
 
-    /// Returns whether all tasks in the pool that is run have ended.
+    /// Returns whether all tasks in the given pool have ended.
     pub(crate) fn are_done(&self) -> bool {
         self.here.iter().all(|set| set.is_empty())
     }
 
-    /// Fails if the pool that is run had no task, while another pool has a set for which `matters` is true.
+    /// Fails if the given pool had no task, while another pool has a set for which `matters` is true.
     pub(crate) fn refuse_wrong_pool(&self, matters: impl Fn(&TaskSet) -> bool) -> io::Result<()> {
         if self.had_tasks || !self.elsewhere.iter().any(|set| matters(set)) {
             return Ok(());

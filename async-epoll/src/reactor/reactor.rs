@@ -1,10 +1,11 @@
 //! The reactor: waits for the kernel, for timers and for other threads, and wakes tasks.
 //!
-//! It is put together from three parts. The [`Engine`] waits and wakes (steps 3 to 5 of a turn), and may move to another
-//! thread. The [`Turn`] is what the tasks of this thread share with the loop (step 6), and stays. The [`Pools`] are the
-//! task sets of the reactor's spawners. One call of [`Reactor::wait`] makes one turn.
+//! A [`Reactor`] has three parts. The [`Engine`] waits and wakes (steps 3 to 5 of a turn), and may move to another
+//! thread. The [`Turn`] is the state that the tasks of this thread share with the loop (step 6), and stays. The
+//! [`Pools`] are the task sets of the reactor's spawners. One call of [`Reactor::wait`] makes one turn.
 //!
-//! Deliberately not here: polling tasks (steps 1 and 2). The pool does that, between two turns; see [`run`](super::run).
+//! Deliberately not here: polling tasks (steps 1 and 2). The pool polls them, between two turns; see
+//! [`run`](super::run).
 
 use super::pools::Pools;
 use crate::engine::engine::Engine;
@@ -21,16 +22,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Events taken from the kernel in one turn, unless the builder says otherwise.
+/// The default of [`ReactorBuilder::events_capacity`].
 const EVENTS_CAPACITY: usize = 1024;
-/// Re-polls and first polls of new tasks in one turn, unless the builder says otherwise.
+/// The default of [`ReactorBuilder::poll_budget`].
 const POLL_BUDGET: u32 = 256;
 
 /// Waits for descriptors, timers and other threads, and wakes the tasks concerned.
 ///
-/// It belongs beside a [`LocalPool`]: the pool polls tasks until none can go on, then the reactor puts the thread to
-/// sleep until something happens. [`run`](Self::run) and [`run_until`](Self::run_until) are that loop; it may also be
-/// written by hand:
+/// A reactor stands beside a [`LocalPool`]: the pool polls tasks until no task is ready, then the reactor puts the
+/// thread to sleep until an event, a timer or a wake. [`run`](Self::run) and [`run_until`](Self::run_until) are this
+/// loop. The loop may also be written by hand:
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {
@@ -43,22 +44,22 @@ const POLL_BUDGET: u32 = 256;
 /// # }
 /// ```
 ///
-/// Tasks must be spawned through [`spawner`](Self::spawner), not through the pool's own: the pool's wakers cannot end
-/// an `epoll_wait`. See [`Spawner`].
+/// Tasks must be spawned through [`spawner`](Self::spawner), not through the pool's own spawner: the pool's wakers
+/// cannot end an `epoll_wait`. See [`Spawner`].
 ///
-/// A reactor stays on its thread (`!Send`): it knows the tasks there, and has some of them put off to the next turn.
-/// Its [`Handle`] goes anywhere, and its waiting half may move to [a thread of its own](Self::into_background). Inside
-/// somebody else's event loop it is [one more descriptor](ReactorBuilder::embedded).
+/// A reactor stays on its thread (`!Send`), because it shares state with the tasks there. A [`Handle`] may go to any
+/// thread, and the waiting half of the reactor may move to [a thread of its own](Self::into_background). In another
+/// event loop, a reactor is [one more descriptor](ReactorBuilder::embedded).
 ///
 /// # How it works
 ///
-/// One [epoll](https://man7.org/linux/man-pages/man7/epoll.7.html) instance, in which each source is registered once,
-/// edge-triggered, for as long as it lives; one [eventfd](https://man7.org/linux/man-pages/man2/eventfd.2.html),
-/// through which other threads end a sleep; one wheel of timers, whose next deadline is the timeout of the wait, or the
-/// time of a timerfd if the reactor is embedded or its timers are to be [precise](ReactorBuilder::precise_timers).
+/// - One [epoll](https://man7.org/linux/man-pages/man7/epoll.7.html) instance. Each source is registered once,
+///   edge-triggered, for its whole life.
+/// - One [eventfd](https://man7.org/linux/man-pages/man2/eventfd.2.html), by which other threads end a sleep.
+/// - One timer wheel. Its next deadline is the timeout of the wait, or the time of a timerfd if the reactor is embedded
+///   or has [precise timers](ReactorBuilder::precise_timers).
 ///
-/// Dropping the reactor wakes everything that waits on it; those operations and all later ones fail with
-/// `NotConnected`.
+/// Dropping the reactor wakes all waiting operations. They fail with `NotConnected`, and so do all later ones.
 ///
 /// # Examples
 ///
@@ -83,15 +84,15 @@ const POLL_BUDGET: u32 = 256;
 ///
 /// [`LocalPool`]: https://docs.rs/futures/0.3/futures/executor/struct.LocalPool.html
 pub struct Reactor {
-    /// The half that waits. Before the other, so that everything that waits is told first when both are dropped.
+    /// The half that waits. Declared before `turn`, so that waiting operations are woken before drivers are released.
     pub(crate) engine: Engine,
-    /// What the tasks on this thread share with the loop.
+    /// The state that the tasks on this thread share with the loop.
     pub(crate) turn: OwnTurn,
     /// The task sets of the reactor's spawners.
     pub(crate) pools: Pools,
 }
 
-/// Sets up a [`Reactor`]; from [`Reactor::builder`].
+/// The settings of a new [`Reactor`]; made by [`Reactor::builder`].
 ///
 /// # Examples
 ///
@@ -122,49 +123,52 @@ pub struct ReactorBuilder {
 }
 
 impl ReactorBuilder {
-    /// How many events one turn takes from the kernel at most; 1024 unless set, at least 1. More stay queued for the
-    /// next turn, none is lost.
+    /// Sets how many events one turn takes from the kernel at most (default 1024, at least 1). Further events stay
+    /// queued in the kernel for the next turn; no event is lost.
     pub fn events_capacity(mut self, events: usize) -> Self {
-        // `epoll_wait` takes an `int`, and a dozen bytes are allocated for each.
+        // `epoll_wait` takes an `int`, and 12 bytes are allocated for each event.
         self.events_capacity = events.clamp(1, 1 << 20);
         self
     }
 
-    /// How many polls one turn may spend on tasks that wake themselves and on tasks that were spawned in the turn; 256
-    /// unless set, at least 1.
+    /// Sets how many polls one turn may spend on tasks that are woken again during the turn and on tasks that are
+    /// spawned during the turn (default 256, at least 1).
     ///
-    /// The first poll in a turn of each task that was there when it began is free. Beyond the budget, tasks are put
-    /// off until the reactor has looked for events once.
+    /// The first poll of each task that was ready when the turn began costs nothing. When the budget is spent, the
+    /// remaining tasks wait until the reactor has looked for events once.
     pub fn poll_budget(mut self, polls: u32) -> Self {
         self.poll_budget = polls.max(1);
         self
     }
 
-    /// What to do with the payload when a task panics, in poll or in drop, or a waker does; nothing unless set, beyond
-    /// counting it in [`Stats`](crate::Stats). The standard panic hook has printed the message by then.
+    /// Sets a function that gets the payload of each panic of a task (in poll or in drop) and of each panic of a waker.
+    /// By default a panic is only counted in [`Stats`](crate::Stats).
     ///
-    /// The task is over, everything else goes on. A panic of `hook` itself is caught and dropped.
+    /// The standard panic hook has printed the message before `hook` is called. A panic ends only its own task. A panic
+    /// of `hook` itself is caught and dropped.
     pub fn on_task_panic(mut self, hook: impl Fn(Box<dyn Any + Send>) + 'static) -> Self {
         self.on_task_panic = Some(Box::new(hook));
         self
     }
 
-    /// Has the reactor's descriptor ([`AsFd`]) become readable whenever there is something to do, so that another event
-    /// loop can watch it: an event of a source, a timer that is due, a task that was woken or spawned, a notification.
+    /// Makes the reactor fit for another event loop, the *host*: the reactor's descriptor ([`AsFd`]) is readable
+    /// whenever the reactor has work. Work is an event of a source, a due timer, a task that was woken or spawned, or a
+    /// notification.
     ///
-    /// The host's part, whenever the descriptor is readable: [`wait(Some(Duration::ZERO))`](Reactor::wait), then
-    /// `pool.run_until_stalled()`. After that it is no longer readable, until there is something new. An edge-triggered
-    /// host takes its note that the descriptor is readable back *before* the two calls. No helper thread is started.
+    /// Whenever the descriptor is readable, the host calls [`wait(Some(Duration::ZERO))`](Reactor::wait), then
+    /// `pool.run_until_stalled()`. After the two calls, the descriptor is not readable until there is new work. An
+    /// edge-triggered host must clear its own record of the readiness *before* the two calls. No helper thread is
+    /// started.
     ///
     /// # How it works
     ///
-    /// An epoll instance is a descriptor that epoll itself can watch: see
+    /// An epoll instance is itself a descriptor that epoll can watch: see
     /// [`epoll(7)`](https://man7.org/linux/man-pages/man7/epoll.7.html). Between two waits the reactor counts as
     /// asleep, so a wake writes to the eventfd, and a timerfd is set to the first timer.
     ///
     /// # Examples
     ///
-    /// The host here is another reactor, which knows no more than that it watches a descriptor.
+    /// The host here is another reactor. It watches the guest's descriptor like any other.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -195,13 +199,13 @@ impl ReactorBuilder {
         self
     }
 
-    /// Has timers fire as exactly as the kernel can, through a timerfd.
+    /// Makes timers fire as exactly as the kernel can, by a timerfd.
     ///
-    /// Usually the first timer is the timeout of the wait, which the kernel may prolong by the *timer slack*: 50 µs, or a
-    /// thousandth of a longer sleep (see `PR_SET_TIMERSLACK` in
+    /// By default the first timer is the timeout of the wait. The kernel may prolong this timeout by the *timer slack*:
+    /// 50 µs, or a thousandth of a longer sleep (see `PR_SET_TIMERSLACK` in
     /// [`prctl(2)`](https://man7.org/linux/man-pages/man2/prctl.2.html)). A
-    /// [timerfd](https://man7.org/linux/man-pages/man2/timerfd_create.2.html) has no slack, and costs a system call
-    /// whenever the reactor goes to sleep with another first timer than before.
+    /// [timerfd](https://man7.org/linux/man-pages/man2/timerfd_create.2.html) has no slack, but costs a system call
+    /// each time the reactor goes to sleep with another first timer than before.
     pub fn precise_timers(mut self) -> Self {
         self.precise_timers = true;
         self
@@ -211,9 +215,9 @@ impl ReactorBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`epoll_create1(2)`](https://man7.org/linux/man-pages/man2/epoll_create.2.html), `eventfd(2)` and
-    /// `timerfd_create(2)`: no descriptors left, or no memory. And `ENOSPC` beyond
-    /// `/proc/sys/fs/epoll/max_user_watches`, since the eventfd is registered.
+    /// - The errors of [`epoll_create1(2)`](https://man7.org/linux/man-pages/man2/epoll_create.2.html), `eventfd(2)`
+    ///   and `timerfd_create(2)`: no descriptors left, or no memory.
+    /// - `ENOSPC` beyond `/proc/sys/fs/epoll/max_user_watches`, because the eventfd is registered.
     pub fn build(self) -> io::Result<Reactor> {
         let shared = Arc::new(Shared::new(self.embedded || self.precise_timers)?);
         if self.embedded {
@@ -237,16 +241,16 @@ impl fmt::Debug for ReactorBuilder {
 }
 
 impl Reactor {
-    /// Makes a reactor with the usual settings.
+    /// Makes a reactor with the default settings.
     ///
     /// # Errors
     ///
-    /// Those of [`ReactorBuilder::build`].
+    /// The errors of [`ReactorBuilder::build`].
     pub fn new() -> io::Result<Self> {
         Self::builder().build()
     }
 
-    /// Settings for a reactor.
+    /// Returns the default settings of a reactor, to be changed before [`build`](ReactorBuilder::build).
     pub fn builder() -> ReactorBuilder {
         ReactorBuilder {
             events_capacity: EVENTS_CAPACITY,
@@ -257,32 +261,32 @@ impl Reactor {
         }
     }
 
-    /// A reference for sources, timers and other threads.
+    /// Returns a handle, for sources, timers and other threads.
     pub fn handle(&self) -> Handle {
         Handle { shared: Arc::clone(&self.engine.shared) }
     }
 
-    /// Spawns into `pool`, in such a way that this reactor and that pool know of each other.
+    /// Returns a spawner of tasks into `pool`. A wake of these tasks ends the reactor's sleep.
     ///
-    /// Drive each reactor with the pool whose spawner it gave: the pool passed to [`run`](Self::run) must be the same, and
-    /// it must be this reactor's `run`. In a hand-written loop with the wrong pool, [`wait`](Self::wait) returns at once,
-    /// again and again, since tasks are ready and nobody polls them.
+    /// Pass the same pool to [`run`](Self::run), and call `run` of this reactor. In a hand-written loop with another
+    /// pool, [`wait`](Self::wait) returns at once again and again, because tasks are ready and the loop never polls
+    /// them.
     ///
-    /// Each call begins a group of tasks of its own in the pool, with a queue of its own; the groups take turns. One
-    /// spawner and its clones are the usual case.
+    /// Usually a pool has one spawner and its clones. Each further call begins another group of tasks in the pool, with
+    /// a queue of its own; the pool polls the groups in rotation.
     pub fn spawner(&self, pool: &LocalPool) -> Spawner {
         Spawner::new(self.pools.new_set(pool, &self.turn))
     }
 
-    /// When the first timer is due, for loops that do the waiting themselves; `None` if no timer is armed.
+    /// Returns when the first timer is due, for loops that wait by other means; `None` if no timer is armed.
     ///
-    /// No timer is due before it, and a [`wait`](Self::wait) then finds out when the next one is. It is the exact deadline
-    /// of the first timer unless more than 32 timers lie close together: then it may be up to a millisecond later, or,
-    /// while they are still far off, earlier.
+    /// No timer is due earlier, and [`wait`](Self::wait) at this time fires the due timers. The time is the exact
+    /// deadline of the first timer unless more than 32 timers lie close together. In this case it may be up to a
+    /// millisecond later or, while the timers are still far off, earlier.
     ///
     /// # Examples
     ///
-    /// A loop that waits by `thread::sleep`, for timers only.
+    /// A loop that waits with `thread::sleep`, for timers only.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -309,20 +313,23 @@ impl Reactor {
         shared.clock.to_instant(next)
     }
 
-    /// One turn: sleeps until an event, a due timer, a wake, a [`notify`](Handle::notify), an earlier timer that
-    /// another thread sets, or the end of `timeout` (`None`: no end), and wakes the tasks concerned. Returns the number
-    /// of events of descriptors.
+    /// Makes one turn: sleeps until there is a reason to wake, and wakes the tasks concerned. Returns the number of
+    /// events that reached a source.
     ///
-    /// It does not sleep while a task spawned through [`Spawner`] is ready to be polled, so the hand-written loop
-    /// cannot miss one. It ends early for those reasons only: a signal does not end it, nor does an event of a source
-    /// that has gone. With no task, no source and no timer, `wait(None)` sleeps until somebody notifies.
+    /// The reasons are an event of a source, a due timer, a wake of a task, a [`notify`](Handle::notify), an earlier
+    /// timer that another thread sets, and the end of `timeout` (`None`: no end). Nothing else ends the sleep: neither
+    /// a signal, nor an event of a dropped source. Without a task, a source and a timer, `wait(None)` sleeps until a
+    /// `notify`.
+    ///
+    /// The reactor does not sleep while a task spawned through [`Spawner`] is ready to be polled, so a hand-written
+    /// loop cannot miss a wake.
     ///
     /// # Errors
     ///
-    /// - Those of [`epoll_wait(2)`](https://man7.org/linux/man-pages/man2/epoll_wait.2.html) other than `EINTR`; the
-    ///   reactor may be used on.
-    /// - An error if it is called inside a task (nothing else could run on this thread while it slept), or in a forked
-    ///   child of the process that made the reactor.
+    /// - The errors of [`epoll_wait(2)`](https://man7.org/linux/man-pages/man2/epoll_wait.2.html) other than `EINTR`.
+    ///   The reactor stays usable.
+    /// - An error inside a task, because the sleep would block all tasks of this thread.
+    /// - An error in a forked child of the process that made the reactor.
     ///
     /// # Examples
     ///
@@ -339,7 +346,7 @@ impl Reactor {
     /// peer.write_all(b"x")?;
     /// assert_eq!(reactor.wait(None)?, 1);
     /// assert!(source.readiness().is_readable());
-    /// // An event is told once.
+    /// // The kernel reports an edge once.
     /// assert_eq!(reactor.wait(Some(Duration::from_millis(1)))?, 0);
     /// # Ok(())
     /// # }
@@ -350,6 +357,7 @@ impl Reactor {
     }
 
     /// Makes a turn, steps 3 to 6, without the check for nesting. `watch` may refuse a sleep without end by an error.
+    /// Returns the number of events that reached a source.
     pub(crate) fn turn(
         &mut self,
         timeout: Option<Duration>,
@@ -357,13 +365,14 @@ impl Reactor {
     ) -> io::Result<usize> {
         // 3 to 5. Sleep, dispatch, wake.
         let events = self.engine.turn(timeout, watch, |panic| self.turn.report(panic))?;
-        // 6. The tasks that were put off may go on, with a new budget.
+        // 6. Give a new budget, and call the drivers that wait for this turn.
         self.turn.begin();
         Ok(events)
     }
 }
 
-/// Marks the thread as busy with an executor, as every executor of futures does; fails inside another one.
+/// Marks the thread as busy with an executor, as every executor of futures does, until the returned value is dropped.
+/// Fails inside another executor. `what` is the caller's name for the error message.
 pub(crate) fn refuse_nesting(what: &str) -> io::Result<executor::Enter> {
     executor::enter().map_err(|_| {
         io::Error::other(format!(
@@ -373,7 +382,8 @@ pub(crate) fn refuse_nesting(what: &str) -> io::Result<executor::Enter> {
     })
 }
 
-/// The turn, as the reactor has it: once the reactor is dropped, drivers that are put off call themselves.
+/// The reactor's reference to its turn. Dropping the reference detaches the turn: from then on a driver without budget
+/// wakes itself.
 #[derive(Debug)]
 pub(crate) struct OwnTurn(Rc<Turn>);
 
@@ -398,16 +408,18 @@ impl fmt::Debug for Reactor {
 }
 
 impl AsFd for Reactor {
-    /// The epoll instance. Without [`embedded`](ReactorBuilder::embedded) it says nothing of timers and of tasks that are woken. Of
-    /// a reactor that was built with [`embedded`](ReactorBuilder::embedded), it is readable when
-    /// [`wait`](Reactor::wait) would do something. Leave the rest to the reactor: do not wait in it, and register nothing.
+    /// Returns the epoll instance.
+    ///
+    /// Built with [`embedded`](ReactorBuilder::embedded), the reactor makes the descriptor readable whenever
+    /// [`wait`](Reactor::wait) has work. Otherwise the descriptor shows neither due timers nor woken tasks. Use the
+    /// descriptor for polling only: do not call `epoll_wait(2)` or `epoll_ctl(2)` on it.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.engine.shared.epoll.as_fd()
     }
 }
 
 impl AsRawFd for Reactor {
-    /// As [`as_fd`](Self::as_fd).
+    /// Returns the epoll instance, as [`as_fd`](Self::as_fd).
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }

@@ -1,22 +1,13 @@
 //! The loop: the pool polls, the reactor waits, and so on.
 //!
-//! ```text
-//!      ┌─────────────────────────── one thread ────────────────────────────┐
-//!      │   run_until_stalled            nothing left to poll                │
-//!      │  ┌───────────────┐ ─────────────────────────────► ┌─────────────┐  │
-//!      │  │ LocalPool     │                                │ Reactor     │  │
-//!      │  │ polls tasks   │ ◄───────────────────────────── │ epoll_wait  │  │
-//!      │  └──────┬────────┘      wakes tasks by token      └──────▲──────┘  │
-//!      │         │ WouldBlock: store the waker                    │         │
-//!      │         └──────────────► registry ◄──────────────────────┘         │
-//!      └────────────────────────────────────────────────────────────────────┘
-//!                        other threads ── Notifier (eventfd) ──► epoll_wait
-//! ```
+//! The [front page](crate#the-loop) of the crate shows the loop. Its six steps have the same numbers here, in the
+//! [engine](crate::engine::engine) and in the [reactor](super::reactor). Compared with the two calls of a hand-written
+//! loop, four things are new:
 //!
-//! The six steps of a turn bear the same numbers here, in the [engine](crate::engine::engine) and in the
-//! [reactor](super::reactor). Four things are added to the two calls of a hand-written loop: `run` knows when it is done;
-//! `run_until` polls a future of the caller beside the tasks; both find out [which tasks](super::pools) are in the pool;
-//! and `run` reports a [certain deadlock](super::deadlock).
+//! - `run` returns when all tasks have ended.
+//! - `run_until` polls a future of the caller beside the tasks.
+//! - Both find out, once, [which tasks](super::pools) are in the pool.
+//! - `run` reports a [certain deadlock](super::deadlock).
 
 use super::deadlock;
 use super::pools::Members;
@@ -35,26 +26,30 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 impl Reactor {
-    /// Runs `pool` and waits until every task that was spawned into it through [`spawner`](Self::spawner) has finished or
-    /// been dropped.
+    /// Runs `pool` and waits, until every task that was spawned into `pool` through [`spawner`](Self::spawner) has
+    /// finished or been dropped.
     ///
     /// Tasks that were spawned with the pool's own spawner are polled, but not waited for.
     ///
+    /// At its beginning, `run` finds out which spawners of this reactor belong to `pool`. It does so once, and exactly.
+    /// Tasks of the other spawners, in other pools, are ignored while `run` runs: they are not polled, they do not keep
+    /// the reactor awake, and `run` does not wait for them.
+    ///
     /// # Errors
     ///
-    /// - Those of [`wait`](Self::wait). All tasks are still in the pool, and `run` may be called again.
-    /// - `InvalidInput` if this `pool` has no task, while a pool of another spawner of this reactor has one; and if the pool
-    ///   has tasks of another reactor, unless that reactor is in the background.
-    /// - [`Deadlock`](io::ErrorKind::Deadlock) if it is certain that the tasks will never end: there is no source and no
-    ///   timer, no [`RemoteSpawner`](crate::RemoteSpawner), and nobody has a waker of any task. The message names the
-    ///   places where the tasks were spawned; they are still there. Not every deadlock is found: two tasks that wait for
-    ///   each other through a channel have wakers in there, and a timer that never fires may still be reset. To drive a reactor for other threads alone, `run_until` a
-    ///   future that never ends.
+    /// - The errors of [`wait`](Self::wait). All tasks are still in the pool, and `run` may be called again.
+    /// - `InvalidInput` if `pool` has no task of this reactor, while another pool has one.
+    /// - `InvalidInput` if `pool` has tasks of another reactor, unless the other reactor is in the background.
+    /// - [`Deadlock`](io::ErrorKind::Deadlock) if certainly no task can ever be woken: there is no source, no timer, no
+    ///   [`RemoteSpawner`](crate::RemoteSpawner), and no waker of a task anywhere. The message names the places where
+    ///   the tasks were spawned; the tasks are still in the pool. Not every deadlock is found: two tasks that wait for
+    ///   each other through a channel have wakers in the channel, and a timer that never fires may still be reset. To
+    ///   drive a reactor for other threads alone, call `run_until` with a future that never ends.
     ///
     /// # Panics
     ///
-    /// Not through a panicking task: that is [reported](crate::ReactorBuilder::on_task_panic), and the others go on. A task
-    /// that was spawned with the pool's own spawner has no such protection.
+    /// If a task panics that was spawned with the pool's own spawner. The panic of any other task is
+    /// [reported](crate::ReactorBuilder::on_task_panic), and the remaining tasks go on.
     ///
     /// # Examples
     ///
@@ -74,7 +69,7 @@ impl Reactor {
     /// # }
     /// ```
     ///
-    /// A task that nobody can wake is an error, not a sleep without end:
+    /// A task that can never be woken is an error, not a sleep without end:
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -84,7 +79,7 @@ impl Reactor {
     /// reactor.spawner(&pool).spawn_local(std::future::pending()).unwrap();
     /// let error = reactor.run(&mut pool).unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::Deadlock);
-    /// assert!(error.to_string().contains(file!()), "it names the place: {error}");
+    /// assert!(error.to_string().contains(file!()), "the message names the place: {error}");
     /// # Ok(())
     /// # }
     /// ```
@@ -93,7 +88,7 @@ impl Reactor {
         let _current = self.handle().enter();
         let shared = Arc::clone(&self.engine.shared);
         shared.forget_stray_drivers();
-        // 2. The tasks, for the first time.
+        // 2. Poll the tasks, and find out which sets are in the pool.
         let members = self.pools.first_run(pool);
         members.refuse_wrong_pool(|set| !set.is_empty())?;
         loop {
@@ -101,25 +96,33 @@ impl Reactor {
             if members.are_done() {
                 return Ok(());
             }
-            // 3 to 6. Sleep, dispatch, wake, new budget.
+            // 3 to 6. Sleep, dispatch, wake, give a new budget.
             self.guarded_turn("Reactor::run", Some(&|| deadlock::refuse(&shared, &members)))?;
-            // 2. The tasks, until none can go on or the budget is spent.
+            // 2. Poll the tasks, until no task is ready or the budget is spent.
             pool.run_until_stalled();
         }
     }
 
-    /// Runs `pool` and waits, until `future` is ready, and returns its output.
+    /// Runs `pool` and waits, until `future` is ready. Returns the output of `future`.
     ///
-    /// `future` need not be `'static`: it is polled in place, not spawned. Tasks that have not finished by then stay in
-    /// the pool, for a further `run` or `run_until`.
+    /// `future` is polled in place, not spawned, so it need not be `'static`. Tasks that have not finished when
+    /// `future` is ready stay in the pool, for a later `run` or `run_until`.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run), but a deadlock is not reported; `future` is dropped then.
+    /// `future` is dropped in case of an error.
+    ///
+    /// - The errors of [`wait`](Self::wait).
+    /// - `InvalidInput` if `pool` has no task of this reactor, while a task in another pool is ready to be polled. As
+    ///   with [`run`](Self::run), tasks in other pools are ignored otherwise.
+    /// - `InvalidInput` if `pool` has tasks of another reactor, unless the other reactor is in the background.
+    ///
+    /// A deadlock is not reported.
     ///
     /// # Panics
     ///
-    /// If `future` panics. The pool and the reactor may be used on.
+    /// If `future` panics; the pool and the reactor stay usable then. Also if a task of the pool's own spawner panics, as
+    /// in [`run`](Self::run).
     ///
     /// # Examples
     ///
@@ -148,39 +151,39 @@ impl Reactor {
         let mut main = MainFuture { future: pin!(future), waker: MainWaker::new(&shared) };
         let mut members: Option<Members> = None;
         loop {
-            // 1. The main future, if it was woken.
+            // 1. Poll the main future, if it was woken.
             if let Poll::Ready(output) = main.poll()? {
                 return Ok(output);
             }
-            // 2. The tasks, until none can go on or the budget is spent.
+            // 2. Poll the tasks, until no task is ready or the budget is spent.
             if members.is_none() {
                 members.insert(self.pools.first_run(pool)).refuse_wrong_pool(TaskSet::is_ready)?;
             } else {
                 pool.run_until_stalled();
             }
             refuse_stray_drivers(&shared)?;
-            // 3 to 6. Sleep, dispatch, wake, new budget. No sleep if the main future is to be polled.
+            // 3 to 6. Sleep, dispatch, wake, give a new budget. No sleep if the main future was woken.
             self.guarded_turn("Reactor::run_until", None)?;
         }
     }
 
-    /// Makes a turn of a `run` method. A waker that is woken in the turn must not run an executor either.
+    /// Makes a turn of a `run` method. The thread is marked as busy meanwhile, so that no waker can run an executor.
     fn guarded_turn(&mut self, caller: &str, watch: Option<&dyn Fn() -> io::Result<()>>) -> io::Result<usize> {
         let _enter = refuse_nesting(caller)?;
         self.turn(None, watch)
     }
 }
 
-/// What wakes the future of `run_until`.
+/// The waker of the main future, the future of `run_until`.
 struct MainWaker {
-    /// Whether the future is to be polled.
+    /// Set by a wake, cleared before each poll.
     scheduled: ScheduledFlag,
-    /// Kept awake while it is.
+    /// The reactor, which does not sleep while the flag is set.
     shared: Arc<Shared>,
 }
 
 impl MainWaker {
-    /// Of a future that is to be polled.
+    /// Returns the waker of a future that is to be polled at once.
     fn new(shared: &Arc<Shared>) -> Arc<Self> {
         shared.notifier.busy();
         Arc::new(Self { scheduled: ScheduledFlag::scheduled(), shared: Arc::clone(shared) })
@@ -195,16 +198,16 @@ impl ArcWake for MainWaker {
     }
 }
 
-/// The future of `run_until`.
+/// The main future, as `run_until` polls it.
 struct MainFuture<'a, F> {
-    /// It stays where the caller's stack has it.
+    /// The future, pinned on the stack of `run_until`.
     future: Pin<&'a mut F>,
-    /// Says whether the future was woken, and keeps the reactor from sleeping then.
+    /// Holds the flag that the future was woken, and keeps the reactor from sleeping while the flag is set.
     waker: Arc<MainWaker>,
 }
 
 impl<F: Future> MainFuture<'_, F> {
-    /// Polls the future if it was woken.
+    /// Polls the future if it was woken; otherwise returns `Pending`.
     fn poll(&mut self) -> io::Result<Poll<F::Output>> {
         if !self.waker.scheduled.begin_poll() {
             return Ok(Poll::Pending);
@@ -212,7 +215,7 @@ impl<F: Future> MainFuture<'_, F> {
         let shared = &self.waker.shared;
         shared.notifier.idle();
         shared.counters.polls.add(1);
-        // As in every executor of futures: a `block_on` inside is caught, not left to hang.
+        // As in every executor of futures: a `block_on` inside fails instead of hanging.
         let _enter = refuse_nesting("Reactor::run_until")?;
         let _budget = budget::begin_poll();
         let _current = Handle::enter_shared(shared);
@@ -222,14 +225,14 @@ impl<F: Future> MainFuture<'_, F> {
 
 impl<F> Drop for MainFuture<'_, F> {
     fn drop(&mut self) {
-        // Ready, failed or panicked: it no longer counts, and late wakes do nothing.
+        // Ready, failed or panicked: the future no longer counts as work, and late wakes have no effect.
         if self.waker.scheduled.finish() {
             self.waker.shared.notifier.idle();
         }
     }
 }
 
-/// Fails if the pool has polled tasks of another reactor, which this loop does not run.
+/// Fails if the pool has polled tasks of another reactor: this loop does not run the other reactor.
 fn refuse_stray_drivers(shared: &Shared) -> io::Result<()> {
     if shared.has_stray_driver() {
         return Err(io::Error::new(

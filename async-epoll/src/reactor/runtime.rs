@@ -1,4 +1,7 @@
-//! Reactor and pool in one, for those who need no say in how they are put together.
+//! A reactor and a pool in one, for programs that need no access to the pool.
+//!
+//! [`LocalRuntime`] is the convenient form of [`run`](super::run): it owns the `LocalPool` that the `run` methods need,
+//! and cannot be run with a wrong pool. [`block_on`] is a runtime for a single future.
 
 use super::reactor::{Reactor, refuse_nesting};
 use crate::engine::handle::Handle;
@@ -9,7 +12,7 @@ use std::io;
 
 /// A [`LocalPool`] with a [`Reactor`] beside it, on this thread.
 ///
-/// With other settings than the usual ones, make it from a reactor:
+/// For other settings than the defaults, make the runtime from a reactor:
 /// `LocalRuntime::from(Reactor::builder().on_task_panic(…).build()?)`.
 ///
 /// # Examples
@@ -18,7 +21,7 @@ use std::io;
 /// # fn main() -> std::io::Result<()> {
 /// let mut runtime = async_epoll::LocalRuntime::new()?;
 /// runtime.spawner().spawn_local(async { println!("a task") }).unwrap();
-/// assert_eq!(runtime.run_until(async { 6 * 7 })?, 42); // Until this one is ready, which is at once.
+/// assert_eq!(runtime.run_until(async { 6 * 7 })?, 42); // Until this future is ready, here at once.
 /// runtime.run()?; // Until the last task has finished.
 /// # Ok(())
 /// # }
@@ -27,39 +30,40 @@ use std::io;
 /// [`LocalPool`]: https://docs.rs/futures/0.3/futures/executor/struct.LocalPool.html
 #[derive(Debug)]
 pub struct LocalRuntime {
-    /// Before the reactor, so that tasks dropped with the pool find it alive.
+    /// The pool. Declared before the reactor, so that the reactor still exists when the tasks are dropped with the
+    /// pool.
     pool: LocalPool,
-    /// Into the pool.
+    /// The reactor's spawner into the pool.
     spawner: Spawner,
-    /// The waiting half.
+    /// The reactor.
     reactor: Reactor,
 }
 
 impl LocalRuntime {
-    /// Makes a pool and a reactor with the usual settings.
+    /// Makes a pool and a reactor with the default settings.
     ///
     /// # Errors
     ///
-    /// Those of [`Reactor::new`].
+    /// The errors of [`Reactor::new`].
     pub fn new() -> io::Result<Self> {
         Reactor::new().map(Self::from)
     }
 
-    /// The reactor's handle.
+    /// Returns a handle to the reactor.
     pub fn handle(&self) -> Handle {
         self.reactor.handle()
     }
 
-    /// Spawns tasks into this runtime.
+    /// Returns a spawner of tasks into this runtime.
     pub fn spawner(&self) -> Spawner {
         self.spawner.clone()
     }
 
-    /// Runs until `future` is ready. See [`Reactor::run_until`].
+    /// Runs until `future` is ready. Returns the output of `future`. See [`Reactor::run_until`].
     ///
     /// # Errors
     ///
-    /// Those of [`Reactor::run_until`].
+    /// The errors of [`Reactor::run_until`].
     ///
     /// # Panics
     ///
@@ -72,14 +76,14 @@ impl LocalRuntime {
     ///
     /// # Errors
     ///
-    /// Those of [`Reactor::run`].
+    /// The errors of [`Reactor::run`].
     pub fn run(&mut self) -> io::Result<()> {
         self.reactor.run(&mut self.pool)
     }
 }
 
 impl From<Reactor> for LocalRuntime {
-    /// A pool of its own for a reactor that was set up by [`Reactor::builder`].
+    /// Makes a runtime of a reactor that was set up by [`Reactor::builder`], with a new pool.
     ///
     /// # Examples
     ///
@@ -98,13 +102,14 @@ impl From<Reactor> for LocalRuntime {
     }
 }
 
-/// Runs one future on this thread, with a reactor of its own.
+/// Runs one future on this thread, with a new reactor. Returns the output of `future`.
 ///
-/// Sockets, timers and [`Handle::current`] work inside; to spawn further tasks, use a [`LocalRuntime`].
+/// Sockets, timers and [`Handle::current`] work inside. To spawn further tasks, use a [`LocalRuntime`].
 ///
 /// # Errors
 ///
-/// Those of [`Reactor::new`] and [`Reactor::run_until`]; in particular it fails inside a task of another executor.
+/// The errors of [`Reactor::new`] and [`Reactor::run_until`]. In particular, `block_on` fails inside a task of another
+/// executor.
 ///
 /// # Panics
 ///

@@ -1,11 +1,12 @@
-//! One operation on a source: tried, and waited for. And waiting alone, for readiness.
+//! Operations on a source: try first, and wait only after `WouldBlock`. Also waiting for readiness alone.
 //!
-//! Reading never asks first. An operation is simply tried; only when it meets `WouldBlock` does the task wait for the
-//! kernel's next event. That is both the fastest and the only safe way with edge-triggered events: an edge tells that
-//! something has *changed*, and whoever does not read until `WouldBlock` may wait for a change that never comes.
+//! An operation does not ask the kernel whether the source is ready: it makes the system call. Only if the call meets
+//! `WouldBlock`, the task waits for the kernel's next event. *Try first* is the fastest order, because the data is
+//! often there already. It is also the only safe order with edge-triggered events. An edge reports that something has
+//! *changed*; a task that waits without having met `WouldBlock` may wait for a change that never comes.
 //!
 //! ```text
-//!   poll_read_with ──► known not to be ready? ──yes──► wait: leave the waker, return Pending
+//!   poll_read_with ──► known not to be ready? ──yes──► wait: store the waker, return Pending
 //!        ▲                      │ no                            │
 //!        │                      ▼                               ▼ the reactor dispatches an event
 //!        │              try the operation               the task is woken, and polls again
@@ -13,6 +14,10 @@
 //!        └── WouldBlock: note ──┴── anything else ──► Ready
 //!            "not ready"
 //! ```
+//!
+//! The callers are the [traits](super::traits) of futures-io, and the sockets of async-net-lite. Deliberately not here:
+//! what the kernel has reported ([readiness](crate::io::readiness)), and the list of waiting tasks
+//! ([waiters](crate::io::waiters)).
 
 use super::source::Source;
 use crate::budget;
@@ -28,11 +33,14 @@ use std::task::{Context, Poll, ready};
 impl<T: AsFd> Source<T> {
     /// Waits until reading is likely to succeed.
     ///
-    /// Ready as long as no operation through this source has met `WouldBlock` since the kernel's last event.
+    /// The source stays readable until an operation through this source meets `WouldBlock`. The kernel's next event
+    /// makes the source readable again.
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the reactor has been dropped; those of `epoll_ctl(2)` for a [lazy](Self::lazy) source.
+    /// - `NotConnected` if the reactor has been dropped.
+    /// - `InvalidInput` if the source was [registered](Self::with_interest) without the interest.
+    /// - For a [lazy](Self::lazy) source, the errors of `epoll_ctl(2)`.
     ///
     /// # Cancel safety
     ///
@@ -51,7 +59,7 @@ impl<T: AsFd> Source<T> {
     ///     let source = Source::new(stream)?;
     ///     peer.write_all(b"x")?;
     ///     source.readable().await?;
-    ///     // Through the source, so that it learns of a `WouldBlock`.
+    ///     // Read through the source, so that a `WouldBlock` clears its readiness.
     ///     let length = source.try_io(Interest::READABLE, |mut stream| stream.read(&mut [0; 8]))?;
     ///     assert_eq!(length, 1);
     ///     Ok(())
@@ -93,9 +101,9 @@ impl<T: AsFd> Source<T> {
 
     /// Waits for an exceptional condition: urgent TCP data, a changed GPIO line, … (`EPOLLPRI`).
     ///
-    /// It stays ready until a [`try_io`](Self::try_io) with [`Interest::PRIORITY`] meets `WouldBlock`. It also returns
-    /// when the other side is closed or an error is reported, since then there may be nothing left to wait for: look at
-    /// [`Readiness::is_priority`].
+    /// The condition stays until a [`try_io`](Self::try_io) with [`Interest::PRIORITY`] meets `WouldBlock`. The wait
+    /// also ends when the peer closes its side or the kernel reports an error, because the condition may never come
+    /// then. Check [`Readiness::is_priority`].
     ///
     /// # Errors
     ///
@@ -117,16 +125,18 @@ impl<T: AsFd> Source<T> {
     ///     let source = Source::new(stream)?;
     ///     drop(peer);
     ///     let readiness = source.priority().await?;
-    ///     assert!(!readiness.is_priority() && readiness.is_read_closed(), "it will never come");
+    ///     assert!(!readiness.is_priority() && readiness.is_read_closed(), "urgent data can no longer come");
     ///     Ok(())
     /// })?
     /// # }
     /// ```
     pub async fn priority(&self) -> io::Result<Readiness> {
-        poll_fn(|cx| self.poll_told(Want::Priority, cx)).await
+        poll_fn(|cx| self.poll_reported(Want::Priority, cx)).await
     }
 
-    /// The poll form of [`readable`](Self::readable). The task is woken however many others wait.
+    /// Polls for readability: the poll form of [`readable`](Self::readable).
+    ///
+    /// Any number of tasks may wait: an event wakes them all.
     ///
     /// # Errors
     ///
@@ -134,7 +144,7 @@ impl<T: AsFd> Source<T> {
     ///
     /// # Examples
     ///
-    /// Whichever of two sources is readable first.
+    /// Waits until one of two sources is readable.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -160,30 +170,32 @@ impl<T: AsFd> Source<T> {
     /// # }
     /// ```
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-        self.poll_told(Want::Read, cx)
+        self.poll_reported(Want::Read, cx)
     }
 
-    /// The poll form of [`writable`](Self::writable). The task is woken however many others wait.
+    /// Polls for writability: the poll form of [`writable`](Self::writable).
+    ///
+    /// Any number of tasks may wait: an event wakes them all.
     ///
     /// # Errors
     ///
     /// As [`readable`](Self::readable).
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-        self.poll_told(Want::Write, cx)
+        self.poll_reported(Want::Write, cx)
     }
 
-    /// Reads by `op` as soon as that does not meet `WouldBlock`.
+    /// Reads with `op`, waiting as long as `op` meets `WouldBlock`. Returns the result of `op`.
     ///
-    /// `op` is tried at once, and again after each event. It must use the descriptor in a way that ends in
-    /// `WouldBlock` when there is nothing more: that is what the source notes.
+    /// `op` is tried at once, and again after each event. `op` must make a system call on the descriptor that fails
+    /// with `WouldBlock` when there is nothing more to read: from this error the source knows that it is not readable.
     ///
     /// # Errors
     ///
-    /// Those of `op` other than `WouldBlock` and `Interrupted`; and as [`readable`](Self::readable).
+    /// The errors of `op` other than `WouldBlock` and `Interrupted`, and the errors of [`readable`](Self::readable).
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe if `op` is: it runs to its end within one poll, never across an await.
+    /// Cancel safe if `op` is: a call of `op` ends within one poll and never spans an await.
     ///
     /// # Examples
     ///
@@ -207,7 +219,8 @@ impl<T: AsFd> Source<T> {
         poll_fn(|cx| self.poll_read_with(cx, &mut op)).await
     }
 
-    /// Writes by `op` as soon as that does not meet `WouldBlock`; otherwise as [`read_with`](Self::read_with).
+    /// Writes with `op`, waiting as long as `op` meets `WouldBlock`. Returns the result of `op`. In all else as
+    /// [`read_with`](Self::read_with).
     ///
     /// # Errors
     ///
@@ -238,7 +251,7 @@ impl<T: AsFd> Source<T> {
         poll_fn(|cx| self.poll_write_with(cx, &mut op)).await
     }
 
-    /// The poll form of [`read_with`](Self::read_with).
+    /// Tries to read with `op`: the poll form of [`read_with`](Self::read_with).
     ///
     /// # Errors
     ///
@@ -267,7 +280,7 @@ impl<T: AsFd> Source<T> {
         self.poll_op(Want::Read, cx, op, |_, _| false)
     }
 
-    /// The poll form of [`write_with`](Self::write_with).
+    /// Tries to write with `op`: the poll form of [`write_with`](Self::write_with).
     ///
     /// # Errors
     ///
@@ -276,10 +289,11 @@ impl<T: AsFd> Source<T> {
         self.poll_op(Want::Write, cx, op, |_, _| false)
     }
 
-    /// As [`poll_read_with`](Self::poll_read_with), for an `op` that counts as `weight` operations (at least 1), since it
-    /// makes more work than to move some bytes.
+    /// Tries to read with `op`, as [`poll_read_with`](Self::poll_read_with), and counts `op` as `weight` operations (at
+    /// least 1). For an `op` that does more work than moving some bytes.
     ///
-    /// A listener accepts with weight 2: at most 16 connections in one poll of a task, and then others go first.
+    /// For example, a listener accepts with weight 2, so a task accepts at most 16 connections in one poll and then
+    /// yields to the other tasks.
     ///
     /// # Errors
     ///
@@ -313,8 +327,8 @@ impl<T: AsFd> Source<T> {
         Poll::Ready(result)
     }
 
-    /// As [`poll_write_with`](Self::poll_write_with), for an `op` that counts as `weight` operations (at least 1): one that
-    /// sends a whole batch of datagrams, say.
+    /// Tries to write with `op`, as [`poll_write_with`](Self::poll_write_with), and counts `op` as `weight` operations
+    /// (at least 1). For an `op` that sends a whole batch of datagrams, for example.
     ///
     /// # Errors
     ///
@@ -335,7 +349,7 @@ impl<T: AsFd> Source<T> {
     ///     let mut send_both = |socket: &UnixDatagram| Ok(socket.send(b"one")? + socket.send(b"two")?);
     ///     let sent = poll_fn(|cx| left.poll_write_weighted(cx, OPERATIONS_PER_POLL, &mut send_both)).await?;
     ///     assert_eq!(sent, 6);
-    ///     // That was all that this poll may do.
+    ///     // This poll's budget is spent, so the next operation has to wait for another poll.
     ///     assert!(right.read_with(|socket| socket.recv(&mut [0; 8])).now_or_never().is_none());
     ///     Ok(())
     /// })?
@@ -352,12 +366,13 @@ impl<T: AsFd> Source<T> {
         Poll::Ready(result)
     }
 
-    /// As [`poll_read_with`](Self::poll_read_with), for **TCP only**: takes a count below `wanted` for "drained".
+    /// Tries to read with `op`, as [`poll_read_with`](Self::poll_read_with), for **TCP only**: a count below `wanted`
+    /// means that the socket is drained.
     ///
-    /// That saves the read that would only meet `WouldBlock`. It is wrong for everything but a TCP stream: a Unix
-    /// stream stops at a message that carries descriptors, a packet pipe at the end of a packet, a terminal at the end
-    /// of a line. And it is not done while the kernel has reported anything unusual: urgent data, an end of file or an
-    /// error.
+    /// This saves the next read, which would only meet `WouldBlock`. For all other descriptors the conclusion is wrong:
+    /// a read from a Unix stream stops at a message that carries descriptors, a packet pipe at the end of a packet, a
+    /// terminal at the end of a line. While the kernel has reported urgent data, an end of file or an error, a short
+    /// count proves nothing, and the source stays readable.
     ///
     /// # Errors
     ///
@@ -381,7 +396,7 @@ impl<T: AsFd> Source<T> {
     ///     let mut read = |mut stream: &TcpStream| stream.read(&mut buffer);
     ///     let length = poll_fn(|cx| source.poll_read_tcp(cx, 16, &mut read)).await?;
     ///     assert_eq!(&buffer[..length], b"hello");
-    ///     // Five of sixteen: there was no more, so the source is not readable until there is.
+    ///     // Five of sixteen bytes: the socket is drained, so the source is not readable until more arrive.
     ///     assert!(!source.readiness().is_readable());
     ///     Ok(())
     /// })?
@@ -393,11 +408,12 @@ impl<T: AsFd> Source<T> {
         wanted: usize,
         op: impl FnMut(&T) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        // Zero bytes are the end of file, and that stays readable.
+        // Zero bytes are the end of file, and a socket at its end stays readable.
         self.poll_op(Want::Read, cx, op, |seen, &count| count < wanted && count != 0 && seen.trusts_short_counts())
     }
 
-    /// As [`poll_write_with`](Self::poll_write_with), for **TCP only**: takes a count below `wanted` for "full".
+    /// Tries to write with `op`, as [`poll_write_with`](Self::poll_write_with), for **TCP only**: a count below
+    /// `wanted` means that the socket's send buffer is full.
     ///
     /// # Errors
     ///
@@ -411,15 +427,18 @@ impl<T: AsFd> Source<T> {
         self.poll_op(Want::Write, cx, op, |seen, &count| count < wanted && seen.trusts_short_counts())
     }
 
-    /// One attempt, without waiting: `WouldBlock` if the source is known not to be ready for `interest`.
+    /// Tries `op` without waiting. Returns its result, or `WouldBlock` if the source is known not to be ready for
+    /// `interest`.
     ///
-    /// An `op` that meets `WouldBlock` is noted, so that a wait after it waits for something new. With several
-    /// interests, one that is ready is enough, and all are noted.
+    /// If `op` meets `WouldBlock`, the readiness is cleared, so a later wait waits for a new event. With several
+    /// interests, `op` is tried if the source is ready for at least one of them, and `WouldBlock` clears the readiness
+    /// for all.
     ///
     /// # Errors
     ///
-    /// Those of `op` other than `Interrupted`, which is retried. `WouldBlock` if the source is known not to be ready,
-    /// and `NotConnected` if the reactor has been dropped.
+    /// - The errors of `op` other than `Interrupted`, which is retried.
+    /// - `WouldBlock` if the source is known not to be ready.
+    /// - `NotConnected` if the reactor has been dropped.
     ///
     /// # Examples
     ///
@@ -434,7 +453,7 @@ impl<T: AsFd> Source<T> {
     /// let source = Source::with_handle(stream, &reactor.handle())?;
     /// let read = |mut stream: &UnixStream| stream.read(&mut [0; 8]);
     /// peer.write_all(b"x")?;
-    /// // Nothing is known yet, so it is tried.
+    /// // The kernel has reported nothing yet, so the read is tried.
     /// assert_eq!(source.try_io(Interest::READABLE, read)?, 1);
     /// assert_eq!(source.try_io(Interest::READABLE, read).unwrap_err().kind(), ErrorKind::WouldBlock);
     /// # Ok(())
@@ -446,7 +465,7 @@ impl<T: AsFd> Source<T> {
         if reading.is_gone() || reading.is_unregistered() && self.link.shared.is_gone() {
             return Err(gone());
         }
-        // Nobody tells of the readiness of a source that the kernel has not been told of, so it has to be tried.
+        // The kernel reports nothing about a source that is not registered, so the operation has to be tried.
         let ready = reading.is_unregistered()
             || interest.is_readable() && reading.may_be_ready()
             || interest.is_writable() && writing.may_be_ready()
@@ -473,7 +492,8 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Tries `op` until it does something other than block; `is_drained` says that the next one would.
+    /// Tries `op` until it succeeds or fails otherwise than by `WouldBlock` or `Interrupted`. `is_drained` returns
+    /// whether the next operation after this result would meet `WouldBlock`.
     #[inline]
     fn poll_op<R>(
         &self,
@@ -487,7 +507,7 @@ impl<T: AsFd> Source<T> {
         loop {
             let mut seen = direction.snapshot();
             if !seen.is_surely_ready() {
-                seen = ready!(self.poll_worth_a_try(want, cx, seen))?;
+                seen = ready!(self.poll_may_be_ready(want, cx, seen))?;
             }
             match op(&self.io) {
                 Ok(result) => {
@@ -509,9 +529,10 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Waits until an operation is worth a try: the kernel said so, or it has not said anything yet.
+    /// Waits until an operation may succeed: the kernel has reported the source ready, or has not reported anything
+    /// yet.
     #[inline(never)]
-    fn poll_worth_a_try(&self, want: Want, cx: &Context<'_>, seen: Snapshot) -> Poll<io::Result<Snapshot>> {
+    fn poll_may_be_ready(&self, want: Want, cx: &Context<'_>, seen: Snapshot) -> Poll<io::Result<Snapshot>> {
         if seen.is_unregistered() && self.link.shared.is_gone() {
             return Poll::Ready(Err(gone()));
         }
@@ -521,8 +542,8 @@ impl<T: AsFd> Source<T> {
         self.poll_wait(want, cx, seen, Snapshot::may_be_ready)
     }
 
-    /// Waits until the kernel has said so.
-    fn poll_told(&self, want: Want, cx: &Context<'_>) -> Poll<io::Result<Readiness>> {
+    /// Waits until the kernel has reported the source ready for `want`.
+    fn poll_reported(&self, want: Want, cx: &Context<'_>) -> Poll<io::Result<Readiness>> {
         ready!(budget::poll_proceed(cx));
         let seen = self.link.registration.direction(want).snapshot();
         let is_over = if want == Want::Priority { Snapshot::ends_priority } else { Snapshot::is_ready };
@@ -531,7 +552,7 @@ impl<T: AsFd> Source<T> {
         Poll::Ready(Ok(self.readiness()))
     }
 
-    /// Leaves the task's waker until `is_over`.
+    /// Waits until `is_over`, with the task's waker in the registration. Registers the source first if necessary.
     fn poll_wait(
         &self,
         want: Want,

@@ -1,7 +1,11 @@
-//! Any descriptor, made async: the I/O object and its registration in one.
+//! Any descriptor, made async: a [`Source`] owns the I/O object and its registration.
 //!
-//! What one does with it is next door: waiting and single operations in `operation.rs`, reading and writing by the traits of
-//! futures-io in `source_io.rs`.
+//! Here are the source's beginning and end: the descriptor is set to non-blocking, registered with a reactor, and
+//! deregistered before it is closed. The hard idea is the [lazy](Source::lazy) source, which often needs neither
+//! `epoll_ctl(2)` call: it registers at the first `WouldBlock`, and closing the descriptor deregisters it.
+//!
+//! Deliberately not here: using the source. Waiting and single operations are in [operation](super::operation), the
+//! traits of futures-io in [traits](super::traits).
 
 use crate::engine::handle::Handle;
 use crate::engine::shared::Shared;
@@ -15,25 +19,25 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// A descriptor whose readiness can be awaited: socket, pipe, eventfd, timerfd, signalfd, inotify, pidfd, terminal, …
-/// Whatever [`epoll(7)`](https://man7.org/linux/man-pages/man7/epoll.7.html) takes.
+/// A descriptor that tasks can wait for: a socket, pipe, eventfd, timerfd, signalfd, inotify, pidfd, terminal, or any
+/// other that [`epoll(7)`](https://man7.org/linux/man-pages/man7/epoll.7.html) accepts.
 ///
-/// It gives `&T`, never `&mut T`, since replacing the descriptor under a registration would confuse both. Where `&T`
-/// implements [`Read`](io::Read) or [`Write`](io::Write), the source implements
-/// [`AsyncRead`] or [`AsyncWrite`], for `Source<T>` and for
-/// `&Source<T>`; for others (a `ChildStdout`, an eventfd, a timerfd) wrap the descriptor in a
-/// [`File`](std::fs::File), as in `Source::new(File::from(OwnedFd::from(stdout)))`, or use
+/// A source gives access to `&T`, never to `&mut T`: code that replaced the descriptor would leave the registration
+/// with the wrong one. Where `&T` implements [`Read`](io::Read) or [`Write`](io::Write), both `Source<T>` and
+/// `&Source<T>` implement [`AsyncRead`] or [`AsyncWrite`]. For other types (a `ChildStdout`, an eventfd, a timerfd)
+/// wrap the descriptor in a [`File`](std::fs::File), as in `Source::new(File::from(OwnedFd::from(stdout)))`, or use
 /// [`read_with`](Self::read_with) and [`write_with`](Self::write_with).
 ///
-/// Several tasks may wait on one direction: all are woken, none is lost. And one descriptor may have a source in each
-/// of several reactors, by references or duplicates: each of them gets every edge. In one reactor it may have only one.
+/// Several tasks may wait for the same direction: an event wakes them all. A descriptor may have only one source in
+/// each reactor. In several reactors it may have one source each, through references or duplicates, and every source
+/// gets every edge.
 ///
 /// # How it works
 ///
-/// The descriptor is registered once, edge-triggered, and stays registered until the source is dropped or taken apart;
-/// dropping deregisters before the descriptor is closed. An operation is tried first and waited for only when it meets
-/// `WouldBlock`, so a busy source makes no other system call than its operations. After
-/// [`OPERATIONS_PER_POLL`](crate::OPERATIONS_PER_POLL) of them in one poll, a task lets others go first.
+/// The descriptor is registered once, edge-triggered, and stays registered until the source is dropped or
+/// [taken apart](Self::into_inner); dropping deregisters before the descriptor is closed. An operation is tried first
+/// and waits only after `WouldBlock`, so a busy source makes no other system calls than its operations. After
+/// [`OPERATIONS_PER_POLL`](crate::OPERATIONS_PER_POLL) operations in one poll, the task yields to other tasks.
 ///
 /// # Examples
 ///
@@ -59,22 +63,23 @@ use std::sync::atomic::Ordering;
 /// [`AsyncRead`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncRead.html
 /// [`AsyncWrite`]: https://docs.rs/futures/0.3/futures/io/trait.AsyncWrite.html
 pub struct Source<T: AsFd> {
-    /// Before `io`, since it must be dropped before the descriptor is closed.
+    /// The registration. Declared before `io`, so that it is dropped before the descriptor is closed.
     pub(crate) link: Link,
     /// The I/O object.
     pub(crate) io: T,
 }
 
-/// A source's hold on its reactor.
+/// A source's registration, and its reference to the reactor. Deregisters when dropped.
 pub(crate) struct Link {
-    /// Readiness and waiters.
+    /// The source's entry in the reactor's table: its readiness and its waiting tasks.
     pub(crate) registration: Arc<Registration>,
     /// The reactor.
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Link {
-    /// Takes the source out of the reactor, if it is in.
+    /// Deregisters the source, if it is registered. `will_be_closed` says that closing the descriptor removes the
+    /// kernel's entry.
     fn release(&self, will_be_closed: bool) {
         if self.registration.token().is_some() {
             self.shared.deregister(&self.registration, will_be_closed);
@@ -88,9 +93,9 @@ impl Drop for Link {
     }
 }
 
-/// A descriptor could not be registered. Gives it back, with the reason.
+/// The error of a descriptor that could not be registered. Gives the descriptor back.
 ///
-/// Converts to [`io::Error`], so `?` works where the descriptor need not be saved.
+/// Converts into [`io::Error`], so `?` works where the descriptor is not needed any more.
 ///
 /// # Examples
 ///
@@ -110,18 +115,18 @@ impl Drop for Link {
 /// # }
 /// ```
 pub struct SourceError<T> {
-    /// Why.
+    /// The reason.
     pub error: io::Error,
-    /// The I/O object, usable as before (but set to non-blocking).
+    /// The I/O object, usable as before, but set to non-blocking.
     pub source: T,
 }
 
 impl<T: AsFd> Source<T> {
-    /// Registers `io` with the thread's current reactor for everything; see [`with_interest`](Self::with_interest).
+    /// Registers `io` with the current reactor for all events; see [`with_interest`](Self::with_interest).
     ///
     /// # Errors
     ///
-    /// As [`with_interest`](Self::with_interest), and those of [`Handle::current`].
+    /// The errors of [`with_interest`](Self::with_interest) and of [`Handle::current`].
     pub fn new(io: T) -> Result<Self, SourceError<T>> {
         match Handle::current() {
             Ok(handle) => Self::with_handle(io, &handle),
@@ -129,11 +134,12 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Registers `io` with the reactor of `handle` for everything; see [`with_interest`](Self::with_interest).
+    /// Registers `io` with the reactor of `handle` for all events; see
+    /// [`with_interest`](Self::with_interest).
     ///
     /// # Errors
     ///
-    /// As [`with_interest`](Self::with_interest).
+    /// The errors of [`with_interest`](Self::with_interest).
     ///
     /// # Examples
     ///
@@ -153,12 +159,13 @@ impl<T: AsFd> Source<T> {
         Self::with_interest(io, Interest::ALL, handle)
     }
 
-    /// Sets `io` to non-blocking and registers it. An operation for which it was not registered fails when it would have
-    /// to wait.
+    /// Sets `io` to non-blocking, and registers it with the reactor of `handle` for `interest`. An operation outside of
+    /// `interest` fails when it would have to wait.
     ///
-    /// Being non-blocking is a property of the open file, not of the descriptor, and it stays. Whoever else has the file
-    /// is affected too. A terminal, for one, is usually a single file for standard input, output and error and for the
-    /// shell: made non-blocking, it may make `println!` fail. Open `/dev/tty` anew for a source instead.
+    /// The non-blocking mode belongs to the open file, not to the descriptor. It stays when the source is dropped, and
+    /// it affects all descriptors of the file, in other processes too. A terminal, for example, is usually one open
+    /// file that standard input, output and error share with the shell: in non-blocking mode, `println!` may fail. Open
+    /// `/dev/tty` anew for a source instead.
     ///
     /// # Errors
     ///
@@ -166,11 +173,11 @@ impl<T: AsFd> Source<T> {
     ///
     /// - `PermissionDenied` for regular files, directories and `/dev/null`: they are always ready, and epoll refuses
     ///   them. Read them directly, or through `blocking::Unblock` if the disk may be slow.
-    /// - `AlreadyExists` if the reactor has this descriptor in another source, which goes on to work.
+    /// - `AlreadyExists` if the descriptor has another source in this reactor. The other source keeps working.
     /// - `NotConnected` if the reactor has been dropped.
     /// - `StorageFull` (`ENOSPC`) if the user has as many descriptors in epoll instances as
     ///   `/proc/sys/fs/epoll/max_user_watches` allows.
-    /// - Others of [`fcntl(2)`](https://man7.org/linux/man-pages/man2/fcntl.2.html) and
+    /// - The other errors of [`fcntl(2)`](https://man7.org/linux/man-pages/man2/fcntl.2.html) and
     ///   [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html), such as `ENOMEM`.
     ///
     /// # Examples
@@ -197,14 +204,14 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Takes a non-blocking descriptor, and registers it only when an operation first meets `WouldBlock`.
+    /// Makes a source of a non-blocking descriptor, and registers it only when an operation first meets `WouldBlock`.
     ///
-    /// A connection that is served without waiting costs no `epoll_ctl` at all. Nor does dropping the source: closing
-    /// the last descriptor of an open file deregisters it, so **no other descriptor may refer to the same open file**
-    /// while the source lives. If one does (a `dup`), its events will wake the reactor for nothing until it is closed;
-    /// [`note_duplicate`](Self::note_duplicate) prevents that.
+    /// A connection that is served without waiting costs no `epoll_ctl(2)` call. Dropping the source costs none either:
+    /// closing the last descriptor of an open file deregisters it. Therefore **no other descriptor may refer to the
+    /// same open file** while the source lives. If there is a duplicate (`dup(2)`), its events wake the reactor without
+    /// need until the duplicate is closed; [`note_duplicate`](Self::note_duplicate) prevents this.
     ///
-    /// It is what a socket that was just created or accepted wants. A descriptor that blocks would block the loop.
+    /// A lazy source fits a socket that was just created or accepted. A blocking descriptor would block the loop.
     ///
     /// # Examples
     ///
@@ -226,25 +233,25 @@ impl<T: AsFd> Source<T> {
         Self::unregistered(io, Interest::ALL, true, handle)
     }
 
-    /// A source that the kernel has not been told of.
+    /// Returns a source that is not yet registered with the kernel.
     fn unregistered(io: T, interest: Interest, close_deregisters: bool, handle: &Handle) -> Self {
         let registration = Arc::new(Registration::new(io.as_fd().as_raw_fd(), interest, close_deregisters));
         Self { link: Link { registration, shared: Arc::clone(&handle.shared) }, io }
     }
 
-    /// Tells the kernel.
+    /// Registers the source with the kernel.
     #[cold]
     pub(crate) fn register(&self) -> io::Result<()> {
         self.link.shared.register(&self.link.registration).map_err(explain)
     }
 
-    /// The I/O object.
+    /// Returns a reference to the I/O object.
     pub fn get_ref(&self) -> &T {
         &self.io
     }
 
-    /// Notes that another descriptor refers to the same open file now, so that closing this one does not deregister it:
-    /// dropping the source will say so to the kernel. Only [lazy](Self::lazy) sources need to be told.
+    /// Notes that a duplicate of the descriptor exists, so closing the descriptor does not deregister the open file.
+    /// Dropping the source then deregisters it by `epoll_ctl(2)`. Needed for [lazy](Self::lazy) sources only.
     ///
     /// # Examples
     ///
@@ -267,11 +274,11 @@ impl<T: AsFd> Source<T> {
         self.link.registration.close_deregisters.store(false, Ordering::Relaxed);
     }
 
-    /// Deregisters and gives the I/O object back, still non-blocking.
+    /// Deregisters the source, and returns the I/O object, still non-blocking.
     ///
     /// # Errors
     ///
-    /// None at present; deregistering a descriptor that was closed behind our back is no error.
+    /// None at present: deregistering a descriptor that other code has closed is not an error.
     ///
     /// # Examples
     ///
@@ -287,22 +294,22 @@ impl<T: AsFd> Source<T> {
     /// let mut stream = source.into_inner()?;
     /// stream.set_nonblocking(false)?;
     /// peer.write_all(b"x")?;
-    /// stream.read_exact(&mut [0])?; // Blocks until it is there.
+    /// stream.read_exact(&mut [0])?; // Blocks until the byte arrives.
     /// # Ok(())
     /// # }
     /// ```
     pub fn into_inner(self) -> io::Result<T> {
-        // It will not be closed, so the kernel has to be told.
+        // The descriptor stays open, so the kernel's entry has to be deleted.
         self.link.release(false);
         Ok(self.io)
     }
 
-    /// The reactor that the source belongs to.
+    /// Returns a handle to the source's reactor.
     pub fn handle(&self) -> Handle {
         Handle { shared: Arc::clone(&self.link.shared) }
     }
 
-    /// What is known now, without asking the kernel. Until its first event, nothing is.
+    /// Returns the readiness that the kernel has reported so far, without a system call. Empty until the first event.
     ///
     /// # Examples
     ///
@@ -326,7 +333,7 @@ impl<T: AsFd> Source<T> {
     }
 }
 
-/// Says what to do where the kernel's own words would not help.
+/// Replaces the kernel's message, where it does not help, by one that says what to do.
 fn explain(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::EPERM) => io::Error::new(

@@ -1,7 +1,8 @@
-//! Reading and writing a [`Source`] by the traits of futures-io, where its I/O object has those of std.
+//! [`AsyncRead`] and [`AsyncWrite`] for a [`Source`], if `&T` implements [`Read`] or [`Write`].
 //!
-//! What the contract asks: `WouldBlock` and `Interrupted` never get out, and an operation on no bytes at all returns
-//! `Ok(0)` without a system call, since for the kernel a read of nothing is not always nothing.
+//! Each method is an [operation](super::operation) with the method of std as its system call. The contract of the
+//! traits demands two things. `WouldBlock` and `Interrupted` are never returned. An operation on zero bytes returns
+//! `Ok(0)` without a system call, because in the kernel a read of zero bytes may have an effect.
 
 use super::source::Source;
 use futures::io::{AsyncRead, AsyncWrite};
@@ -70,7 +71,7 @@ where
         Pin::new(&mut &*self).poll_flush(cx)
     }
 
-    /// Only flushes: what closing means depends on the descriptor. Dropping the source closes it.
+    /// Flushes only: what closing means depends on the kind of descriptor. Dropping the source closes the descriptor.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut &*self).poll_flush(cx)
     }
@@ -99,7 +100,8 @@ where
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Tried whatever is known: most have nothing to flush, and then a full pipe is no reason to wait.
+        // Tried even if the source is known not to be writable: most types have nothing to flush, and then a full pipe
+        // is no reason to wait.
         match self.get_ref().flush() {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 self.poll_write_with(cx, |mut io| io.flush())
