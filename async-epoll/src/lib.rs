@@ -87,6 +87,17 @@
 //!   task there.
 //! - **Inside another event loop**, the reactor is one more descriptor to watch. See [`ReactorBuilder::embedded`].
 //!
+//! # What is guaranteed
+//!
+//! - **The reactor never sleeps while a task is ready.** A wake from any thread, by a channel or a timer of another crate,
+//!   is seen at once.
+//! - **No task starves.** A busy task or socket yields after a [fixed budget](OPERATIONS_PER_POLL), so other tasks, sockets
+//!   and timers still run.
+//! - **A panic ends its task, not the program.** [`ReactorBuilder::on_task_panic`] gets the payload.
+//! - **A certain deadlock is an error, not a hang.** When no task is ready and nothing is left that could wake any,
+//!   [`Reactor::run`] returns and names the lines where the tasks were spawned.
+//! - **No timer fires early**, and a duration that is too long for the clock means never.
+//!
 //! # Features
 //!
 //! All are off by default. Each only adds.
