@@ -18,8 +18,8 @@ mod sys;
 pub use sys::{
     CountingAllocator, SignalSender, SignalStorm, WakerAct, WakerCall, bind_full_path, close_raw, eventfd,
     fork_and_run, hostile_waker, interrupt_this_thread, limit_open_files, live_heap, move_fd_high, packet_mode,
-    packet_pipe, process_cpu, reopen_at, report_icmp_errors, restore_default_sigpipe, send_with_fd, signal_descriptor,
-    socket_option, thread_cpu,
+    packet_pipe, pipe, process_cpu, reopen_at, report_icmp_errors, restore_default_sigpipe, send_with_fd,
+    signal_descriptor, socket_option, thread_cpu,
 };
 
 use socket2::{Domain, Socket, Type};

@@ -389,7 +389,7 @@ fn terminal() -> (File, OwnedFd) {
 #[test]
 fn standard_input_from_a_pipe() {
     let _watchdog = watchdog(Duration::from_secs(60));
-    let (reader, writer) = io::pipe().unwrap();
+    let (reader, writer) = tests::pipe().unwrap();
     Reader::new(duplicate(&reader), "reopened").reads(reader, writer, "");
 
     let folder = Folder::new("fifo");
@@ -403,7 +403,7 @@ fn standard_input_from_a_pipe() {
     Reader::new(duplicate(&reader), "reopened").reads(reader, writer, "");
 
     // The writer was here, and is gone.
-    let (reader, mut writer) = io::pipe().unwrap();
+    let (reader, mut writer) = tests::pipe().unwrap();
     writer.write_all(b"farewell").unwrap();
     drop(writer);
     let mut late = Reader::new(reader, "reopened");
@@ -504,7 +504,7 @@ fn standard_input_from_odd_places() {
     assert_eq!(errors.lines().count(), 1, "{errors:?}");
 
     let folder = Folder::new("odd");
-    let (_reader, writer) = io::pipe().unwrap();
+    let (_reader, writer) = tests::pipe().unwrap();
     let write_only = File::create(folder.0.join("write-only")).unwrap();
     for (stdin, number) in [
         (OwnedFd::from(File::open(&folder.0).unwrap()), libc::EISDIR),
