@@ -192,3 +192,8 @@ pub use self::{
     stats::Stats,
     timer::Timer,
 };
+
+// The example of the README is a test, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

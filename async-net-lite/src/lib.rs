@@ -98,3 +98,8 @@ pub use self::hyper::{HyperExecutor, HyperIo, HyperSocket, HyperTimer};
 
 // The only file with `unsafe`.
 mod sys;
+
+// The example of the README is a test, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
