@@ -170,3 +170,8 @@ mod linux {
 
 #[cfg(target_os = "linux")]
 pub use linux::*;
+
+// The example of the README is a test, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

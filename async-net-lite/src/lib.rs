@@ -97,3 +97,8 @@ mod hyper;
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 pub use self::hyper::{HyperExecutor, HyperIo, HyperSocket, HyperTimer};
+
+// The example of the README is a test, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -113,3 +113,8 @@ pub use deadline::{WithDeadline, with_deadline};
 #[cfg(all(feature = "test-util", target_os = "linux"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod clock;
+
+// The example of the README is a test, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

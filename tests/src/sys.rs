@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -147,15 +148,29 @@ pub fn socket_option(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Resul
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Returns the reading and the writing end of a pipe. `std::io::pipe` is newer than the oldest compiler.
+///
+/// # Errors
+///
+/// Those of `pipe2(2)`.
+pub fn pipe() -> io::Result<(File, File)> {
+    let (reader, writer) = pipe_with(0)?;
+    Ok((reader.into(), writer.into()))
+}
+
 /// Returns the reader and the writer of a pipe that keeps packets apart: `pipe2(O_DIRECT)`.
 ///
 /// # Errors
 ///
 /// Those of `pipe2(2)`.
 pub fn packet_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    pipe_with(libc::O_DIRECT)
+}
+
+fn pipe_with(flags: libc::c_int) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
     // SAFETY: `ends` has room for the two numbers that the kernel writes.
-    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_DIRECT | libc::O_CLOEXEC) } != 0 {
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), flags | libc::O_CLOEXEC) } != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: The kernel has just returned this descriptor, and no other value owns it.

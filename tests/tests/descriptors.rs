@@ -12,7 +12,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use std::cell::Cell;
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -83,9 +83,9 @@ async fn receive(reader: &mut Source<File>, buffer: &mut [u8]) -> usize {
 #[test]
 fn pipes() {
     block_on(async {
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = tests::pipe().unwrap();
         reads(reader, writer).await;
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = tests::pipe().unwrap();
         writes(writer, reader, &[ErrorKind::BrokenPipe]).await;
     });
 }
@@ -430,7 +430,7 @@ fn what_is_always_ready_is_refused() {
 fn taken_out_and_put_in_again() {
     block_on(async {
         let event = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
-        let (pipe_reader, pipe_writer) = io::pipe().unwrap();
+        let (pipe_reader, pipe_writer) = tests::pipe().unwrap();
         let (one, other) = UnixDatagram::pair().unwrap();
         let same = event.try_clone().unwrap();
         let kinds = [(file(event), file(same)), (file(pipe_reader), file(pipe_writer)), (file(one), file(other))];

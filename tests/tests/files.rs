@@ -354,7 +354,7 @@ fn terminal() -> (File, OwnedFd) {
 #[test]
 fn standard_input_from_a_pipe() {
     let _watchdog = watchdog(TIME);
-    let (reader, writer) = io::pipe().unwrap();
+    let (reader, writer) = tests::pipe().unwrap();
     Reader::new(duplicate(&reader), "reopened").reads(reader, writer, "");
 
     let folder = Folder::new();
@@ -368,7 +368,7 @@ fn standard_input_from_a_pipe() {
     Reader::new(duplicate(&reader), "reopened").reads(reader, writer, "");
 
     // A writer that has written and closed before the child starts.
-    let (reader, mut writer) = io::pipe().unwrap();
+    let (reader, mut writer) = tests::pipe().unwrap();
     writer.write_all(b"farewell").unwrap();
     drop(writer);
     let mut late = Reader::new(reader, "reopened");
@@ -469,7 +469,7 @@ fn standard_input_from_odd_places() {
     assert_eq!(errors.lines().count(), 1, "{errors:?}");
 
     let folder = Folder::new();
-    let (_reader, writer) = io::pipe().unwrap();
+    let (_reader, writer) = tests::pipe().unwrap();
     let write_only = File::create(folder.join("write-only")).unwrap();
     for (stdin, number) in [
         (OwnedFd::from(File::open(folder.path()).unwrap()), libc::EISDIR),

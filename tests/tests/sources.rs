@@ -84,7 +84,7 @@ fn unix_messages_with_descriptors_split_reads() {
 #[test]
 fn pipes() {
     block_on(async {
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = tests::pipe().unwrap();
         let (mut reader, mut writer) = (Source::new(reader).unwrap(), Source::new(writer).unwrap());
         writer.write_all(b"through").await.unwrap();
         let mut buffer = [0; 7];
@@ -96,7 +96,7 @@ fn pipes() {
         assert!(reader.readiness().is_read_closed());
         thread.join().unwrap();
 
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = tests::pipe().unwrap();
         let mut writer = Source::new(writer).unwrap();
         let fill = async { while writer.write(&[0; 65536]).await.is_ok() {} };
         let thread = later(move || drop(reader));
