@@ -146,6 +146,9 @@ impl Interval {
 
     /// Returns an interval as [`try_new`](Self::try_new) does, on a timer of the reactor of `handle`, whatever thread polls.
     ///
+    /// The ticks are computed from the time that [`now`](crate::now()) tells where the interval is polled. So a test clock
+    /// that is paused or moved has to be the one of the current reactor.
+    ///
     /// # Errors
     ///
     /// `InvalidInput` if `period` is zero.

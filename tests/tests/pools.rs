@@ -11,6 +11,7 @@ use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt;
 use std::cell::Cell;
 use std::io::ErrorKind::InvalidInput;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,6 +91,10 @@ fn every_division_of_tasks() {
             assert!(took < Duration::from_secs(1), "{cell}");
             // The other pool's task is still there, and its wakes count again.
             let left = usize::from(matches!(elsewhere, Has::Ready | Has::Pending));
+            if reactor.handle().stats().live_tasks > left {
+                // The main future was ready before the tasks here.
+                reactor.run(&mut first).unwrap();
+            }
             assert_eq!(reactor.handle().stats().live_tasks, left, "{cell}");
             if let Some(end) = other_end {
                 thread::spawn(move || {
@@ -242,4 +247,139 @@ fn a_pool_that_is_gone_is_no_wrong_pool() {
     let mut runtime = LocalRuntime::from(reactor);
     runtime.run_until(yield_now()).unwrap();
     assert!(spawner.spawn_local(async {}).is_err());
+}
+
+/// The pool gets its first task only while it is run for the first time, from a future of its own: it is the right pool.
+#[test]
+fn a_task_that_is_spawned_by_the_first_run() {
+    let _watchdog = watchdog(TIME);
+    for until in [false, true] {
+        let mut reactor = Reactor::new().unwrap();
+        let (mut first, second) = (LocalPool::new(), LocalPool::new());
+        let (one, two) = (reactor.spawner(&first), reactor.spawner(&second));
+        two.spawn_local(yield_now()).unwrap();
+        let timer = Timer::after(2 * MS, &reactor.handle());
+        let (sender, mut receiver) = oneshot::channel();
+        let spawn = async move {
+            let task = async move {
+                timer.await.unwrap();
+                sender.send(()).unwrap();
+            };
+            one.spawn_local(task).unwrap();
+        };
+        first.spawner().spawn_local(spawn).unwrap();
+        match until {
+            false => reactor.run(&mut first).unwrap(),
+            true => return reactor.run_until(&mut first, receiver).unwrap().unwrap(),
+        }
+        assert_eq!(receiver.try_recv(), Ok(Some(())));
+    }
+}
+
+/// A pool whose tasks have been polled before is no mistake: `run_until` with another pool works, whether a task was woken
+/// a moment ago or not.
+#[test]
+fn a_pool_that_has_been_run_is_no_mistake() {
+    let _watchdog = watchdog(TIME);
+    for woken in [false, true] {
+        let mut reactor = Reactor::new().unwrap();
+        let (mut server, _spawner, end) = pool(Has::Pending, &reactor);
+        if woken {
+            end.unwrap().send(()).unwrap();
+            assert_eq!(reactor.handle().stats().ready_tasks, 1);
+        } else {
+            drop(end);
+        }
+        let timer = Timer::after(MS, &reactor.handle());
+        reactor.run_until(&mut LocalPool::new(), timer).unwrap().unwrap();
+        server.run_until_stalled();
+    }
+}
+
+/// Another thread enters the reactor to make sockets, and polls tasks of a reactor of its own: no task of that reactor is
+/// in the pool that is run here.
+#[test]
+fn a_reactor_that_another_thread_has_entered() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let other = thread::spawn(move || {
+        let (mut own, mut pool) = (Reactor::new().unwrap(), LocalPool::new());
+        let spawner = own.spawner(&pool);
+        let _current = handle.enter();
+        while !stopped.load(Ordering::Relaxed) {
+            let timer = Timer::after(MS, &own.handle());
+            spawner.spawn_local(async move { timer.await.unwrap() }).unwrap();
+            pool.run_until_stalled();
+            own.wait(Some(5 * MS)).unwrap();
+        }
+    });
+    let handle = reactor.handle();
+    let main = async {
+        for _ in 0..20 {
+            Timer::after(2 * MS, &handle).await.unwrap();
+        }
+    };
+    let result = reactor.run_until(&mut LocalPool::new(), main);
+    stop.store(true, Ordering::Relaxed);
+    other.join().unwrap();
+    result.unwrap();
+}
+
+/// The pool of tasks that are counted out is dropped by a task here, and a future of the pool's own panics out of the first
+/// run and out of a later one: the count of work is right afterwards, so the reactor sleeps.
+#[test]
+fn what_is_counted_out_comes_back() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let sleeps = |reactor: &mut Reactor| {
+        let begin = Instant::now();
+        reactor.wait(Some(20 * MS)).unwrap();
+        begin.elapsed() >= 20 * MS
+    };
+    let (mut first, second) = (LocalPool::new(), LocalPool::new());
+    let (one, two) = (reactor.spawner(&first), reactor.spawner(&second));
+    two.spawn_local(yield_now()).unwrap();
+    let timers = [1, 5].map(|ms| Timer::after(ms * MS, &reactor.handle()));
+    let task = async move {
+        let [soon, later] = timers;
+        soon.await.unwrap();
+        drop((second, two));
+        later.await.unwrap();
+    };
+    one.spawn_local(task).unwrap();
+    reactor.run(&mut first).unwrap();
+    assert!(sleeps(&mut reactor), "after the drop of the other pool");
+
+    let mut second = LocalPool::new();
+    let two = reactor.spawner(&second);
+    two.spawn_local(yield_now()).unwrap();
+    for wait in [Duration::ZERO, 2 * MS] {
+        let (timer, later) = (Timer::after(wait, &reactor.handle()), Timer::after(4 * MS, &reactor.handle()));
+        let panicking = async move {
+            timer.await.unwrap();
+            panic!("on purpose");
+        };
+        first.spawner().spawn_local(panicking).unwrap();
+        one.spawn_local(async move { later.await.unwrap() }).unwrap();
+        catch_unwind(AssertUnwindSafe(|| reactor.run(&mut first))).unwrap_err();
+        assert!(!sleeps(&mut reactor), "the other pool's task counts again");
+    }
+    reactor.run(&mut second).unwrap();
+    reactor.run(&mut first).unwrap();
+    assert!(sleeps(&mut reactor), "nothing is left");
+}
+
+/// A remote spawner of another pool is no reason to hope: the deadlock of this pool is reported.
+#[test]
+fn a_deadlock_beside_a_remote_spawner_of_another_pool() {
+    let _watchdog = watchdog(TIME);
+    let mut reactor = Reactor::new().unwrap();
+    let (mut first, second) = (LocalPool::new(), LocalPool::new());
+    let (one, two) = (reactor.spawner(&first), reactor.spawner(&second));
+    let _remote = two.remote();
+    one.spawn_local(std::future::pending()).unwrap();
+    assert_eq!(reactor.run(&mut first).unwrap_err().kind(), std::io::ErrorKind::Deadlock);
 }

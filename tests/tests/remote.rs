@@ -361,3 +361,27 @@ fn beside_a_background_reactor() {
     helper.join().unwrap();
     reactor.shutdown().unwrap();
 }
+
+/// A thread spawns a task and drops the last remote spawner while the driver ends: the queue does not stay busy, so the
+/// reactor sleeps afterwards. (It failed within some thousand rounds; the model `the_last_remote_spawner_goes` is exact.)
+#[test]
+fn a_remote_spawner_that_goes_while_the_driver_ends() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    for round in 0..2000 {
+        let (sender, receiver) = futures::channel::oneshot::channel::<()>();
+        let remote = runtime.spawner().remote();
+        let thread = thread::spawn(move || {
+            remote.spawn_with(move || async move { sender.send(()).unwrap() }).unwrap();
+            drop(remote);
+        });
+        runtime.run_until(receiver).unwrap().unwrap();
+        thread.join().unwrap();
+        let before = handle.stats().turns;
+        let timer = Timer::after(Duration::from_micros(200), &handle);
+        runtime.run_until(timer).unwrap().unwrap();
+        let turns = handle.stats().turns - before;
+        assert!(turns <= 20, "round {round}: {turns} turns for one timer");
+    }
+}

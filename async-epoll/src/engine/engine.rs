@@ -81,7 +81,7 @@ impl Engine {
         let may_sleep = timeout != Some(Duration::ZERO);
         let end = timeout.filter(|_| may_sleep).map(|t| shared.clock.real().saturating_add(nanos(t)));
         // An embedded reactor counts as asleep between two turns, so a notification may have come before this one.
-        let mut notified = shared.notifier.is_embedded() && shared.notifier.awake();
+        let mut notified = self.is_embedded() && shared.notifier.awake();
         loop {
             // 3a. Go to sleep, unless a task is ready or a notification has come. From here on a wake ends the sleep.
             let asleep = may_sleep && !notified && shared.notifier.try_sleep();
@@ -150,6 +150,11 @@ impl Engine {
         }
     }
 
+    /// Returns whether another loop watches the descriptor between two turns. A thread of the engine's own always waits.
+    fn is_embedded(&self) -> bool {
+        self.shared.notifier.is_embedded() && !self.shared.notifier.is_detached()
+    }
+
     /// Gives up a sleep. A notification is not used up by a wait that has failed.
     fn abandon_sleep(&self) {
         if self.shared.notifier.awake() {
@@ -160,7 +165,7 @@ impl Engine {
     /// Prepares the time between two turns of an embedded reactor: makes its descriptor readable as soon as there is
     /// something to do.
     fn doze(&self) {
-        if self.shared.notifier.is_embedded() && self.shared.refuse_child().is_ok() {
+        if self.is_embedded() && self.shared.refuse_child().is_ok() {
             self.shared.wake_time();
             self.shared.notifier.doze();
             if self.shared.clock.is_moving() {

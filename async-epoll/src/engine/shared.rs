@@ -26,6 +26,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
+use std::thread::{self, ThreadId};
 
 /// A pool of tasks, as far as the engine knows pools. Neither method is on a hot path.
 pub(crate) trait Pool: fmt::Debug + Send + Sync {
@@ -63,7 +64,9 @@ pub(crate) struct Shared {
     pools: Mutex<Vec<Weak<dyn Pool>>>,
     /// The counters for [`Stats`](crate::Stats).
     pub(crate) counters: Counters,
-    /// A driver of *another* reactor was polled while this reactor was the current one. Cleared when `run` begins.
+    /// The thread on which a `run` method of this reactor is running.
+    runner: Mutex<Option<ThreadId>>,
+    /// A driver of *another* reactor was polled by the present `run` method. Cleared when a `run` method begins.
     stray_driver: AtomicBool,
     /// The reactor has been dropped. Set once.
     gone: AtomicBool,
@@ -103,6 +106,7 @@ impl Shared {
             wheel: Mutex::new(Wheel::new()),
             clock: Clock::new(),
             counters: Counters::default(),
+            runner: Mutex::default(),
             stray_driver: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             fork: ForkGuard::new(),
@@ -184,19 +188,28 @@ impl Shared {
         self.pools().iter().map(|pool| pool.ready()).sum()
     }
 
-    /// Notes that a driver of another reactor was polled while this reactor was current.
+    /// Notes that a driver of another reactor was polled while this one was current, if a `run` method of this reactor is
+    /// running on this thread. (On other threads, a guard of [`Handle::enter`](crate::Handle::enter) makes it current.)
     #[cold]
     pub(crate) fn note_stray_driver(&self) {
-        self.stray_driver.store(true, Ordering::Relaxed);
+        if *self.runner() == Some(thread::current().id()) {
+            self.stray_driver.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// Forgets drivers of other reactors that were polled before.
-    pub(crate) fn forget_stray_drivers(&self) {
+    /// Marks this thread as running a `run` method of this reactor, until the guard is dropped.
+    pub(crate) fn begin_run(&self) -> RunGuard<'_> {
         self.stray_driver.store(false, Ordering::Relaxed);
+        *self.runner() = Some(thread::current().id());
+        RunGuard(self)
     }
 
-    /// Returns whether a driver of another reactor was polled since the last call of
-    /// [`forget_stray_drivers`](Self::forget_stray_drivers).
+    /// Locks the thread on which a `run` method is running.
+    fn runner(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        self.runner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether the present `run` method has polled a driver of another reactor.
     pub(crate) fn has_stray_driver(&self) -> bool {
         self.stray_driver.load(Ordering::Relaxed)
     }
@@ -283,5 +296,14 @@ impl Shared {
         #[cfg(feature = "test-util")]
         wakers.extend(self.clock.hands.close());
         wakers
+    }
+}
+
+/// A `run` method is running; see [`Shared::begin_run`].
+pub(crate) struct RunGuard<'a>(&'a Shared);
+
+impl Drop for RunGuard<'_> {
+    fn drop(&mut self) {
+        *self.0.runner() = None;
     }
 }

@@ -1,8 +1,8 @@
 //! The report of a certain deadlock: an error instead of a sleep without end.
 //!
 //! Before the engine sleeps without end, [`Reactor::run`](crate::Reactor::run) asks here whether a task can ever be
-//! woken. Certainly no task can if four things hold: there is no source, there is no timer, no other thread can spawn,
-//! and no waker of a task exists outside of the task's set.
+//! woken. Certainly no task can if four things hold: there is no source, there is no timer, no other thread can
+//! spawn into the given pool, and no waker of a task exists outside of the task's set.
 //!
 //! The report is sound, but not complete. For example, two tasks that wait for each other through a channel have their
 //! wakers in the channel.

@@ -109,7 +109,7 @@ impl Members {
 
     /// Fails if the given pool had no task, while another pool has a set for which `matters` is true.
     pub(crate) fn refuse_wrong_pool(&self, matters: impl Fn(&TaskSet) -> bool) -> io::Result<()> {
-        if self.had_tasks || !self.elsewhere.iter().any(|set| matters(set)) {
+        if self.had_tasks || !self.are_done() || !self.elsewhere.iter().any(|set| matters(set)) {
             return Ok(());
         }
         Err(io::Error::new(

@@ -33,7 +33,8 @@ impl Reactor {
     ///
     /// At its beginning, `run` finds out which spawners of this reactor belong to `pool`. It does so once, and exactly.
     /// Tasks of the other spawners, in other pools, are ignored while `run` runs: they are not polled, they do not keep
-    /// the reactor awake, and `run` does not wait for them.
+    /// the reactor awake, and `run` does not wait for them. (To find out, a future is put into each pool. A pool that is not
+    /// run keeps it, so the next [`LocalPool::try_run_one`] of that pool may complete this future instead of a task.)
     ///
     /// # Errors
     ///
@@ -41,7 +42,7 @@ impl Reactor {
     /// - `InvalidInput` if `pool` has no task of this reactor, while another pool has one.
     /// - `InvalidInput` if `pool` has tasks of another reactor, unless the other reactor is in the background.
     /// - [`Deadlock`](io::ErrorKind::Deadlock) if certainly no task can ever be woken: there is no source, no timer, no
-    ///   [`RemoteSpawner`](crate::RemoteSpawner), and no waker of a task anywhere. The message names the places where
+    ///   [`RemoteSpawner`](crate::RemoteSpawner) into `pool`, and no waker of a task anywhere. The message names the places where
     ///   the tasks were spawned; the tasks are still in the pool. Not every deadlock is found: two tasks that wait for
     ///   each other through a channel have wakers in the channel, and a timer that never fires may still be reset. To
     ///   drive a reactor for other threads alone, call `run_until` with a future that never ends.
@@ -87,7 +88,7 @@ impl Reactor {
         drop(refuse_nesting("Reactor::run")?);
         let _current = self.handle().enter();
         let shared = Arc::clone(&self.engine.shared);
-        shared.forget_stray_drivers();
+        let _run = shared.begin_run();
         // 2. Poll the tasks, and find out which sets are in the pool.
         let members = self.pools.first_run(pool);
         members.refuse_wrong_pool(|set| !set.is_empty())?;
@@ -113,8 +114,8 @@ impl Reactor {
     /// `future` is dropped in case of an error.
     ///
     /// - The errors of [`wait`](Self::wait).
-    /// - `InvalidInput` if `pool` has no task of this reactor, while a task in another pool is ready to be polled. As
-    ///   with [`run`](Self::run), tasks in other pools are ignored otherwise.
+    /// - `InvalidInput` if `pool` has no task of this reactor, while another pool has one that has never been polled, nor
+    ///   any other task of its spawner. As with [`run`](Self::run), tasks in other pools are ignored otherwise.
     /// - `InvalidInput` if `pool` has tasks of another reactor, unless the other reactor is in the background.
     ///
     /// A deadlock is not reported.
@@ -147,7 +148,7 @@ impl Reactor {
         drop(refuse_nesting("Reactor::run_until")?);
         let _current = self.handle().enter();
         let shared = Arc::clone(&self.engine.shared);
-        shared.forget_stray_drivers();
+        let _run = shared.begin_run();
         let mut main = MainFuture { future: pin!(future), waker: MainWaker::new(&shared) };
         let mut members: Option<Members> = None;
         loop {
@@ -157,7 +158,7 @@ impl Reactor {
             }
             // 2. Poll the tasks, until no task is ready or the budget is spent.
             if members.is_none() {
-                members.insert(self.pools.first_run(pool)).refuse_wrong_pool(TaskSet::is_ready)?;
+                members.insert(self.pools.first_run(pool)).refuse_wrong_pool(TaskSet::waits_for_its_first_run)?;
             } else {
                 pool.run_until_stalled();
             }

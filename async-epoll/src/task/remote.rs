@@ -21,8 +21,8 @@ use std::sync::Arc;
 /// The closure is put into the pool's queue, and the reactor's sleep ends. The task counts as live from the call of
 /// [`spawn_with`](Self::spawn_with), so [`Reactor::run`](crate::Reactor::run) waits for it. A `RemoteSpawner` alone
 /// does not keep `run` from returning: a task that is spawned after that is run by the next `run`. While a
-/// `RemoteSpawner` exists, `run` makes no [deadlock report](crate::Reactor::run), since a task that could wake the
-/// others may still come.
+/// `RemoteSpawner` into the pool exists, `run` makes no [deadlock report](crate::Reactor::run), since a task that could
+/// wake the others may still come.
 ///
 /// # Examples
 ///

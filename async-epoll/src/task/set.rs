@@ -83,6 +83,8 @@ pub(crate) struct TaskSet {
     last_turn: Cell<u32>,
     /// A driver is in the pool. Written when a driver is put in, or ends.
     has_driver: Cell<bool>,
+    /// The driver of this set has been polled. Set once, by the driver.
+    has_run: Cell<bool>,
     /// A [probe](Self::ask) was put into the pool and has not been polled yet. Cleared by the probe.
     asked: Rc<Cell<bool>>,
 }
@@ -102,6 +104,7 @@ impl TaskSet {
             free: Cell::new(0),
             last_turn: Cell::new(last_turn),
             has_driver: Cell::new(false),
+            has_run: Cell::new(false),
             asked: Rc::default(),
         }
     }
@@ -116,9 +119,9 @@ impl TaskSet {
         self.live.get() == 0 && !self.pool.queue().has_arrivals()
     }
 
-    /// Returns whether a task of the set waits to be polled.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.pool.queue().len() != 0
+    /// Returns whether the set has a task although its pool has never been run.
+    pub(crate) fn waits_for_its_first_run(&self) -> bool {
+        !self.has_run.get() && !self.is_empty()
     }
 
     /// Puts a probe into the pool by the pool's own means: a future that notes that it was polled. At most one probe is
@@ -435,7 +438,7 @@ impl Driver {
     fn hand_over(&mut self) -> Poll<()> {
         if let Some(set) = self.set.take() {
             set.has_driver.set(false);
-            if !set.is_finished() {
+            if !set.is_finished() || set.pool.queue().retire().is_none() {
                 set.ensure_driver();
             } else if set.pool.shared.is_gone() {
                 set.refuse_arrivals();
@@ -452,6 +455,7 @@ impl Future for Driver {
         let Some(set) = self.set.clone() else { return Poll::Ready(()) };
         let (old_waker, arrivals) = set.pool.queue().attend(cx.waker().clone());
         drop(old_waker);
+        set.has_run.set(true);
         let running = Running::begin(&set.turn.shared);
         if !set.turn.is_detached() {
             running.tell_replaced();

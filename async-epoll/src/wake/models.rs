@@ -8,6 +8,7 @@ use super::notifier::Notifier;
 use super::queue::Queue;
 use super::scheduled::ScheduledFlag;
 use super::wake_fd::Signal;
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use std::task::{Wake, Waker};
@@ -330,5 +331,56 @@ fn an_embedded_reactor_is_notified() {
         scene.notifier.doze();
         notifier.join().unwrap();
         assert!(seen || scene.flag.take(), "lost");
+    });
+}
+
+/// Another thread calls the driver while this thread counts the queue out and in again: at the end the notifier counts
+/// exactly the busy queue.
+#[test]
+fn counting_out_beside_wakes() {
+    model(|| {
+        let scene = Scene::<2>::new();
+        let (one, two) = (Arc::clone(&scene), Arc::clone(&scene));
+        let threads = [thread::spawn(move || one.wake(0)), thread::spawn(move || two.wake(1))];
+        scene.queue.set_counted(false, &scene.notifier);
+        scene.queue.set_counted(true, &scene.notifier);
+        let mut polled = scene.run_until_stalled();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(scene.notifier.has_work(), polled.len() != 2);
+        polled.extend(scene.run_until_stalled());
+        assert_eq!(polled.len(), 2);
+        assert!(!scene.notifier.has_work());
+    });
+}
+
+/// The last remote spawner is dropped (the count becomes 0, then the driver is called) while the driver ends.
+#[test]
+fn the_last_remote_spawner_goes() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let remotes = Arc::new(AtomicUsize::new(1));
+        let (other, count) = (Arc::clone(&scene), Arc::clone(&remotes));
+        let thread = thread::spawn(move || {
+            if count.fetch_sub(1, Ordering::AcqRel) == 1 {
+                other.queue.call_driver(&other.notifier);
+            }
+        });
+        // The driver empties the queue, and ends if there is no remote spawner.
+        let mut tasks = Vec::new();
+        let mut ends = || {
+            while scene.queue.take(&mut tasks, &scene.notifier) {
+                tasks.clear();
+            }
+            remotes.load(Ordering::Acquire) == 0 && scene.queue.retire().is_some()
+        };
+        let mut ended = ends();
+        thread.join().unwrap();
+        if !ended && scene.notifier.has_work() {
+            ended = ends();
+        }
+        assert!(!scene.notifier.has_work(), "busy for ever");
+        assert!(ended, "the driver stays in the pool");
     });
 }

@@ -147,7 +147,17 @@ impl<A> Queue<A> {
 
     /// Calls the driver, unless the driver will come anyway, because of a change outside of the queue.
     pub(crate) fn call_driver<E: Signal>(&self, notifier: &Notifier<E>) {
-        self.change(notifier, |state| if state.closed { None } else { state.become_busy(notifier) });
+        self.change(notifier, |state| if state.driver.is_none() { None } else { state.become_busy(notifier) });
+    }
+
+    /// Lets the driver end. Returns `None` if the driver has been called since it found the queue idle, and has to stay;
+    /// otherwise the driver's waker, to be dropped with no lock held.
+    ///
+    /// The race: another thread drops the last remote spawner, the driver sees that and ends, and only then that thread
+    /// calls the driver. Without this, the call would make a queue busy that no driver makes idle again.
+    pub(crate) fn retire(&self) -> Option<Option<Waker>> {
+        let mut state = self.lock();
+        (!state.busy).then(|| state.driver.take())
     }
 
     /// Calls a parked driver again. The queue has stayed busy.
