@@ -71,7 +71,7 @@ impl Registration {
     /// Returns the readiness of the direction that `want` needs.
     pub(crate) const fn direction(&self, want: Want) -> &ReadinessWord {
         match want {
-            Want::Read | Want::Priority => &self.read,
+            Want::Read | Want::Priority | Want::Error => &self.read,
             Want::Write => &self.write,
         }
     }
@@ -112,7 +112,7 @@ impl Registration {
 
     /// Moves the wakers of all waiters to `wakers`. The caller drops or wakes them when no lock is held.
     pub(crate) fn take_all(&self, wakers: &mut Vec<Waker>) {
-        let all = readiness::Concerned { readers: true, writers: true, priority: true };
+        let all = readiness::Concerned { readers: true, writers: true, priority: true, errors: true };
         self.lock().take(all, wakers);
     }
 
@@ -276,7 +276,7 @@ mod tests {
         for waker in tasks.iter().chain(&tasks) {
             assert_eq!(source.wait(Want::Read, waker, Snapshot::is_ready), None);
         }
-        assert_eq!(source.wait(Want::Priority, &tasks[0], Snapshot::is_priority), None);
+        assert_eq!(source.wait(Want::Priority, &tasks[0], Snapshot::ends_priority), None);
         let mut wakers = Vec::new();
         source.dispatch(libc::EPOLLOUT as u32, &mut wakers);
         assert!(wakers.is_empty(), "no task waits to write");
