@@ -244,6 +244,13 @@ impl ReadinessWord {
         self.update(|word| (word & !(READY | GUESS | UNREGISTERED) | GONE).wrapping_add(GENERATION));
     }
 
+    /// Notes that the source could not be registered: the kernel reports nothing about it, so the next operation tries
+    /// at once, and then registers again.
+    #[cold]
+    pub(crate) fn set_guess(&self) {
+        self.update(|word| word | GUESS);
+    }
+
     /// Clears `flags`, unless there was an event since `seen`.
     fn clear(&self, seen: Snapshot, flags: u64) {
         let mut word = seen.0;
