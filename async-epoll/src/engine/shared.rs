@@ -12,7 +12,7 @@ use super::directory::Directory;
 use crate::io::interest::Interest;
 use crate::io::registry::{NOTIFIER_TOKEN, Registration, Registry, TIMERFD_TOKEN};
 use crate::stats::Counters;
-use crate::sys::{Epoll, ForkGuard};
+use crate::sys::{self, Epoll, ForkGuard};
 use crate::table::push_pruned;
 use crate::time::clock::Clock;
 use crate::time::nanos::NEVER;
@@ -83,6 +83,7 @@ impl Shared {
     ///
     /// Those of `epoll_create1(2)`, `eventfd(2)`, `timerfd_create(2)` and `epoll_ctl(2)`.
     pub(crate) fn new(with_timerfd: bool) -> io::Result<Self> {
+        sys::count_forks();
         let (epoll, notifier) = (Epoll::new()?, Notifier::new()?);
         trace::create(epoll.as_fd().as_raw_fd(), notifier.fd());
         epoll.add(notifier.fd(), Interest::READABLE.events(), NOTIFIER_TOKEN)?;

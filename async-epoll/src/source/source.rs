@@ -4,6 +4,20 @@
 //! deregistered before it is closed. The hard idea is the [lazy](Source::lazy) source, which often needs neither
 //! `epoll_ctl(2)` call: it registers at the first `WouldBlock`, and closing the descriptor deregisters it.
 //!
+//! The kernel's entry belongs to the open file. It outlives the descriptor if the file does, and then wakes the reactor
+//! for nothing, without a number by which it could be deleted. So closing is enough only as long as no other descriptor
+//! of the file can exist:
+//!
+//! | the open file lives on, because its descriptor | known by |
+//! |---|---|
+//! | was duplicated, passed to another process, used by another library | [`Source::as_fd`], `as_raw_fd` or [`get_ref`](Source::get_ref) was called |
+//! | was inherited by a forked child | the [count of forks](crate::sys::fork_count) has changed |
+//! | was only borrowed by the source | the type has no drop code |
+//! | is kept by [`Source::into_inner`] | the call itself |
+//!
+//! In these cases the drop deletes the entry, by one `epoll_ctl(2)` call. async-net-lite reaches its sockets by
+//! [`Source::lend`], which is no sign of a duplicate.
+//!
 //! Deliberately not here: using the source. Waiting and single operations are in [operation](super::operation), the
 //! traits of futures-io in [traits](super::traits).
 
@@ -17,7 +31,6 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A descriptor that tasks can wait for: a socket, pipe, eventfd, timerfd, signalfd, inotify, pidfd, terminal, or any
 /// other that [`epoll(7)`](https://man7.org/linux/man-pages/man7/epoll.7.html) accepts.
@@ -89,7 +102,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.release(self.registration.close_deregisters.load(Ordering::Relaxed));
+        self.release(self.registration.is_deregistered_by_close());
     }
 }
 
@@ -210,9 +223,17 @@ impl<T: AsFd> Source<T> {
     /// Makes a source of a non-blocking descriptor, and registers it only when an operation first meets `WouldBlock`.
     ///
     /// A connection that is served without waiting costs no `epoll_ctl(2)` call. Dropping the source costs none either:
-    /// closing the last descriptor of an open file deregisters it. Therefore **no other descriptor may refer to the
-    /// same open file** while the source lives. If there is a duplicate (`dup(2)`), its events wake the reactor without
-    /// need until the duplicate is closed; [`note_duplicate`](Self::note_duplicate) prevents this.
+    /// closing the last descriptor of an open file deregisters it. That is not so if another descriptor refers to the
+    /// same open file; then the events of the file would wake the reactor without need. Therefore dropping the source
+    /// deregisters by `epoll_ctl(2)` if
+    ///
+    /// - the descriptor was handed out, by [`get_ref`](Self::get_ref), `as_fd` or `as_raw_fd`, and may have been
+    ///   duplicated or passed to another process;
+    /// - the process has called `fork(2)` since, and a child may have inherited the descriptor;
+    /// - `T` is a reference or a [`BorrowedFd`], so that dropping the source closes nothing;
+    /// - [`note_duplicate`](Self::note_duplicate) was called. **Call it in all other cases**: if a duplicate exists
+    ///   already, if `T` is an `Arc` or `Rc` that outlives the source, if an operation of `read_with` duplicates the
+    ///   descriptor, or after a bare `clone(2)`.
     ///
     /// If registering fails, the operation that has to wait returns the error. The next operation is tried, and registers
     /// again if it has to wait. So an operation that need not wait never fails for want of memory or epoll watches.
@@ -236,12 +257,13 @@ impl<T: AsFd> Source<T> {
     /// # }
     /// ```
     pub fn lazy(io: T, handle: &Handle) -> Self {
-        Self::unregistered(io, Interest::ALL, true, handle)
+        // A type without drop code does not own the descriptor, and does not close it.
+        Self::unregistered(io, Interest::ALL, std::mem::needs_drop::<T>(), handle)
     }
 
-    /// Returns a source that is not yet registered with the kernel.
-    fn unregistered(io: T, interest: Interest, close_deregisters: bool, handle: &Handle) -> Self {
-        let registration = Arc::new(Registration::new(io.as_fd().as_raw_fd(), interest, close_deregisters));
+    /// Returns a source that is not yet registered with the kernel. `is_sole`: see [`Registration::new`].
+    fn unregistered(io: T, interest: Interest, is_sole: bool, handle: &Handle) -> Self {
+        let registration = Arc::new(Registration::new(io.as_fd().as_raw_fd(), interest, is_sole));
         Self { link: Link { registration, shared: Arc::clone(&handle.shared) }, io }
     }
 
@@ -258,32 +280,60 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Returns a reference to the I/O object.
+    ///
+    /// The caller may duplicate the descriptor through the reference, so a [lazy](Self::lazy) source is deregistered by
+    /// `epoll_ctl(2)` from now on. [`lend`](Self::lend) avoids this.
     pub fn get_ref(&self) -> &T {
+        self.note_duplicate();
         &self.io
     }
 
-    /// Notes that a duplicate of the descriptor exists, so closing the descriptor does not deregister the open file.
-    /// Dropping the source then deregisters it by `epoll_ctl(2)`. Needed for [lazy](Self::lazy) sources only.
+    /// Returns a reference to the I/O object, for a caller that does not duplicate the descriptor: for options,
+    /// addresses, or a single operation.
+    ///
+    /// As [`get_ref`](Self::get_ref), but a [lazy](Self::lazy) source still counts on `close(2)` to deregister it.
     ///
     /// # Examples
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// use async_epoll::{Reactor, Source};
-    /// use std::os::fd::AsFd;
     /// use std::os::unix::net::UnixStream;
     ///
     /// let reactor = Reactor::new()?;
     /// let (stream, _peer) = UnixStream::pair()?;
     /// stream.set_nonblocking(true)?;
     /// let source = Source::lazy(stream, &reactor.handle());
-    /// let _for_a_child = source.as_fd().try_clone_to_owned()?;
+    /// assert!(source.lend().take_error()?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lend(&self) -> &T {
+        &self.io
+    }
+
+    /// Notes that a duplicate of the descriptor exists, so closing the descriptor does not deregister the open file.
+    /// Dropping the source then deregisters it by `epoll_ctl(2)`. Needed for [lazy](Self::lazy) sources only, and only
+    /// if the source does not know of the duplicate: `get_ref`, `as_fd` and `as_raw_fd` note it, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Source};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, _peer) = UnixStream::pair()?;
+    /// stream.set_nonblocking(true)?;
+    /// let _for_a_child = stream.try_clone()?;
+    /// let source = Source::lazy(stream, &reactor.handle());
     /// source.note_duplicate();
     /// # Ok(())
     /// # }
     /// ```
     pub fn note_duplicate(&self) {
-        self.link.registration.close_deregisters.store(false, Ordering::Relaxed);
+        self.link.registration.note_duplicate();
     }
 
     /// Deregisters the source, and returns the I/O object, still non-blocking.
@@ -386,15 +436,17 @@ impl std::error::Error for Explained {
     }
 }
 
+/// Returns the descriptor. The caller may duplicate it: see [`Source::lazy`].
 impl<T: AsFd> AsFd for Source<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.io.as_fd()
+        self.get_ref().as_fd()
     }
 }
 
+/// Returns the number of the descriptor. The caller may duplicate it: see [`Source::lazy`].
 impl<T: AsFd> AsRawFd for Source<T> {
     fn as_raw_fd(&self) -> RawFd {
-        self.io.as_fd().as_raw_fd()
+        self.as_fd().as_raw_fd()
     }
 }
 
