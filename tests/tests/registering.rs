@@ -16,7 +16,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 use socket2::SockRef;
 use std::any::Any;
 use std::error::Error;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net as unix_std;
@@ -383,4 +383,42 @@ fn the_number_of_an_error_is_kept() {
     assert_eq!(refused.source().and_then(number), Some(libc::EPERM));
     let error = io::Error::from(refused);
     assert_eq!((error.kind(), error.source().and_then(number)), (ErrorKind::PermissionDenied, Some(libc::EPERM)));
+}
+
+/// Found 12a: after a registration has failed, the next operation is tried, and registers again only if it has to wait.
+#[test]
+fn a_failed_registration_is_retried() {
+    on_a_reactor(async |_| {
+        let handle = Handle::current().unwrap();
+        // A second source of one descriptor is refused as long as the first is registered.
+        let (stream, mut peer) = unix_std::UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (first, second) = (Source::lazy(&stream, &handle), Source::lazy(&stream, &handle));
+        let read = |mut stream: &unix_std::UnixStream| stream.read(&mut [0; 8]);
+        let read_second = || second.read_with(|stream| read(stream));
+        pending(first.readable());
+        for _ in 0..3 {
+            let refused = read_second().now_or_never().expect("cannot wait").unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+            let refused = second.readable().now_or_never().expect("cannot wait").unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+            peer.write_all(b"x").unwrap();
+            assert_eq!(read_second().now_or_never().expect("data is there").unwrap(), 1);
+        }
+        drop(first);
+        pending(read_second());
+        assert_eq!(handle.stats().sources, 1);
+        let thread = std::thread::spawn(move || peer.write_all(b"late").map(|()| peer));
+        assert_eq!(read_second().await.unwrap(), 4);
+        drop(thread.join().unwrap());
+
+        // A file that epoll refuses in any case. What need not wait never fails for it.
+        let file = Source::lazy(std::fs::File::open("/dev/null").unwrap(), &handle);
+        for _ in 0..3 {
+            let blocked = file.read_with(|_| Err::<(), _>(ErrorKind::WouldBlock.into())).await.unwrap_err();
+            assert_eq!(blocked.kind(), ErrorKind::PermissionDenied);
+            assert_eq!(file.read_with(|_| Ok(7)).await.unwrap(), 7);
+            assert_eq!(file.write_with(|_| Ok(7)).await.unwrap(), 7);
+        }
+    });
 }
