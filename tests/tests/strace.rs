@@ -85,6 +85,7 @@ fn scenario() {
         "unix" => unix_sockets(),
         "registering fails" => registering_fails(),
         "registering once fails" => registering_once_fails(),
+        "registering in order" => registering_in_order(),
         "deregistering fails" => deregistering_fails(),
         "setting to non-blocking fails" => setting_to_nonblocking_fails(),
         "closing fails" => closing_fails(),
@@ -686,6 +687,52 @@ fn registrations_that_fail_once() {
             inject(&format!("epoll_ctl:error={error}:when={k}"), "registering once fails");
         }
     }
+}
+
+/// Drops a source on a new thread, whose first `epoll_ctl(2)` is slow, and makes a new source of the same descriptor
+/// meanwhile.
+fn registering_in_order() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (stream, mut peer) = UnixStream::pair().unwrap();
+    let stream = std::sync::Arc::new(stream);
+    runtime
+        .run_until(async {
+            for ends_by_drop in [true, false] {
+                let first = Source::new(std::sync::Arc::clone(&stream)).unwrap();
+                let thread =
+                    std::thread::spawn(
+                        move || {
+                            if ends_by_drop { drop(first) } else { drop(first.into_inner().unwrap()) }
+                        },
+                    );
+                let second = loop {
+                    match Source::new(std::sync::Arc::clone(&stream)) {
+                        Ok(second) => break second,
+                        Err(refused) => assert_eq!(refused.error.kind(), ErrorKind::AlreadyExists, "{refused}"),
+                    }
+                };
+                thread.join().unwrap();
+                // The first event is "writable". Then the source is empty, and the kernel has to report the byte.
+                second.writable().await.unwrap();
+                assert!(second.read_with(|stream| (&**stream).read(&mut [0])).now_or_never().is_none());
+                peer.write_all(b"x").unwrap();
+                let read = second.read_with(|stream| (&**stream).read(&mut [0]));
+                assert_eq!(Timeout::new(read, Duration::from_secs(5)).await.expect("no event").unwrap(), 1);
+            }
+        })
+        .unwrap();
+}
+
+/// Found 2: a slow `EPOLL_CTL_DEL` on one thread does not delete the entry that another thread has added meanwhile.
+#[test]
+#[ignore = "needs strace"]
+fn registrations_in_order() {
+    let report = strace(
+        &["-e", "trace=epoll_ctl", "-e", "inject=epoll_ctl:delay_enter=100000:when=1"],
+        "registering in order",
+        |_| (),
+    );
+    assert!(report.contains("(DELAYED)"), "{report}");
 }
 
 /// Takes five sources out, which the kernel refuses for one of them, and registers them again.
