@@ -215,7 +215,7 @@ fn a_unix_socket_registered_before_it_is_connected() {
 }
 
 /// Found 5: a state that is final stays closed: the peer's half-close while writes succeed, meet `WouldBlock` and get
-/// room again, and then the close of both directions. Bug B1, B8.
+/// room again, and then the close of both directions.
 #[test]
 fn final_states_stay() {
     block_on(async {
