@@ -5,7 +5,8 @@
 //!
 //! Five families: epoll itself ([`Epoll`]), the eventfd that ends a sleep ([`eventfd`], or [`pipe`] in its place), the
 //! timerfd of exact timers ([`timerfd`]), [`ForkGuard`], which tells a forked child apart from its parent without a
-//! system call, and [`fork_count`], which tells a parent whether a child may have inherited a descriptor. Writes to the eventfd are not here: a [`std::fs::File`] makes them safely.
+//! system call, and [`fork_count`], which tells a parent whether a child may have inherited a descriptor. Writes to the
+//! eventfd are not here: a [`std::fs::File`] makes them safely.
 #![allow(unsafe_code)]
 
 use std::fmt;

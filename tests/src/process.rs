@@ -1,4 +1,5 @@
-//! Open descriptors, which are counted per process, the entries of an epoll instance, and a child process for tests that need a process of their own.
+//! Open descriptors, which are counted per process, the entries of an epoll instance, and a child process for tests that
+//! need a process of their own.
 
 use std::os::fd::RawFd;
 use std::process::Command;

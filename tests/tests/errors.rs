@@ -251,7 +251,7 @@ fn an_attempt_for_priority_after_an_error() {
 fn priority_together_with_errors() {
     block_on(async {
         let (socket, _peer) = pair_with_send_times();
-        set_socket_option(socket.as_fd(), libc::SOL_SOCKET, 45, 1).unwrap();
+        set_socket_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_SELECT_ERR_QUEUE, 1).unwrap();
         let source = Source::new(socket).unwrap();
         source.writable().await.unwrap();
         let (by_priority, by_errors) = (Cell::new(0), Cell::new(0));

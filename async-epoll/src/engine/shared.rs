@@ -1,8 +1,9 @@
 //! The half of a reactor that its handles, sources and timers refer to, on any thread.
 //!
 //! Two locks matter: the lock of the table of sources, and the lock of the timers. Besides, each source has a lock
-//! around the list of its waiters, and each pool a lock around its queue. Every lock is held for a few instructions
-//! (the lock of the table, for an `epoll_ctl(2)` as well), and no waker is cloned, woken or dropped meanwhile (see [`io::registry`](crate::io::registry)). An operation that
+//! around the list of its waiters, and each pool a lock around its queue. Every lock is held for a few instructions, and
+//! no waker is cloned, woken or dropped meanwhile (see [`io::registry`](crate::io::registry)). The lock of the table is
+//! also held for one `epoll_ctl(2)` at a time, so that the table and the kernel change in one order. An operation that
 //! need not wait takes no lock.
 //!
 //! Deliberately not here: tasks. A pool of tasks registers as a [`Pool`], to be counted and to be told of the end.
