@@ -3,16 +3,18 @@
 //! Every function makes one system call and turns the C convention "-1 means look at `errno`" into an [`io::Result`].
 //! New descriptors are returned as [`OwnedFd`]. Nothing here knows what a reactor is.
 //!
-//! Four families: epoll itself ([`Epoll`]), the eventfd that ends a sleep ([`eventfd`], or [`pipe`] in its place), the
-//! timerfd of exact timers ([`timerfd`]), and [`ForkGuard`], which tells a forked child apart from its parent without a
-//! system call. Writes to the eventfd are not here: a [`std::fs::File`] makes them safely.
+//! Five families: epoll itself ([`Epoll`]), the eventfd that ends a sleep ([`eventfd`], or [`pipe`] in its place), the
+//! timerfd of exact timers ([`timerfd`]), [`ForkGuard`], which tells a forked child apart from its parent without a
+//! system call, and [`fork_count`], which tells a parent whether a child may have inherited a descriptor. Writes to the
+//! eventfd are not here: a [`std::fs::File`] makes them safely.
 #![allow(unsafe_code)]
 
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 use std::time::Duration;
 
 pub(crate) use libc::epoll_event;
@@ -284,6 +286,42 @@ impl fmt::Debug for ForkGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ForkGuard").field("pid", &self.pid).finish_non_exhaustive()
     }
+}
+
+/// The value of [`fork_count`] when forks cannot be counted, or not any more.
+pub(crate) const FORKS_UNKNOWN: u16 = u16::MAX;
+
+/// The count for [`fork_count`]. Raised before and after each fork, by handlers of `pthread_atfork(3)`. A child keeps
+/// its parent's count.
+static FORKS: AtomicU16 = AtomicU16::new(1);
+
+/// Starts to count the forks of this process, once per process. Called before the first source is made.
+///
+/// Each fork is counted twice: in the parent before the child exists, so that a descriptor closed while `fork(2)` runs
+/// counts as inherited, and in the parent afterwards, so that a descriptor opened meanwhile counts as inherited, too.
+/// Commands that std starts by `posix_spawn(3)` are not counted: their descriptors end with `execve(2)`.
+pub(crate) fn count_forks() {
+    /// Adds 1 to the count. The count stays at [`FORKS_UNKNOWN`] once it is there.
+    extern "C" fn count() {
+        let _ = FORKS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |forks| forks.checked_add(1));
+    }
+    static COUNTING: Once = Once::new();
+    COUNTING.call_once(|| {
+        // SAFETY: `count` only changes an atomic: it does not allocate, lock or unwind, so it may run around any fork. If
+        // this code is in a shared object that is unloaded, glibc forgets its handlers; musl never unloads.
+        if unsafe { libc::pthread_atfork(Some(count), Some(count), None) } != 0 {
+            FORKS.store(FORKS_UNKNOWN, Ordering::Relaxed);
+        }
+    });
+}
+
+/// Returns a number, never 0, that changes whenever this process forks. [`FORKS_UNKNOWN`] if there is no such number:
+/// the handlers could not be installed, or there were more than thirty thousand forks.
+///
+/// A child inherits all descriptors of its parent, so an open file may live on when the parent closes its descriptor.
+/// Children made by a bare `clone(2)`, without the C library, are not counted.
+pub(crate) fn fork_count() -> u16 {
+    FORKS.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]

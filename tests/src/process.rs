@@ -1,5 +1,7 @@
-//! Open descriptors, which are counted per process, and a child process for tests that need a process of their own.
+//! Open descriptors, which are counted per process, the entries of an epoll instance, and a child process for tests that
+//! need a process of their own.
 
+use std::os::fd::RawFd;
 use std::process::Command;
 
 /// Returns the number of descriptors that this process has open.
@@ -9,6 +11,17 @@ use std::process::Command;
 /// If `/proc` is not mounted.
 pub fn open_fds() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd").count()
+}
+
+/// Returns the number of files that are registered with the epoll instance `epoll`, of this process: those of the
+/// reactor itself, too.
+///
+/// # Panics
+///
+/// If `/proc` is not mounted, or `epoll` is not open.
+pub fn epoll_entries(epoll: RawFd) -> usize {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).expect("an open descriptor");
+    info.lines().filter(|line| line.starts_with("tfd:")).count()
 }
 
 /// Runs the test named `test` again in a child process, without other tests beside it, and checks its success.

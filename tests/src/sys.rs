@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Waker};
@@ -55,6 +56,48 @@ pub fn fork_and_run(child: impl FnOnce()) -> bool {
     // SAFETY: `pid` is a child of this process, and `status` is a valid integer to write to.
     let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
     waited == pid && status == 0
+}
+
+/// A child process that has inherited every descriptor of this process, and does nothing. Ends when it is dropped.
+#[derive(Debug)]
+pub struct IdleChild {
+    /// The child.
+    pid: libc::pid_t,
+    /// The child ends when this is closed.
+    end: Option<UnixStream>,
+}
+
+/// Forks a child that keeps all descriptors of this process open until the result is dropped.
+///
+/// Other tests of the process would notice that their descriptors stay open: run the test [`in_child`](crate::in_child).
+///
+/// # Panics
+///
+/// If the process can make no child or no socket.
+pub fn fork_idle_child() -> IdleChild {
+    let (end, wait) = UnixStream::pair().expect("two sockets");
+    let (end_number, wait_number) = (end.as_raw_fd(), wait.as_raw_fd());
+    // SAFETY: The child makes system calls only, which is allowed even if another thread held a lock during the fork.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "{}", io::Error::last_os_error());
+    if pid == 0 {
+        // SAFETY: The number is that of the child's copy of `end`, which the child does not use.
+        unsafe { libc::close(end_number) };
+        let mut byte = 0_u8;
+        // SAFETY: The kernel writes at most one byte to `byte`. The call returns when the parent closes its end.
+        unsafe { libc::read(wait_number, (&raw mut byte).cast(), 1) };
+        // SAFETY: `_exit` ends the child at once.
+        unsafe { libc::_exit(0) };
+    }
+    IdleChild { pid, end: Some(end) }
+}
+
+impl Drop for IdleChild {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        // SAFETY: `pid` is a child of this process, and a null pointer means that the status is not wanted.
+        unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
+    }
 }
 
 /// Sends a signal to the calling thread every `period` until the guard is dropped. The handler is installed without
@@ -158,6 +201,18 @@ pub fn pipe() -> io::Result<(File, File)> {
     Ok((reader.into(), writer.into()))
 }
 
+/// Sets an integer socket option, by `setsockopt(2)`.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`.
+pub fn set_socket_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: Pointer and length describe the integer `value`, which lives across the call and is only read.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Returns the reader and the writer of a pipe that keeps packets apart: `pipe2(O_DIRECT)`.
 ///
 /// # Errors
@@ -253,11 +308,7 @@ pub fn bind_full_path(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Res
 ///
 /// Those of `setsockopt(2)`.
 pub fn report_icmp_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let (on, length): (libc::c_int, _) = (1, size_of::<libc::c_int>() as libc::socklen_t);
-    let (level, option) = (libc::IPPROTO_IP, libc::IP_RECVERR);
-    // SAFETY: Pointer and length describe the integer `on`, which lives across the call and is only read.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), length) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    set_socket_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)
 }
 
 /// Moves a descriptor to a high number (900 or above), which the kernel gives to no other descriptor by itself. Returns

@@ -84,6 +84,8 @@ fn scenario() {
         "datagrams" => datagrams(),
         "unix" => unix_sockets(),
         "registering fails" => registering_fails(),
+        "registering once fails" => registering_once_fails(),
+        "registering in order" => registering_in_order(),
         "deregistering fails" => deregistering_fails(),
         "setting to non-blocking fails" => setting_to_nonblocking_fails(),
         "closing fails" => closing_fails(),
@@ -629,6 +631,108 @@ fn registrations_that_fail() {
         let error = if k % 2 == 0 { "ENOSPC" } else { "ENOMEM" };
         inject(&format!("epoll_ctl:error={error}:when={k}"), "registering fails");
     }
+}
+
+/// Sockets that register when they first wait. One of them cannot, and does so at its next operation.
+fn registering_once_fails() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    let before = open_fds();
+    runtime
+        .run_until(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (mut one, other) = unix::UnixStream::pair().unwrap();
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let mut errors = Vec::new();
+            for _ in 0..3 {
+                let accepted = listener.accept().now_or_never().map(|accepted| accepted.map(drop));
+                let read = one.read(&mut [0]).now_or_never().map(|read| read.map(drop));
+                let received = socket.recv(&mut [0]).now_or_never().map(|received| received.map(drop));
+                for result in [accepted, read, received].into_iter().flatten() {
+                    let error = result.unwrap_err();
+                    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+                    let number = error.raw_os_error().or(cause.and_then(std::io::Error::raw_os_error));
+                    errors.push(number.expect("the number of the kernel's error"));
+                }
+            }
+            assert!(matches!(errors[..], [libc::ENOSPC | libc::ENOMEM]), "{errors:?}");
+            assert_eq!(handle.stats().sources, 3);
+            let address_of_socket = socket.local_addr().unwrap();
+            let thread = std::thread::spawn(move || {
+                let client = std::net::TcpStream::connect(address).unwrap();
+                let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+                sender.send_to(b"x", address_of_socket).unwrap();
+                client
+            });
+            let bytes = async { (&other).write_all(b"x").await.unwrap() };
+            let (accepted, received, ()) =
+                futures::join!(listener.accept(), async { socket.recv(&mut [0]).await }, bytes);
+            assert_eq!((accepted.is_ok(), received.unwrap()), (true, 1));
+            assert_eq!(one.read(&mut [0]).await.unwrap(), 1);
+            drop(thread.join().unwrap());
+        })
+        .unwrap();
+    assert_eq!((handle.stats().sources, open_fds()), (0, before));
+}
+
+/// Found 12a: one ENOSPC or ENOMEM of `epoll_ctl(2)` when a socket first waits. The operation fails with an error that
+/// has the number, and the next operation registers.
+#[test]
+#[ignore = "needs strace"]
+fn registrations_that_fail_once() {
+    // The first call is for the eventfd, then one for each socket.
+    for k in 2..=4 {
+        for error in ["ENOSPC", "ENOMEM"] {
+            inject(&format!("epoll_ctl:error={error}:when={k}"), "registering once fails");
+        }
+    }
+}
+
+/// Drops a source on a new thread, whose first `epoll_ctl(2)` is slow, and makes a new source of the same descriptor
+/// meanwhile.
+fn registering_in_order() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (stream, mut peer) = UnixStream::pair().unwrap();
+    let stream = std::sync::Arc::new(stream);
+    runtime
+        .run_until(async {
+            for ends_by_drop in [true, false] {
+                let first = Source::new(std::sync::Arc::clone(&stream)).unwrap();
+                let thread =
+                    std::thread::spawn(
+                        move || {
+                            if ends_by_drop { drop(first) } else { drop(first.into_inner().unwrap()) }
+                        },
+                    );
+                let second = loop {
+                    match Source::new(std::sync::Arc::clone(&stream)) {
+                        Ok(second) => break second,
+                        Err(refused) => assert_eq!(refused.error.kind(), ErrorKind::AlreadyExists, "{refused}"),
+                    }
+                };
+                thread.join().unwrap();
+                // The first event is "writable". Then the source is empty, and the kernel has to report the byte.
+                second.writable().await.unwrap();
+                assert!(second.read_with(|stream| (&**stream).read(&mut [0])).now_or_never().is_none());
+                peer.write_all(b"x").unwrap();
+                let read = second.read_with(|stream| (&**stream).read(&mut [0]));
+                assert_eq!(Timeout::new(read, Duration::from_secs(5)).await.expect("no event").unwrap(), 1);
+            }
+        })
+        .unwrap();
+}
+
+/// Found 2: a slow `EPOLL_CTL_DEL` on one thread does not delete the entry that another thread has added meanwhile.
+#[test]
+#[ignore = "needs strace"]
+fn registrations_in_order() {
+    let report = strace(
+        &["-e", "trace=epoll_ctl", "-e", "inject=epoll_ctl:delay_enter=100000:when=1"],
+        "registering in order",
+        |_| (),
+    );
+    assert!(report.contains("(DELAYED)"), "{report}");
 }
 
 /// Takes five sources out, which the kernel refuses for one of them, and registers them again.

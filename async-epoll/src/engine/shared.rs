@@ -1,8 +1,9 @@
 //! The half of a reactor that its handles, sources and timers refer to, on any thread.
 //!
 //! Two locks matter: the lock of the table of sources, and the lock of the timers. Besides, each source has a lock
-//! around the list of its waiters, and each pool a lock around its queue. Every lock is held for a few instructions,
-//! and no waker is cloned, woken or dropped meanwhile (see [`io::registry`](crate::io::registry)). An operation that
+//! around the list of its waiters, and each pool a lock around its queue. Every lock is held for a few instructions, and
+//! no waker is cloned, woken or dropped meanwhile (see [`io::registry`](crate::io::registry)). The lock of the table is
+//! also held for one `epoll_ctl(2)` at a time, so that the table and the kernel change in one order. An operation that
 //! need not wait takes no lock.
 //!
 //! Deliberately not here: tasks. A pool of tasks registers as a [`Pool`], to be counted and to be told of the end.
@@ -12,7 +13,7 @@ use super::directory::Directory;
 use crate::io::interest::Interest;
 use crate::io::registry::{NOTIFIER_TOKEN, Registration, Registry, TIMERFD_TOKEN};
 use crate::stats::Counters;
-use crate::sys::{Epoll, ForkGuard};
+use crate::sys::{self, Epoll, ForkGuard};
 use crate::table::push_pruned;
 use crate::time::clock::Clock;
 use crate::time::nanos::NEVER;
@@ -86,6 +87,7 @@ impl Shared {
     ///
     /// Those of `epoll_create1(2)`, `eventfd(2)`, `timerfd_create(2)` and `epoll_ctl(2)`.
     pub(crate) fn new(with_timerfd: bool) -> io::Result<Self> {
+        sys::count_forks();
         let (epoll, notifier) = (Epoll::new()?, Notifier::new()?);
         trace::create(epoll.as_fd().as_raw_fd(), notifier.fd());
         epoll.add(notifier.fd(), Interest::READABLE.events(), NOTIFIER_TOKEN)?;
@@ -229,6 +231,19 @@ impl Shared {
 
     /// Registers a source with the kernel.
     ///
+    /// The table and the kernel's entries change together, under the table's lock. Otherwise an addition and a deletion
+    /// of one descriptor could mix (several sources may share it, one after the other, through an `Arc` for example):
+    ///
+    /// ```text
+    ///   thread 1, drops the old source          thread 2, makes a new one
+    ///   remove the entry from the table
+    ///                                           insert; EPOLL_CTL_ADD: EEXIST, but the table has no other source
+    ///                                           EPOLL_CTL_DEL, EPOLL_CTL_ADD
+    ///   EPOLL_CTL_DEL: deletes the new entry
+    /// ```
+    ///
+    /// The new source would get no event. If thread 1 deletes before thread 2 does, thread 2 would meet ENOENT.
+    ///
     /// # Errors
     ///
     /// Those of `epoll_ctl(2)`, and `NotConnected` if the reactor has been dropped. Nothing stays registered then.
@@ -247,11 +262,15 @@ impl Shared {
         let added = add().or_else(|error| {
             // The kernel may still have an entry for the same file under the same number, from a source that is gone,
             // if a duplicate of its descriptor keeps the file open. No source needs this entry any more.
-            if error.raw_os_error() == Some(libc::EEXIST) && !registry.has_another(registration) {
-                self.epoll.delete(registration.fd)?;
-                return add();
+            if error.raw_os_error() != Some(libc::EEXIST) || registry.has_another(registration) {
+                return Err(error);
             }
-            Err(error)
+            match self.epoll.delete(registration.fd) {
+                // Another process with this epoll instance, such as a forked child, has deleted the entry.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                deleted => deleted?,
+            }
+            add()
         });
         if let Err(error) = added {
             // The caller has its own `Arc`, so no user code is dropped under the lock.
@@ -273,11 +292,15 @@ impl Shared {
         let mut registry = self.registry();
         let removed = registry.remove(registration);
         self.sources.store(registry.len(), Ordering::Release);
-        drop(registry);
-        if removed.is_some() && !will_be_closed && !self.fork.is_child() {
-            trace::delete(registration.fd);
-            // Fails if other code has closed the descriptor: then the kernel has removed the entry already.
+        let deletes = removed.is_some() && !will_be_closed && !self.fork.is_child();
+        if deletes {
+            // Under the lock, because another thread may register the same descriptor: see `register`. This fails if
+            // other code has closed the descriptor: then the kernel has removed the entry already.
             let _ = self.epoll.delete(registration.fd);
+        }
+        drop(registry);
+        if deletes {
+            trace::delete(registration.fd);
         }
         // Otherwise a task that owns its own socket would be kept alive by its waker in the registration.
         let mut wakers = Vec::new();

@@ -14,11 +14,11 @@
 use super::interest::{Interest, Want};
 use super::readiness::{self, ReadinessWord, Snapshot};
 use super::waiters::Waiters;
-use crate::sys::epoll_event;
+use crate::sys::{self, epoll_event};
 use crate::table::Table;
 use crate::trace;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -49,14 +49,19 @@ pub(crate) struct Registration {
     pub(crate) fd: RawFd,
     /// The events to ask the kernel for.
     pub(crate) interest: Interest,
-    /// Whether closing the descriptor deregisters it, because no other descriptor refers to the same open file. Written
-    /// by the source.
-    pub(crate) close_deregisters: AtomicBool,
+    /// The [count of forks](sys::fork_count) when the source was made, if closing the descriptor deregisters it as long
+    /// as there is no other descriptor of the open file. [`NOT_BY_CLOSING`] if another descriptor may exist: set by the
+    /// source, at the beginning or when it hands out the descriptor, and never taken back.
+    sole_since: AtomicU16,
 }
+
+/// The value of [`Registration::sole_since`] for a descriptor whose closing may not deregister it.
+const NOT_BY_CLOSING: u16 = 0;
 
 impl Registration {
     /// Returns a registration for the descriptor `fd`, which is not in the table and not known to the kernel yet.
-    pub(crate) fn new(fd: RawFd, interest: Interest, close_deregisters: bool) -> Self {
+    /// `is_sole` says that no other descriptor refers to the same open file, and that dropping the source closes `fd`.
+    pub(crate) fn new(fd: RawFd, interest: Interest, is_sole: bool) -> Self {
         Self {
             token: AtomicU64::new(NO_TOKEN),
             read: ReadinessWord::new(),
@@ -64,14 +69,26 @@ impl Registration {
             waiters: Mutex::default(),
             fd,
             interest,
-            close_deregisters: AtomicBool::new(close_deregisters),
+            sole_since: AtomicU16::new(if is_sole { sys::fork_count() } else { NOT_BY_CLOSING }),
         }
+    }
+
+    /// Notes that another descriptor may refer to the same open file, so that closing this one may not deregister it.
+    pub(crate) fn note_duplicate(&self) {
+        self.sole_since.store(NOT_BY_CLOSING, Ordering::Relaxed);
+    }
+
+    /// Returns whether closing the descriptor deregisters it, because no other descriptor can refer to the same open
+    /// file: none was noted, and the process has not forked since the source was made.
+    pub(crate) fn is_deregistered_by_close(&self) -> bool {
+        let (since, forks) = (self.sole_since.load(Ordering::Relaxed), sys::fork_count());
+        since == forks && forks != sys::FORKS_UNKNOWN
     }
 
     /// Returns the readiness of the direction that `want` needs.
     pub(crate) const fn direction(&self, want: Want) -> &ReadinessWord {
         match want {
-            Want::Read | Want::Priority => &self.read,
+            Want::Read | Want::Priority | Want::Error => &self.read,
             Want::Write => &self.write,
         }
     }
@@ -112,7 +129,7 @@ impl Registration {
 
     /// Moves the wakers of all waiters to `wakers`. The caller drops or wakes them when no lock is held.
     pub(crate) fn take_all(&self, wakers: &mut Vec<Waker>) {
-        let all = readiness::Concerned { readers: true, writers: true, priority: true };
+        let all = readiness::Concerned { readers: true, writers: true, priority: true, errors: true };
         self.lock().take(all, wakers);
     }
 
@@ -276,7 +293,7 @@ mod tests {
         for waker in tasks.iter().chain(&tasks) {
             assert_eq!(source.wait(Want::Read, waker, Snapshot::is_ready), None);
         }
-        assert_eq!(source.wait(Want::Priority, &tasks[0], Snapshot::is_priority), None);
+        assert_eq!(source.wait(Want::Priority, &tasks[0], Snapshot::ends_priority), None);
         let mut wakers = Vec::new();
         source.dispatch(libc::EPOLLOUT as u32, &mut wakers);
         assert!(wakers.is_empty(), "no task waits to write");

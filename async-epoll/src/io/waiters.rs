@@ -89,7 +89,7 @@ impl Waiters {
         let slot = match want {
             Want::Read => Some(&mut self.reader),
             Want::Write => Some(&mut self.writer),
-            Want::Priority => None,
+            Want::Priority | Want::Error => None,
         };
         match slot {
             Some(slot @ None) => {
@@ -170,6 +170,7 @@ impl Others {
                 Want::Read => concerned.readers,
                 Want::Write => concerned.writers,
                 Want::Priority => concerned.priority,
+                Want::Error => concerned.errors,
             });
         wakers.extend(taken.into_iter().map(|(_, waker)| waker));
         self.waiting = left;
@@ -236,7 +237,7 @@ mod tests {
         fn check(mut self) {
             self.poll();
             let mut wakers = Vec::new();
-            self.others.take(Concerned { readers: true, writers: false, priority: false }, &mut wakers);
+            self.others.take(Concerned { readers: true, writers: false, priority: false, errors: false }, &mut wakers);
             wakers.into_iter().for_each(Waker::wake);
             assert_eq!(self.poll(), self.tasks.len(), "a waiting task was lost");
         }

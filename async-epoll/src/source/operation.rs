@@ -103,7 +103,10 @@ impl<T: AsFd> Source<T> {
     ///
     /// The condition stays until a [`try_io`](Self::try_io) with [`Interest::PRIORITY`] meets `WouldBlock`. The wait
     /// also ends when the peer closes its side or the kernel reports an error, because the condition may never come
-    /// then. Check [`Readiness::is_priority`].
+    /// then: check [`Readiness::is_priority`] and [`Readiness::is_read_closed`]. An error ends waits until the same
+    /// `WouldBlock`. So a file that reports an error beside each condition (`/proc/self/mounts`, sysfs, cgroups) ends one
+    /// wait per change. Reads of such a file never meet `WouldBlock`: after reading, let `try_io` call a closure that
+    /// returns this error.
     ///
     /// # Errors
     ///
@@ -132,6 +135,54 @@ impl<T: AsFd> Source<T> {
     /// ```
     pub async fn priority(&self) -> io::Result<Readiness> {
         poll_fn(|cx| self.poll_reported(Want::Priority, cx)).await
+    }
+
+    /// Waits for an error: a pending error of the socket, a message in its error queue, or the closed reading end of a
+    /// pipe (`EPOLLERR`).
+    ///
+    /// The error queue has the timestamps of sent packets (`SO_TIMESTAMPING`) and the ICMP messages that refer to them
+    /// (`IP_RECVERR`). Read the queue by [`try_io`](Self::try_io) with [`Interest::ERROR`] and `recvmsg(MSG_ERRQUEUE)`,
+    /// until it meets `WouldBlock`. The error stays until then, or until the kernel reports an event without an error,
+    /// because another task has collected the error. One task may wait for errors while another reads data from the same
+    /// source: neither ends the wait of the other, and an operation that reads data does not hide a message in the queue.
+    ///
+    /// A closed connection is not an error by itself: wait for [`readable`](Self::readable) as well.
+    ///
+    /// # Errors
+    ///
+    /// - `NotConnected` if the reactor has been dropped.
+    /// - For a [lazy](Self::lazy) source, the errors of `epoll_ctl(2)`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe. The error stays until a `try_io` meets `WouldBlock`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Interest, Source};
+    /// use std::io::ErrorKind;
+    /// use std::net::UdpSocket;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let closed = UdpSocket::bind("127.0.0.1:0")?.local_addr()?; // Dropped at once.
+    ///     let socket = UdpSocket::bind("127.0.0.1:0")?;
+    ///     socket.connect(closed)?;
+    ///     let source = Source::new(socket)?;
+    ///     source.get_ref().send(b"x")?;
+    ///     assert!(source.errors().await?.is_error());
+    ///     let take = |socket: &UdpSocket| socket.take_error()?.ok_or(ErrorKind::WouldBlock.into());
+    ///     assert_eq!(source.try_io(Interest::ERROR, take)?.kind(), ErrorKind::ConnectionRefused);
+    ///     // Nothing is left, and the source notes it.
+    ///     assert_eq!(source.try_io(Interest::ERROR, take).unwrap_err().kind(), ErrorKind::WouldBlock);
+    ///     assert!(!source.readiness().is_error());
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub async fn errors(&self) -> io::Result<Readiness> {
+        poll_fn(|cx| self.poll_errors(cx)).await
     }
 
     /// Polls for readability: the poll form of [`readable`](Self::readable).
@@ -182,6 +233,17 @@ impl<T: AsFd> Source<T> {
     /// As [`readable`](Self::readable).
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
         self.poll_reported(Want::Write, cx)
+    }
+
+    /// Polls for an error: the poll form of [`errors`](Self::errors).
+    ///
+    /// Any number of tasks may wait: an event wakes them all.
+    ///
+    /// # Errors
+    ///
+    /// As [`errors`](Self::errors).
+    pub fn poll_errors(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.poll_reported(Want::Error, cx)
     }
 
     /// Reads with `op`, waiting as long as `op` meets `WouldBlock`. Returns the result of `op`.
@@ -432,7 +494,9 @@ impl<T: AsFd> Source<T> {
     ///
     /// If `op` meets `WouldBlock`, the readiness is cleared, so a later wait waits for a new event. With several
     /// interests, `op` is tried if the source is ready for at least one of them, and `WouldBlock` clears the readiness
-    /// for all.
+    /// for all: what ended [`readable`](Self::readable), [`writable`](Self::writable), [`priority`](Self::priority) or
+    /// [`errors`](Self::errors). An event that arrives while `op` runs stays. `op` is tried wherever the wait for its
+    /// interest returns: with [`Interest::PRIORITY`] also after an error, and once the peer has closed its side.
     ///
     /// # Errors
     ///
@@ -469,7 +533,8 @@ impl<T: AsFd> Source<T> {
         let ready = reading.is_unregistered()
             || interest.is_readable() && reading.may_be_ready()
             || interest.is_writable() && writing.may_be_ready()
-            || interest.is_priority() && reading.is_priority();
+            || interest.is_priority() && reading.ends_priority()
+            || interest.is_error() && reading.is_error();
         if !ready {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -477,11 +542,7 @@ impl<T: AsFd> Source<T> {
             match op(&self.io) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if interest.is_priority() {
-                        read.clear_priority(reading, interest.is_readable());
-                    } else if interest.is_readable() {
-                        read.clear_ready(reading);
-                    }
+                    read.clear_attempt(reading, interest);
                     if interest.is_writable() {
                         write.clear_ready(writing);
                     }
@@ -546,7 +607,11 @@ impl<T: AsFd> Source<T> {
     fn poll_reported(&self, want: Want, cx: &Context<'_>) -> Poll<io::Result<Readiness>> {
         ready!(budget::poll_proceed(cx));
         let seen = self.link.registration.direction(want).snapshot();
-        let is_over = if want == Want::Priority { Snapshot::ends_priority } else { Snapshot::is_ready };
+        let is_over = match want {
+            Want::Read | Want::Write => Snapshot::is_ready,
+            Want::Priority => Snapshot::ends_priority,
+            Want::Error => Snapshot::is_error,
+        };
         ready!(self.poll_wait(want, cx, seen, is_over))?;
         budget::spend();
         Poll::Ready(Ok(self.readiness()))

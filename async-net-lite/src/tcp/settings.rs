@@ -82,7 +82,7 @@ impl Keepalive {
 impl TcpStream {
     /// Returns the socket, for socket2.
     fn options(&self) -> SockRef<'_> {
-        SockRef::from(self)
+        SockRef::from(&*self.socket)
     }
 
     /// Returns whether `TCP_NODELAY` is set, so small writes are sent at once.

@@ -23,7 +23,9 @@ use std::sync::Arc;
 ///
 /// # How it works
 ///
-/// The socket is registered with epoll when an operation first meets `WouldBlock`, and deregistered by closing it.
+/// The socket is registered with epoll when an operation first meets `WouldBlock`, and deregistered by closing it. Once
+/// the descriptor has been handed out (`as_fd`) or inherited by a forked child, closing is not enough, and dropping the
+/// stream takes one system call more.
 /// After a read that does not fill its buffer, nothing more is there, so the next read waits without asking the kernel.
 /// If the kernel has reported urgent data, an end of file or an error, more may be there, so the next read does ask.
 ///

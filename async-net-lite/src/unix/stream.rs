@@ -256,7 +256,7 @@ impl UnixStream {
     /// # }
     /// ```
     pub fn peer_cred(&self) -> io::Result<UCred> {
-        credentials::of_peer(self.as_fd())
+        credentials::of_peer(self.inner().as_fd())
     }
 
     /// Returns the socket, which all clones share.
