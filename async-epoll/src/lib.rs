@@ -163,6 +163,7 @@ mod linux {
         reactor::runtime::{LocalRuntime, block_on},
         source::source::{Source, SourceError},
         stats::Stats,
+        sys::ForkMark,
         task::remote::RemoteSpawner,
         task::spawner::Spawner,
     };
