@@ -7,14 +7,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Returns the CPU time that the calling thread has used, user and system.
 pub fn thread_cpu() -> Duration {
@@ -55,6 +55,57 @@ pub fn fork_and_run(child: impl FnOnce()) -> bool {
     // SAFETY: `pid` is a child of this process, and `status` is a valid integer to write to.
     let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
     waited == pid && status == 0
+}
+
+/// Forks and calls `child` in the child process, which then exits without running any destructor. Returns what `child`
+/// returns.
+///
+/// The other threads of this process must be idle at that point: see [`fork_and_run`].
+///
+/// # Errors
+///
+/// What went wrong: the message of a panic in the child, or that the child was killed because it did not end within
+/// `limit`.
+pub fn fork_within(limit: Duration, child: impl FnOnce() -> String) -> Result<String, String> {
+    let (mut reader, mut writer) = pipe().map_err(|error| error.to_string())?;
+    // SAFETY: By this function's contract no other thread holds a lock.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "{}", io::Error::last_os_error());
+    if pid == 0 {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+        let text =
+            outcome.as_ref().map_or_else(|panic| panic.downcast_ref().cloned().unwrap_or_default(), String::clone);
+        let written = writer.write_all(text.as_bytes());
+        // SAFETY: `_exit` ends the child at once.
+        unsafe { libc::_exit(i32::from(outcome.is_err() || written.is_err())) };
+    }
+    drop(writer);
+    let (begin, mut status) = (Instant::now(), 0);
+    // SAFETY: `pid` is a child of this process, and `status` is a valid integer to write to.
+    while unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) } == 0 {
+        if begin.elapsed() > limit {
+            // SAFETY: `pid` is a child of this process that has not been waited for, so the number is still its.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            // SAFETY: As above.
+            unsafe { libc::waitpid(pid, &mut status, 0) };
+            return Err(format!("the child hangs: killed after {limit:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut text = String::new();
+    reader.read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if status == 0 { Ok(text) } else { Err(format!("status {status:#x}: {text}")) }
+}
+
+/// Makes a new PID namespace, for the children that this process forks from now on: the first child has the ID 1. The
+/// process can start no more threads.
+///
+/// # Errors
+///
+/// Those of `unshare(2)`: `EPERM` without the rights of root.
+pub fn new_pid_namespace() -> io::Result<()> {
+    // SAFETY: Touches no memory.
+    if unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sends a signal to the calling thread every `period` until the guard is dropped. The handler is installed without

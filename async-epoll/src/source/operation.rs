@@ -465,11 +465,13 @@ impl<T: AsFd> Source<T> {
         if reading.is_gone() || reading.is_unregistered() && self.link.shared.is_gone() {
             return Err(gone());
         }
-        // The kernel reports nothing about a source that is not registered, so the operation has to be tried.
+        // The kernel reports nothing about a source that is not registered, so the operation has to be tried. Neither does
+        // a forked child hear of events, which go to its parent.
         let ready = reading.is_unregistered()
             || interest.is_readable() && reading.may_be_ready()
             || interest.is_writable() && writing.may_be_ready()
-            || interest.is_priority() && reading.is_priority();
+            || interest.is_priority() && reading.is_priority()
+            || self.link.shared.is_child();
         if !ready {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -562,6 +564,9 @@ impl<T: AsFd> Source<T> {
     ) -> Poll<io::Result<Snapshot>> {
         if seen.is_unregistered() {
             self.register()?;
+        } else {
+            // No thread of a forked child waits for events, so nothing would end the wait.
+            self.link.shared.refuse_child()?;
         }
         if !self.link.registration.interest.includes(want) {
             return Poll::Ready(Err(io::Error::new(
