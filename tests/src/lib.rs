@@ -44,8 +44,8 @@ pub use folder::{Folder, noise};
 pub use guards::{Alone, Watchdog, alone, watchdog};
 pub use process::{in_child, open_fds};
 pub use sys::{
-    CountingAllocator, SignalSender, SignalStorm, WakerAct, WakerCall, bind_full_path, close_raw, eventfd,
-    fork_and_run, fork_within, hostile_waker, interrupt_this_thread, limit_open_files, live_heap, move_fd_high,
+    CountingAllocator, Forked, SignalSender, SignalStorm, WakerAct, WakerCall, bind_full_path, close_raw, eventfd,
+    fork, fork_and_run, fork_within, hostile_waker, interrupt_this_thread, limit_open_files, live_heap, move_fd_high,
     new_pid_namespace, packet_mode, packet_pipe, pipe, process_cpu, reopen_at, report_icmp_errors,
     restore_default_sigpipe, send_with_fd, signal_descriptor, socket_option, thread_cpu,
 };
