@@ -761,18 +761,20 @@ const TABLE: &[Part] = &[
         let descriptor = guest.as_fd().try_clone_to_owned().unwrap();
         let _watched = Source::with_interest(descriptor, Interest::READABLE, &host.handle()).unwrap();
         let (_counter, waker) = CountingWaker::new();
-        let mut timer = Timer::after(Duration::from_millis(50), &guest.handle());
+        let mut timer = Timer::after(Duration::from_millis(500), &guest.handle());
         if scene.is_used {
             guest.wait(Some(Duration::ZERO)).unwrap();
             assert!(timer.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
         }
         let saw = scene.fork(|| {
-            // An earlier timer in the child leaves the parent's timerfd alone.
+            // Earlier timers in the child leave the parent's timerfd alone.
+            timer.reset(Instant::now() + Duration::from_millis(1));
             let mut early = Timer::after(Duration::from_millis(1), &guest.handle());
             assert!(early.poll_unpin(&mut Context::from_waker(&waker)).is_ready());
             drop(std::mem::replace(&mut timer, early));
             told(guest.wait(Some(Duration::ZERO)))
         });
+        assert_eq!(host.wait(Some(Duration::from_millis(20))).unwrap(), 0, "the child has set the parent's timerfd");
         if scene.is_used {
             assert_eq!(host.wait(Some(LIMIT)).unwrap(), 1, "the parent's timerfd");
             guest.wait(Some(Duration::ZERO)).unwrap();
@@ -933,11 +935,11 @@ const TABLE: &[Part] = &[
         }
         scene.fork(|| {
             nap(2);
-            // Known by now.
+            // Known by now, and not found out each time.
             let begin = Instant::now();
-            let saw = nap(2);
-            assert!(begin.elapsed() < Duration::from_millis(200), "{:?}", begin.elapsed());
-            saw
+            (0..20).for_each(|_| drop(nap(2)));
+            assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+            WORKS.into()
         })
     }),
     ("Timeout without a reactor", [WORKS, WORKS], |scene| both_wait(scene, None, limited())),
