@@ -39,6 +39,7 @@ impl<T: AsFd> Source<T> {
     /// # Errors
     ///
     /// - `NotConnected` if the reactor has been dropped.
+    /// - An error in a forked child of the process that made the reactor, if the source would have to wait.
     /// - `InvalidInput` if the source was [registered](Self::with_interest) without the interest.
     /// - For a [lazy](Self::lazy) source, the errors of `epoll_ctl(2)`.
     ///
@@ -428,7 +429,7 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Tries `op` without waiting. Returns its result, or `WouldBlock` if the source is known not to be ready for
-    /// `interest`.
+    /// `interest`. In a forked child, which gets no events of its parent's reactor, `op` is always tried.
     ///
     /// If `op` meets `WouldBlock`, the readiness is cleared, so a later wait waits for a new event. With several
     /// interests, `op` is tried if the source is ready for at least one of them, and `WouldBlock` clears the readiness
