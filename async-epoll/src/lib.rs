@@ -97,6 +97,8 @@
 //! - **A certain deadlock is an error, not a hang.** When no task is ready and nothing is left that could wake any,
 //!   [`Reactor::run`] returns and names the lines where the tasks were spawned.
 //! - **No timer fires early**, and a duration that is too long for the clock means never.
+//! - **A forked child cannot disturb its parent**, and does not wait in vain: whatever would wait for the parent's reactor
+//!   is an error in the child. A reactor that the child makes works. [`ForkMark`] tells the processes apart.
 //!
 //! # Features
 //!
@@ -163,6 +165,7 @@ mod linux {
         reactor::runtime::{LocalRuntime, block_on},
         source::source::{Source, SourceError},
         stats::Stats,
+        sys::ForkMark,
         task::remote::RemoteSpawner,
         task::spawner::Spawner,
     };

@@ -7,7 +7,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Returns the CPU time that the calling thread has used, user and system.
 pub fn thread_cpu() -> Duration {
@@ -98,6 +98,88 @@ impl Drop for IdleChild {
         // SAFETY: `pid` is a child of this process, and a null pointer means that the status is not wanted.
         unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
     }
+}
+
+/// One of two processes after [`fork`].
+#[derive(Debug)]
+pub enum Forked {
+    /// This is the child, with the writing end of a pipe to the parent.
+    Child(File),
+    /// This is the parent, with the child's ID and the reading end.
+    Parent(libc::pid_t, File),
+}
+
+/// Forks. The other threads of this process must be idle at that point: see [`fork_and_run`].
+pub fn fork() -> Forked {
+    let (reader, writer) = pipe().expect("a pipe");
+    // SAFETY: By this function's contract no other thread holds a lock.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "{}", io::Error::last_os_error());
+    if pid == 0 { Forked::Child(writer) } else { Forked::Parent(pid, reader) }
+}
+
+impl Forked {
+    /// Ends the child at once, without running any destructor, and tells its parent `text`. Does nothing in the parent.
+    pub fn end(&mut self, text: &str) {
+        if let Self::Child(writer) = self {
+            let written = writer.write_all(text.as_bytes());
+            // SAFETY: `_exit` ends the child at once.
+            unsafe { libc::_exit(i32::from(written.is_err())) };
+        }
+    }
+
+    /// Waits for the child. Returns what the child tells at its end.
+    ///
+    /// # Errors
+    ///
+    /// How the child ended otherwise, or that it was killed because it did not end within `limit`.
+    pub fn wait(self, limit: Duration) -> Result<String, String> {
+        let Self::Parent(pid, mut reader) = self else { panic!("the child waits for itself") };
+        let (begin, mut status) = (Instant::now(), 0);
+        // SAFETY: `pid` is a child of this process, and `status` is a valid integer to write to.
+        while unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) } == 0 {
+            if begin.elapsed() > limit {
+                // SAFETY: `pid` is a child of this process that has not been waited for, so the number is still its own.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+                // SAFETY: As above.
+                unsafe { libc::waitpid(pid, &mut status, 0) };
+                return Err(format!("the child hangs: killed after {limit:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut text = String::new();
+        reader.read_to_string(&mut text).map_err(|error| error.to_string())?;
+        if status == 0 { Ok(text) } else { Err(format!("the child ended with status {status:#x}")) }
+    }
+}
+
+/// Forks and calls `child` in the child process, which then exits without running any destructor. Returns what `child`
+/// returns. The other threads of this process must be idle at that point: see [`fork_and_run`].
+///
+/// # Errors
+///
+/// Those of [`Forked::wait`]. A panic in the child is an error, too.
+pub fn fork_within(limit: Duration, child: impl FnOnce() -> String) -> Result<String, String> {
+    let mut forked = fork();
+    if matches!(forked, Forked::Child(_)) {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)) {
+            Ok(text) => forked.end(&text),
+            // SAFETY: `_exit` ends the child at once.
+            Err(_) => unsafe { libc::_exit(101) },
+        }
+    }
+    forked.wait(limit)
+}
+
+/// Makes a new PID namespace, for the children that this process forks from now on: the first child has the ID 1. The
+/// process can start no more threads.
+///
+/// # Errors
+///
+/// Those of `unshare(2)`: `EPERM` without the rights of root.
+pub fn new_pid_namespace() -> io::Result<()> {
+    // SAFETY: Touches no memory.
+    if unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sends a signal to the calling thread every `period` until the guard is dropped. The handler is installed without

@@ -4,7 +4,7 @@
 //! with `cargo test -p tests --test strace -- --ignored`. Each test runs a scenario of this file in a child process
 //! under strace. The scenario checks itself, and prints its last line only after success.
 
-use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
+use async_epoll::{ForkMark, Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{
     ConnectOptions, RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket, copy_bidirectional, unix,
 };
@@ -98,6 +98,7 @@ fn scenario() {
         "a notified wait fails" => a_notified_wait_fails(),
         "making fails" => making_fails(),
         "closing" => closing(),
+        "forking" => forking(),
         "counting" => counting(),
         "no helper thread" => no_helper_thread(),
         "copying" => copying(),
@@ -418,11 +419,31 @@ fn without_eventfd() {
     }
 }
 
-/// Without `MADV_WIPEONFORK`, a forked child is recognised by its process id.
+/// Found 8: without `MADV_WIPEONFORK`, a handler of `pthread_atfork` tells a forked child.
 #[test]
 #[ignore = "needs strace"]
 fn without_wipe_on_fork() {
     inject("madvise:error=EINVAL", "everything");
+    inject("madvise:error=EINVAL", "forking");
+}
+
+/// Forks, and forks in the child.
+fn forking() {
+    let (mark, mut reactor) = (ForkMark::new(), Reactor::new().unwrap());
+    let told = tests::fork_within(Duration::from_secs(10), || {
+        let own = ForkMark::new();
+        assert!(mark.is_child() && !own.is_child() && own.number() > mark.number());
+        assert!(reactor.wait(None).unwrap_err().to_string().contains("forked child"));
+        Reactor::new().unwrap().wait(Some(Duration::from_millis(1))).unwrap();
+        tests::fork_within(Duration::from_secs(5), || {
+            assert!(mark.is_child() && own.is_child() && !ForkMark::new().is_child());
+            "well".into()
+        })
+        .unwrap()
+    });
+    assert_eq!(told.unwrap(), "well");
+    assert!(!mark.is_child());
+    reactor.wait(Some(Duration::from_millis(1))).unwrap();
 }
 
 /// A reactor that cannot be made returns the kernel's error, and leaves no descriptor open. The second attempt

@@ -1,6 +1,8 @@
 //! A clock that a test pauses and advances: `async_timeout::clock` and `async_epoll::TestClock`.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Timer};
+use async_net_lite::unix::UnixStream;
+use async_net_lite::{HyperIo, HyperTimer};
 use async_timeout::{
     MissedTickBehavior, Sleep, StreamTimeoutExt, Timeout, clock, interval, sleep, sleep_until, with_deadline,
 };
@@ -8,6 +10,10 @@ use futures::channel::oneshot;
 use futures::executor::{LocalPool, block_on};
 use futures::future::{FutureExt, join, join_all, pending};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use hyper::body::Incoming;
+use hyper::rt::Timer as _;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -141,6 +147,28 @@ fn sockets_go_on() {
         advanced.unwrap();
         assert_eq!(at, begin, "the clock moved while the sockets were busy");
         assert_eq!(clock::now() - begin, HOUR);
+    });
+}
+
+/// hyper's timeouts follow the clock: hyper computes a deadline from the time that its timer shows.
+#[test]
+fn timeouts_of_hyper() {
+    const LIMIT: Duration = Duration::from_secs(10);
+    paused(async || {
+        clock::advance(HOUR).await.unwrap();
+        assert_eq!(HyperTimer.now(), clock::now());
+        let (client, server) = UnixStream::pair().unwrap();
+        let service = service_fn(async |_: Request<Incoming>| Ok::<_, io::Error>(Response::new(String::new())));
+        let mut connection = hyper::server::conn::http1::Builder::new()
+            .timer(HyperTimer)
+            .header_read_timeout(LIMIT)
+            .serve_connection(HyperIo::new(server), service);
+        assert!(futures::poll!(&mut connection).is_pending());
+        clock::advance(LIMIT - MS).await.unwrap();
+        assert!(futures::poll!(&mut connection).is_pending(), "early");
+        clock::advance(MS).await.unwrap();
+        assert!(connection.await.unwrap_err().is_timeout());
+        drop(client);
     });
 }
 

@@ -191,9 +191,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.wakers.extend(self.shared.close());
         self.wake_all(drop_payload);
-        for pool in self.shared.pools() {
-            pool.reactor_gone();
-        }
+        self.shared.tell_pools();
     }
 }
 

@@ -142,7 +142,8 @@ impl Handle {
     /// Ends the reactor's current [`wait`](crate::Reactor::wait), or keeps the next wait from blocking.
     ///
     /// Many calls before a wait count as one. A call costs a system call only if the reactor sleeps: a write to its
-    /// [`eventfd(2)`](https://man7.org/linux/man-pages/man2/eventfd.2.html).
+    /// [`eventfd(2)`](https://man7.org/linux/man-pages/man2/eventfd.2.html). In a forked child of the process that made
+    /// the reactor, a call does not reach the parent.
     pub fn notify(&self) {
         self.shared.notifier.notify();
     }

@@ -13,7 +13,7 @@ use super::directory::Directory;
 use crate::io::interest::Interest;
 use crate::io::registry::{NOTIFIER_TOKEN, Registration, Registry, TIMERFD_TOKEN};
 use crate::stats::Counters;
-use crate::sys::{self, Epoll, ForkGuard};
+use crate::sys::{self, Epoll, ForkMark};
 use crate::table::push_pruned;
 use crate::time::clock::Clock;
 use crate::time::nanos::NEVER;
@@ -71,13 +71,19 @@ pub(crate) struct Shared {
     stray_driver: AtomicBool,
     /// The reactor has been dropped. Set once.
     gone: AtomicBool,
-    /// Tells a forked child from the process that made the reactor.
-    fork: ForkGuard,
+    /// The process that made the reactor, and not a forked child of it.
+    fork: ForkMark,
 }
 
 /// Returns the error of every operation on a reactor that has been dropped.
 pub(crate) fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the reactor that this belongs to has been dropped")
+}
+
+/// Returns the error of every operation that would have to wait for the parent's reactor, in a forked child.
+#[cold]
+pub(crate) fn not_in_child() -> io::Error {
+    io::Error::other("this reactor belongs to the parent process; a forked child needs its own")
 }
 
 impl Shared {
@@ -111,7 +117,7 @@ impl Shared {
             runner: Mutex::default(),
             stray_driver: AtomicBool::new(false),
             gone: AtomicBool::new(false),
-            fork: ForkGuard::new(),
+            fork: ForkMark::new(),
         })
     }
 
@@ -142,7 +148,7 @@ impl Shared {
         let time = if self.clock.is_stopped() { NEVER } else { wheel.wake_time() };
         let Some(timerfd) = &self.timerfd else { return time };
         // A forked child shares the timerfd with its parent, and must not change it.
-        if !self.fork.is_child() {
+        if !self.is_child() {
             // Under the lock: if another thread arms an earlier timer meanwhile, that thread sets the timerfd after
             // this one.
             timerfd.set(time, &self.clock);
@@ -185,6 +191,11 @@ impl Shared {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// Tells the pools that the reactor has been dropped.
+    pub(crate) fn tell_pools(&self) {
+        self.pools().iter().for_each(|pool| pool.reactor_gone());
+    }
+
     /// Returns the number of tasks that wait to be polled, in all pools.
     pub(crate) fn ready_tasks(&self) -> usize {
         self.pools().iter().map(|pool| pool.ready()).sum()
@@ -221,12 +232,16 @@ impl Shared {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Fails in a forked child, which shares the parent's epoll instance and would disturb the parent.
+    /// Returns whether the calling process is a forked child of the process that made the reactor. The child shares the
+    /// parent's epoll instance, eventfd and timerfd, and would disturb the parent. And nothing would end a wait in the
+    /// child: no thread of the child waits for events.
+    pub(crate) fn is_child(&self) -> bool {
+        self.fork.is_child()
+    }
+
+    /// Fails in a forked child, in place of everything that would wait or register.
     pub(crate) fn refuse_child(&self) -> io::Result<()> {
-        if self.fork.is_child() {
-            return Err(io::Error::other("this reactor belongs to the parent process; a forked child needs its own"));
-        }
-        Ok(())
+        if self.is_child() { Err(not_in_child()) } else { Ok(()) }
     }
 
     /// Registers a source with the kernel.

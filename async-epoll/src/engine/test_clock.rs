@@ -145,7 +145,8 @@ impl TestClock {
     /// # Errors
     ///
     /// `InvalidInput` if the clock is not paused, or is [resumed](Self::resume) meanwhile, or if `duration` leads
-    /// further than an `Instant` can; `NotConnected` if the reactor has been dropped.
+    /// further than an `Instant` can; `NotConnected` if the reactor has been dropped. Another error in a forked child of
+    /// the process that made the reactor.
     ///
     /// # Cancel safety
     ///
@@ -177,6 +178,7 @@ impl Advance {
     /// Adds the advance to the advances in progress.
     fn begin(&mut self, waker: Waker) -> io::Result<()> {
         let shared = &self.clock.shared;
+        shared.refuse_child()?;
         let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidInput, text);
         let hands = &shared.clock.hands;
         let mut advances = hands.advances();
@@ -202,6 +204,7 @@ impl Advance {
     /// Makes sure that the task of `waker` is woken at the end, or returns how the advance has ended.
     fn check(&self, number: u64, target: u64, mut waker: Waker) -> Poll<io::Result<()>> {
         let shared = &self.clock.shared;
+        shared.refuse_child()?;
         // Declared after `waker`, so released first: after the swap `waker` is the old one, to be dropped with no lock
         // held.
         let mut advances = shared.clock.hands.advances();

@@ -46,7 +46,8 @@ thread_local! {
 ///
 /// # Errors
 ///
-/// The output is a `NotConnected` error if the reactor has been dropped.
+/// - `NotConnected` if the reactor has been dropped.
+/// - An error in a forked child of the process that made the reactor, if the timer would have to wait.
 ///
 /// # Cancel safety
 ///
@@ -241,6 +242,7 @@ impl Timer {
 
     /// Makes the entry in the wheel, with a clone of `waker`.
     fn arm(&mut self, deadline: u64, waker: &Waker) -> Poll<io::Result<()>> {
+        self.shared.refuse_child()?;
         let clone = waker.clone();
         let mut timers = self.shared.wheel();
         // Checked under the lock: a reactor that is dropped later finds this entry.
@@ -320,7 +322,12 @@ impl Future for Timer {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
             State::Elapsed => Poll::Ready(Ok(())),
-            State::Armed(key) => self.poll_armed(key, cx.waker()),
+            State::Armed(key) if !self.shared.is_child() => self.poll_armed(key, cx.waker()),
+            // Armed by the parent, before the fork.
+            State::Armed(_) => {
+                self.disarm();
+                self.poll(cx)
+            }
             // A duration begins even if the reactor is gone: a caller that continues with another clock asks for the
             // deadline.
             State::Span | State::Idle => match self.begin() {

@@ -86,6 +86,8 @@ impl Reactor {
     /// ```
     pub fn run(&mut self, pool: &mut LocalPool) -> io::Result<()> {
         drop(refuse_nesting("Reactor::run")?);
+        // A forked child has a copy of every task, and must not poll them: they read from the parent's sockets.
+        self.engine.shared.refuse_child()?;
         let _current = self.handle().enter();
         let shared = Arc::clone(&self.engine.shared);
         let _run = shared.begin_run();
@@ -156,6 +158,8 @@ impl Reactor {
             if let Poll::Ready(output) = main.poll()? {
                 return Ok(output);
             }
+            // Before the tasks are polled: the future may have forked, and this may be the child.
+            shared.refuse_child()?;
             // 2. Poll the tasks, until no task is ready or the budget is spent.
             if members.is_none() {
                 members.insert(self.pools.first_run(pool)).refuse_wrong_pool(TaskSet::waits_for_its_first_run)?;

@@ -39,6 +39,7 @@ impl<T: AsFd> Source<T> {
     /// # Errors
     ///
     /// - `NotConnected` if the reactor has been dropped.
+    /// - An error in a forked child of the process that made the reactor, if the source would have to wait.
     /// - `InvalidInput` if the source was [registered](Self::with_interest) without the interest.
     /// - For a [lazy](Self::lazy) source, the errors of `epoll_ctl(2)`.
     ///
@@ -490,7 +491,7 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Tries `op` without waiting. Returns its result, or `WouldBlock` if the source is known not to be ready for
-    /// `interest`.
+    /// `interest`. In a forked child, which gets no events of its parent's reactor, `op` is always tried.
     ///
     /// If `op` meets `WouldBlock`, the readiness is cleared, so a later wait waits for a new event. With several
     /// interests, `op` is tried if the source is ready for at least one of them, and `WouldBlock` clears the readiness
@@ -529,12 +530,14 @@ impl<T: AsFd> Source<T> {
         if reading.is_gone() || reading.is_unregistered() && self.link.shared.is_gone() {
             return Err(gone());
         }
-        // The kernel reports nothing about a source that is not registered, so the operation has to be tried.
+        // The kernel reports nothing about a source that is not registered, so the operation has to be tried. Neither does
+        // a forked child hear of events, which go to its parent.
         let ready = reading.is_unregistered()
             || interest.is_readable() && reading.may_be_ready()
             || interest.is_writable() && writing.may_be_ready()
             || interest.is_priority() && reading.ends_priority()
-            || interest.is_error() && reading.is_error();
+            || interest.is_error() && reading.is_error()
+            || self.link.shared.is_child();
         if !ready {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -627,6 +630,9 @@ impl<T: AsFd> Source<T> {
     ) -> Poll<io::Result<Snapshot>> {
         if seen.is_unregistered() {
             self.register()?;
+        } else {
+            // No thread of a forked child waits for events, so nothing would end the wait.
+            self.link.shared.refuse_child()?;
         }
         if !self.link.registration.interest.includes(want) {
             return Poll::Ready(Err(io::Error::new(

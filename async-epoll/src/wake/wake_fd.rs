@@ -4,7 +4,7 @@
 //! overflow after 2⁶⁴ - 1 writes. A pipe would be full after some thousand writes, and a write to a full pipe makes no
 //! edge, so a pipe is emptied after each sleep that it has ended.
 
-use crate::sys;
+use crate::sys::{self, ForkMark};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -25,6 +25,8 @@ pub(crate) struct WakeFd {
     writer: File,
     /// The reading end of a pipe; `None` for an eventfd.
     reader: Option<File>,
+    /// The process whose sleep a write ends. A forked child shares the descriptor, and must not wake its parent.
+    process: ForkMark,
 }
 
 impl WakeFd {
@@ -32,14 +34,14 @@ impl WakeFd {
     pub(crate) fn new() -> io::Result<Self> {
         match sys::eventfd() {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Self::pipe(),
-            eventfd => Ok(Self { writer: eventfd?.into(), reader: None }),
+            eventfd => Ok(Self { writer: eventfd?.into(), reader: None, process: ForkMark::new() }),
         }
     }
 
     /// Makes a pipe.
     fn pipe() -> io::Result<Self> {
         let [reader, writer] = sys::pipe()?;
-        Ok(Self { writer: writer.into(), reader: Some(reader.into()) })
+        Ok(Self { writer: writer.into(), reader: Some(reader.into()), process: ForkMark::new() })
     }
 
     /// Returns the number of the descriptor to register, edge-triggered, for reading.
@@ -50,6 +52,9 @@ impl WakeFd {
 
 impl Signal for WakeFd {
     fn raise(&self) {
+        if self.process.is_child() {
+            return;
+        }
         let mut writer = &self.writer;
         loop {
             match writer.write(&1_u64.to_ne_bytes()) {

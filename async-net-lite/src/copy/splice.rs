@@ -28,6 +28,7 @@ use super::sys;
 use crate::socket::socket::Socket;
 use crate::tcp::TcpStream;
 use crate::unix::UnixStream;
+use async_epoll::ForkMark;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
@@ -155,8 +156,8 @@ struct Pipe {
     reader: OwnedFd,
     /// The end to write to.
     writer: OwnedFd,
-    /// The ID of the process that opened the pipe.
-    process: u32,
+    /// The process that opened the pipe.
+    process: ForkMark,
 }
 
 thread_local! {
@@ -167,17 +168,16 @@ thread_local! {
 impl Pipe {
     /// Returns an empty pipe: a kept pipe, or a new pipe.
     fn take() -> io::Result<Self> {
-        let process = std::process::id();
         while let Ok(Some(pipe)) = KEPT.try_with(|kept| kept.borrow_mut().pop()) {
             // After a fork, parent and child share a pipe: the bytes of both would mix.
-            if pipe.process == process {
+            if !pipe.process.is_child() {
                 return Ok(pipe);
             }
         }
         let [reader, writer] = sys::pipe()?;
         // `EPERM` if the user has many pipes already. A pipe of the default size works, too.
         let _ = sys::set_pipe_size(writer.as_fd(), MAX_PIPE_BYTES);
-        Ok(Self { reader, writer, process })
+        Ok(Self { reader, writer, process: ForkMark::new() })
     }
 
     /// Keeps the empty pipe for reuse, or closes it if the thread has enough.
