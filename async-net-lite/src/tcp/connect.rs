@@ -24,10 +24,9 @@ impl TcpStream {
     /// Connects to the first of the addresses that answers.
     ///
     /// Several addresses take part in a race, by the rules of RFC 8305 ("Happy Eyeballs"): IPv6 and IPv4 alternate,
-    /// each attempt begins 250 ms after the last, or as soon as an attempt has failed, and at most eight are pending at
-    /// a time. The first connection wins, and the other sockets are closed. So a family without an answer costs a
-    /// quarter of a second instead of two minutes. Only a ninth address has to wait for one of the eight attempts
-    /// before it to fail.
+    /// each attempt begins 250 ms after the last, or as soon as an attempt has failed. The first connection wins, and the
+    /// other sockets are closed. So a family without an answer costs a quarter of a second instead of two minutes. At
+    /// most eight attempts are pending: a ninth closes the oldest, which has had two seconds.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@
 //! begins while the first is still pending: RFC 8305, "Happy Eyeballs". IPv6 and IPv4 addresses alternate, beginning
 //! with IPv6, since the addresses that do not answer are usually a whole family. The next attempt begins after the head
 //! start of the last, 250 ms, or at once when an attempt fails. The first connection wins, and the other sockets are
-//! closed.
+//! closed. At most eight attempts are pending: the next closes the oldest, so that every address has its turn.
 //!
 //! ```text
 //!   0 ms        250 ms       500 ms
@@ -39,7 +39,7 @@ use std::vec;
 
 /// The head start of an attempt before the next: "Connection Attempt Delay" of RFC 8305, section 8.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// The largest number of pending attempts. Further addresses wait until an attempt has failed.
+/// The largest number of pending attempts.
 const MAX_ATTEMPTS: usize = 8;
 
 /// An attempt to connect to one address. Dropping it closes the socket.
@@ -137,21 +137,20 @@ impl Race<'_> {
                     }
                 }
             }
-            // 2. Wait while no attempt may begin: no address is left, too many attempts are pending, or the last
-            // attempt still has its head start.
+            // 2. Wait while no attempt may begin: no address is left, or the last attempt still has its head start.
             if self.to_come.as_slice().is_empty() {
                 let over = self.running.is_empty().then(|| Err(self.error.take().unwrap_or_else(no_addresses)));
                 return over.map_or(Poll::Pending, Poll::Ready);
-            }
-            if self.running.len() == MAX_ATTEMPTS {
-                return Poll::Pending;
             }
             if let Some(head_start) = &mut self.head_start {
                 // If the reactor has been dropped, the attempts will fail and report this.
                 let _ = ready!(head_start.poll_unpin(cx));
             }
-            // 3. Begin the next attempt.
+            // 3. Begin the next attempt. If there are too many, the oldest makes room.
             let Some(address) = self.to_come.next() else { continue };
+            if self.running.len() == MAX_ATTEMPTS {
+                drop(self.running.remove(0));
+            }
             match Attempt::new(address, self.options, self.handle) {
                 Ok(attempt) => {
                     self.running.push(attempt);
