@@ -28,6 +28,10 @@ impl TcpStream {
     /// other sockets are closed. So a family without an answer costs a quarter of a second instead of two minutes. At
     /// most eight attempts are pending: a ninth closes the oldest, which has had two seconds.
     ///
+    /// If no program listens at a port of this machine, connecting to it fails, also when the kernel happens to choose
+    /// this port as the local one, and would connect the socket to itself. To find this out takes one system call
+    /// (`getsockname(2)`) for ports from 1024.
+    ///
     /// # Errors
     ///
     /// The error of the last address that has answered, or of the last address if none has: `ConnectionRefused`,

@@ -125,6 +125,11 @@ impl ConnectOptions {
         self
     }
 
+    /// Returns whether a local address was set, so that the kernel does not choose the port by itself.
+    pub(super) fn has_local_address(&self) -> bool {
+        self.bind.is_some()
+    }
+
     /// Sets the options on a socket that is about to connect.
     pub(super) fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
         if self.nodelay {

@@ -3,11 +3,14 @@
 //! Connecting to one address without blocking takes several steps, and each can fail:
 //!
 //! ```text
-//!   socket ──► connect: EINPROGRESS ──► wait until writable ──► SO_ERROR? ──► getpeername? ──► connected
-//!                 │ refused at once            │ dropped            │ refused      │ not yet:
-//!                 ▼                            ▼                    ▼              ▼ wait on
-//!               error                      socket closed          error
+//!   socket ──► connect: EINPROGRESS ──► wait until writable ──► getpeername? ──► getsockname? ──► connected
+//!                 │ refused at once            │ dropped            │ no: SO_ERROR    │ the same address
+//!                 ▼                            ▼                    ▼                 ▼
+//!               error                      socket closed        error, or wait on   refused
 //! ```
+//!
+//! The last step is for a port of this machine on which no program listens. The kernel may choose the very port as the
+//! local one. The socket then connects to itself, by the simultaneous open of RFC 9293, section 3.5.
 //!
 //! A host often has several addresses, and an address that does not answer costs two minutes. So the next attempt
 //! begins while the first is still pending: RFC 8305, "Happy Eyeballs". IPv6 and IPv4 addresses alternate, beginning
@@ -41,6 +44,9 @@ use std::vec;
 const HEAD_START: Duration = Duration::from_millis(250);
 /// The largest number of pending attempts.
 const MAX_ATTEMPTS: usize = 8;
+/// The kernel chooses no port below this one as the local port: `ip_local_port_range` of
+/// [`ip(7)`](https://man7.org/linux/man-pages/man7/ip.7.html) begins above the privileged ports.
+const FIRST_FREE_PORT: u16 = 1024;
 
 /// An attempt to connect to one address. Dropping it closes the socket.
 struct Attempt {
@@ -48,6 +54,9 @@ struct Attempt {
     socket: Socket<net::TcpStream>,
     /// Whether the kernel has reported a connection at once. Set when the attempt begins.
     is_connected: bool,
+    /// The port to which the socket could connect by connecting to itself. `None` if the kernel cannot have chosen the
+    /// peer's port as the local port.
+    own_port: Option<u16>,
 }
 
 impl Attempt {
@@ -56,6 +65,8 @@ impl Attempt {
         let socket = Socket::<net::TcpStream>::open(Domain::for_address(address), Type::STREAM, handle)?;
         let socket_options = SockRef::from(socket.get_ref());
         options.apply(&socket_options)?;
+        let port = address.port();
+        let own_port = (port >= FIRST_FREE_PORT || options.has_local_address()).then_some(port);
         let address = address.into();
         let is_connected = loop {
             match socket_options.connect(&address).map_err(|error| (error.raw_os_error(), error)) {
@@ -68,26 +79,42 @@ impl Attempt {
                 Err((_, error)) => return Err(error),
             }
         };
-        Ok(Self { socket, is_connected })
+        Ok(Self { socket, is_connected, own_port })
     }
 
     /// Waits until the socket is connected, or has failed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_connected { Poll::Ready(Ok(())) } else { self.socket.poll_write_with(cx, is_connected) }
+        if !self.is_connected {
+            ready!(self.socket.poll_write_with(cx, is_connected))?;
+        }
+        let stream = self.socket.get_ref();
+        if self.own_port.is_some_and(|port| is_own_peer(stream, port)) {
+            // Without lingering, closing leaves nothing behind on the port: its server may be about to start.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            return Poll::Ready(Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 /// Checks a pending connection. Returns `Ok` if it is connected, `WouldBlock` if it is still pending, otherwise the
 /// error.
 fn is_connected(stream: &net::TcpStream) -> io::Result<()> {
-    if let Some(error) = stream.take_error()? {
-        return Err(error);
-    }
     match stream.peer_addr() {
-        // No error and no peer: a spurious wake.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
+        // No peer: the attempt has failed, or this was a spurious wake.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            Err(stream.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
+        }
         result => result.map(drop),
     }
+}
+
+/// Returns whether `stream`, whose peer has the port `port`, is connected to itself.
+fn is_own_peer(stream: &net::TcpStream, port: u16) -> bool {
+    let Ok(local) = stream.local_addr() else { return false };
+    // Two ports are seldom equal, so the peer's address is seldom asked for. Only its port is known: connecting to
+    // 0.0.0.0 means 127.0.0.1.
+    local.port() == port && stream.peer_addr().is_ok_and(|peer| peer.ip() == local.ip() && peer.port() == port)
 }
 
 /// Connects to the first of `addresses` that answers. The top of this file explains the race.
