@@ -4,7 +4,7 @@
 //! here, and not methods of the stream. `connect.rs` has the methods that connect.
 
 use super::settings::Keepalive;
-use crate::names::resolve::Resolver;
+use crate::names::resolver::Resolver;
 use crate::socket::options::set_buffers;
 use crate::sys;
 use socket2::SockRef;
