@@ -392,7 +392,6 @@ fn discard(waiters: Vec<Waiter>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::executor::block_on;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Instant;
 
@@ -470,8 +469,13 @@ mod tests {
         queue.ask(host, Family::Any).unwrap()
     }
 
-    fn wait(channel: Channel) -> Answer {
-        block_on(channel).expect("an answer")
+    fn wait(mut channel: Channel) -> Answer {
+        let mut answer = None;
+        wait_until(|| {
+            answer = channel.try_recv().expect("an answer");
+            answer.is_some()
+        });
+        answer.expect("was waited for")
     }
 
     /// Checks that nothing is left, and that the threads end.

@@ -196,8 +196,7 @@ impl UdpSocket {
             SocketAddr::V4(_) => Family::V4,
             // IPv4 in an IPv6 socket.
             SocketAddr::V6(local) if local.ip().to_ipv4_mapped().is_some() => Family::V4,
-            // With an IPv4 peer, the kernel would send from 127.0.0.6, which stands for "no IPv4 address".
-            SocketAddr::V6(local) if !local.ip().is_unspecified() => Family::V6,
+            // The kernel sets this option when the socket is bound to an IPv6 address, too.
             SocketAddr::V6(_) if SockRef::from(self.inner()).only_v6()? => Family::V6,
             SocketAddr::V6(_) => Family::Any,
         })
