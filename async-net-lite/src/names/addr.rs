@@ -49,7 +49,7 @@ impl Addresses {
         try_each(self.get().await?, attempt)
     }
 
-    /// Returns the addresses that a socket can use, whose family `family` returns; all addresses if it can use none.
+    /// Returns the addresses of the family returned by `family`, that of a socket; all addresses if the socket can use none.
     ///
     /// A single address is returned as it is, without a call of `family`: the kernel says whether it fits.
     pub(crate) async fn for_socket(self, family: impl FnOnce() -> io::Result<Family>) -> io::Result<Vec<SocketAddr>> {

@@ -1,4 +1,4 @@
-//! The families of IP addresses: which addresses a lookup asks for, and which a socket can use.
+//! The families of IP addresses: what a lookup asks for, and what a socket can use.
 //!
 //! A name may have addresses of both families. A lookup can ask for both at once or for each by itself, and a UDP
 //! socket can send to one family or to both. One type says both, so a socket's family is also the question that its
@@ -27,8 +27,8 @@ impl Family {
         }
     }
 
-    /// Returns the addresses that belong to the family, in the same order; all addresses if none does, so that the
-    /// kernel's error says what is wrong with them.
+    /// Returns the addresses of the family, in the same order. Returns all addresses if none belongs to the family: the
+    /// kernel then says what is wrong with them.
     pub(crate) fn choose(self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         if addresses.iter().any(|address| self.has(address)) {
             addresses.retain(|address| self.has(address));

@@ -11,11 +11,10 @@
 //! The real one is longer for these reasons:
 //!
 //! 1. **Slow lookups must not hold every thread.** A few names that no server answers would make `localhost` wait. So a
-//!    thread first finds out which new names need no server ([`Backend::quick`]), and lookups that may be slow get all
-//!    threads but one.
-//! 2. **Equal lookups are shared.** A name that is in the queue or being looked up gets one more waiter.
-//! 3. **Given-up lookups are not begun.** A waiter is a channel, which says whether its receiver still exists.
-//! 4. **Everything is bounded**: threads, the queue, and for each lookup the waiters that have given up.
+//!    thread first asks which new names need no server ([`Backend::quick`]). All other lookups get all threads but one.
+//! 2. **Equal lookups are shared.** A name in the queue, or at a thread, gets one more waiter.
+//! 3. **Given-up lookups are not begun.** A waiter is a channel, and knows whether its receiver still exists.
+//! 4. **Everything is bounded**: threads, the queue, and for each lookup the waiters without a receiver.
 //! 5. **A thread can fail to start.** Then the others go on, and without any other the waiters get the error.
 //!
 //! ```text
@@ -46,7 +45,7 @@ const MAX_LOOKUPS: usize = 4096;
 /// How long a thread without work waits for more before it ends.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// How names are looked up, and which of them are quick.
+/// A way to look up names.
 pub(super) trait Backend: Send + Sync + 'static {
     /// Returns the names among `names` that need no name server, in lower case. Must not wait for a network.
     fn quick(&self, names: &mut dyn Iterator<Item = &str>) -> HashSet<String>;
@@ -55,7 +54,7 @@ pub(super) trait Backend: Send + Sync + 'static {
     fn look_up(&self, host: &str, family: Family, is_quick: bool) -> Result<Vec<SocketAddr>, Failure>;
 }
 
-/// Why a lookup has no addresses: an [`io::Error`] that can be cloned.
+/// Why a lookup has no addresses: an [`io::Error`] with `Clone`.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     /// The kind of the error.
@@ -87,22 +86,22 @@ type Waiter = oneshot::Sender<Answer>;
 
 /// The queue, its lookups and its threads.
 struct State {
-    /// The waiters of each lookup that waits or runs. At most [`MAX_LOOKUPS`]. A waiter that has given up stays in its
-    /// list until the list would grow.
+    /// The waiters of each waiting or running lookup. At most [`MAX_LOOKUPS`]. A waiter without a receiver stays in
+    /// its list until the list would grow.
     lookups: HashMap<Question, Vec<Waiter>>,
     /// New lookups, not classified yet, the oldest first.
     fresh: VecDeque<Question>,
-    /// Lookups that need no name server, the oldest first.
+    /// Lookups without need for a name server, the oldest first.
     quick: VecDeque<Question>,
-    /// Lookups that may be slow, the oldest first.
+    /// Other lookups, perhaps slow, the oldest first.
     slow: VecDeque<Question>,
-    /// The number of threads that exist or are being started.
+    /// The number of threads, with those being started.
     threads: usize,
-    /// The number of threads that wait for work.
+    /// The number of waiting threads.
     idle: usize,
-    /// The number of threads that run a lookup of `slow`.
+    /// The number of threads with a lookup of `slow`.
     slow_running: usize,
-    /// Whether no more lookups will come, so that idle threads end at once. Set once.
+    /// Whether idle threads end at once. Set once, when the resolver is dropped.
     is_closed: bool,
 }
 
@@ -126,7 +125,7 @@ impl Queue {
         Self::with_idle_time(max_threads, IDLE, backend)
     }
 
-    /// Returns a queue with threads that wait for work for `idle_time` before they end.
+    /// Returns a queue of threads with the idle time `idle_time`.
     fn with_idle_time(max_threads: usize, idle_time: Duration, backend: impl Backend) -> Arc<Self> {
         let state = State {
             lookups: HashMap::new(),
@@ -188,8 +187,8 @@ impl Queue {
         self.work.notify_all();
     }
 
-    /// Wakes idle threads, or starts threads, for the work in the queue. Called after every change that adds work or
-    /// takes a thread away from it.
+    /// Wakes idle threads, or starts threads, for the work in the queue. Called after every change to the
+    /// queue.
     fn find_threads(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let wanted = state.startable(self.max_threads);
         let mut missing = wanted.saturating_sub(state.idle).min(self.max_threads - state.threads);
@@ -211,8 +210,8 @@ impl Queue {
         }
     }
 
-    /// Takes back the announcement of `missing` threads that could not be started. If no other thread exists, every
-    /// lookup fails with `error`: none would be begun.
+    /// Corrects the count after `missing` threads could not be started. Without any other thread, every lookup fails with
+    /// `error`, since none would begin.
     fn give_up_threads(&self, missing: usize, error: &io::Error) {
         let mut state = self.lock();
         state.threads -= missing;
@@ -269,7 +268,7 @@ impl Queue {
         let quick = catch_unwind(AssertUnwindSafe(quick)).unwrap_or_default();
         let mut state = self.lock();
         for question in batch {
-            // A name that the backend has found is in lower case there.
+            // The backend returns names in lower case.
             let is_quick = !quick.is_empty() && quick.contains(&question.host.to_ascii_lowercase());
             let queue = if is_quick { &mut state.quick } else { &mut state.slow };
             queue.push_back(question);
@@ -339,8 +338,7 @@ impl State {
         }
     }
 
-    /// Removes the lookups that no waiter wants, and returns their channels. Lookups that run, or are being classified,
-    /// stay.
+    /// Removes the unwanted lookups of the queues, and returns their channels. Lookups at a thread stay.
     fn remove_given_up(&mut self) -> Vec<Waiter> {
         let (lookups, mut given_up) = (&mut self.lookups, Vec::new());
         for queue in [&mut self.fresh, &mut self.quick, &mut self.slow] {
@@ -367,22 +365,22 @@ fn is_wanted(waiters: &[Waiter]) -> bool {
     waiters.iter().any(|waiter| !waiter.is_canceled())
 }
 
-/// Removes the waiters that have given up, and returns them.
+/// Removes the waiters without a receiver, and returns them.
 fn take_given_up(waiters: &mut Vec<Waiter>) -> Vec<Waiter> {
     let (given_up, wanted) = std::mem::take(waiters).into_iter().partition(oneshot::Sender::is_canceled);
     *waiters = wanted;
     given_up
 }
 
-/// Gives `answer` to each waiter, which wakes it. A waker that panics does not keep the others from being woken.
+/// Gives `answer` to each waiter, and wakes it. A waker that panics does not keep the others from being woken.
 fn answer(waiters: Vec<Waiter>, answer: &Answer) {
     for waiter in waiters {
-        // A waiter that has given up does not take the answer.
+        // A waiter without a receiver does not take the answer.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(waiter.send(answer.clone()))));
     }
 }
 
-/// Drops the channels of waiters that have given up. A waiter may be giving up right now, and its waker be called.
+/// Drops the channels of waiters without a receiver. A waiter may be giving up right now, and its waker be called.
 fn discard(waiters: Vec<Waiter>) {
     for waiter in waiters {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(waiter)));
@@ -611,7 +609,7 @@ mod tests {
         for _ in 0..10_000 {
             drop(ask(&queue, "slow-shared"));
         }
-        let waiters = queue.lock().lookups.iter().map(|(_, waiters)| waiters.capacity()).max();
+        let waiters = queue.lock().lookups.values().map(Vec::capacity).max();
         assert!(waiters.unwrap() < 16, "{waiters:?}");
         fake.open();
         waiting.into_iter().for_each(|channel| drop(wait(channel).unwrap()));

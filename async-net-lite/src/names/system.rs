@@ -1,7 +1,7 @@
 //! The system's resolver: `getaddrinfo(3)` on threads of this crate, one queue for each process.
 //!
 //! All lookups of a process share one queue (`queue.rs`), however many reactors it has, so that its threads are
-//! bounded. A resolver with a number of threads of its own has its own queue.
+//! bounded. A resolver with threads of its own has a queue of its own.
 //!
 //! A forked child inherits the queue without its threads, and perhaps with its lock held by one of them. So each process
 //! makes a queue of its own: [`Queues`] keeps a list with one entry for each process of the line, and an entry of
@@ -27,11 +27,12 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// The queue of this process. Its bound concerns the whole process, so it belongs to no reactor.
+/// The queue of this process, shared by all its reactors.
 static SHARED: Queues = Queues::new(DEFAULT_THREADS);
 
 /// The system's resolver: [`getaddrinfo(3)`](https://man7.org/linux/man-pages/man3/getaddrinfo.3.html), on threads of its
@@ -45,18 +46,16 @@ static SHARED: Queues = Queues::new(DEFAULT_THREADS);
 ///
 /// - All lookups of the process share at most eight threads. [`with_threads`](Self::with_threads) makes a resolver with
 ///   threads of its own. A thread without work ends after five seconds.
-/// - A lookup of a name that is being looked up already shares its answer.
-/// - A lookup that its caller has given up (its future was dropped) is not begun. If it has begun, it holds its thread
-///   until it ends.
-/// - Names in `/etc/hosts` do not wait behind a name server that does not answer: one of the threads is kept for them.
-///   Other names wait their turn. At most 4096 names wait.
+/// - Equal lookups share one thread and its answer.
+/// - Dropping the future gives a lookup up: it is not begun. After its beginning, it holds its thread to the end.
+/// - Names in `/etc/hosts` do not wait for a silent name server: one of the threads is kept for them. Other names wait
+///   their turn, at most 4096.
 ///
-/// Connecting asks for IPv4 and IPv6 addresses separately, so that an answer for one family is used before the other is
-/// there: see [`TcpStream::connect`](crate::TcpStream::connect).
+/// Connecting asks for IPv4 and IPv6 addresses separately, and does not wait for the slower answer: see [`TcpStream::connect`](crate::TcpStream::connect).
 ///
 /// # Forks
 ///
-/// A forked child starts threads of its own. A lookup that the parent has begun is begun again when the child polls it.
+/// A forked child starts threads of its own. If it polls a lookup of its parent, the lookup begins again.
 ///
 /// # Cancel safety
 ///
@@ -79,12 +78,16 @@ static SHARED: Queues = Queues::new(DEFAULT_THREADS);
 #[cfg_attr(docsrs, doc(cfg(feature = "resolve")))]
 #[derive(Clone, Debug, Default)]
 pub struct SystemResolver {
-    /// The queues of this resolver. `None` for the one that the process shares.
+    /// The queues of this resolver. `None` for the queue of the process.
     own: Option<Arc<Queues>>,
 }
 
+// A panic leaves no lookup half-done: see the queue.
+impl UnwindSafe for SystemResolver {}
+impl RefUnwindSafe for SystemResolver {}
+
 impl SystemResolver {
-    /// Returns the resolver that is used without any other. It shares its threads with the rest of the process.
+    /// Returns the default resolver, with the threads of the process.
     pub const fn new() -> Self {
         Self { own: None }
     }
@@ -120,7 +123,7 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// A future that waits for an answer of the queue. It asks when it is first polled.
+/// A future that waits for an answer of the queue. Its first poll asks.
 struct Waiting<'a> {
     /// Where to ask.
     queues: &'a Queues,
@@ -128,7 +131,7 @@ struct Waiting<'a> {
     host: &'a str,
     /// The addresses wanted.
     family: Family,
-    /// The channel of the answer, and the mark of the process that has asked. `None` before the first poll.
+    /// The channel of the answer, and the mark of the asking process. `None` before the first poll.
     asked: Option<(u64, oneshot::Receiver<Answer>)>,
 }
 
@@ -139,7 +142,7 @@ impl Future for Waiting<'_> {
         let mark = sys::process_mark();
         let receiver = match &mut self.asked {
             Some((asker, receiver)) if *asker == mark => receiver,
-            // A forked child polls a lookup of its parent. The threads that would answer are in the parent.
+            // A forked child polls a lookup of its parent. The threads for it are in the parent.
             _ => {
                 let receiver = self.queues.of(mark).ask(self.host, self.family);
                 &mut self.asked.insert((mark, receiver?)).1
@@ -151,7 +154,7 @@ impl Future for Waiting<'_> {
     }
 }
 
-/// The queues of a resolver: one for each process that has used it, from the first process to this one.
+/// The queues of a resolver: one for each process of the line, from the first process to this process.
 struct Queues {
     /// The largest number of threads of each queue.
     threads: usize,
@@ -165,7 +168,7 @@ struct Entry {
     mark: u64,
     /// Its queue, to be used in this process only.
     queue: Arc<Queue>,
-    /// The entry of a forked child, which only the child sees. Set by its first lookup.
+    /// The entry of a forked child, invisible to this process. Set by the first lookup of the child.
     next: OnceBox<Entry>,
 }
 
@@ -175,7 +178,7 @@ impl Queues {
         Self { threads, first: OnceBox::new() }
     }
 
-    /// Returns the queue of the process with `mark`, which is the calling process.
+    /// Returns the queue of the calling process, with the mark `mark`.
     fn of(&self, mark: u64) -> &Arc<Queue> {
         let mut place = &self.first;
         loop {
@@ -217,8 +220,8 @@ impl Backend for System {
     }
 
     fn look_up(&self, host: &str, family: Family, is_quick: bool) -> Result<Vec<SocketAddr>, Failure> {
-        // The file of hosts may have a name with an address of one family only. Asked for the other family alone, the
-        // C library would go on to the name servers. Asked for both, it stops at the file.
+        // The file of hosts may have one family of a name. Asked for the other family alone, the C library would go on
+        // to the name servers. Asked for both, it stops at the file.
         let asked = if is_quick { Family::Any } else { family };
         let addresses = getaddrinfo(host, asked).map_err(|error| failure(host, error))?;
         let of_family: Vec<_> = addresses.into_iter().filter(|address| family.has(address)).collect();
@@ -249,7 +252,7 @@ fn failure(host: &str, error: LookupError) -> Failure {
     let kind = match kind {
         LookupErrorKind::NoName | LookupErrorKind::NoData => io::ErrorKind::NotFound,
         LookupErrorKind::Memory => io::ErrorKind::OutOfMemory,
-        // That of the system, or of a name with a zero byte.
+        // The error of the system, or of a name with a zero byte.
         _ => error.kind(),
     };
     Failure { kind, message: format!("cannot look up {host:?}: {error}").into() }

@@ -120,7 +120,7 @@ fn is_connected(stream: &net::TcpStream) -> io::Result<()> {
     }
 }
 
-/// Returns whether `stream`, whose peer has the port `port`, is connected to itself.
+/// Returns whether `stream` is connected to itself. The peer has the port `port`.
 fn is_own_peer(stream: &net::TcpStream, port: u16) -> bool {
     let Ok(local) = stream.local_addr() else { return false };
     // Two ports are seldom equal, so the peer's address is seldom asked for. Only its port is known: connecting to
