@@ -251,6 +251,9 @@ fn any_number_of_bad_addresses() {
 /// What a resolver knows of one family: when, after the lookup has begun, and what. `None` is never known.
 type Part = Option<(u64, Result<Vec<SocketAddr>, ErrorKind>)>;
 
+/// A row of the table: the parts A and AAAA, the outcome, and the time in milliseconds, from and less than.
+type Row = (Part, Part, Result<SocketAddr, ErrorKind>, u64, u64);
+
 /// A resolver that gives its addresses in two parts.
 struct Parts([Part; 2]);
 
@@ -287,8 +290,7 @@ fn addresses_that_become_known_one_family_after_the_other() {
         let at = |millis, address| Some((millis, Ok(vec![address])));
         let nothing = |millis| Some((millis, Ok(Vec::new())));
         let fails = |millis, kind| Some((millis, Err(kind)));
-        // A, AAAA, the outcome, and the time in ms: from, and less than.
-        let table: [(Part, Part, Result<SocketAddr, ErrorKind>, u64, u64); 18] = [
+        let table: [Row; 18] = [
             (at(0, four), at(0, six), Ok(six), 0, 45),
             (at(0, four), None, Ok(four), 50, 200),
             (at(0, four), at(20, six), Ok(six), 20, 200),

@@ -56,7 +56,7 @@ fn main() {
     child("the threads of the parent are idle");
     look_up(&own);
     // The lookup of the parent has begun, and the child polls the same future.
-    let mut lookups = [begin(&|| resolve("localhost", 80).boxed()), begin(&|| own.resolve("localhost", 80))];
+    let mut lookups = [begin(|| resolve("localhost", 80).boxed()), begin(|| own.resolve("localhost", 80))];
     let well = fork_and_run(|| {
         let _watchdog = watchdog(Duration::from_secs(10));
         for lookup in &mut lookups {

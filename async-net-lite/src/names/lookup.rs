@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Looks up the addresses of `host`, each with `port`.
 ///
 /// The lookup uses the [`Resolver`] of the scope in which the future is polled. Outside a scope, it uses the system's,
-/// which needs the feature `resolve`: see [`SystemResolver`](crate::SystemResolver). Numeric hosts need neither a thread
+/// which needs the feature `resolve`: see `SystemResolver`. Numeric hosts need neither a thread
 /// nor a resolver: IPv4 and IPv6 addresses, IPv6 also in brackets and with a zone, such as `fe80::1%eth0`.
 ///
 /// # Errors
