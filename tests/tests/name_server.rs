@@ -178,6 +178,7 @@ fn a_server_that_answers_half() {
         }
         let error = TcpStream::connect(("none.example", port)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("cannot look up \"none.example\""), "{error}");
         let begin = Instant::now();
         UdpSocket::bind("0.0.0.0:0").await.unwrap().send_to(b"x", ("four.example", 9)).await.unwrap();
         UdpSocket::bind("[::1]:0").await.unwrap().send_to(b"x", ("six.example", 9)).await.unwrap();

@@ -35,16 +35,28 @@ pub(super) fn known(path: impl AsRef<Path>, names: &mut dyn Iterator<Item = &str
     known
 }
 
-/// Returns whether `name` looks like an IPv4 address of `inet_aton(3)`, such as `127.1` or `0x7f.1`, which std does not
-/// parse.
+/// Returns whether `name` is an IPv4 address of `inet_aton(3)`, such as `127.1` or `0x7f.1`, which std does not parse: up
+/// to four numbers, of which the last stands for all remaining bytes. The C library asks a name server for similar
+/// names, such as `1.2.3.4.5`.
 fn is_old_ipv4(name: &str) -> bool {
-    let mut labels = name.split('.');
-    labels.all(|label| label.starts_with(|c: char| c.is_ascii_digit()) && label.bytes().all(is_number))
+    let numbers: Option<Vec<u32>> = name.split('.').map(number).collect();
+    numbers.is_some_and(|numbers| match &numbers[..] {
+        [before @ .., last] if before.len() < 4 => {
+            before.iter().all(|byte| *byte < 256) && u64::from(*last) < 1 << (8 * (4 - before.len()))
+        }
+        _ => false,
+    })
 }
 
-/// Returns whether `byte` may be part of a decimal, octal or hexadecimal number.
-fn is_number(byte: u8) -> bool {
-    byte.is_ascii_hexdigit() || matches!(byte, b'x' | b'X')
+/// Returns the value of a decimal, octal (`0…`) or hexadecimal (`0x…`) number.
+fn number(text: &str) -> Option<u32> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if text.starts_with('0') => (text, 8),
+        None => (text, 10),
+    };
+    // `from_str_radix` takes a sign, too.
+    u32::from_str_radix(digits, radix).ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -83,5 +95,36 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(known(&path, &mut ["localhost"].into_iter()).is_empty(), "without the file");
         assert_eq!(known("/", &mut ["127.1", "localhost"].into_iter()).len(), 1, "a folder in its place");
+    }
+
+    /// Old forms of IPv4 addresses, as `inet_aton(3)` takes them, and similar names.
+    #[test]
+    fn old_addresses() {
+        let addresses =
+            ["1", "4294967295", "1.2", "1.16777215", "1.2.65535", "1.2.3.255", "0177.0.0.1", "0x7F.1", "0", "0X1"];
+        let names = [
+            "",
+            ".",
+            "1.",
+            ".1",
+            "1..2",
+            "1.2.3.4.5",
+            "4294967296",
+            "1.16777216",
+            "1.2.65536",
+            "1.2.3.256",
+            "256.1",
+            "08",
+            "0x",
+            "1x",
+            "-1",
+            "+1",
+            "0x+1",
+            "1.example",
+            "1e",
+            " 1",
+        ];
+        addresses.iter().for_each(|address| assert!(is_old_ipv4(address), "{address}"));
+        names.iter().for_each(|name| assert!(!is_old_ipv4(name), "{name}"));
     }
 }

@@ -139,8 +139,8 @@ pub(super) fn current() -> Option<Arc<dyn Resolver>> {
 
 /// Runs `future` with `resolver` for all host names inside.
 ///
-/// The resolver serves `connect`, `bind`, `send_to`, [`resolve`] and similar functions that `future` calls. If scopes
-/// are nested, the innermost resolver is used. Spawned tasks are not inside, since the executor polls them.
+/// The resolver serves `connect`, `bind`, `send_to`, [`resolve`](crate::resolve) and similar functions that `future`
+/// calls. If scopes are nested, the innermost resolver is used. Spawned tasks are not inside, since the executor polls them.
 ///
 /// # Cancel safety
 ///
