@@ -72,8 +72,11 @@ mod socket;
 mod names;
 pub use names::addr::AsyncToSocketAddrs;
 #[cfg(feature = "resolve")]
-pub use names::resolve::SystemResolver;
-pub use names::resolve::{Resolver, resolve, with_resolver};
+pub use names::system::SystemResolver;
+pub use names::{
+    lookup::resolve,
+    resolver::{Resolver, with_resolver},
+};
 
 mod accept;
 

@@ -244,6 +244,28 @@ pub fn restore_default_sigpipe() {
     assert_ne!(result, libc::SIG_ERR);
 }
 
+/// Limits the address space of this process to `more` bytes beyond what it uses now, so that no stack of another thread
+/// fits in; `None` takes the limit back. Returns `None`, for the way back.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+pub fn limit_memory(more: Option<u64>) -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("/proc/self/statm");
+    let pages: u64 = pages.split(' ').next().and_then(|size| size.parse().ok()).expect("a number of pages");
+    // SAFETY: `sysconf` takes a plain integer and touches no memory of ours.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limits` is a valid structure to write to.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limits) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    limits.rlim_cur = more.map_or(limits.rlim_max, |more| pages * page.unsigned_abs() + more);
+    // SAFETY: `limits` is only read.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_AS, &limits) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    None
+}
+
 /// Sets the soft limit of open descriptors of this process to `limit`, at most to the hard limit. Returns the new soft
 /// limit.
 pub fn limit_open_files(limit: usize) -> usize {

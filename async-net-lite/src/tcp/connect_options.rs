@@ -4,7 +4,7 @@
 //! here, and not methods of the stream. `connect.rs` has the methods that connect.
 
 use super::settings::Keepalive;
-use crate::names::resolve::Resolver;
+use crate::names::resolver::Resolver;
 use crate::socket::options::set_buffers;
 use crate::sys;
 use socket2::SockRef;
@@ -123,6 +123,11 @@ impl ConnectOptions {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    /// Returns whether a local address was set, so that the kernel does not choose the port by itself.
+    pub(super) fn has_local_address(&self) -> bool {
+        self.bind.is_some()
     }
 
     /// Sets the options on a socket that is about to connect.

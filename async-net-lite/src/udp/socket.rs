@@ -3,7 +3,8 @@
 //! Its other operations are in the files beside this one: one datagram in `receive.rs` and `send.rs`, many in
 //! `recv_batch.rs` and `send_batch.rs`, and options in `settings.rs` and `multicast.rs`.
 
-use crate::names::addr::AsyncToSocketAddrs;
+use crate::names::addr::{AsyncToSocketAddrs, try_each};
+use crate::names::family::Family;
 use crate::socket::conversions::std_conversions;
 use crate::socket::socket::Socket;
 use async_epoll::{Handle, Readiness, Source};
@@ -169,7 +170,8 @@ impl UdpSocket {
         self.socket.into_std()
     }
 
-    /// Sets the peer: the first of the addresses that `connect(2)` accepts. Nothing is sent.
+    /// Sets the peer: the first of the addresses that this socket can [send to](Self::send_to), and that `connect(2)`
+    /// accepts. Nothing is sent.
     ///
     /// From now on, [`send`](Self::send) sends to the peer, the kernel queues no datagrams from other addresses
     /// (datagrams already in the queue stay), and [errors of the peer](Self#errors-of-a-peer) are reported. Another
@@ -184,8 +186,20 @@ impl UdpSocket {
     ///
     /// Only a name lookup waits. If the future is dropped during the lookup, the peer is unchanged.
     pub async fn connect(&self, address: impl AsyncToSocketAddrs) -> io::Result<()> {
-        let lookup = address.lookup()?;
-        lookup.try_each(|address| self.socket.get_ref().connect(address)).await
+        let addresses = address.lookup()?.for_socket(|| self.family()).await?;
+        try_each(addresses, |address| self.socket.get_ref().connect(address))
+    }
+
+    /// Returns the family of the addresses that this socket can send to.
+    pub(super) fn family(&self) -> io::Result<Family> {
+        Ok(match self.local_addr()? {
+            SocketAddr::V4(_) => Family::V4,
+            // IPv4 in an IPv6 socket.
+            SocketAddr::V6(local) if local.ip().to_ipv4_mapped().is_some() => Family::V4,
+            // The kernel sets this option when the socket is bound to an IPv6 address, too.
+            SocketAddr::V6(_) if SockRef::from(self.inner()).only_v6()? => Family::V6,
+            SocketAddr::V6(_) => Family::Any,
+        })
     }
 
     /// Waits until a receive is likely to succeed or to return an error. Returns the readiness that the kernel has
