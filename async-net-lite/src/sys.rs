@@ -15,8 +15,6 @@ use std::mem::{MaybeUninit, offset_of, size_of};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-#[cfg(feature = "resolve")]
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 // # Options without a function in socket2
 
@@ -45,69 +43,6 @@ pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
         0 => Err(io::Error::last_os_error()),
         index => Ok(index),
     }
-}
-
-// # Forks
-
-/// Returns a number that differs between this process and each process that it was forked from.
-///
-/// A process id would not do: in a new PID namespace, the child may have the id of its parent. So the number is in a page
-/// that the kernel fills with zeros in a child (`MADV_WIPEONFORK`, Linux 4.14), and a child that finds a zero counts one
-/// further. Without such a page, the process id is used. No system call after the first call, and no lock, which another
-/// thread might hold at the time of a fork.
-#[cfg(feature = "resolve")]
-pub(crate) fn process_mark() -> u64 {
-    /// The page, which lives as long as the process. Set once; null before.
-    static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
-    /// The mark of the last process of the line that has one. A child inherits it.
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    /// Whether the kernel has refused the page. Set once.
-    static IS_REFUSED: AtomicBool = AtomicBool::new(false);
-
-    let by_id = || u64::from(std::process::id());
-    if PAGE.load(Ordering::Acquire).is_null() {
-        if IS_REFUSED.load(Ordering::Relaxed) {
-            return by_id();
-        }
-        let Some(page) = map_wiped_on_fork() else {
-            IS_REFUSED.store(true, Ordering::Relaxed);
-            return by_id();
-        };
-        let first = PAGE.compare_exchange(ptr::null_mut(), page.as_ptr(), Ordering::AcqRel, Ordering::Acquire);
-        if first.is_err() {
-            // SAFETY: The page was mapped just now, and has not been published, so no reference into it exists.
-            unsafe { libc::munmap(page.as_ptr().cast(), size_of::<AtomicU64>()) };
-        }
-    }
-    // SAFETY: The pointer is not null, and a published page is never unmapped. The page has the size and the alignment of
-    // an `AtomicU64`, for which any bytes are valid, and all accesses are atomic.
-    let mark = unsafe { &*PAGE.load(Ordering::Acquire) };
-    match mark.load(Ordering::Relaxed) {
-        0 => {
-            let new = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-            mark.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|other| other, |_| new)
-        }
-        known => known,
-    }
-}
-
-/// Maps one private page that is all zero, and again in a forked child. `None` if the kernel refuses.
-#[cfg(feature = "resolve")]
-fn map_wiped_on_fork() -> Option<ptr::NonNull<AtomicU64>> {
-    let (length, protection) = (size_of::<AtomicU64>(), libc::PROT_READ | libc::PROT_WRITE);
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: A new anonymous mapping at an address of the kernel's choice overlaps nothing.
-    let address = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, -1, 0) };
-    if address == libc::MAP_FAILED {
-        return None;
-    }
-    // SAFETY: The range was mapped just above, and no other code knows it. The advice changes nothing in this process.
-    if unsafe { libc::madvise(address, length, libc::MADV_WIPEONFORK) } != 0 {
-        // SAFETY: The range was mapped just above, and no reference into it exists.
-        unsafe { libc::munmap(address, length) };
-        return None;
-    }
-    ptr::NonNull::new(address.cast())
 }
 
 // # Unix sockets: credentials, and messages with descriptors

@@ -8,7 +8,7 @@
 //! another process is never touched. The list is free of locks for the same reason.
 //!
 //! ```text
-//!   Queues ──► entry of the parent ──► entry of the child        mark: sys::process_mark
+//!   Queues ──► entry of the parent ──► entry of the child        mark: async_epoll::ForkMark
 //!              mark 1, queue           mark 2, queue
 //! ```
 
@@ -16,7 +16,7 @@ use super::family::Family;
 use super::hosts;
 use super::queue::{Answer, Backend, DEFAULT_THREADS, Failure, Queue};
 use super::resolver::Resolver;
-use crate::sys;
+use async_epoll::ForkMark;
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind};
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, FutureExt};
@@ -132,14 +132,14 @@ struct Waiting<'a> {
     /// The addresses wanted.
     family: Family,
     /// The channel of the answer, and the mark of the asking process. `None` before the first poll.
-    asked: Option<(u64, oneshot::Receiver<Answer>)>,
+    asked: Option<(ForkMark, oneshot::Receiver<Answer>)>,
 }
 
 impl Future for Waiting<'_> {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let mark = sys::process_mark();
+        let mark = ForkMark::new();
         let receiver = match &mut self.asked {
             Some((asker, receiver)) if *asker == mark => receiver,
             // A forked child polls a lookup of its parent. The threads for it are in the parent.
@@ -165,7 +165,7 @@ struct Queues {
 /// The queue of one process.
 struct Entry {
     /// The mark of the process.
-    mark: u64,
+    mark: ForkMark,
     /// Its queue, to be used in this process only.
     queue: Arc<Queue>,
     /// The entry of a forked child, invisible to this process. Set by the first lookup of the child.
@@ -179,7 +179,7 @@ impl Queues {
     }
 
     /// Returns the queue of the calling process, with the mark `mark`.
-    fn of(&self, mark: u64) -> &Arc<Queue> {
+    fn of(&self, mark: ForkMark) -> &Arc<Queue> {
         let mut place = &self.first;
         loop {
             let new = || Entry { mark, queue: Queue::new(self.threads, System), next: OnceBox::new() };
@@ -194,7 +194,7 @@ impl Queues {
 
 impl Drop for Queues {
     fn drop(&mut self) {
-        let (mark, mut place) = (sys::process_mark(), &self.first);
+        let (mark, mut place) = (ForkMark::new(), &self.first);
         while let Some(entry) = place.get() {
             // The queues of other processes are not touched: see the top of the file.
             if entry.mark == mark {
