@@ -21,6 +21,7 @@
 //! - [`Folder`] and [`abstract_name`] are places for Unix sockets; [`noise`] is data for files and streams.
 //! - [`in_child`] runs a test in a process of its own.
 //! - [`open_fds`] finds leaked descriptors, [`CountingAllocator`] leaked memory.
+//! - [`refuse`] makes a system call fail on one thread.
 //! - [`p99`] is for latencies.
 //!
 //! The helpers are a library and not a module of each test program: they are compiled once, and a helper unused in one
@@ -42,11 +43,11 @@ pub use addresses::{FullListener, LOCALHOST, abstract_name, full_listener, has_i
 pub use deferred::{OnDrop, later};
 pub use folder::{Folder, noise};
 pub use guards::{Alone, Watchdog, alone, watchdog};
-pub use process::{in_child, open_fds};
+pub use process::{epoll_entries, in_child, open_fds};
 pub use sys::{
     CountingAllocator, SignalSender, SignalStorm, WakerAct, WakerCall, bind_full_path, close_raw, eventfd,
     fork_and_run, hostile_waker, interrupt_this_thread, limit_open_files, live_heap, move_fd_high, packet_mode,
-    packet_pipe, pipe, process_cpu, reopen_at, report_icmp_errors, restore_default_sigpipe, send_with_fd,
+    packet_pipe, pipe, process_cpu, refuse, reopen_at, report_icmp_errors, restore_default_sigpipe, send_with_fd,
     signal_descriptor, socket_option, thread_cpu,
 };
 pub use time::{HOUR, TIME, millis, p99, strict_timing};

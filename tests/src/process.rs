@@ -1,5 +1,6 @@
 //! Open descriptors, which are counted per process, and a child process for tests that need a process of their own.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::Command;
 
 /// Returns the number of descriptors that this process has open.
@@ -9,6 +10,18 @@ use std::process::Command;
 /// If `/proc` is not mounted.
 pub fn open_fds() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd").count()
+}
+
+/// Returns the descriptor numbers in an epoll instance, as the kernel lists them (`proc_pid_fdinfo(5)`). A number may be
+/// there although this process has closed it: the entry stays while any descriptor for the same open file exists.
+///
+/// # Panics
+///
+/// If `/proc` is not mounted.
+pub fn epoll_entries(epoll: BorrowedFd<'_>) -> Vec<i32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", epoll.as_raw_fd())).expect("/proc/self/fdinfo");
+    let number = |line: &str| line.strip_prefix("tfd:")?.split_whitespace().next()?.parse().ok();
+    info.lines().filter_map(number).collect()
 }
 
 /// Runs the test named `test` again in a child process, without other tests beside it, and checks its success.
