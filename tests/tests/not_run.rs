@@ -15,12 +15,13 @@ use futures::executor::{LocalPool, block_on};
 use futures::future::{Either, FutureExt, pending, select};
 use futures::task::LocalSpawnExt;
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Once;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tests::common::{pool_and_reactor, sources};
 use tests::{HOUR, TIME, later, watchdog, yield_now};
@@ -245,12 +246,11 @@ fn all_is_well() {
             let (_peer, source) = sources::with_peer(&reactor.handle());
             let both = Rc::new(RefCell::new((source, Timer::after(HOUR, &reactor.handle()))));
             let task = Rc::clone(&both);
-            let wait = async move {
+            let wait = poll_fn(move |cx| {
                 let (source, timer) = &mut *task.borrow_mut();
-                assert!(futures::poll!(timer).is_pending());
-                assert!(source.readable().now_or_never().is_none());
-                yield_now().await;
-            };
+                assert!(timer.poll_unpin(cx).is_pending() && source.poll_readable(cx).is_pending());
+                Poll::Ready(())
+            });
             spawner.spawn_local(wait).unwrap();
             reactor.run(&mut pool).unwrap();
             assert!(both.borrow().1.is_armed());
