@@ -20,7 +20,7 @@
 //! - [`yield_now`] lets other tasks run first. [`later`] calls a closure on another thread, [`OnDrop`] when it is dropped.
 //! - [`Folder`] and [`abstract_name`] are places for Unix sockets; [`noise`] is data for files and streams.
 //! - [`in_child`] runs a test in a process of its own.
-//! - [`open_fds`] finds leaked descriptors, [`CountingAllocator`] leaked memory.
+//! - [`open_fds`] finds leaked descriptors, [`epoll_entries`] what is left in epoll, [`CountingAllocator`] leaked memory.
 //! - [`refuse`] makes a system call fail on one thread.
 //! - [`p99`] is for latencies.
 //!
