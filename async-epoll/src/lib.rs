@@ -104,7 +104,8 @@
 //!
 //! All are off by default. Each only adds.
 //!
-//! - `tracing`: reports what the reactor does as events of the crate `tracing`, and each task's polls as a span.
+//! - `tracing`: reports what the reactor does as events of the crate `tracing`, and each task's polls as a span. Waits
+//!   that nothing will end are reported at level `WARN`, all else at level `TRACE`.
 //! - `inspect`: `Handle::tasks` lists what each task waits for, and how long its polls take.
 //! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
 //!

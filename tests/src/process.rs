@@ -13,15 +13,16 @@ pub fn open_fds() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd").count()
 }
 
-/// Returns the number of files that are registered with the epoll instance `epoll`, of this process: those of the
-/// reactor itself, too.
+/// Returns the descriptor numbers in the epoll instance `epoll`, those of the reactor itself included, as the kernel lists them (`proc_pid_fdinfo(5)`). A number may be
+/// there although this process has closed it: the entry stays while any descriptor for the same open file exists.
 ///
 /// # Panics
 ///
-/// If `/proc` is not mounted, or `epoll` is not open.
-pub fn epoll_entries(epoll: RawFd) -> usize {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).expect("an open descriptor");
-    info.lines().filter(|line| line.starts_with("tfd:")).count()
+/// If `/proc` is not mounted.
+pub fn epoll_entries(epoll: RawFd) -> Vec<i32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).expect("/proc/self/fdinfo");
+    let number = |line: &str| line.strip_prefix("tfd:")?.split_whitespace().next()?.parse().ok();
+    info.lines().filter_map(number).collect()
 }
 
 /// Runs the test named `test` again in a child process, without other tests beside it, and checks its success.

@@ -295,6 +295,38 @@ pub fn socket_option(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Resul
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Installs a filter on the present thread: `call` fails with `error` if each argument of `arguments`, given by its
+/// index, has this value.
+///
+/// A filter of `seccomp(2)`: it cannot be removed, and threads that this thread starts inherit it.
+pub fn refuse(call: libc::c_long, arguments: &[(usize, i32)], error: i32) {
+    let load = |offset: usize| (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset as u32);
+    let equals = |number: u32| (libc::BPF_JMP | libc::BPF_K | libc::BPF_JEQ, number);
+    // The lower half of an argument, which comes first on a little-endian machine.
+    let half = if cfg!(target_endian = "big") { 4 } else { 0 };
+    let mut program = vec![load(std::mem::offset_of!(libc::seccomp_data, nr)), equals(call as u32)];
+    for &(index, value) in arguments {
+        program.push(load(std::mem::offset_of!(libc::seccomp_data, args) + index * size_of::<u64>() + half));
+        program.push(equals(value as u32));
+    }
+    program.push((libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error.unsigned_abs()));
+    program.push((libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
+    let last = program.len() - 1;
+    let instruction = |(place, (code, k))| {
+        // A comparison that is false jumps to the last instruction.
+        let jf = if code & 0x07 == libc::BPF_JMP { (last - place - 1) as u8 } else { 0 };
+        libc::sock_filter { code: code as u16, jt: 0, jf, k }
+    };
+    let mut filter: Vec<_> = program.into_iter().enumerate().map(instruction).collect();
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: Takes integers and touches no memory. Only a thread that cannot gain privileges may install a filter.
+    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    // SAFETY: `program` and the instructions that it points to live across the call, which copies them.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
 /// Returns the reading and the writing end of a pipe. `std::io::pipe` is newer than the oldest compiler.
 ///
 /// # Errors

@@ -32,6 +32,11 @@ type Poke = Box<dyn FnMut() + Send>;
 /// Drops the socket, and keeps its open file alive (or not).
 type Way<S> = (&'static str, fn(S) -> Kept);
 
+/// Returns the number of files in the epoll instance `epoll`.
+fn entries(epoll: RawFd) -> usize {
+    epoll_entries(epoll).len()
+}
+
 /// Runs `test` on a reactor of its own, with the number of its epoll instance.
 fn on_a_reactor(test: impl AsyncFnOnce(RawFd)) {
     let _watchdog = watchdog(TIME);
@@ -110,14 +115,14 @@ fn table<S: 'static>(kind: &str, ways: Vec<Way<S>>, make: impl AsyncFn() -> (S, 
         for registered in [false, true] {
             on_a_reactor(async |epoll| {
                 let what = format!("{kind}, {way}, registered: {registered}");
-                let before = epoll_entries(epoll);
+                let before = entries(epoll);
                 let (socket, poke) = make().await;
                 if registered {
                     wait(&socket);
-                    assert_eq!(epoll_entries(epoll), before + 1, "{what}");
+                    assert_eq!(entries(epoll), before + 1, "{what}");
                 }
                 let kept = live_on(socket);
-                assert_eq!(epoll_entries(epoll), before, "{what}: left in the kernel");
+                assert_eq!(entries(epoll), before, "{what}: left in the kernel");
                 assert_eq!(Handle::current().unwrap().stats().sources, 0, "{what}");
                 sleeps_through(poke, &what).await;
                 drop(kept);
@@ -243,13 +248,13 @@ fn passed_on_lazy_sources() {
     on_a_reactor(async |epoll| {
         let (stream, mut peer) = unix_std::UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
-        let before = epoll_entries(epoll);
+        let before = entries(epoll);
         for _ in 0..2 {
             let source = Source::lazy(&stream, &Handle::current().unwrap());
             pending(source.readable());
-            assert_eq!(epoll_entries(epoll), before + 1);
+            assert_eq!(entries(epoll), before + 1);
             drop(source);
-            assert_eq!(epoll_entries(epoll), before);
+            assert_eq!(entries(epoll), before);
         }
         sleeps_through(Box::new(move || drop(peer.write(b"x"))), "a borrowed source").await;
         drop(stream);
@@ -283,10 +288,10 @@ fn inherited_sockets() {
     async fn inherited<S>(epoll: RawFd, kind: &str, made: (S, Poke), wait: impl Fn(&S)) {
         let (socket, poke) = made;
         wait(&socket);
-        let with_it = epoll_entries(epoll);
+        let with_it = entries(epoll);
         let child = fork_idle_child();
         drop(socket);
-        assert_eq!(epoll_entries(epoll), with_it - 1, "{kind}: left in the kernel");
+        assert_eq!(entries(epoll), with_it - 1, "{kind}: left in the kernel");
         sleeps_through(poke, kind).await;
         drop(child);
     }
@@ -309,7 +314,7 @@ fn one_descriptor_from_two_threads() {
     let _watchdog = watchdog(TIME);
     let reactor = Reactor::new().unwrap();
     let epoll = reactor.as_raw_fd();
-    let before = epoll_entries(epoll);
+    let before = entries(epoll);
     let background = reactor.into_background().unwrap();
     let handle = background.handle();
     let (stream, _peer) = unix_std::UnixStream::pair().unwrap();
@@ -339,9 +344,9 @@ fn one_descriptor_from_two_threads() {
             }
             second.join().unwrap()
         });
-        assert_eq!(epoll_entries(epoll), before + 1, "round {round}: the new source gets no event");
+        assert_eq!(entries(epoll), before + 1, "round {round}: the new source gets no event");
         drop(second);
-        assert_eq!(epoll_entries(epoll), before, "round {round}");
+        assert_eq!(entries(epoll), before, "round {round}");
     }
     background.shutdown().unwrap();
 }
@@ -355,13 +360,13 @@ fn a_stale_entry_is_replaced() {
         let (stream, mut peer) = unix_std::UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
         let stream = Arc::new(stream);
-        let before = epoll_entries(epoll);
+        let before = entries(epoll);
         let lazy = Source::lazy(Arc::clone(&stream), &handle);
         pending(lazy.readable());
         drop(lazy);
-        assert_eq!((epoll_entries(epoll), handle.stats().sources), (before + 1, 0), "a stale entry");
+        assert_eq!((entries(epoll), handle.stats().sources), (before + 1, 0), "a stale entry");
         let source = Source::new(Arc::clone(&stream)).unwrap();
-        assert_eq!(epoll_entries(epoll), before + 1, "the same entry, with a new token");
+        assert_eq!(entries(epoll), before + 1, "the same entry, with a new token");
         // A second source is still refused, and does not harm the first.
         let refused = Source::new(Arc::clone(&stream)).unwrap_err();
         assert_eq!(refused.error.kind(), ErrorKind::AlreadyExists);
@@ -370,7 +375,7 @@ fn a_stale_entry_is_replaced() {
         peer.write_all(b"x").unwrap();
         assert!(source.readable().await.unwrap().is_readable());
         drop((source, refused));
-        assert_eq!(epoll_entries(epoll), before);
+        assert_eq!(entries(epoll), before);
         sleeps_through(Box::new(move || drop(peer.write(b"x"))), "after the last source").await;
     });
 }

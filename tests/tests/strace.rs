@@ -3,6 +3,8 @@
 //! Ignored by default: the tests need the program `strace` and the right to trace. `.ci/run` installs it and runs them
 //! with `cargo test -p tests --test strace -- --ignored`. Each test runs a scenario of this file in a child process
 //! under strace. The scenario checks itself, and prints its last line only after success.
+//!
+//! A fault that can be made without strace also has a test in `faults.rs`, which runs everywhere.
 
 use async_epoll::{ForkMark, Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{

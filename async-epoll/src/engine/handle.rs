@@ -99,7 +99,9 @@ impl Handle {
     /// The guard only says *which* reactor is current. Some thread has to [`run`](crate::Reactor::run) the reactor or
     /// [`wait`](crate::Reactor::wait) on it, this one or a [background thread](crate::Reactor::into_background).
     /// Without such a thread, a future that is awaited in `futures::executor::block_on`, for example, waits for ever,
-    /// and its timeouts do too.
+    /// and its timeouts do too. Use [`async_epoll::block_on`](crate::block_on) or
+    /// [`Reactor::run_until`](crate::Reactor::run_until) in its place. With the feature `tracing`, such a wait on the
+    /// reactor's own thread is reported at level `WARN`.
     ///
     /// # Examples
     ///

@@ -10,6 +10,8 @@
 
 #[cfg(feature = "inspect")]
 use super::directory::Directory;
+use super::runner::Runner;
+use crate::budget;
 use crate::io::interest::Interest;
 use crate::io::registry::{NOTIFIER_TOKEN, Registration, Registry, TIMERFD_TOKEN};
 use crate::stats::Counters;
@@ -27,7 +29,6 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
-use std::thread::{self, ThreadId};
 
 /// A pool of tasks, as far as the engine knows pools. Neither method is on a hot path.
 pub(crate) trait Pool: fmt::Debug + Send + Sync {
@@ -65,10 +66,8 @@ pub(crate) struct Shared {
     pools: Mutex<Vec<Weak<dyn Pool>>>,
     /// The counters for [`Stats`](crate::Stats).
     pub(crate) counters: Counters,
-    /// The thread on which a `run` method of this reactor is running.
-    runner: Mutex<Option<ThreadId>>,
-    /// A driver of *another* reactor was polled by the present `run` method. Cleared when a `run` method begins.
-    stray_driver: AtomicBool,
+    /// Whether a thread runs the reactor.
+    pub(crate) runner: Runner,
     /// The reactor has been dropped. Set once.
     gone: AtomicBool,
     /// The process that made the reactor, and not a forked child of it.
@@ -114,8 +113,7 @@ impl Shared {
             wheel: Mutex::new(Wheel::new()),
             clock: Clock::new(),
             counters: Counters::default(),
-            runner: Mutex::default(),
-            stray_driver: AtomicBool::new(false),
+            runner: Runner::new(),
             gone: AtomicBool::new(false),
             fork: ForkMark::new(),
         })
@@ -165,6 +163,14 @@ impl Shared {
         }
     }
 
+    /// Notes that a poll of a source or a timer returns `Pending`. The driver notes the waits of tasks.
+    #[inline]
+    pub(crate) fn note_wait(&self) {
+        if !budget::is_bounded() {
+            self.runner.note_stranger();
+        }
+    }
+
     /// Counts a task that is spawned.
     pub(crate) fn task_begins(&self) {
         self.live_tasks.fetch_add(1, Ordering::Relaxed);
@@ -199,32 +205,6 @@ impl Shared {
     /// Returns the number of tasks that wait to be polled, in all pools.
     pub(crate) fn ready_tasks(&self) -> usize {
         self.pools().iter().map(|pool| pool.ready()).sum()
-    }
-
-    /// Notes that a driver of another reactor was polled while this one was current, if a `run` method of this reactor is
-    /// running on this thread. (On other threads, a guard of [`Handle::enter`](crate::Handle::enter) makes it current.)
-    #[cold]
-    pub(crate) fn note_stray_driver(&self) {
-        if *self.runner() == Some(thread::current().id()) {
-            self.stray_driver.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Marks this thread as running a `run` method of this reactor, until the guard is dropped.
-    pub(crate) fn begin_run(&self) -> RunGuard<'_> {
-        self.stray_driver.store(false, Ordering::Relaxed);
-        *self.runner() = Some(thread::current().id());
-        RunGuard(self)
-    }
-
-    /// Locks the thread on which a `run` method is running.
-    fn runner(&self) -> MutexGuard<'_, Option<ThreadId>> {
-        self.runner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns whether the present `run` method has polled a driver of another reactor.
-    pub(crate) fn has_stray_driver(&self) -> bool {
-        self.stray_driver.load(Ordering::Relaxed)
     }
 
     /// Returns whether the reactor has been dropped.
@@ -334,14 +314,5 @@ impl Shared {
         #[cfg(feature = "test-util")]
         wakers.extend(self.clock.hands.close());
         wakers
-    }
-}
-
-/// A `run` method is running; see [`Shared::begin_run`].
-pub(crate) struct RunGuard<'a>(&'a Shared);
-
-impl Drop for RunGuard<'_> {
-    fn drop(&mut self) {
-        *self.0.runner() = None;
     }
 }

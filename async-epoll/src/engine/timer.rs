@@ -258,6 +258,7 @@ impl Timer {
             // The reactor may sleep on another thread, until a later deadline.
             self.shared.first_timer_changed();
         }
+        self.shared.note_wait();
         Poll::Pending
     }
 

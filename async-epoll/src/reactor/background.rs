@@ -104,6 +104,7 @@ impl Reactor {
         engine.shared.refuse_child()?;
         let handle = Handle { shared: Arc::clone(&engine.shared) };
         handle.shared.notifier.detach();
+        handle.shared.runner.keep();
         // From now on a driver without budget wakes itself.
         drop(turn);
         let stop = Arc::new(AtomicBool::new(false));

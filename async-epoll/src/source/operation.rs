@@ -641,7 +641,10 @@ impl<T: AsFd> Source<T> {
             )));
         }
         match self.link.registration.wait(want, cx.waker(), |seen| seen.is_gone() || is_over(seen)) {
-            None => Poll::Pending,
+            None => {
+                self.link.shared.note_wait();
+                Poll::Pending
+            }
             Some(seen) if seen.is_gone() => Poll::Ready(Err(gone())),
             Some(seen) => Poll::Ready(Ok(seen)),
         }
