@@ -239,6 +239,11 @@ impl Snapshot {
         self.has(PRIORITY)
     }
 
+    /// Returns whether the kernel has reported that this direction is closed.
+    pub(crate) const fn is_closed(self) -> bool {
+        self.has(CLOSED)
+    }
+
     /// Returns whether a wait for the exceptional condition is over: it is pending, or may never come.
     pub(crate) const fn ends_priority(self) -> bool {
         self.has(PRIORITY | CLOSED | ERROR)
