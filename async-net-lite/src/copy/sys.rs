@@ -46,6 +46,32 @@ pub(super) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) ->
     usize::try_from(moved).map_err(|_| io::Error::last_os_error())
 }
 
+// # The state of a connection
+
+/// The state of a TCP connection that has been closed for writing, before the peer's acknowledgement.
+pub(super) const FIN_WAIT1: u8 = 4;
+/// The same, after the acknowledgement. The peer has not closed its direction.
+pub(super) const FIN_WAIT2: u8 = 5;
+
+/// Returns the state of a TCP connection, by `getsockopt(TCP_INFO)`. The numbers are those of `net/tcp_states.h` of
+/// Linux. Fails for a socket of another kind.
+pub(super) fn tcp_state(socket: BorrowedFd<'_>) -> io::Result<u8> {
+    // The first field of `tcp_info`. The kernel writes as many bytes as there is room for.
+    let (mut state, mut length) = (0_u8, 1 as libc::socklen_t);
+    // SAFETY: The kernel writes at most `length` bytes, one, to `state`, and the number of bytes to `length`. Both are
+    // borrowed mutably for the call.
+    cvt(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            std::ptr::from_mut(&mut state).cast(),
+            &mut length,
+        )
+    })?;
+    Ok(state)
+}
+
 // # SIGPIPE
 
 /// Runs `call` and discards a `SIGPIPE` that it raises, whatever the process does about this signal.
