@@ -28,7 +28,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 /// The largest number of bytes that a direction may move after its reader has failed: more than the kernel holds for a
-/// socket. A stream whose writes fail may be readable for ever.
+/// socket. A stream may refuse all writes and be readable for ever.
 const MAX_LAST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Copies from `a` to `b` and from `b` to `a` at the same time, until both directions have ended. Returns the number of
@@ -67,9 +67,9 @@ const MAX_LAST_BYTES: u64 = 16 * 1024 * 1024;
 /// the two directions are doing. Bytes that this side has received before are still copied, as far as the other side
 /// takes them at once; all of them, if the end of file is among them.
 ///
-/// A half-close is no death. A side that is closed in both directions is shut down by another owner here, or is a Unix
-/// socket whose peer is closed. When all bytes of such a side are copied, the copy ends successfully, unless there are
-/// bytes for this side: then the error is `BrokenPipe`. The error of a TCP socket that is shut down here while the other
+/// A half-close is no death. A side that is closed in both directions has been shut down here, through a clone, or is a
+/// Unix socket with a closed peer. When all bytes of such a side are copied, the copy ends successfully, unless there
+/// are bytes for this side: then the error is `BrokenPipe`. The error of a TCP socket that is shut down here while the other
 /// side takes no bytes is `BrokenPipe`, too.
 ///
 /// Some deaths cannot be known:
@@ -79,7 +79,7 @@ const MAX_LAST_BYTES: u64 = 16 * 1024 * 1024;
 /// - The kernel learns of a peer that vanishes without a word only by its own attempts to send: see
 ///   [`set_keepalive`](crate::TcpStream::set_keepalive). A TCP peer that closes its socket after it has half-closed the
 ///   connection is not distinguishable from one that waits for an answer.
-/// - A Unix socket that is shut down here looks like a socket whose peer is closed, so its bytes wait until the other
+/// - A Unix socket that is shut down here looks like a socket with a closed peer, so its bytes wait until the other
 ///   side takes them. If it is shut down for writing only while it is full, the kernel reports nothing.
 ///
 /// # Errors

@@ -53,7 +53,7 @@ pub(super) trait End {
     /// Returns the pending error of the socket, if any, and clears it.
     fn take_error(&self) -> io::Result<Option<io::Error>>;
     /// Returns whether a socket that is closed for writing has been shut down for reading, too, by this process and not
-    /// by its peer. Always `false` for a Unix socket, whose state does not tell.
+    /// by its peer. Always `false` for a Unix socket: its state does not tell.
     fn has_stopped_reading(&self) -> bool;
 }
 
