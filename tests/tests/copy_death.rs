@@ -567,14 +567,58 @@ fn an_endless_reader_that_refuses_writes() {
     });
 }
 
+/// Found 9: the same in memory, with a reader that is always ready: the copy ends 16 MiB after the error.
+#[test]
+fn the_last_bytes_are_bounded() {
+    /// A stream that is always ready. Its writes fail.
+    struct Endless;
+    impl AsyncRead for Endless {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buffer.len()))
+        }
+    }
+    impl AsyncWrite for Endless {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(ErrorKind::PermissionDenied.into()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    let (counter, waker) = tests::CountingWaker::new();
+    let mut cx = Context::from_waker(&waker);
+    // The second poll meets the error, after 31 full buffers and a small one.
+    let fails = Rc::new(Cell::new(None));
+    let far = Frail { fails: Rc::clone(&fails), ..Frail::default() };
+    let ready = Rc::clone(&far.input);
+    let mut copy = Box::pin(copy_bidirectional(Endless, far));
+    assert!(copy.as_mut().poll(&mut cx).is_pending());
+    ready.set(5);
+    let mut polls = 1;
+    let error = loop {
+        polls += 1;
+        match copy.as_mut().poll(&mut cx) {
+            Poll::Ready(ended) => break ended.unwrap_err(),
+            Poll::Pending => assert!(counter.count() >= polls, "woken"),
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert_eq!(polls, 2 + 64);
+    let error = error.downcast::<CopyError>().unwrap();
+    assert_eq!((error.a_to_b, error.b_to_a), (((31 * 16 + 1) * KIB + 16 * MIB) as u64, 0));
+}
+
 /// A stream in memory without an end, which fails when it is told to.
 #[derive(Default)]
 struct Frail {
     fails: Rc<Cell<Option<ErrorKind>>>,
     /// Whether writes are pending, until they fail.
     is_full: bool,
-    /// Bytes that a read returns at once.
-    input: usize,
+    /// Bytes that the next read returns at once.
+    input: Rc<Cell<usize>>,
     wakers: Rc<RefCell<Vec<Waker>>>,
 }
 
@@ -590,7 +634,7 @@ impl Frail {
 
 impl AsyncRead for Frail {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        match std::mem::take(&mut self.input) {
+        match self.input.take() {
             0 => self.poll(cx),
             length => Poll::Ready(Ok(length.min(buffer.len()))),
         }
@@ -618,7 +662,7 @@ fn errors_of_streams_in_memory() {
                 let fails = Rc::new(Cell::new(None));
                 let a = Frail { fails: Rc::clone(&fails), is_full: writes, ..Frail::default() };
                 let wakers = Rc::clone(&a.wakers);
-                let b = Frail { input: 5, ..Frail::default() };
+                let b = Frail { input: Rc::new(Cell::new(5)), ..Frail::default() };
                 let copy = async move {
                     if swapped { copy_bidirectional(b, a).await } else { copy_bidirectional(a, b).await }
                 };

@@ -187,6 +187,7 @@ fn type_id<T>() -> TypeId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
     fn sockets_are_found_behind_references_and_nowhere_else() {
@@ -204,6 +205,36 @@ mod tests {
             assert!(as_a::<TcpStream, PhantomData<TcpStream>>(&PhantomData).is_none());
         })
         .unwrap();
+    }
+
+    #[test]
+    fn pipes_do_not_block_and_are_closed_by_exec() {
+        let ends = pipe().unwrap();
+        set_pipe_size(ends[1].as_fd(), 1 << 17).unwrap();
+        for end in ends {
+            let ask = |command| {
+                // SAFETY: These commands take no argument and access no memory of this process.
+                cvt(unsafe { libc::fcntl(end.as_raw_fd(), command) }).unwrap()
+            };
+            assert_ne!(ask(libc::F_GETFL) & libc::O_NONBLOCK, 0);
+            assert_eq!(ask(libc::F_GETFD), libc::FD_CLOEXEC);
+            assert_eq!(ask(libc::F_GETPIPE_SZ), 1 << 17);
+        }
+    }
+
+    #[test]
+    fn the_state_of_a_connection() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        const ESTABLISHED: u8 = 1;
+        assert_eq!(tcp_state(stream.as_fd()).unwrap(), ESTABLISHED);
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(matches!(tcp_state(stream.as_fd()), Ok(FIN_WAIT1 | FIN_WAIT2)));
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(!matches!(tcp_state(stream.as_fd()), Ok(FIN_WAIT1 | FIN_WAIT2)));
+        let (unix, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(tcp_state(unix.as_fd()).is_err());
     }
 
     #[test]
