@@ -309,6 +309,11 @@ impl Snapshot {
         self.has(ERROR)
     }
 
+    /// Returns whether the kernel has reported a hang-up (`EPOLLHUP`) that no attempt has refuted.
+    pub(crate) const fn is_hung_up(self) -> bool {
+        self.has(HUP_FLAG)
+    }
+
     /// Returns whether the source is not registered yet.
     pub(crate) const fn is_unregistered(self) -> bool {
         self.has(UNREGISTERED)

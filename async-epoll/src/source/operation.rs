@@ -247,6 +247,46 @@ impl<T: AsFd> Source<T> {
         self.poll_reported(Want::Error, cx)
     }
 
+    /// Polls for the end of writing: waits until nothing can be sent any more (`EPOLLHUP`).
+    ///
+    /// A socket is closed for writing after a reset, a time-out of the kernel, or a shutdown of both directions, on
+    /// either side. A half-close of the peer does not count. The readiness of reading and writing does not change, so a
+    /// task that does not read, because it has no room for more data, can wait for the end of the connection beside
+    /// any other operation. The task is also woken, without a result, when the source becomes writable.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Source;
+    /// use futures::FutureExt;
+    /// use std::future::poll_fn;
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (mut peer, stream) = UnixStream::pair()?;
+    ///     let source = Source::new(stream)?;
+    ///     peer.write_all(b"unread")?;
+    ///     assert!(poll_fn(|cx| source.poll_write_closed(cx)).now_or_never().is_none());
+    ///     drop(peer);
+    ///     assert!(poll_fn(|cx| source.poll_write_closed(cx)).await?.is_write_closed());
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn poll_write_closed(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        ready!(budget::poll_proceed(cx));
+        let seen = self.link.registration.direction(Want::Write).snapshot();
+        ready!(self.poll_wait(Want::Write, cx, seen, Snapshot::is_hung_up))?;
+        budget::spend();
+        Poll::Ready(Ok(self.readiness()))
+    }
+
     /// Reads with `op`, waiting as long as `op` meets `WouldBlock`. Returns the result of `op`.
     ///
     /// `op` is tried at once, and again after each event. `op` must make a system call on the descriptor that fails

@@ -29,6 +29,7 @@ use crate::socket::socket::Socket;
 use crate::tcp::TcpStream;
 use crate::unix::UnixStream;
 use async_epoll::ForkMark;
+use socket2::SockRef;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
@@ -48,6 +49,13 @@ pub(super) trait End {
     fn poll_write_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>>;
     /// Returns whether the kernel has ever reported urgent data.
     fn is_urgent(&self) -> bool;
+    /// Waits until no byte can be written to the socket any more.
+    fn poll_write_closed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Returns the pending error of the socket, if any, and clears it.
+    fn take_error(&self) -> io::Result<Option<io::Error>>;
+    /// Returns whether a socket that is closed for writing has been shut down for reading, too, by this process and not
+    /// by its peer. Always `false` for a Unix socket: its state does not tell.
+    fn has_stopped_reading(&self) -> bool;
 }
 
 impl<T: AsFd> End for Socket<T> {
@@ -61,6 +69,19 @@ impl<T: AsFd> End for Socket<T> {
 
     fn is_urgent(&self) -> bool {
         self.readiness().is_priority()
+    }
+
+    fn poll_write_closed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_write_closed(cx).map_ok(drop)
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        SockRef::from(self).take_error()
+    }
+
+    fn has_stopped_reading(&self) -> bool {
+        // The peer's FIN would have changed the state.
+        matches!(sys::tcp_state(self.as_fd()), Ok(sys::FIN_WAIT1 | sys::FIN_WAIT2))
     }
 }
 
