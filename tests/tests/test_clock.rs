@@ -6,7 +6,7 @@ use async_timeout::{
 };
 use futures::channel::oneshot;
 use futures::executor::{LocalPool, block_on};
-use futures::future::{FutureExt, join, join_all, pending};
+use futures::future::{FutureExt, join, join_all, pending, poll_fn};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use tests::common::{pool_and_reactor, sources};
 use tests::{CountingWaker, HOUR, TIME, thread_cpu, waker_fn, watchdog, yield_now};
@@ -307,6 +307,69 @@ fn alarms_follow_the_clock() {
                 clock.advance(HOUR - 50 * MS).await.unwrap();
                 clock.resume();
                 timer.await.unwrap();
+            })
+            .unwrap();
+    }
+}
+
+/// Found 1: a timer that is moved while the clock is moved fires in time on every kind of reactor. The clock is moved
+/// before, at and after the time for which a timerfd was set last, so the same time comes twice.
+#[test]
+fn moved_timers_on_a_moved_clock() {
+    let _watchdog = watchdog(TIME);
+    for (precise, embedded) in [(false, false), (true, false), (false, true), (true, true)] {
+        let builder = Reactor::builder();
+        let builder = if precise { builder.precise_timers() } else { builder };
+        let builder = if embedded { builder.embedded() } else { builder };
+        let (mut reactor, mut pool) = (builder.build().unwrap(), LocalPool::new());
+        let (handle, clock) = (reactor.handle(), reactor.handle().test_clock());
+        reactor
+            .run_until(&mut pool, async {
+                // The clock stops before the alarm, and later goes on from there: the same time, but later.
+                let at = clock.now() + 10 * MS;
+                let mut timer = Timer::at(at, &handle);
+                assert!(futures::poll!(&mut timer).is_pending());
+                yield_now().await;
+                clock.pause();
+                futures_timer::Delay::new(20 * MS).await;
+                assert!(futures::poll!(&mut timer).is_pending(), "the clock stands");
+                clock.resume();
+                (&mut timer).await.unwrap();
+                assert!(clock.now() >= at);
+
+                // A timer is reset to the time of the last alarm, with a running clock and while the clock stands. The
+                // task does not look by itself: the timer has to wake the task.
+                for stopped in [false, true] {
+                    let mut far = Timer::after(HOUR, &handle);
+                    assert!(futures::poll!(&mut far).is_pending());
+                    if stopped {
+                        clock.pause();
+                    }
+                    far.reset(at);
+                    if stopped {
+                        clock.resume();
+                    }
+                    let mut polls = 0;
+                    poll_fn(|_| {
+                        polls += 1;
+                        if polls == 1 { Poll::Pending } else { Poll::Ready(()) }
+                    })
+                    .await;
+                    assert!(futures::poll!(&mut far).is_ready());
+                }
+
+                // The clock goes past a timer and stops; the timer is reset to where the clock stands, then to later.
+                clock.pause();
+                let mut timer = Timer::at(clock.now() + MS, &handle);
+                assert!(futures::poll!(&mut timer).is_pending());
+                clock.advance(HOUR).await.unwrap();
+                (&mut timer).await.unwrap();
+                let at = clock.now() + 5 * MS;
+                timer.reset(at);
+                assert!(futures::poll!(&mut timer).is_pending());
+                clock.resume();
+                (&mut timer).await.unwrap();
+                assert!(clock.now() >= at);
             })
             .unwrap();
     }

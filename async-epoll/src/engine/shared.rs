@@ -144,6 +144,14 @@ impl Shared {
         NEVER
     }
 
+    /// Notes that the timerfd, if there is one, is not set to the right time any more: it has fired, or the clock was
+    /// moved. The caller holds the wheel's lock, and passes the guard as a proof.
+    pub(crate) fn invalidate_timerfd(&self, _: &MutexGuard<'_, Wheel>) {
+        if let Some(timerfd) = &self.timerfd {
+            timerfd.invalidate();
+        }
+    }
+
     /// Tells a sleeping engine that the first timer to fire has changed.
     pub(crate) fn first_timer_changed(&self) {
         if self.notifier.is_embedded() {

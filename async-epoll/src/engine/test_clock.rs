@@ -156,7 +156,8 @@ impl TestClock {
 
     /// Makes the reactor compute the length of its sleep anew.
     fn moved(&self) {
-        // The timerfd is set anew only when the time of the first timer changes. Here the clock has changed.
+        // The timerfd is set relative to the clock, which has changed.
+        self.shared.invalidate_timerfd(&self.shared.wheel());
         self.shared.wake_time();
         self.shared.first_timer_changed();
     }
