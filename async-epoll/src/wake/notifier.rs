@@ -77,6 +77,12 @@ impl<E: Signal> Notifier<E> {
         Self { word: AtomicU64::new(0), wake_fd, writes: AtomicU64::new(0) }
     }
 
+    /// Returns the signal.
+    #[cfg(test)]
+    pub(crate) fn signal(&self) -> &E {
+        &self.wake_fd
+    }
+
     /// Marks the reactor as embedded: from now on another loop watches the descriptor.
     pub(crate) fn embed(&self) {
         self.word.fetch_or(EMBEDDED | ASLEEP, Ordering::AcqRel);
