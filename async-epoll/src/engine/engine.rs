@@ -179,7 +179,7 @@ impl Engine {
         self.shared.counters.wakes.add(self.wakers.len());
         trace::wake(self.wakers.len());
         wake_all(&mut self.wakers, |panic| {
-            self.shared.counters.waker_panics.add(1);
+            self.shared.counters.waker_panics.increment();
             on_panic(panic);
         });
         // The memory for ten thousand timers at one instant is not kept for ever.

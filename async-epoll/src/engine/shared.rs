@@ -9,6 +9,7 @@
 
 #[cfg(feature = "inspect")]
 use super::directory::Directory;
+use crate::foreign::{drop_all, drop_payload, drop_waker};
 use crate::io::interest::Interest;
 use crate::io::registry::{NOTIFIER_TOKEN, Registration, Registry, TIMERFD_TOKEN};
 use crate::stats::Counters;
@@ -20,6 +21,7 @@ use crate::time::timerfd::TimerFd;
 use crate::time::wheel::Wheel;
 use crate::trace;
 use crate::wake::notifier::Notifier;
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -277,6 +279,21 @@ impl Shared {
         // Otherwise a task that owns its own socket would be kept alive by its waker in the registration.
         let mut wakers = Vec::new();
         registration.take_all(&mut wakers);
+        drop_all(&mut wakers, |panic| self.note_waker_panic(panic));
+    }
+
+    /// Counts the panic of a waker that a task has left in the reactor, and drops the payload.
+    #[cold]
+    pub(crate) fn note_waker_panic(&self, panic: Box<dyn Any + Send>) {
+        self.counters.waker_panics.increment();
+        drop_payload(panic);
+    }
+
+    /// Drops a waker that a task has left in the reactor, when no lock is held. Its panic is counted: the caller may be
+    /// another task, or may be unwinding already.
+    #[inline]
+    pub(crate) fn drop_waker(&self, waker: Waker) {
+        drop_waker(waker, |panic| self.note_waker_panic(panic));
     }
 
     /// Marks the reactor as gone: later operations fail. Returns the wakers of all tasks that wait.
