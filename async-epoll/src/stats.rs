@@ -1,7 +1,8 @@
 //! What a reactor has done so far, in plain numbers.
 //!
 //! [`Counters`] belongs to a reactor and is written in every turn; [`Stats`] is a copy for users. The counters are
-//! cheap enough to be always on: each has one writer, so an addition needs no locked instruction.
+//! cheap enough to be always on: each has one writer, so an addition needs no locked instruction. Panics of wakers are the
+//! exception, and rare.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,7 +54,8 @@ pub struct Stats {
     pub parks: u64,
     /// The number of panics caught in tasks, in poll or in drop.
     pub task_panics: u64,
-    /// The number of panics caught in wakers.
+    /// The number of panics caught in wakers: when the reactor woke a waker that a task had left with a source, a timer
+    /// or a test clock, or dropped it. A panic while a waker is cloned goes to the code that polled.
     pub waker_panics: u64,
 }
 
@@ -68,6 +70,22 @@ impl Counter {
     /// Adds `n`, without a locked instruction: there is one writer.
     pub(crate) fn add(&self, n: usize) {
         self.0.store(self.get().wrapping_add(n as u64), Ordering::Relaxed);
+    }
+
+    /// Returns the number.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that any thread may write. For rare things only: an addition is a locked instruction.
+#[derive(Debug, Default)]
+pub(crate) struct SharedCounter(AtomicU64);
+
+impl SharedCounter {
+    /// Adds one.
+    pub(crate) fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the number.
@@ -95,6 +113,7 @@ pub(crate) struct Counters {
     pub(crate) parks: Counter,
     /// Panics of tasks. Written by the thread of the tasks.
     pub(crate) task_panics: Counter,
-    /// Panics of wakers. Written by the engine.
-    pub(crate) waker_panics: Counter,
+    /// Panics of wakers. Written by the engine, and by each thread that drops or replaces a source, a timer or a waiting
+    /// future.
+    pub(crate) waker_panics: SharedCounter,
 }

@@ -12,6 +12,7 @@
 use super::directory::Directory;
 use super::runner::Runner;
 use crate::budget;
+use crate::foreign::{drop_all, drop_payload, drop_waker};
 use crate::io::interest::Interest;
 use crate::io::registry::{NOTIFIER_TOKEN, Registration, Registry, TIMERFD_TOKEN};
 use crate::stats::Counters;
@@ -23,6 +24,7 @@ use crate::time::timerfd::TimerFd;
 use crate::time::wheel::Wheel;
 use crate::trace;
 use crate::wake::notifier::Notifier;
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -152,6 +154,14 @@ impl Shared {
             timerfd.set(time, &self.clock);
         }
         NEVER
+    }
+
+    /// Notes that the timerfd, if there is one, is not set to the right time any more: it has fired, or the clock was
+    /// moved. The caller holds the wheel's lock, and passes the guard as a proof.
+    pub(crate) fn invalidate_timerfd(&self, _: &MutexGuard<'_, Wheel>) {
+        if let Some(timerfd) = &self.timerfd {
+            timerfd.invalidate();
+        }
     }
 
     /// Tells a sleeping engine that the first timer to fire has changed.
@@ -300,6 +310,21 @@ impl Shared {
         // Otherwise a task that owns its own socket would be kept alive by its waker in the registration.
         let mut wakers = Vec::new();
         registration.take_all(&mut wakers);
+        drop_all(&mut wakers, |panic| self.note_waker_panic(panic));
+    }
+
+    /// Counts the panic of a waker that a task has left in the reactor, and drops the payload.
+    #[cold]
+    pub(crate) fn note_waker_panic(&self, panic: Box<dyn Any + Send>) {
+        self.counters.waker_panics.increment();
+        drop_payload(panic);
+    }
+
+    /// Drops a waker that a task has left in the reactor, when no lock is held. Its panic is counted: the caller may be
+    /// another task, or may be unwinding already.
+    #[inline]
+    pub(crate) fn drop_waker(&self, waker: Waker) {
+        drop_waker(waker, |panic| self.note_waker_panic(panic));
     }
 
     /// Marks the reactor as gone: later operations fail. Returns the wakers of all tasks that wait.

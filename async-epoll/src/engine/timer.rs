@@ -273,13 +273,19 @@ impl Timer {
             Err(true) => return Poll::Pending,
             Err(false) => {
                 let clone = waker.clone();
-                // `Err` if the timer has fired, or the reactor has been dropped, meanwhile: then complete below.
                 let replaced = self.shared.wheel().set_waker(key, clone);
-                // The waker that was replaced, or the clone, is dropped with no lock held.
-                if replaced.is_ok() {
-                    return Poll::Pending;
+                match replaced {
+                    Ok(old) => {
+                        // The waker of the task that polled before.
+                        old.into_iter().for_each(|old| self.shared.drop_waker(old));
+                        return Poll::Pending;
+                    }
+                    // The timer has fired, or the reactor has been dropped, meanwhile: complete below.
+                    Err(clone) => {
+                        self.disarm();
+                        drop(clone);
+                    }
                 }
-                self.disarm();
             }
             Ok(()) => self.state = State::Idle,
         }
@@ -311,8 +317,10 @@ impl Timer {
         if let State::Armed(key) = self.state {
             self.state = State::Idle;
             let waker = self.shared.wheel().remove(key);
-            // Dropped with no lock held.
-            drop(waker);
+            // Dropped with no lock held. It belongs to the task that polled last, which may be another one.
+            if let Some(waker) = waker {
+                self.shared.drop_waker(waker);
+            }
         }
     }
 }

@@ -13,10 +13,11 @@
 
 use super::interest::{Interest, Want};
 use super::readiness::{self, ReadinessWord, Snapshot};
-use super::waiters::Waiters;
+use super::waiters::{Claim, Waiters};
 use crate::sys::{self, epoll_event};
 use crate::table::Table;
 use crate::trace;
+use std::any::Any;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,12 +99,20 @@ impl Registration {
         Some(self.token.load(Ordering::Acquire)).filter(|&token| token != NO_TOKEN)
     }
 
-    /// Adds `waker` to the waiters for `want`. If `is_over` is true of the current readiness, returns this readiness
-    /// instead.
+    /// Adds a clone of `waker` to the waiters for `want`, with the claim of a future or for a poll function. If `is_over`
+    /// is true of the current readiness, returns this readiness instead. The payloads of panics of other tasks' wakers go
+    /// to `on_panic`.
     ///
     /// No event is missed: dispatch notes the event first and locks the waiters second. So either dispatch finds this
     /// waker in the list, or the snapshot under the lock has the event.
-    pub(crate) fn wait(&self, want: Want, waker: &Waker, is_over: impl Fn(Snapshot) -> bool) -> Option<Snapshot> {
+    pub(crate) fn wait(
+        &self,
+        want: Want,
+        waker: &Waker,
+        claim: Option<&Claim>,
+        on_panic: impl FnMut(Box<dyn Any + Send>),
+        is_over: impl Fn(Snapshot) -> bool,
+    ) -> Option<Snapshot> {
         // A clone of a waker runs user code, and so does a drop: neither under the lock.
         let waker = waker.clone();
         let mut waiters = self.lock();
@@ -113,12 +122,18 @@ impl Registration {
             drop(waker);
             return Some(seen);
         }
-        let leftover = waiters.insert(want, waker);
+        let leftover = waiters.insert(want, waker, claim);
         drop(waiters);
         if let Some(leftover) = leftover {
-            leftover.wake_or_drop();
+            leftover.wake_or_drop(on_panic);
         }
         None
+    }
+
+    /// Removes the waker that a future has left with its claim. Returns the waker, unless an event has taken it; the
+    /// caller drops the waker.
+    pub(crate) fn give_up(&self, want: Want, claim: &Claim) -> Option<Waker> {
+        self.lock().remove(want, claim)
     }
 
     /// Notes an event, and moves the wakers concerned to `wakers`.
@@ -291,9 +306,9 @@ mod tests {
         source.read.clear_ready(source.read.snapshot());
         let tasks: Vec<Waker> = (0..5).map(|_| Arc::new(Nothing).into()).collect();
         for waker in tasks.iter().chain(&tasks) {
-            assert_eq!(source.wait(Want::Read, waker, Snapshot::is_ready), None);
+            assert_eq!(source.wait(Want::Read, waker, None, drop, Snapshot::is_ready), None);
         }
-        assert_eq!(source.wait(Want::Priority, &tasks[0], Snapshot::ends_priority), None);
+        assert_eq!(source.wait(Want::Priority, &tasks[0], None, drop, Snapshot::ends_priority), None);
         let mut wakers = Vec::new();
         source.dispatch(libc::EPOLLOUT as u32, &mut wakers);
         assert!(wakers.is_empty(), "no task waits to write");

@@ -19,13 +19,14 @@
 //! what the kernel has reported ([readiness](crate::io::readiness)), and the list of waiting tasks
 //! ([waiters](crate::io::waiters)).
 
-use super::source::Source;
+use super::source::{Link, Source};
 use crate::budget;
 use crate::engine::shared::gone;
 use crate::io::interest::{Interest, Want};
 use crate::io::readiness::{Readiness, Snapshot};
 use crate::io::registry::Registration;
-use std::future::poll_fn;
+use crate::io::waiters::Claim;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
@@ -67,8 +68,8 @@ impl<T: AsFd> Source<T> {
     /// })?
     /// # }
     /// ```
-    pub async fn readable(&self) -> io::Result<Readiness> {
-        poll_fn(|cx| self.poll_readable(cx)).await
+    pub fn readable(&self) -> impl Future<Output = io::Result<Readiness>> {
+        self.reported(Want::Read)
     }
 
     /// Waits until writing is likely to succeed.
@@ -96,8 +97,8 @@ impl<T: AsFd> Source<T> {
     /// })?
     /// # }
     /// ```
-    pub async fn writable(&self) -> io::Result<Readiness> {
-        poll_fn(|cx| self.poll_writable(cx)).await
+    pub fn writable(&self) -> impl Future<Output = io::Result<Readiness>> {
+        self.reported(Want::Write)
     }
 
     /// Waits for an exceptional condition: urgent TCP data, a changed GPIO line, … (`EPOLLPRI`).
@@ -134,8 +135,8 @@ impl<T: AsFd> Source<T> {
     /// })?
     /// # }
     /// ```
-    pub async fn priority(&self) -> io::Result<Readiness> {
-        poll_fn(|cx| self.poll_reported(Want::Priority, cx)).await
+    pub fn priority(&self) -> impl Future<Output = io::Result<Readiness>> {
+        self.reported(Want::Priority)
     }
 
     /// Waits for an error: a pending error of the socket, a message in its error queue, or the closed reading end of a
@@ -182,8 +183,8 @@ impl<T: AsFd> Source<T> {
     /// })?
     /// # }
     /// ```
-    pub async fn errors(&self) -> io::Result<Readiness> {
-        poll_fn(|cx| self.poll_errors(cx)).await
+    pub fn errors(&self) -> impl Future<Output = io::Result<Readiness>> {
+        self.reported(Want::Error)
     }
 
     /// Polls for readability: the poll form of [`readable`](Self::readable).
@@ -222,7 +223,7 @@ impl<T: AsFd> Source<T> {
     /// # }
     /// ```
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-        self.poll_reported(Want::Read, cx)
+        self.poll_reported(Want::Read, cx, None)
     }
 
     /// Polls for writability: the poll form of [`writable`](Self::writable).
@@ -233,7 +234,7 @@ impl<T: AsFd> Source<T> {
     ///
     /// As [`readable`](Self::readable).
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-        self.poll_reported(Want::Write, cx)
+        self.poll_reported(Want::Write, cx, None)
     }
 
     /// Polls for an error: the poll form of [`errors`](Self::errors).
@@ -244,7 +245,7 @@ impl<T: AsFd> Source<T> {
     ///
     /// As [`errors`](Self::errors).
     pub fn poll_errors(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-        self.poll_reported(Want::Error, cx)
+        self.poll_reported(Want::Error, cx, None)
     }
 
     /// Polls for the end of writing: waits until nothing can be sent any more (`EPOLLHUP`).
@@ -282,7 +283,7 @@ impl<T: AsFd> Source<T> {
     pub fn poll_write_closed(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
         ready!(budget::poll_proceed(cx));
         let seen = self.link.registration.direction(Want::Write).snapshot();
-        ready!(self.poll_wait(Want::Write, cx, seen, Snapshot::is_hung_up))?;
+        ready!(self.poll_wait(Want::Write, cx, None, seen, Snapshot::is_hung_up))?;
         budget::spend();
         Poll::Ready(Ok(self.readiness()))
     }
@@ -318,8 +319,8 @@ impl<T: AsFd> Source<T> {
     /// })?
     /// # }
     /// ```
-    pub async fn read_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        poll_fn(|cx| self.poll_read_with(cx, &mut op)).await
+    pub fn read_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> impl Future<Output = io::Result<R>> {
+        self.operate(Want::Read, op)
     }
 
     /// Writes with `op`, waiting as long as `op` meets `WouldBlock`. Returns the result of `op`. In all else as
@@ -350,8 +351,8 @@ impl<T: AsFd> Source<T> {
     /// })?
     /// # }
     /// ```
-    pub async fn write_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        poll_fn(|cx| self.poll_write_with(cx, &mut op)).await
+    pub fn write_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> impl Future<Output = io::Result<R>> {
+        self.operate(Want::Write, op)
     }
 
     /// Tries to read with `op`: the poll form of [`read_with`](Self::read_with).
@@ -380,7 +381,7 @@ impl<T: AsFd> Source<T> {
     /// # }
     /// ```
     pub fn poll_read_with<R>(&self, cx: &mut Context<'_>, op: impl FnMut(&T) -> io::Result<R>) -> Poll<io::Result<R>> {
-        self.poll_op(Want::Read, cx, op, |_, _| false)
+        self.poll_op(Want::Read, cx, None, op, |_, _| false)
     }
 
     /// Tries to write with `op`: the poll form of [`write_with`](Self::write_with).
@@ -389,7 +390,7 @@ impl<T: AsFd> Source<T> {
     ///
     /// As [`read_with`](Self::read_with).
     pub fn poll_write_with<R>(&self, cx: &mut Context<'_>, op: impl FnMut(&T) -> io::Result<R>) -> Poll<io::Result<R>> {
-        self.poll_op(Want::Write, cx, op, |_, _| false)
+        self.poll_op(Want::Write, cx, None, op, |_, _| false)
     }
 
     /// Tries to read with `op`, as [`poll_read_with`](Self::poll_read_with), and counts `op` as `weight` operations (at
@@ -512,7 +513,9 @@ impl<T: AsFd> Source<T> {
         op: impl FnMut(&T) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         // Zero bytes are the end of file, and a socket at its end stays readable.
-        self.poll_op(Want::Read, cx, op, |seen, &count| count < wanted && count != 0 && seen.trusts_short_counts())
+        self.poll_op(Want::Read, cx, None, op, |seen, &count| {
+            count < wanted && count != 0 && seen.trusts_short_counts()
+        })
     }
 
     /// Tries to write with `op`, as [`poll_write_with`](Self::poll_write_with), for **TCP only**: a count below
@@ -527,7 +530,7 @@ impl<T: AsFd> Source<T> {
         wanted: usize,
         op: impl FnMut(&T) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.poll_op(Want::Write, cx, op, |seen, &count| count < wanted && seen.trusts_short_counts())
+        self.poll_op(Want::Write, cx, None, op, |seen, &count| count < wanted && seen.trusts_short_counts())
     }
 
     /// Tries `op` without waiting. Returns its result, or `WouldBlock` if the source is known not to be ready for
@@ -596,13 +599,26 @@ impl<T: AsFd> Source<T> {
         }
     }
 
+    /// Returns the future of [`readable`](Self::readable) and its siblings.
+    fn reported(&self, want: Want) -> impl Future<Output = io::Result<Readiness>> {
+        let wait = Wait::new(&self.link, want);
+        poll_fn(move |cx| self.poll_reported(wait.want, cx, Some(&wait.claim)))
+    }
+
+    /// Returns the future of [`read_with`](Self::read_with) and [`write_with`](Self::write_with).
+    fn operate<R>(&self, want: Want, mut op: impl FnMut(&T) -> io::Result<R>) -> impl Future<Output = io::Result<R>> {
+        let wait = Wait::new(&self.link, want);
+        poll_fn(move |cx| self.poll_op(wait.want, cx, Some(&wait.claim), &mut op, |_, _| false))
+    }
+
     /// Tries `op` until it succeeds or fails otherwise than by `WouldBlock` or `Interrupted`. `is_drained` returns
-    /// whether the next operation after this result would meet `WouldBlock`.
+    /// whether the next operation after this result would meet `WouldBlock`. A future passes its `claim`.
     #[inline]
     fn poll_op<R>(
         &self,
         want: Want,
         cx: &mut Context<'_>,
+        claim: Option<&Claim>,
         mut op: impl FnMut(&T) -> io::Result<R>,
         is_drained: impl Fn(Snapshot, &R) -> bool,
     ) -> Poll<io::Result<R>> {
@@ -611,7 +627,7 @@ impl<T: AsFd> Source<T> {
         loop {
             let mut seen = direction.snapshot();
             if !seen.is_surely_ready() {
-                seen = ready!(self.poll_may_be_ready(want, cx, seen))?;
+                seen = ready!(self.poll_may_be_ready(want, cx, claim, seen))?;
             }
             match op(&self.io) {
                 Ok(result) => {
@@ -636,18 +652,24 @@ impl<T: AsFd> Source<T> {
     /// Waits until an operation may succeed: the kernel has reported the source ready, or has not reported anything
     /// yet.
     #[inline(never)]
-    fn poll_may_be_ready(&self, want: Want, cx: &Context<'_>, seen: Snapshot) -> Poll<io::Result<Snapshot>> {
+    fn poll_may_be_ready(
+        &self,
+        want: Want,
+        cx: &Context<'_>,
+        claim: Option<&Claim>,
+        seen: Snapshot,
+    ) -> Poll<io::Result<Snapshot>> {
         if seen.is_unregistered() && self.link.shared.is_gone() {
             return Poll::Ready(Err(gone()));
         }
         if seen.may_be_ready() {
             return Poll::Ready(Ok(seen));
         }
-        self.poll_wait(want, cx, seen, Snapshot::may_be_ready)
+        self.poll_wait(want, cx, claim, seen, Snapshot::may_be_ready)
     }
 
     /// Waits until the kernel has reported the source ready for `want`.
-    fn poll_reported(&self, want: Want, cx: &Context<'_>) -> Poll<io::Result<Readiness>> {
+    fn poll_reported(&self, want: Want, cx: &Context<'_>, claim: Option<&Claim>) -> Poll<io::Result<Readiness>> {
         ready!(budget::poll_proceed(cx));
         let seen = self.link.registration.direction(want).snapshot();
         let is_over = match want {
@@ -655,7 +677,7 @@ impl<T: AsFd> Source<T> {
             Want::Priority => Snapshot::ends_priority,
             Want::Error => Snapshot::is_error,
         };
-        ready!(self.poll_wait(want, cx, seen, is_over))?;
+        ready!(self.poll_wait(want, cx, claim, seen, is_over))?;
         budget::spend();
         Poll::Ready(Ok(self.readiness()))
     }
@@ -665,6 +687,7 @@ impl<T: AsFd> Source<T> {
         &self,
         want: Want,
         cx: &Context<'_>,
+        claim: Option<&Claim>,
         seen: Snapshot,
         is_over: impl Fn(Snapshot) -> bool,
     ) -> Poll<io::Result<Snapshot>> {
@@ -680,13 +703,43 @@ impl<T: AsFd> Source<T> {
                 "the source was not registered for this: name it in the interest of Source::with_interest",
             )));
         }
-        match self.link.registration.wait(want, cx.waker(), |seen| seen.is_gone() || is_over(seen)) {
+        let Link { registration, shared } = &self.link;
+        let on_panic = |panic| shared.note_waker_panic(panic);
+        match registration.wait(want, cx.waker(), claim, on_panic, |seen| seen.is_gone() || is_over(seen)) {
             None => {
-                self.link.shared.note_wait();
+                shared.note_wait();
                 Poll::Pending
             }
             Some(seen) if seen.is_gone() => Poll::Ready(Err(gone())),
             Some(seen) => Poll::Ready(Ok(seen)),
+        }
+    }
+}
+
+/// The wait of a future. Takes the future's waker along when the future is dropped, so that no event wakes a task for a
+/// wait that it has given up, and a source that is idle for long collects no wakers.
+struct Wait<'a> {
+    /// The registration, and the reactor.
+    link: &'a Link,
+    /// The waker in the registration, if any.
+    claim: Claim,
+    /// What the future waits for.
+    want: Want,
+}
+
+impl<'a> Wait<'a> {
+    /// Returns a wait that has not begun.
+    fn new(link: &'a Link, want: Want) -> Self {
+        Self { link, claim: Claim::default(), want }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if !self.claim.is_empty() {
+            if let Some(waker) = self.link.registration.give_up(self.want, &self.claim) {
+                self.link.shared.drop_waker(waker);
+            }
         }
     }
 }
