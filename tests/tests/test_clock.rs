@@ -354,12 +354,12 @@ fn moved_timers_on_a_moved_clock() {
         reactor
             .run_until(&mut pool, async {
                 // The clock stops before the alarm, and later goes on from there: the same time, but later.
-                let at = clock.now() + 10 * MS;
+                let at = clock.now() + 100 * MS;
                 let mut timer = Timer::at(at, &handle);
                 assert!(futures::poll!(&mut timer).is_pending());
                 yield_now().await;
                 clock.pause();
-                futures_timer::Delay::new(20 * MS).await;
+                futures_timer::Delay::new(120 * MS).await;
                 assert!(futures::poll!(&mut timer).is_pending(), "the clock stands");
                 clock.resume();
                 (&mut timer).await.unwrap();

@@ -166,9 +166,8 @@ const MOVES: [Move; 13] = [
 enum Waits {
     /// On the thread of the test, by `wait` or through the descriptor.
     Here(Reactor),
-    /// On a thread of its own.
-    #[expect(dead_code, reason = "kept for its drop, which ends the thread")]
-    Elsewhere(Background),
+    /// On a thread of its own, which ends with the scene.
+    Elsewhere { _thread: Background },
 }
 
 /// A reactor and the timer to be moved.
@@ -183,6 +182,8 @@ struct Scene {
     /// The number of wakes that the test has answered by a poll.
     answered: usize,
     waker: std::task::Waker,
+    /// The time had passed when the timer was polled.
+    is_over: bool,
     /// Other timers, which stay armed until the end.
     kept: Vec<Timer>,
 }
@@ -200,17 +201,28 @@ impl Scene {
         let reactor = builder.build().unwrap();
         let handle = reactor.handle();
         let waits = match kind.background {
-            true => Waits::Elsewhere(reactor.into_background().unwrap()),
+            true => Waits::Elsewhere { _thread: reactor.into_background().unwrap() },
             false => Waits::Here(reactor),
         };
         let (counter, waker) = CountingWaker::new();
-        Self { kind, waits, timer: Timer::never(&handle), handle, made, counter, answered: 0, waker, kept: Vec::new() }
+        Self {
+            kind,
+            waits,
+            timer: Timer::never(&handle),
+            handle,
+            made,
+            counter,
+            answered: 0,
+            waker,
+            is_over: false,
+            kept: Vec::new(),
+        }
     }
 
     /// Lets the reactor wait for at most `limit`: one turn.
     fn turn(&mut self, limit: Duration) {
         match &mut self.waits {
-            Waits::Elsewhere(_) => thread::sleep(limit.min(millis(1))),
+            Waits::Elsewhere { .. } => thread::sleep(limit.min(millis(1))),
             Waits::Here(reactor) if self.kind.embedded => {
                 let limit = limit.try_into().unwrap();
                 if poll(&mut [PollFd::new(&*reactor, PollFlags::IN)], Some(&limit)).unwrap() == 1 {
@@ -228,8 +240,11 @@ impl Scene {
     /// Sets the timer, and polls it with the counting waker.
     fn arm_at(&mut self, at: Instant) -> Instant {
         self.timer.reset(at);
-        let poll = Pin::new(&mut self.timer).poll(&mut Context::from_waker(&self.waker));
-        assert!(poll.is_pending(), "ready at once");
+        if Pin::new(&mut self.timer).poll(&mut Context::from_waker(&self.waker)).is_ready() {
+            // On a busy machine.
+            assert!(Instant::now() >= at, "early");
+            self.is_over = true;
+        }
         at
     }
 
@@ -246,6 +261,9 @@ impl Scene {
     /// Makes turns until the timer is ready. Polls it once for each wake, as its task would.
     fn fire(&mut self) {
         let begin = Instant::now();
+        if std::mem::take(&mut self.is_over) {
+            return;
+        }
         loop {
             while self.counter.count() == self.answered {
                 assert!(begin.elapsed() < LOST, "never woken");
@@ -260,10 +278,10 @@ impl Scene {
         }
     }
 
-    /// Returns another timer, armed.
+    /// Returns another timer, armed if its time has not passed.
     fn other(&mut self, at: Instant) -> Timer {
         let mut timer = Timer::at(at, &self.handle);
-        assert!(timer.poll_unpin(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+        let _ = timer.poll_unpin(&mut Context::from_waker(std::task::Waker::noop()));
         timer
     }
 
@@ -274,8 +292,14 @@ impl Scene {
     /// Waits until another timer has fired, and returns its time: the last for which the kernel was told to wake the
     /// reactor.
     fn last_alarm(&mut self) -> Instant {
-        let (at, fired) = (Instant::now() + millis(10), self.handle.stats().timers_fired);
-        let timer = self.other(at);
+        let fired = self.handle.stats().timers_fired;
+        let (at, timer) = loop {
+            let at = Instant::now() + millis(10);
+            let timer = self.other(at);
+            if timer.is_armed() {
+                break (at, timer);
+            }
+        };
         let begin = Instant::now();
         while self.handle.stats().timers_fired == fired {
             assert!(begin.elapsed() < LOST, "the first alarm never rang");
@@ -304,16 +328,15 @@ fn play(kind: Kind, step: &Move) {
 fn a_moved_timer_fires_at_its_new_time() {
     let _watchdog = watchdog(2 * TIME);
     let mut failed = Vec::new();
-    thread::scope(|scope| {
-        let mut cells = Vec::new();
-        for kind in KINDS {
-            for step in &MOVES {
+    for kind in KINDS {
+        thread::scope(|scope| {
+            let cells = MOVES.each_ref().map(|step| {
                 let cell = format!("{kind:?}: {}", step.name);
                 let thread = thread::Builder::new().name(cell.clone());
-                cells.push((cell, thread.spawn_scoped(scope, move || play(kind, step)).unwrap()));
-            }
-        }
-        failed.extend(cells.into_iter().filter_map(|(cell, thread)| thread.join().is_err().then_some(cell)));
-    });
+                (cell, thread.spawn_scoped(scope, move || play(kind, step)).unwrap())
+            });
+            failed.extend(cells.into_iter().filter_map(|(cell, thread)| thread.join().is_err().then_some(cell)));
+        });
+    }
     assert!(failed.is_empty(), "{} cells failed:\n{}", failed.len(), failed.join("\n"));
 }

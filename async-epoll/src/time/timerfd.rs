@@ -10,9 +10,9 @@
 //! The timerfd is never read, like the eventfd: it is registered edge-triggered, and makes a new edge each time it
 //! fires.
 //!
-//! The hard idea is when to save the system call. A timerfd that is set to the right time need not be set again, but only
-//! as long as it has not fired: a time that has passed would never be reported again. So the engine notes here that it
-//! has taken the event, and the next setting makes the system call even for the same time.
+//! The hard idea is when to save the system call. A timerfd need not be set to the same time twice, but only as long as it
+//! has not fired: the kernel never reports a time again. So the engine notes each event here, and the next setting makes
+//! the system call even for the same time.
 //!
 //! ```text
 //!   event taken by the engine ─► invalidate() ─┐

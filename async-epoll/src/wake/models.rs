@@ -13,7 +13,7 @@
 //! | the payloads of the models | what a thread does before it wakes: a value that a task reads, a timer, a stop |
 //!
 //! A thread may read an old value of a relaxed atomic, as long as nothing orders the read after the write. So a model
-//! that reads a payload after a wake fails if the wake does not order the two. `.ci/orderings` weakens each ordering of
+//! with a payload fails if the wake does not order the two. `.ci/orderings` weakens each ordering of
 //! the notifier and of the scheduled flag, one at a time, and demands that a model fails.
 //!
 //! The models have no clock and no retry: after a lost wake the reactor sleeps for ever, which [`Flag::sleep`] reports.
