@@ -280,7 +280,8 @@ impl ForkMark {
     /// Returns whether the calling process is a forked child of the process that made the mark, or a child of a child.
     #[inline]
     pub fn is_child(self) -> bool {
-        self != Self::new()
+        // The first comparison is all that a process without a fork needs.
+        word().load(Ordering::Relaxed) != self.0.get() && self != Self::new()
     }
 
     /// Returns the number of the process that made the mark: greater than the numbers of its ancestors. Children of one

@@ -598,7 +598,7 @@ fn fork_inside(scene: Scene, waits: bool) -> String {
 /// A part: its name; what the child sees if the parent has used it, and if not; and the cell.
 type Part = (&'static str, [&'static str; 2], fn(Scene) -> String);
 
-/// The table. Host names are not here: they have threads and tests of their own.
+/// The table. What the parent may do with host names before the fork has a table of its own, in `fork_lookups`.
 const TABLE: &[Part] = &[
     ("LocalRuntime and block_on, new in the child", [WORKS, WORKS], |scene| Parent::new(scene).fork(|_| own_reactor())),
     ("Reactor::wait", [REFUSED, REFUSED], |scene| {
@@ -963,6 +963,13 @@ const TABLE: &[Part] = &[
     ("with_deadline on the parent's reactor", [WORKS, WORKS], |scene| {
         let limited = with_deadline(pending::<()>(), Instant::now() + Duration::from_millis(30));
         both_wait(scene, Some(LocalRuntime::new().unwrap()), limited)
+    }),
+    ("host names", [WORKS, WORKS], |scene| {
+        let look_up = || told(async_epoll::block_on(async_net_lite::resolve("localhost", 80)).unwrap());
+        if scene.is_used {
+            assert_eq!(look_up(), WORKS);
+        }
+        scene.fork(look_up)
     }),
     ("a child's child: the child's reactor", [REFUSED, REFUSED], |scene| {
         Parent::new(scene).fork(|_| {

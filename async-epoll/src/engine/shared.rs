@@ -225,11 +225,13 @@ impl Shared {
     /// Returns whether the calling process is a forked child of the process that made the reactor. The child shares the
     /// parent's epoll instance, eventfd and timerfd, and would disturb the parent. And nothing would end a wait in the
     /// child: no thread of the child waits for events.
+    #[inline]
     pub(crate) fn is_child(&self) -> bool {
         self.fork.is_child()
     }
 
     /// Fails in a forked child, in place of everything that would wait or register.
+    #[inline]
     pub(crate) fn refuse_child(&self) -> io::Result<()> {
         if self.is_child() { Err(not_in_child()) } else { Ok(()) }
     }
