@@ -282,7 +282,7 @@ fn play(row: &Row, state: State, end: End, crowded: bool) -> bool {
     true
 }
 
-/// Found 12: the whole table.
+/// Found 12c: the whole table.
 #[test]
 fn futures_take_their_wakers_along() {
     let _watchdog = watchdog(TIME);
@@ -306,7 +306,7 @@ fn futures_take_their_wakers_along() {
     assert!(played >= 380, "only {played} cells were played");
 }
 
-/// Found 12: fifty thousand futures of many tasks are polled once and dropped. No waker of theirs is left, no task is
+/// Found 12c: fifty thousand futures of many tasks are polled once and dropped. No waker of theirs is left, no task is
 /// woken, and a task that waits among them is woken once by the event. Slot and list, futures and tasks.
 #[test]
 fn fifty_thousand_cancelled_waits() {
@@ -332,7 +332,7 @@ fn fifty_thousand_cancelled_waits() {
     }
 }
 
-/// Found 12: of hundreds of futures that wait for one source, some are dropped in any order, and all others are woken.
+/// Found 12c: of hundreds of futures that wait for one source, some are dropped in any order, and all others are woken.
 #[test]
 fn some_of_many_are_cancelled() {
     let _watchdog = watchdog(TIME);

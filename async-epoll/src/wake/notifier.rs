@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// Found 12: a pipe is empty after each sleep that it has ended. So it never fills, and each write finds it empty:
+    /// Found 12b: a pipe is empty after each sleep that it has ended. So it never fills, and each write finds it empty:
     /// from Linux 5.5 to 5.13 a write to a pipe with bytes in it makes no edge.
     #[test]
     fn a_pipe_is_emptied_after_each_sleep() {

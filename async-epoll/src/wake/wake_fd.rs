@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// Found 12: a raise makes an edge on a full eventfd and on a full pipe, also if neither was ever cleared.
+    /// Found 12b: a raise makes an edge on a full eventfd and on a full pipe, also if neither was ever cleared.
     #[test]
     fn an_edge_on_a_full_descriptor() {
         for wake_fd in [WakeFd::new().unwrap(), WakeFd::pipe().unwrap()] {
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    /// Found 12: two threads raise on a full descriptor at the same moment: one empties what the other has written.
+    /// Found 12b: two threads raise on a full descriptor at the same moment: one empties what the other has written.
     #[test]
     fn two_raises_on_a_full_descriptor() {
         for wake_fd in [WakeFd::new().unwrap(), WakeFd::pipe().unwrap()] {
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Found 12: every result of the write, in every order of two: the write is repeated until it makes an edge, or until
+    /// Found 12b: every result of the write, in every order of two: the write is repeated until it makes an edge, or until
     /// an error says that it never will.
     #[test]
     fn every_failure_of_the_write() {
