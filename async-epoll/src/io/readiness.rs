@@ -195,6 +195,13 @@ impl ReadinessWord {
         self.update(|word| (word & !(READY | GUESS | UNREGISTERED) | GONE).wrapping_add(GENERATION));
     }
 
+    /// Notes that the source could not be registered: the kernel reports nothing about it, so the next operation tries
+    /// at once, and then registers again.
+    #[cold]
+    pub(crate) fn set_guess(&self) {
+        self.update(|word| word | GUESS);
+    }
+
     /// Clears `flags`, unless the word has changed since `seen`.
     fn clear(&self, seen: Snapshot, flags: u64) {
         // A failure is right: the word has a newer event, which must stay.

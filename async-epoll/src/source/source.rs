@@ -180,6 +180,9 @@ impl<T: AsFd> Source<T> {
     /// - The other errors of [`fcntl(2)`](https://man7.org/linux/man-pages/man2/fcntl.2.html) and
     ///   [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html), such as `ENOMEM`.
     ///
+    /// `PermissionDenied`, `AlreadyExists` and `StorageFull` have a message that says what to do. The kernel's error,
+    /// with its number, is the [source](std::error::Error::source) of these errors.
+    ///
     /// # Examples
     ///
     /// ```
@@ -211,6 +214,9 @@ impl<T: AsFd> Source<T> {
     /// same open file** while the source lives. If there is a duplicate (`dup(2)`), its events wake the reactor without
     /// need until the duplicate is closed; [`note_duplicate`](Self::note_duplicate) prevents this.
     ///
+    /// If registering fails, the operation that has to wait returns the error. The next operation is tried, and registers
+    /// again if it has to wait. So an operation that need not wait never fails for want of memory or epoll watches.
+    ///
     /// A lazy source fits a socket that was just created or accepted. A blocking descriptor would block the loop.
     ///
     /// # Examples
@@ -239,10 +245,16 @@ impl<T: AsFd> Source<T> {
         Self { link: Link { registration, shared: Arc::clone(&handle.shared) }, io }
     }
 
-    /// Registers the source with the kernel.
+    /// Registers the source with the kernel. After an error the source works as before: the next operation is tried, and
+    /// registers again if it has to wait.
     #[cold]
     pub(crate) fn register(&self) -> io::Result<()> {
-        self.link.shared.register(&self.link.registration).map_err(explain)
+        let registration = &self.link.registration;
+        self.link.shared.register(registration).map_err(|error| {
+            registration.read.set_guess();
+            registration.write.set_guess();
+            explain(error)
+        })
     }
 
     /// Returns a reference to the I/O object.
@@ -333,24 +345,44 @@ impl<T: AsFd> Source<T> {
     }
 }
 
-/// Replaces the kernel's message, where it does not help, by one that says what to do.
-fn explain(error: io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(libc::EPERM) => io::Error::new(
-            io::ErrorKind::PermissionDenied,
+/// Replaces the kernel's message, where it does not help, by one that says what to do. The kernel's error, with its
+/// number, becomes the source of the new one.
+fn explain(cause: io::Error) -> io::Error {
+    let message = match cause.raw_os_error() {
+        Some(libc::EPERM) => {
             "epoll cannot wait for this kind of file (regular files, directories and /dev/null are always ready): \
-             read it directly, or on another thread, for example through blocking::Unblock",
-        ),
-        Some(libc::EEXIST) => io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "this descriptor has a source in the reactor already: share that one, by a reference or an Arc",
-        ),
-        Some(libc::ENOSPC) => io::Error::new(
-            io::ErrorKind::StorageFull,
+             read it directly, or on another thread, for example through blocking::Unblock"
+        }
+        Some(libc::EEXIST) => {
+            "this descriptor has a source in the reactor already: share that one, by a reference or an Arc"
+        }
+        Some(libc::ENOSPC) => {
             "the user has as many descriptors in epoll instances as /proc/sys/fs/epoll/max_user_watches allows: \
-             drop some sources, or raise that limit",
-        ),
-        _ => error,
+             drop some sources, or raise that limit"
+        }
+        _ => return cause,
+    };
+    io::Error::new(cause.kind(), Explained { message, cause })
+}
+
+/// An error of `epoll_ctl(2)` with a message that says what to do.
+#[derive(Debug)]
+struct Explained {
+    /// What to do.
+    message: &'static str,
+    /// The kernel's error.
+    cause: io::Error,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message)
+    }
+}
+
+impl std::error::Error for Explained {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
     }
 }
 
