@@ -147,6 +147,79 @@ pub fn socket_option(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Resul
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Sets an integer socket option, by `setsockopt(2)`.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`.
+pub fn set_socket_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    let (pointer, length) = ((&raw const value).cast(), size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: `pointer` and `length` describe the integer `value`, which lives across the call and is only read.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, pointer, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the loopback interface of the present network namespace up. A new namespace has it down.
+///
+/// # Errors
+///
+/// Those of `socket(2)` and `netdevice(7)`.
+pub fn set_loopback_up() -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0))?;
+    // SAFETY: All zeroes is a valid `ifreq`, a structure of integers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: `SIOCSIFFLAGS` reads the name and the flags of `request`, which lives across the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes `epoll_ctl(EPOLL_CTL_ADD)` of `fd` fail with `error` from now on, on the present thread and on threads that it
+/// starts. A filter of `seccomp(2)`, which cannot be removed.
+pub fn refuse_epoll_add(error: i32, fd: RawFd) {
+    // epoll_ctl(epfd, op, fd, event)
+    refuse(libc::SYS_epoll_ctl, &[(1, libc::EPOLL_CTL_ADD), (2, fd)], error);
+}
+
+/// Makes `accept4(2)` on `fd` fail with `error` from now on, on the present thread and on threads that it starts. A filter
+/// of `seccomp(2)`, which cannot be removed.
+pub fn refuse_accept(error: i32, fd: RawFd) {
+    refuse(libc::SYS_accept4, &[(0, fd)], error);
+}
+
+/// Installs a filter on the present thread: `call` fails with `error` if each argument of `arguments`, given by its
+/// index, has this value.
+fn refuse(call: libc::c_long, arguments: &[(usize, i32)], error: i32) {
+    let load = |offset: usize| (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset as u32);
+    let equals = |number: u32| (libc::BPF_JMP | libc::BPF_K | libc::BPF_JEQ, number);
+    // The lower half of an argument, which comes first on a little-endian machine.
+    let half = if cfg!(target_endian = "big") { 4 } else { 0 };
+    let mut program = vec![load(std::mem::offset_of!(libc::seccomp_data, nr)), equals(call as u32)];
+    for &(index, value) in arguments {
+        program.push(load(std::mem::offset_of!(libc::seccomp_data, args) + index * size_of::<u64>() + half));
+        program.push(equals(value as u32));
+    }
+    program.push((libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error.unsigned_abs()));
+    program.push((libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
+    let last = program.len() - 1;
+    let instruction = |(place, (code, k))| {
+        // A comparison that is false jumps to the last instruction.
+        let jf = if code & 0x07 == libc::BPF_JMP { (last - place - 1) as u8 } else { 0 };
+        libc::sock_filter { code: code as u16, jt: 0, jf, k }
+    };
+    let mut filter: Vec<_> = program.into_iter().enumerate().map(instruction).collect();
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: Takes integers and touches no memory. Only a thread that cannot gain privileges may install a filter.
+    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    // SAFETY: `program` and the instructions that it points to live across the call, which copies them.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
 /// Returns the reader and the writer of a pipe that keeps packets apart: `pipe2(O_DIRECT)`.
 ///
 /// # Errors
