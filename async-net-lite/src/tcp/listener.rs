@@ -8,6 +8,7 @@ use crate::accept::accept_loop::AcceptLoop;
 use crate::accept::acceptor::Acceptor;
 use crate::accept::report::AcceptReport;
 use crate::socket::conversions::std_conversions;
+use crate::socket::own_calls::own_calls;
 use crate::socket::socket::Socket;
 use async_epoll::{Handle, Interest, Source};
 use futures::stream::{FusedStream, Stream};
@@ -244,3 +245,23 @@ impl fmt::Debug for Incoming {
 }
 
 std_conversions!(TcpListener, net::TcpListener, "listening TCP socket", Domain::IPV4 | Domain::IPV6, STREAM);
+
+own_calls!(
+    TcpListener,
+    net::TcpListener,
+    r#"```
+# fn main() -> std::io::Result<()> {
+use async_net_lite::{TcpListener, TcpStream};
+
+async_epoll::block_on(async {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let client = TcpStream::connect(listener.local_addr()?).await?;
+    // A blocking stream of std, for a thread. Errors of single connections and shortages are yours to handle.
+    let (stream, peer) = listener.read_with(std::net::TcpListener::accept).await?;
+    assert_eq!(peer, client.local_addr()?);
+    # drop(stream);
+    Ok(())
+})?
+# }
+```"#
+);

@@ -4,6 +4,7 @@
 //! in `listener.rs`.
 
 use crate::socket::conversions::std_conversions;
+use crate::socket::own_calls::own_calls;
 use crate::socket::socket::Socket;
 use async_epoll::{Handle, Source};
 use std::io;
@@ -138,3 +139,29 @@ impl TcpStream {
 }
 
 std_conversions!(TcpStream, net::TcpStream, "connected TCP socket", Domain::IPV4 | Domain::IPV6, STREAM);
+
+own_calls!(
+    TcpStream,
+    net::TcpStream,
+    r#"```
+# fn main() -> std::io::Result<()> {
+use async_net_lite::{TcpListener, TcpStream};
+use socket2::SockRef;
+use std::mem::MaybeUninit;
+
+async_epoll::block_on(async {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let client = TcpStream::connect(listener.local_addr()?).await?;
+    let (server, _) = listener.accept().await?;
+    client.try_write(b"hello")?;
+    // `MSG_TRUNC` throws the bytes away instead of copying them.
+    let discard = |stream: &std::net::TcpStream| {
+        SockRef::from(stream).recv_with_flags(&mut [MaybeUninit::uninit(); 64], libc::MSG_TRUNC)
+    };
+    assert_eq!(server.read_with(discard).await?, 5);
+    Ok(())
+})?
+# }
+```"#,
+    both
+);

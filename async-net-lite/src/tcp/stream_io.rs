@@ -77,6 +77,10 @@ impl TcpStream {
     /// Waits until the stream is readable, and returns its readiness. An end of file and an error count as readable,
     /// too.
     ///
+    /// The stream stays readable until an operation of this type meets `WouldBlock`. For a system call of your own that is
+    /// [`read_with`](Self::read_with) or [`try_io`](Self::try_io); a `WouldBlock` of a call on the bare descriptor goes unnoticed, and a
+    /// loop around this method spins, unless you call [`clear_ready`](Self::clear_ready) after it.
+    ///
     /// # Errors
     ///
     /// Those of `epoll_ctl(2)`, and `NotConnected` if the reactor has been dropped.
@@ -109,6 +113,10 @@ impl TcpStream {
     }
 
     /// Waits until the stream is writable, or nothing can be written any more, and returns its readiness.
+    ///
+    /// The stream stays writable until an operation of this type meets `WouldBlock`. For a system call of your own that is
+    /// [`write_with`](Self::write_with) or [`try_io`](Self::try_io); a `WouldBlock` of a call on the bare descriptor goes unnoticed, and a
+    /// loop around this method spins, unless you call [`clear_ready`](Self::clear_ready) after it.
     ///
     /// # Errors
     ///

@@ -5,6 +5,7 @@
 
 use crate::names::addr::AsyncToSocketAddrs;
 use crate::socket::conversions::std_conversions;
+use crate::socket::own_calls::own_calls;
 use crate::socket::socket::Socket;
 use async_epoll::{Handle, Readiness, Source};
 use socket2::{Domain, SockRef, Type};
@@ -191,6 +192,10 @@ impl UdpSocket {
     /// Waits until a receive is likely to succeed or to return an error. Returns the readiness that the kernel has
     /// reported.
     ///
+    /// The socket stays readable until an operation of this type meets `WouldBlock`. For a system call of your own that is
+    /// [`read_with`](Self::read_with) or [`try_io`](Self::try_io); a `WouldBlock` of a call on the bare descriptor goes unnoticed, and a
+    /// loop around this method spins, unless you call [`clear_ready`](Self::clear_ready) after it.
+    ///
     /// # Errors
     ///
     /// `NotConnected` if the reactor has been dropped.
@@ -222,6 +227,10 @@ impl UdpSocket {
 
     /// Waits until a send is likely to succeed or to return an error. Returns the readiness that the kernel has
     /// reported.
+    ///
+    /// The socket stays writable until an operation of this type meets `WouldBlock`. For a system call of your own that is
+    /// [`write_with`](Self::write_with) or [`try_io`](Self::try_io); a `WouldBlock` of a call on the bare descriptor goes unnoticed, and a
+    /// loop around this method spins, unless you call [`clear_ready`](Self::clear_ready) after it.
     ///
     /// # Errors
     ///
@@ -282,3 +291,28 @@ impl UdpSocket {
 }
 
 std_conversions!(UdpSocket, net::UdpSocket, "UDP socket", Domain::IPV4 | Domain::IPV6, DGRAM);
+
+own_calls!(
+    UdpSocket,
+    net::UdpSocket,
+    r#"```
+# fn main() -> std::io::Result<()> {
+use async_net_lite::UdpSocket;
+use socket2::SockRef;
+use std::mem::MaybeUninit;
+
+async_epoll::block_on(async {
+    let (socket, peer) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    peer.send_to(b"a long story", socket.local_addr()?).await?;
+    // With `MSG_TRUNC`, the result is the length of the datagram and not of what was copied.
+    let length = |socket: &std::net::UdpSocket| {
+        SockRef::from(socket).recv_with_flags(&mut [MaybeUninit::uninit(); 1], libc::MSG_PEEK | libc::MSG_TRUNC)
+    };
+    let mut buffer = vec![0; socket.read_with(length).await?];
+    assert_eq!(socket.recv(&mut buffer).await?, 12);
+    Ok(())
+})?
+# }
+```"#,
+    both
+);

@@ -10,6 +10,7 @@ use crate::accept::accept_loop::AcceptLoop;
 use crate::accept::acceptor::Acceptor;
 use crate::accept::report::AcceptReport;
 use crate::socket::conversions::std_conversions;
+use crate::socket::own_calls::own_calls;
 use crate::socket::socket::Socket;
 use async_epoll::{Handle, Interest, Source};
 use futures::stream::{FusedStream, Stream};
@@ -256,3 +257,23 @@ impl fmt::Debug for Incoming {
 }
 
 std_conversions!(UnixListener, net::UnixListener, "listening Unix socket", Domain::UNIX, STREAM);
+
+own_calls!(
+    UnixListener,
+    net::UnixListener,
+    r#"```
+# fn main() -> std::io::Result<()> {
+use async_net_lite::unix::{UnixListener, UnixStream};
+use std::os::unix::net::SocketAddr;
+
+async_epoll::block_on(async {
+    let listener = UnixListener::bind_addr(&SocketAddr::from_pathname("")?)?;
+    let _client = UnixStream::connect_addr(&listener.local_addr()?).await?;
+    // A blocking stream of std, for a thread. Errors of single connections and shortages are yours to handle.
+    let (_stream, peer) = listener.read_with(std::os::unix::net::UnixListener::accept).await?;
+    assert!(peer.is_unnamed());
+    Ok(())
+})?
+# }
+```"#
+);
