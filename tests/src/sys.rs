@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeMap;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -147,6 +148,25 @@ pub fn socket_option(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Resul
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Returns the value of every option that `getsockopt(2)` knows for a socket, by level and name.
+pub fn socket_options(socket: BorrowedFd<'_>) -> BTreeMap<(i32, i32), Vec<u8>> {
+    // `SO_ERROR` would be cleared, and `SO_PEERPIDFD` opens a descriptor.
+    const WITH_EFFECTS: [(i32, i32); 2] = [(libc::SOL_SOCKET, libc::SO_ERROR), (libc::SOL_SOCKET, 77)];
+    let levels = [libc::SOL_SOCKET, libc::IPPROTO_IP, libc::IPPROTO_TCP, libc::SOL_UDP, libc::IPPROTO_IPV6];
+    let names = levels.into_iter().flat_map(|level| (1..=127).map(move |name| (level, name)));
+    let value = |(level, name)| {
+        let mut value = vec![0_u8; 512];
+        let mut length = value.len() as libc::socklen_t;
+        let pointer = value.as_mut_ptr().cast();
+        // SAFETY: `pointer` and `length` describe the bytes of `value`; the kernel writes to both, and both live across
+        // the call.
+        let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, pointer, &mut length) };
+        value.truncate(length as usize);
+        (result == 0).then_some(value)
+    };
+    names.filter(|name| !WITH_EFFECTS.contains(name)).filter_map(|name| Some((name, value(name)?))).collect()
+}
+
 /// Sets an integer socket option, by `setsockopt(2)`.
 ///
 /// # Errors
@@ -182,6 +202,12 @@ pub fn set_loopback_up() -> io::Result<()> {
 pub fn refuse_epoll_add(error: i32, fd: RawFd) {
     // epoll_ctl(epfd, op, fd, event)
     refuse(libc::SYS_epoll_ctl, &[(1, libc::EPOLL_CTL_ADD), (2, fd)], error);
+}
+
+/// Makes `setsockopt(2)` of one option fail with `error` from now on, on the present thread and on threads that it starts.
+/// A filter of `seccomp(2)`, which cannot be removed.
+pub fn refuse_option(error: i32, level: i32, name: i32) {
+    refuse(libc::SYS_setsockopt, &[(1, level), (2, name)], error);
 }
 
 /// Makes `accept4(2)` on `fd` fail with `error` from now on, on the present thread and on threads that it starts. A filter

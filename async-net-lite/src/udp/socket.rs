@@ -179,14 +179,28 @@ impl UdpSocket {
     /// # Errors
     ///
     /// The errors of `connect(2)` for the last address, such as `NetworkUnreachable`; `InvalidInput` if there is no
-    /// address.
+    /// address. The peer is as before then.
     ///
     /// # Cancel safety
     ///
     /// Only a name lookup waits. If the future is dropped during the lookup, the peer is unchanged.
     pub async fn connect(&self, address: impl AsyncToSocketAddrs) -> io::Result<()> {
         let lookup = address.lookup()?;
-        lookup.try_each(|address| self.socket.get_ref().connect(address)).await
+        lookup.try_each(|address| self.connect_to(address)).await
+    }
+
+    /// Sets the peer to one address. After an error, the socket is as before.
+    fn connect_to(&self, address: SocketAddr) -> io::Result<()> {
+        let socket = self.socket.get_ref();
+        if matches!(address, SocketAddr::V6(address) if address.scope_id() != 0) {
+            // For an address with a zone, the kernel binds the socket to the interface before it looks for a route. If
+            // there is no route, the socket stays bound, and only a privileged process can undo that. So another socket
+            // tries first.
+            let mut local = socket.local_addr()?;
+            local.set_port(0);
+            net::UdpSocket::bind(local)?.connect(address)?;
+        }
+        socket.connect(address)
     }
 
     /// Waits until a receive is likely to succeed or to return an error. Returns the readiness that the kernel has
