@@ -47,8 +47,8 @@ pub use sys::{
     CountingAllocator, SignalSender, SignalStorm, WakerAct, WakerCall, bind_full_path, close_raw, eventfd,
     fork_and_run, hostile_waker, interrupt_this_thread, limit_open_files, live_heap, move_fd_high, packet_mode,
     packet_pipe, process_cpu, refuse_accept, refuse_epoll_add, refuse_option, reopen_at, report_icmp_errors,
-    restore_default_sigpipe, send_with_fd, set_loopback_up, set_socket_option, signal_descriptor, socket_option,
-    socket_options, thread_cpu,
+    restore_default_sigpipe, send_with_fd, set_loopback_up, set_option_of_number, set_socket_option, signal_descriptor,
+    socket_option, socket_options, thread_cpu,
 };
 pub use time::{HOUR, TIME, millis, p99, strict_timing};
 pub use wakers::{CountingWaker, waker_fn, yield_now};

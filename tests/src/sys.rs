@@ -173,9 +173,19 @@ pub fn socket_options(socket: BorrowedFd<'_>) -> BTreeMap<(i32, i32), Vec<u8>> {
 ///
 /// Those of `setsockopt(2)`.
 pub fn set_socket_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    set_option_of_number(socket.as_raw_fd(), level, name, value)
+}
+
+/// As [`set_socket_option`], for the bare number of a descriptor.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`.
+pub fn set_option_of_number(socket: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     let (pointer, length) = ((&raw const value).cast(), size_of::<libc::c_int>() as libc::socklen_t);
-    // SAFETY: `pointer` and `length` describe the integer `value`, which lives across the call and is only read.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, pointer, length) };
+    // SAFETY: `pointer` and `length` describe the integer `value`, which lives across the call and is only read. A number
+    // without a socket is an error, not undefined behaviour.
+    let result = unsafe { libc::setsockopt(socket, level, name, pointer, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -11,7 +11,9 @@ use async_epoll::{Handle, Readiness, Source};
 use socket2::{Domain, SockRef, Type};
 use std::io;
 use std::net::{self, SocketAddr};
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 /// A UDP socket: the async [`std::net::UdpSocket`].
@@ -35,6 +37,16 @@ use std::task::{Context, Poll};
 /// [connected](Self::connect) socket, the next operation in either direction then fails, with `ConnectionRefused`,
 /// `HostUnreachable` or similar. Each message causes one error, and the socket stays usable: a server should log the
 /// error and continue. A socket without a peer does not report such errors.
+///
+/// # Receive offload
+///
+/// With the option `UDP_GRO` of [`udp(7)`](https://man7.org/linux/man-pages/man7/udp.7.html), the kernel joins datagrams
+/// of one sender into one buffer, and says where to take it apart in a control message. The methods of this type do not
+/// take it apart. If the option has been set on the descriptor, a receive that meets joined datagrams fails with
+/// `InvalidData`, instead of returning them as one; they are lost, unless the call only peeks. So leave the option off, or
+/// receive with [`read_with`](Self::read_with) and `recvmsg(2)`. This costs nothing as long as the descriptor of a
+/// socket that was made by [`bind`](Self::bind) has not been handed out, and otherwise a somewhat slower system call. It
+/// does not see options that another process sets on an inherited descriptor.
 ///
 /// # Cancel safety
 ///
@@ -85,7 +97,38 @@ use std::task::{Context, Poll};
 /// ```
 #[derive(Clone)]
 pub struct UdpSocket {
-    pub(super) socket: Arc<Socket<net::UdpSocket>>,
+    /// The socket, shared by all clones.
+    pub(super) socket: Arc<SharedSocket>,
+}
+
+/// What the clones of a UDP socket share.
+#[derive(Debug)]
+pub(super) struct SharedSocket {
+    /// The socket.
+    socket: Socket<net::UdpSocket>,
+    /// Whether code outside this crate has had the descriptor, and so may have set an option of it. Set once.
+    is_handed_out: AtomicBool,
+}
+
+impl SharedSocket {
+    /// Returns the socket for code outside this crate, which may set an option of it, now or later.
+    fn for_user(&self) -> &Socket<net::UdpSocket> {
+        self.is_handed_out.store(true, Ordering::Relaxed);
+        &self.socket
+    }
+
+    /// Returns whether code outside this crate may have set options of the socket.
+    pub(super) fn is_handed_out(&self) -> bool {
+        self.is_handed_out.load(Ordering::Relaxed)
+    }
+}
+
+impl Deref for SharedSocket {
+    type Target = Socket<net::UdpSocket>;
+
+    fn deref(&self) -> &Socket<net::UdpSocket> {
+        &self.socket
+    }
 }
 
 impl UdpSocket {
@@ -125,16 +168,16 @@ impl UdpSocket {
     fn bind_to(address: SocketAddr, handle: &Handle) -> io::Result<Self> {
         let socket = Socket::open(Domain::for_address(address), Type::DGRAM, handle)?;
         SockRef::from(&socket).bind(&address.into())?;
-        Ok(Self::new(socket))
+        Ok(Self::new(socket, false))
     }
 
-    fn new(socket: Socket<net::UdpSocket>) -> Self {
-        Self { socket: Arc::new(socket) }
+    fn new(socket: Socket<net::UdpSocket>, is_handed_out: bool) -> Self {
+        Self { socket: Arc::new(SharedSocket { socket, is_handed_out: AtomicBool::new(is_handed_out) }) }
     }
 
-    /// Returns the socket, which all clones share.
-    pub(super) fn inner(&self) -> &Socket<net::UdpSocket> {
-        &self.socket
+    /// Returns the socket for code outside this crate.
+    fn inner(&self) -> &Socket<net::UdpSocket> {
+        self.socket.for_user()
     }
 
     /// Converts a socket of std: sets it to non-blocking and registers it with the reactor of `handle`.
@@ -157,7 +200,7 @@ impl UdpSocket {
     /// # }
     /// ```
     pub fn from_std(socket: net::UdpSocket, handle: &Handle) -> io::Result<Self> {
-        Ok(Self::new(Source::with_handle(socket, handle)?.into()))
+        Ok(Self::new(Source::with_handle(socket, handle)?.into(), true))
     }
 
     /// Returns the socket of std, still non-blocking and no longer registered.
@@ -167,7 +210,10 @@ impl UdpSocket {
     /// The errors of `dup(2)`, if clones of this socket exist: the returned descriptor then shares the queue with the
     /// clones.
     pub fn into_std(self) -> io::Result<net::UdpSocket> {
-        self.socket.into_std()
+        match Arc::try_unwrap(self.socket) {
+            Ok(shared) => shared.socket.into_inner(),
+            Err(shared) => shared.for_user().duplicate(),
+        }
     }
 
     /// Sets the peer: the first of the addresses that `connect(2)` accepts. Nothing is sent.
