@@ -34,6 +34,24 @@ pub(crate) fn set_option(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+// # TCP
+
+/// Returns whether a TCP socket waits for the answer to its request to connect, or has not sent the request yet, by
+/// `getsockopt(2)` with `TCP_INFO`.
+pub(crate) fn is_connecting(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    /// The number of this state in the kernel's `enum` of TCP states.
+    const TCP_SYN_SENT: u8 = 2;
+    // The first byte of the kernel's structure. The kernel cuts the structure to the length that is asked for.
+    let mut state = 0_u8;
+    let mut length = size_of::<u8>() as libc::socklen_t;
+    let pointer = (&raw mut state).cast();
+    // SAFETY: `pointer` leads to `state`, and `length` is its size. Both are borrowed mutably for the whole call. The
+    // kernel writes at most `length` bytes there.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, pointer, &mut length) };
+    if result == 0 { Ok(state == TCP_SYN_SENT) } else { Err(io::Error::last_os_error()) }
+}
+
 // # Unix sockets: credentials, and messages with descriptors
 
 /// Bytes in the head of a control message, as the kernel lays it out: the length as a `size_t`, then two `int`s.

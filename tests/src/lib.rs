@@ -19,7 +19,7 @@
 //! - [`full_listener`] is a listener with a full backlog: connecting stays pending.
 //! - [`yield_now`] lets other tasks run first. [`later`] calls a closure on another thread, [`OnDrop`] when it is dropped.
 //! - [`Folder`] and [`abstract_name`] are places for Unix sockets; [`noise`] is data for files and streams.
-//! - [`in_child`] runs a test in a process of its own.
+//! - [`in_child`] runs a test in a process of its own, [`in_own_network`] also in a network of its own.
 //! - [`open_fds`] finds leaked descriptors, [`CountingAllocator`] leaked memory.
 //! - [`p99`] is for latencies.
 //!
@@ -42,7 +42,7 @@ pub use addresses::{FullListener, LOCALHOST, abstract_name, full_listener, has_i
 pub use deferred::{OnDrop, later};
 pub use folder::{Folder, noise};
 pub use guards::{Alone, Watchdog, alone, watchdog};
-pub use process::{in_child, open_fds};
+pub use process::{in_child, in_own_network, open_fds};
 pub use sys::{
     CountingAllocator, SignalSender, SignalStorm, WakerAct, WakerCall, bind_full_path, close_raw, eventfd,
     fork_and_run, hostile_waker, interrupt_this_thread, limit_open_files, live_heap, move_fd_high, packet_mode,

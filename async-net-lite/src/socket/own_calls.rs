@@ -6,7 +6,7 @@
 //! budget of the task is spent.
 //!
 //! The file of each public socket type calls `own_calls!` once. A closure gets the socket of std, whatever the source
-//! really holds: see [`SocketIo`].
+//! really holds: see [`SocketIo`], which also has what is special about a connection that is not made yet.
 
 use super::socket::Socket;
 use async_epoll::Interest;
@@ -21,6 +21,17 @@ pub(crate) trait SocketIo: AsFd {
 
     /// Returns the socket of std.
     fn std(&self) -> &Self::Std;
+
+    /// Begins a handshake that was put off until the first write. For a caller that is about to wait for the peer.
+    #[inline]
+    fn begin(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Returns the error that a writing call has met, in the words of a source: `WouldBlock` means "wait".
+    fn write_error(error: io::Error) -> io::Error {
+        error
+    }
 }
 
 /// Implements [`SocketIo`] for sockets of std without any state beside them.
@@ -38,7 +49,6 @@ macro_rules! plain_sockets {
 }
 
 plain_sockets!(
-    std::net::TcpStream,
     std::net::TcpListener,
     std::net::UdpSocket,
     std::os::unix::net::UnixStream,
@@ -50,6 +60,7 @@ plain_sockets!(
 impl<T: SocketIo> Socket<T> {
     /// Waits until the reading call `op` does not meet `WouldBlock`.
     pub(crate) async fn read_own<R>(&self, mut op: impl FnMut(&T::Std) -> io::Result<R>) -> io::Result<R> {
+        self.get_ref().begin()?;
         self.read_with(|io| op(io.std())).await
     }
 
@@ -59,12 +70,13 @@ impl<T: SocketIo> Socket<T> {
         cx: &mut Context<'_>,
         mut op: impl FnMut(&T::Std) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
+        self.get_ref().begin()?;
         self.poll_read_with(cx, |io| op(io.std()))
     }
 
     /// Waits until the writing call `op` does not meet `WouldBlock`.
     pub(crate) async fn write_own<R>(&self, mut op: impl FnMut(&T::Std) -> io::Result<R>) -> io::Result<R> {
-        self.write_with(|io| op(io.std())).await
+        self.write_with(|io| op(io.std()).map_err(T::write_error)).await
     }
 
     /// The poll form of [`write_own`](Self::write_own).
@@ -73,12 +85,12 @@ impl<T: SocketIo> Socket<T> {
         cx: &mut Context<'_>,
         mut op: impl FnMut(&T::Std) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        self.poll_write_with(cx, |io| op(io.std()))
+        self.poll_write_with(cx, |io| op(io.std()).map_err(T::write_error))
     }
 
     /// Tries `op` once, unless the socket is known not to be ready.
     pub(crate) fn try_own<R>(&self, interest: Interest, mut op: impl FnMut(&T::Std) -> io::Result<R>) -> io::Result<R> {
-        self.try_io(interest, |io| op(io.std()))
+        self.try_io(interest, |io| op(io.std()).map_err(T::write_error))
     }
 }
 

@@ -24,6 +24,7 @@
 //! ```
 
 use super::connect_options::ConnectOptions;
+use super::io::TcpIo;
 use super::stream::TcpStream;
 use crate::names::addr::no_addresses;
 use crate::socket::socket::Socket;
@@ -45,7 +46,7 @@ const MAX_ATTEMPTS: usize = 8;
 /// An attempt to connect to one address. Dropping it closes the socket.
 struct Attempt {
     /// The connecting socket.
-    socket: Socket<net::TcpStream>,
+    socket: Socket<TcpIo>,
     /// Whether the kernel has reported a connection at once. Set when the attempt begins.
     is_connected: bool,
 }
@@ -53,7 +54,7 @@ struct Attempt {
 impl Attempt {
     /// Begins to connect to `address`.
     fn new(address: SocketAddr, options: &ConnectOptions, handle: &Handle) -> io::Result<Self> {
-        let socket = Socket::<net::TcpStream>::open(Domain::for_address(address), Type::STREAM, handle)?;
+        let socket = Socket::<TcpIo>::open(Domain::for_address(address), Type::STREAM, handle)?;
         let socket_options = SockRef::from(socket.get_ref());
         options.apply(&socket_options)?;
         let address = address.into();
@@ -68,12 +69,19 @@ impl Attempt {
                 Err((_, error)) => return Err(error),
             }
         };
+        if is_connected && options.fastopen {
+            socket.get_ref().set_deferred();
+        }
         Ok(Self { socket, is_connected })
     }
 
     /// Waits until the socket is connected, or has failed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_connected { Poll::Ready(Ok(())) } else { self.socket.poll_write_with(cx, is_connected) }
+        if self.is_connected {
+            Poll::Ready(Ok(()))
+        } else {
+            self.socket.poll_write_with(cx, |stream| is_connected(stream))
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Not here: reading and writing, in `stream_io.rs`; options, in `settings.rs`; connecting, in `connect.rs`; accepting,
 //! in `listener.rs`.
 
+use super::io::TcpIo;
 use crate::socket::conversions::std_conversions;
 use crate::socket::own_calls::own_calls;
 use crate::socket::socket::Socket;
@@ -54,18 +55,18 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct TcpStream {
     /// The socket, shared by all clones.
-    pub(crate) socket: Arc<Socket<net::TcpStream>>,
+    pub(crate) socket: Arc<Socket<TcpIo>>,
 }
 
 impl TcpStream {
     /// Returns the stream of a connected socket.
-    pub(super) fn new(socket: Socket<net::TcpStream>) -> Self {
+    pub(super) fn new(socket: Socket<TcpIo>) -> Self {
         Self { socket: Arc::new(socket) }
     }
 
     /// Returns the stream of an accepted socket, which is non-blocking and has no duplicate descriptor.
     pub(crate) fn from_accepted(stream: net::TcpStream, handle: &Handle) -> Self {
-        Self::new(Socket::lazy(stream, handle))
+        Self::new(Socket::lazy(stream.into(), handle))
     }
 
     /// Converts a stream of std: sets it to non-blocking, and registers it with the reactor of `handle`.
@@ -89,7 +90,7 @@ impl TcpStream {
     /// # }
     /// ```
     pub fn from_std(stream: net::TcpStream, handle: &Handle) -> io::Result<Self> {
-        Ok(Self::new(Source::with_handle(stream, handle)?.into()))
+        Ok(Self::new(Source::with_handle(TcpIo::from(stream), handle)?.into()))
     }
 
     /// Returns the stream of std, still non-blocking and no longer registered.
@@ -99,11 +100,11 @@ impl TcpStream {
     /// Those of `dup(2)`, if clones of this stream exist. Then the stream of std gets a new descriptor of the same
     /// connection.
     pub fn into_std(self) -> io::Result<net::TcpStream> {
-        self.socket.into_std()
+        self.socket.into_std().map(TcpIo::into_std)
     }
 
     /// Returns the socket, which all clones share.
-    fn inner(&self) -> &Socket<net::TcpStream> {
+    fn inner(&self) -> &Socket<TcpIo> {
         &self.socket
     }
 
@@ -114,9 +115,21 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// `NotConnected` after the peer has reset the connection.
+    /// `NotConnected` after the peer has reset the connection, and as long as a stream with
+    /// [fast open](crate::ConnectOptions::fastopen) is not connected: `close()` waits for that.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket.get_ref().shutdown(how)
+        let io = self.socket.get_ref();
+        if !io.is_done() {
+            // The kernel would end the connection, and not only close a direction.
+            io.finish().map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => io::Error::new(
+                    io::ErrorKind::NotConnected,
+                    "the stream is not connected yet, because of TCP fast open: close() waits until it is",
+                ),
+                _ => error,
+            })?;
+        }
+        io.shutdown(how)
     }
 
     /// Returns the local address.

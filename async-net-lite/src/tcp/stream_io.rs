@@ -4,7 +4,9 @@
 //! adds how a TCP stream waits, which is the one difference: a read or write of fewer bytes than asked for means that
 //! the kernel has no more bytes, or no more room, so the next operation waits without an attempt.
 
+use super::io::TcpIo;
 use super::stream::TcpStream;
+use crate::socket::own_calls::SocketIo;
 use crate::socket::stream_io::{StreamSocket, stream_io};
 use async_epoll::Readiness;
 use std::future::poll_fn;
@@ -109,6 +111,7 @@ impl TcpStream {
     /// # }
     /// ```
     pub async fn readable(&self) -> io::Result<Readiness> {
+        self.socket.get_ref().begin()?;
         self.socket.readable().await
     }
 
@@ -135,6 +138,7 @@ impl TcpStream {
     ///
     /// As [`readable`](Self::readable).
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.socket.get_ref().begin()?;
         self.socket.poll_readable(cx)
     }
 
@@ -196,6 +200,7 @@ impl TcpStream {
             return Poll::Ready(Ok(0));
         }
         // Not `poll_read_tcp`: a peek that does not fill the buffer leaves the bytes, so the stream is still readable.
+        self.socket.get_ref().begin()?;
         self.socket.poll_read_with(cx, |stream| stream.peek(buffer))
     }
 }
@@ -210,9 +215,13 @@ impl StreamSocket for TcpStream {
         &self,
         cx: &mut Context<'_>,
         wanted: usize,
-        op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
+        mut op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.socket.poll_read_tcp(cx, wanted, op)
+        let polled = self.socket.poll_read_tcp(cx, wanted, |io| op(io.std()));
+        if polled.is_pending() {
+            self.socket.get_ref().begin()?;
+        }
+        polled
     }
 
     #[inline]
@@ -220,9 +229,17 @@ impl StreamSocket for TcpStream {
         &self,
         cx: &mut Context<'_>,
         wanted: usize,
-        op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
+        mut op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.socket.poll_write_tcp(cx, wanted, op)
+        self.socket.poll_write_tcp(cx, wanted, |io| op(io.std()))
+    }
+
+    #[inline]
+    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.socket.get_ref().is_done() {
+            return Poll::Ready(Ok(()));
+        }
+        self.socket.poll_write_with(cx, TcpIo::finish)
     }
 
     fn is_same(&self, other: &Self) -> bool {
