@@ -218,7 +218,7 @@ impl StreamSocket for TcpStream {
         mut op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         let polled = self.socket.poll_read_tcp(cx, wanted, |io| op(io.std()));
-        if false && polled.is_pending() {
+        if polled.is_pending() {
             self.socket.get_ref().begin()?;
         }
         polled

@@ -3,9 +3,9 @@
 //! Two points differ from streams. `Ok(0)` is an empty datagram, not an end of file. An empty buffer still takes a
 //! datagram from the queue, and cuts all of its bytes off.
 //!
-//! A third point concerns sockets with a descriptor that has been handed out. With the option `UDP_GRO`, one receive may return
-//! several datagrams joined together, and only a control message says so. `recvfrom(2)` drops this message without a
-//! sign; `recvmsg(2)` reports that there was one. So a socket that may have options of the user's is received from by
+//! A third point concerns sockets with a descriptor that has been handed out. With the option `UDP_GRO`, one receive may
+//! return several datagrams joined together, and only a control message says so. `recvfrom(2)` drops this message without
+//! a sign; `recvmsg(2)` reports that there was one. So a socket that may have options of the user is received from by
 //! `recvmsg(2)`, and if a control message was dropped, the option is asked for: see [`check`].
 
 use super::socket::{SharedSocket, UdpSocket};
