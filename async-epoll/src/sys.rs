@@ -178,6 +178,15 @@ pub(crate) fn set_timerfd(timer: BorrowedFd<'_>, after: Option<Duration>) -> io:
     cvt(unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &setting, std::ptr::null_mut()) }).map(drop)
 }
 
+/// Returns which of `events` (`POLLIN`, …) the kernel reports for `fd` at this moment, by `poll(2)` without waiting. The
+/// kernel adds `POLLERR`, `POLLHUP` and `POLLNVAL`.
+pub(crate) fn present_events(fd: BorrowedFd<'_>, events: libc::c_short) -> io::Result<libc::c_short> {
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: The kernel reads and writes one entry, which is borrowed mutably for the call.
+    cvt(unsafe { libc::poll(&mut entry, 1, 0) })?;
+    Ok(entry.revents)
+}
+
 /// Returns the address of the peer of a connected TCP or UDP socket, by `getpeername(2)`, and `None` for everything
 /// else.
 #[cfg(feature = "inspect")]

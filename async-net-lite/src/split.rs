@@ -102,6 +102,8 @@ fn split<S: StreamSocket>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
 /// [`UnixStream::into_split`](crate::unix::UnixStream::into_split).
 ///
 /// Dropping only this half does nothing: the peer may continue to send until the kernel's buffer is full.
+///
+/// [`AsRef`] leads to the stream, for its options and for system calls of your own ([`TcpStream::read_with`]).
 pub struct OwnedReadHalf<S: StreamSocket = TcpStream> {
     /// A clone of the stream, used for reading.
     stream: S,
@@ -113,6 +115,8 @@ pub struct OwnedReadHalf<S: StreamSocket = TcpStream> {
 /// Dropping this half sends an end of file to the peer, by `shutdown(2)`, unless the half is [forgotten](Self::forget)
 /// or [reunited](Self::reunite). Clones of the stream cannot write after that, either. In a forked child, dropping the
 /// half only closes the child's descriptor: the connection belongs to the parent.
+///
+/// [`AsRef`] leads to the stream, for its options and for system calls of your own ([`TcpStream::write_with`]).
 pub struct OwnedWriteHalf<S: StreamSocket = TcpStream> {
     /// A clone of the stream, used for writing.
     stream: S,

@@ -4,6 +4,9 @@
 use std::os::fd::RawFd;
 use std::process::Command;
 
+/// The environment variable that says that a process is the child of a test.
+const CHILD: &str = "TEST_CHILD";
+
 /// Returns the number of descriptors that this process has open.
 ///
 /// # Panics
@@ -33,13 +36,36 @@ pub fn epoll_entries(epoll: RawFd) -> Vec<i32> {
 ///
 /// If the test fails in the child.
 pub fn in_child(test: &str) -> bool {
-    const CHILD: &str = "TEST_CHILD";
     if std::env::var_os(CHILD).is_some() {
         return true;
     }
-    let mut child = Command::new(std::env::current_exe().expect("this program"));
-    child.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(CHILD, "1");
-    let status = child.status().expect("a process");
-    assert!(status.success(), "{test}: {status}");
+    let program = std::env::current_exe().expect("this program");
+    run_child(Command::new(program).args(["--exact", test, "--nocapture", "--test-threads=1"]), test);
     false
+}
+
+/// Runs the ignored test named `test` again in a child process with a network of its own, in which it is root: with the
+/// loopback interface alone, and the kernel's defaults in `/proc/sys/net`. Needs the program `unshare`.
+///
+/// Returns `false` in the parent, where the test must return, and `true` in the child, where the test goes on.
+///
+/// # Panics
+///
+/// If the test fails in the child, or if namespaces are forbidden.
+pub fn in_own_network(test: &str) -> bool {
+    if std::env::var_os(CHILD).is_some() {
+        crate::set_loopback_up().expect("a namespace of its own");
+        return true;
+    }
+    let program = std::env::current_exe().expect("this program");
+    let mut child = Command::new("unshare");
+    child.args(["--user", "--map-root-user", "--net"]).arg(program);
+    run_child(child.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]), test);
+    false
+}
+
+/// Runs the child process of a test, and checks its success.
+fn run_child(child: &mut Command, test: &str) {
+    let status = child.env(CHILD, "1").status().expect("a process");
+    assert!(status.success(), "{test}: {status}");
 }

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
@@ -295,6 +296,65 @@ pub fn socket_option(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Resul
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Returns the value of every option that `getsockopt(2)` knows for a socket, by level and name.
+pub fn socket_options(socket: BorrowedFd<'_>) -> BTreeMap<(i32, i32), Vec<u8>> {
+    // `SO_ERROR` would be cleared, and `SO_PEERPIDFD` opens a descriptor.
+    const WITH_EFFECTS: [(i32, i32); 2] = [(libc::SOL_SOCKET, libc::SO_ERROR), (libc::SOL_SOCKET, 77)];
+    let levels = [libc::SOL_SOCKET, libc::IPPROTO_IP, libc::IPPROTO_TCP, libc::SOL_UDP, libc::IPPROTO_IPV6];
+    let names = levels.into_iter().flat_map(|level| (1..=127).map(move |name| (level, name)));
+    let value = |(level, name)| {
+        let mut value = vec![0_u8; 512];
+        let mut length = value.len() as libc::socklen_t;
+        let pointer = value.as_mut_ptr().cast();
+        // SAFETY: `pointer` and `length` describe the bytes of `value`; the kernel writes to both, and both live across
+        // the call.
+        let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, pointer, &mut length) };
+        value.truncate(length as usize);
+        (result == 0).then_some(value)
+    };
+    names.filter(|name| !WITH_EFFECTS.contains(name)).filter_map(|name| Some((name, value(name)?))).collect()
+}
+
+/// Sets an integer socket option, by `setsockopt(2)`.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`.
+pub fn set_socket_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    set_option_of_number(socket.as_raw_fd(), level, name, value)
+}
+
+/// As [`set_socket_option`], for the bare number of a descriptor.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`.
+pub fn set_option_of_number(socket: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+    let (pointer, length) = ((&raw const value).cast(), size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: `pointer` and `length` describe the integer `value`, which lives across the call and is only read. A number
+    // without a socket is an error, not undefined behaviour.
+    let result = unsafe { libc::setsockopt(socket, level, name, pointer, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the loopback interface of the present network namespace up. A new namespace has it down.
+///
+/// # Errors
+///
+/// Those of `socket(2)` and `netdevice(7)`.
+pub fn set_loopback_up() -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0))?;
+    // SAFETY: All zeroes is a valid `ifreq`, a structure of integers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: `SIOCSIFFLAGS` reads the name and the flags of `request`, which lives across the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Installs a filter on the present thread: `call` fails with `error` if each argument of `arguments`, given by its
 /// index, has this value.
 ///
@@ -335,18 +395,6 @@ pub fn refuse(call: libc::c_long, arguments: &[(usize, i32)], error: i32) {
 pub fn pipe() -> io::Result<(File, File)> {
     let (reader, writer) = pipe_with(0)?;
     Ok((reader.into(), writer.into()))
-}
-
-/// Sets an integer socket option, by `setsockopt(2)`.
-///
-/// # Errors
-///
-/// Those of `setsockopt(2)`.
-pub fn set_socket_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
-    let length = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: Pointer and length describe the integer `value`, which lives across the call and is only read.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Returns the reader and the writer of a pipe that keeps packets apart: `pipe2(O_DIRECT)`.

@@ -93,6 +93,7 @@ fn scenario() {
         "closing fails" => closing_fails(),
         "accepting fails" => accepting_fails(100),
         "accepting a thousand fails" => accepting_fails(1000),
+        "registering a listener fails" => registering_a_listener_fails(),
         "serving fails" => serving_fails(),
         "waiting for bytes" => waiting_for_bytes(),
         "connecting with fast open" => connecting_with_fast_open(),
@@ -898,7 +899,7 @@ fn accepting_fails(clients: usize) {
 }
 
 /// Errors of `accept4` that concern only one connection.
-const OF_ONE_CONNECTION: [&str; 11] = [
+const OF_ONE_CONNECTION: [&str; 16] = [
     "ECONNABORTED",
     "EPROTO",
     "ENETDOWN",
@@ -910,6 +911,11 @@ const OF_ONE_CONNECTION: [&str; 11] = [
     "EPERM",
     "EINTR",
     "ENOPROTOOPT",
+    "EACCES",
+    "ECONNRESET",
+    "ETIMEDOUT",
+    "ESOCKTNOSUPPORT",
+    "EPROTONOSUPPORT",
 ];
 
 /// Bug F2; trial 5: a thousand errors of each kind between a thousand clients, including shortages. All clients are
@@ -935,8 +941,44 @@ fn accept_errors_do_not_end_the_stream() {
     }
     // A thousand in a row.
     inject("accept4:error=ECONNABORTED:when=1..1000", "accepting fails");
-    for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
+    for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ENOSR", "ENOSPC"] {
         inject(&format!("accept4:error={error}:when=3+20"), "accepting fails");
+    }
+}
+
+/// Accepts clients that connect while the listener waits, or tries to.
+fn registering_a_listener_fails() {
+    async_epoll::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut incoming = listener.incoming();
+        let cpu = thread_cpu();
+        for _ in 0..20 {
+            let client = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(5));
+                std::net::TcpStream::connect(address).unwrap()
+            });
+            incoming.next().await.expect("the stream never ends").unwrap();
+            client.join().unwrap();
+        }
+        let stats = Handle::current().unwrap().stats();
+        assert!(stats.counter("accept_pauses") >= 1 && stats.counter("accept_errors_listener") == 0, "{stats:?}");
+        assert_eq!(stats.sources, 1, "registered in the end");
+        assert!(thread_cpu() - cpu < Duration::from_millis(200), "it spins");
+    })
+    .unwrap();
+}
+
+/// Found 12a: a listener that cannot be registered, for want of memory or of places in epoll, goes on. It is registered
+/// as soon as that is possible.
+#[test]
+#[ignore = "needs strace"]
+fn listeners_that_cannot_be_registered_at_first() {
+    for error in ["ENOSPC", "ENOMEM"] {
+        // The first call is for the eventfd. Each pause begins with two attempts.
+        for when in ["2..3", "2..8"] {
+            inject(&format!("epoll_ctl:error={error}:when={when}"), "registering a listener fails");
+        }
     }
 }
 

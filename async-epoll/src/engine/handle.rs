@@ -207,7 +207,29 @@ impl Handle {
             parks: counters.parks.get(),
             task_panics: counters.task_panics.get(),
             waker_panics: counters.waker_panics.get(),
+            named: counters.named(),
         }
+    }
+
+    /// Adds `n` to the counter `name`, which [`Stats::counter`] returns. For code above the reactor that counts rare
+    /// events, such as errors that no caller sees, in the place where operators look.
+    ///
+    /// Takes a lock for a moment, so do not call this for each request. A reactor keeps at most 23 names apart; further
+    /// names are counted together, as `other`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let reactor = async_epoll::Reactor::new()?;
+    /// reactor.handle().count("requests_refused", 1);
+    /// assert_eq!(reactor.handle().stats().counter("requests_refused"), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cold]
+    pub fn count(&self, name: &'static str, n: u64) {
+        self.shared.counters.count(name, n);
     }
 }
 

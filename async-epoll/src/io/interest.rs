@@ -74,6 +74,11 @@ impl Interest {
         self.0 & Self::ERROR.0 != 0
     }
 
+    /// Returns whether any kind of events is in both sets.
+    pub(crate) const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Returns whether the kernel reports `want` to a source of this interest, so that a wait for it can end.
     pub(crate) const fn includes(self, want: Want) -> bool {
         match want {

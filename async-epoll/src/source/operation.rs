@@ -26,6 +26,7 @@ use crate::io::interest::{Interest, Want};
 use crate::io::readiness::{Readiness, Snapshot};
 use crate::io::registry::Registration;
 use crate::io::waiters::Claim;
+use crate::sys;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
@@ -35,7 +36,9 @@ impl<T: AsFd> Source<T> {
     /// Waits until reading is likely to succeed.
     ///
     /// The source stays readable until an operation through this source meets `WouldBlock`. The kernel's next event
-    /// makes the source readable again.
+    /// makes the source readable again. So make your own system calls by [`try_io`](Self::try_io) or
+    /// [`read_with`](Self::read_with), or tell the source by [`clear_ready`](Self::clear_ready): a `WouldBlock` that the
+    /// source does not see leaves it readable, and a loop around this method spins.
     ///
     /// # Errors
     ///
@@ -73,6 +76,9 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Waits until writing is likely to succeed.
+    ///
+    /// The source stays writable until an operation through this source meets `WouldBlock`: for your own system calls,
+    /// see [`readable`](Self::readable).
     ///
     /// # Errors
     ///
@@ -595,6 +601,60 @@ impl<T: AsFd> Source<T> {
                     return Err(error);
                 }
                 result => return result,
+            }
+        }
+    }
+
+    /// Notes that system calls made without the source have met `WouldBlock`: after them, [`readable`](Self::readable) and
+    /// the other waits wait for a new event.
+    ///
+    /// A source learns from its own operations that it is not ready any more. Code that uses the descriptor directly,
+    /// such as a C library, has to say so; otherwise `readable` returns at once, again and again. Where you can, make
+    /// the call by [`try_io`](Self::try_io) or [`read_with`](Self::read_with), which need no such notice.
+    ///
+    /// Asks the kernel about each interest, by `poll(2)` without waiting, and leaves the source ready for what the kernel
+    /// reports. So no event is lost that arrives between your call and this notice, not even with a reactor in the
+    /// background. While an error is pending, or a message is in the error queue, the source stays readable and writable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Interest, Source};
+    /// use futures::FutureExt;
+    /// use std::io::{ErrorKind, Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (mut peer, stream) = UnixStream::pair()?;
+    ///     let source = Source::new(stream)?;
+    ///     peer.write_all(b"x")?;
+    ///     source.readable().await?;
+    ///     // Past the source, so it does not see the `WouldBlock`.
+    ///     assert_eq!(source.get_ref().read(&mut [0; 8])?, 1);
+    ///     assert_eq!(source.get_ref().read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    ///     source.clear_ready(Interest::READABLE);
+    ///     assert!(source.readable().now_or_never().is_none(), "waits for the next byte");
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn clear_ready(&self, interest: Interest) {
+        for (one, events, ready) in [
+            (Interest::READABLE, libc::POLLIN | libc::POLLRDHUP, !0),
+            (Interest::WRITABLE, libc::POLLOUT, !0),
+            // Errors and hang-ups are not the exceptional condition.
+            (Interest::PRIORITY, libc::POLLPRI, libc::POLLPRI),
+            // The kernel reports errors unasked.
+            (Interest::ERROR, 0, libc::POLLERR),
+        ] {
+            if interest.intersects(one) {
+                // The readiness is read before the kernel is asked, so an event that is dispatched in between is not
+                // cleared. If the kernel cannot be asked, the source stays ready: too often is better than never.
+                let _ = self.try_io(one, |io| match sys::present_events(io.as_fd(), events)? & ready {
+                    0 => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
+                });
             }
         }
     }

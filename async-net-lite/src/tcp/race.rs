@@ -31,6 +31,7 @@
 //! Later addresses join the race.
 
 use super::connect_options::ConnectOptions;
+use super::io::TcpIo;
 use super::stream::TcpStream;
 use crate::names::addr::no_addresses;
 use crate::socket::socket::Socket;
@@ -62,7 +63,7 @@ pub(super) type Parts<'a> = Pin<&'a mut (dyn Stream<Item = io::Result<Vec<Socket
 /// An attempt to connect to one address. Dropping it closes the socket.
 struct Attempt {
     /// The connecting socket.
-    socket: Socket<net::TcpStream>,
+    socket: Socket<TcpIo>,
     /// Whether the kernel has reported a connection at once. Set when the attempt begins.
     is_connected: bool,
     /// The port to which the socket could connect by connecting to itself. `None` if the kernel cannot have chosen the
@@ -73,7 +74,7 @@ struct Attempt {
 impl Attempt {
     /// Begins to connect to `address`.
     fn new(address: SocketAddr, options: &ConnectOptions, handle: &Handle) -> io::Result<Self> {
-        let socket = Socket::<net::TcpStream>::open(Domain::for_address(address), Type::STREAM, handle)?;
+        let socket = Socket::<TcpIo>::open(Domain::for_address(address), Type::STREAM, handle)?;
         let socket_options = SockRef::from(socket.get_ref());
         options.apply(&socket_options)?;
         let port = address.port();
@@ -90,13 +91,16 @@ impl Attempt {
                 Err((_, error)) => return Err(error),
             }
         };
+        if is_connected && options.fastopen {
+            socket.get_ref().set_deferred();
+        }
         Ok(Self { socket, is_connected, own_port })
     }
 
     /// Waits until the socket is connected, or has failed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_connected {
-            ready!(self.socket.poll_write_with(cx, is_connected))?;
+            ready!(self.socket.poll_write_with(cx, |stream| is_connected(stream)))?;
         }
         let stream = self.socket.get_ref();
         if self.own_port.is_some_and(|port| is_own_peer(stream, port)) {
