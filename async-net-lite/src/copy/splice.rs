@@ -151,6 +151,12 @@ impl Splice {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns whether the pipe holds bytes.
+    #[cfg(test)]
+    pub(super) fn holds_bytes(&self) -> bool {
+        self.held > 0
+    }
+
     /// Gives the empty pipe up, for reuse.
     pub(super) fn release(&mut self) {
         debug_assert_eq!(self.held, 0);
