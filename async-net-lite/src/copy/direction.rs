@@ -268,3 +268,59 @@ impl Direction {
         Poll::Ready(Ok((length > 0).then_some(length)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unix::UnixStream;
+    use futures::io::AsyncReadExt;
+    use std::future::poll_fn;
+
+    /// Fills a Unix socket, so that its peer has bulk data. Returns their number.
+    fn fill(stream: &UnixStream) -> usize {
+        std::iter::from_fn(|| stream.try_write(&[7; 1 << 12]).ok()).sum()
+    }
+
+    /// Bulk data goes through a pipe and not through a buffer, and the first read of a direction does not.
+    #[test]
+    fn bulk_data_waits_in_a_pipe() {
+        async_epoll::block_on(async {
+            let ((near, mut a), (mut b, _far)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+            fill(&near);
+            fill(&b);
+            let mut direction = Direction::new(&a, &b);
+            assert!(poll_fn(|cx| Poll::Ready(direction.poll(cx, &mut a, &mut b))).await.is_pending());
+            assert!(!direction.buffer.is_empty() && !direction.splice.as_ref().unwrap().holds_bytes());
+
+            let ((near, mut a), (mut b, _far)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+            // Room for the two reads that go through the buffer, and not for the rest.
+            socket2::SockRef::from(&b).set_send_buffer_size(40 * 1024).unwrap();
+            fill(&near);
+            let mut direction = Direction::new(&a, &b);
+            assert!(poll_fn(|cx| Poll::Ready(direction.poll(cx, &mut a, &mut b))).await.is_pending());
+            assert!(direction.splice.as_ref().unwrap().holds_bytes(), "{direction:?}");
+            assert!(direction.buffer.is_empty());
+        })
+        .unwrap();
+    }
+
+    /// When the kernel refuses to splice into the writer, the bytes in the pipe reach it through a buffer.
+    #[test]
+    fn bytes_of_a_pipe_are_rescued() {
+        async_epoll::block_on(async {
+            let ((near, a), (mut b, mut far)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+            let length = fill(&near);
+            let mut splice = Splice::default();
+            let spliced = poll_fn(|cx| splice.poll_fill(cx, socket(&a).unwrap())).await.unwrap();
+            assert!(spliced > BUFFER_BYTES && spliced <= length);
+            let mut buffer = Buffer::holding(splice.rescue().unwrap());
+            assert!(!splice.holds_bytes());
+            assert_eq!(poll_fn(|cx| buffer.poll_drain(cx, &mut b)).await.unwrap(), spliced);
+            assert!(buffer.is_empty());
+            let mut received = vec![0; spliced];
+            far.read_exact(&mut received).await.unwrap();
+            assert_eq!(received, vec![7; spliced]);
+        })
+        .unwrap();
+    }
+}

@@ -152,6 +152,12 @@ impl Splice {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns whether the pipe holds bytes.
+    #[cfg(test)]
+    pub(super) fn holds_bytes(&self) -> bool {
+        self.held > 0
+    }
+
     /// Gives the empty pipe up, for reuse.
     pub(super) fn release(&mut self) {
         debug_assert_eq!(self.held, 0);
@@ -210,5 +216,32 @@ impl Pipe {
                 kept.push(self);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    /// A thread takes the pipe that it has kept last, and keeps a few.
+    #[test]
+    fn pipes_are_kept_for_reuse() {
+        std::thread::spawn(|| {
+            let pipe = Pipe::take().unwrap();
+            let ends = (pipe.reader.as_raw_fd(), pipe.writer.as_raw_fd());
+            let another = Pipe::take().unwrap();
+            pipe.keep();
+            // Gets the numbers of the pipe, should it be closed.
+            let new = sys::pipe().unwrap();
+            let pipe = Pipe::take().unwrap();
+            assert_eq!((pipe.reader.as_raw_fd(), pipe.writer.as_raw_fd()), ends);
+            drop(new);
+            let pipes: Vec<_> = (0..2 * MAX_KEPT_PIPES).map(|_| Pipe::take().unwrap()).collect();
+            pipes.into_iter().chain([pipe, another]).for_each(Pipe::keep);
+            assert_eq!(KEPT.with_borrow(Vec::len), MAX_KEPT_PIPES);
+        })
+        .join()
+        .unwrap();
     }
 }

@@ -127,7 +127,7 @@ impl Operation {
 pub(crate) enum Outcome {
     /// Bytes were written.
     Written,
-    /// This number of bytes, not 0, was read and taken.
+    /// This number of bytes was read and taken: 0 if the buffer was empty.
     Taken(usize),
     /// The reader has this number of bytes, not 0, in its buffer, and shows them.
     Shown(usize),
@@ -137,7 +137,7 @@ pub(crate) enum Outcome {
     Ended,
     /// An error, or a write of no byte although the buffer had bytes.
     Failed,
-    /// The buffer was empty, so there was nothing to do.
+    /// There was nothing to write.
     Nothing,
 }
 

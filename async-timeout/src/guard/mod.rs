@@ -262,11 +262,7 @@ impl<T> IoGuard<T> {
 
 /// Returns the outcome of a read of `len` bytes into a buffer.
 fn read(len: usize, has_room: bool) -> Outcome {
-    match len {
-        0 if has_room => Outcome::Ended,
-        0 => Outcome::Nothing,
-        _ => Outcome::Taken(len),
-    }
+    if len == 0 && has_room { Outcome::Ended } else { Outcome::Taken(len) }
 }
 
 /// Returns the outcome of a look at the `len` bytes of a buffer.
