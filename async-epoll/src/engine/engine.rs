@@ -20,7 +20,7 @@
 
 use super::shared::Shared;
 use crate::foreign::{drop_payload, wake_all};
-use crate::io::registry::{TIMERFD_TOKEN, is_own_token};
+use crate::io::registry::is_own_token;
 use crate::sys::epoll_event;
 use crate::time::nanos::{NEVER, nanos};
 use crate::trace;
@@ -117,9 +117,7 @@ impl Engine {
             let mut now = shared.clock.begin_turn(real);
             let mut log = trace::Log::new();
             let events = &mut self.events[..events];
-            let (events, timerfd_fired) =
-                if notified || shared.has_timerfd() { without_own(events) } else { (&*events, false) };
-            let found = match events {
+            let found = match if notified || shared.has_timerfd() { without_own(events) } else { events } {
                 [] => 0,
                 events => shared.registry().dispatch(events, &mut self.wakers, &mut log),
             };
@@ -135,9 +133,6 @@ impl Engine {
             // 4b. Take the wakers of the due timers, under the wheel's lock.
             let fired = {
                 let mut wheel = shared.wheel();
-                if timerfd_fired {
-                    shared.invalidate_timerfd(&wheel);
-                }
                 let fired = wheel.fire(now, &mut self.wakers);
                 if fired != 0 && found == 0 && !notified {
                     wheel.note_wake(now);
@@ -184,7 +179,7 @@ impl Engine {
         self.shared.counters.wakes.add(self.wakers.len());
         trace::wake(self.wakers.len());
         wake_all(&mut self.wakers, |panic| {
-            self.shared.counters.waker_panics.increment();
+            self.shared.counters.waker_panics.add(1);
             on_panic(panic);
         });
         // The memory for ten thousand timers at one instant is not kept for ever.
@@ -196,7 +191,9 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.wakers.extend(self.shared.close());
         self.wake_all(drop_payload);
-        self.shared.tell_pools();
+        for pool in self.shared.pools() {
+            pool.reactor_gone();
+        }
     }
 }
 
@@ -206,21 +203,18 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Returns the events of sources, without the events of the eventfd and the timerfd; and whether the timerfd has an
-/// event.
-fn without_own(events: &mut [epoll_event]) -> (&[epoll_event], bool) {
-    let (mut index, mut len, mut timerfd_fired) = (0, events.len(), false);
+/// Returns the events of sources, without those of the eventfd and the timerfd.
+fn without_own(events: &mut [epoll_event]) -> &[epoll_event] {
+    let (mut index, mut len) = (0, events.len());
     while index < len {
-        let token = events[index].u64;
-        if is_own_token(token) {
-            timerfd_fired |= token == TIMERFD_TOKEN;
+        if is_own_token(events[index].u64) {
             len -= 1;
             events.swap(index, len);
         } else {
             index += 1;
         }
     }
-    (&events[..len], timerfd_fired)
+    &events[..len]
 }
 
 impl Shared {

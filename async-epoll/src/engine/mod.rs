@@ -14,7 +14,6 @@
 
 #[cfg(feature = "inspect")]
 pub(crate) mod directory;
-pub(crate) mod runner;
 pub(crate) mod shared;
 pub(crate) mod handle;
 pub(crate) mod timer;

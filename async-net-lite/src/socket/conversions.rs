@@ -50,18 +50,15 @@ macro_rules! std_conversions {
                 }
             }
 
-            /// Returns the descriptor. Once it has been handed out, dropping the socket takes one system call more, since
-            /// a duplicate may exist.
             impl AsFd for $ours {
                 fn as_fd(&self) -> BorrowedFd<'_> {
-                    self.inner().hand_out()
+                    self.inner().as_fd()
                 }
             }
 
-            /// Returns the number of the descriptor, as [`AsFd`] does.
             impl AsRawFd for $ours {
                 fn as_raw_fd(&self) -> RawFd {
-                    self.inner().hand_out().as_raw_fd()
+                    self.inner().as_raw_fd()
                 }
             }
 

@@ -7,10 +7,9 @@
 //! ```text
 //!   listen ──► listener ──────────────────────────────► stream ◄── stream_io: read, write
 //!   (bind)     (accept)                                   ▲   ◄─── settings:  options
-//!   connect_options ──► connect (lookup, limit) ──► race ─┘   ───► io: the socket, and its handshake
+//!   connect_options ──► connect (lookup, limit) ──► race ─┘
 //! ```
 
-mod io;
 mod stream;
 mod stream_io;
 
