@@ -282,13 +282,14 @@ fn a_stream_of_ticks() {
         let first = ticks.next().await.unwrap();
         let more: Vec<_> = ticks.by_ref().take(3).collect().await;
         assert_eq!(more, [first + PERIOD, first + 2 * PERIOD, first + 3 * PERIOD]);
-        // `select!` requires a `FusedStream`.
+        // `select!` requires a `FusedStream`. The fast one is polled first: if the thread is held up, both are due, and the
+        // fast ticks that were missed come one after the other.
         let mut fast = interval(PERIOD / 10);
         let (mut slow_ticks, mut fast_ticks) = (0, 0);
         while slow_ticks < 2 {
             futures::select_biased! {
-                _ = ticks.next() => slow_ticks += 1,
                 _ = fast.next() => fast_ticks += 1,
+                _ = ticks.next() => slow_ticks += 1,
             }
         }
         assert!(fast_ticks > 0 && !ticks.is_terminated());
