@@ -1,5 +1,6 @@
 //! Output and exit of a program: lines, never a backtrace.
 
+use async_net_lite::AcceptReport;
 use std::env;
 use std::fmt;
 use std::io::{self, Write};
@@ -17,6 +18,12 @@ pub fn say(line: &str) {
 /// Returns a function for `map_err` that puts `what` (what the program was doing) before the error's message.
 pub fn because(what: impl fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+/// Prints what a server does not see otherwise to standard error: that it has run out of descriptors, for example.
+pub fn warn(report: &AcceptReport<'_>) {
+    // As for `say`: a closed pipe must not end a server.
+    let _ = writeln!(io::stderr(), "warning: {report}");
 }
 
 /// Prints the error of a task without a handle, if the task has failed.

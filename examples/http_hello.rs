@@ -16,7 +16,7 @@ use async_epoll::Reactor;
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::TimeoutExt;
 use examples::http::{self, MAX_HEAD, Response, Status};
-use examples::{Args, Interrupt, exit_code, say, trace};
+use examples::{Args, Interrupt, exit_code, say, trace, warn};
 use futures::executor::LocalPool;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use std::io;
@@ -65,7 +65,7 @@ fn run() -> io::Result<()> {
     let served = reactor.run_until(&mut pool, async {
         let mut served = 0_u64;
         let stop = pin!(interrupt.received());
-        let mut incoming = listener.incoming().take_until(stop);
+        let mut incoming = listener.incoming().on_error(warn).take_until(stop);
         while let Some(stream) = incoming.next().await {
             let connection = Connection::new(stream?);
             // An error ends only this connection: the server and the other connections go on.

@@ -17,7 +17,7 @@
 use async_epoll::LocalRuntime;
 use async_net_lite::{HyperIo, HyperTimer, TcpListener, TcpStream};
 use async_timeout::{TimeoutExt, sleep};
-use examples::{Args, Interrupt, exit_code, say, trace};
+use examples::{Args, Interrupt, exit_code, say, trace, warn};
 use futures::channel::oneshot;
 use futures::future::{Either, FutureExt, Shared, select};
 use futures::stream::StreamExt;
@@ -71,9 +71,9 @@ fn run() -> io::Result<()> {
     let server = Server { site: Rc::clone(&site), stopped: stopped.shared() };
 
     runtime.run_until(async {
-        // The stream skips errors of single connections, and waits while no descriptors are left.
+        // The stream skips errors of single connections, and pauses while no descriptors are left. It reports both.
         let interrupted = pin!(interrupt.received());
-        let mut incoming = listener.incoming().take_until(interrupted);
+        let mut incoming = listener.incoming().on_error(warn).take_until(interrupted);
         while let Some(stream) = incoming.next().await {
             let stream = stream?;
             // With Nagle's algorithm, the answers to pipelined requests would wait for each other's acknowledgement. An

@@ -9,7 +9,7 @@ mod usage;
 pub use usage::Usage;
 
 mod exit;
-pub use exit::{because, exit_code, report, say};
+pub use exit::{because, exit_code, report, say, warn};
 
 pub mod trace;
 

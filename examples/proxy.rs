@@ -14,7 +14,7 @@
 use async_epoll::LocalRuntime;
 use async_net_lite::{CopyError, TcpListener, TcpStream, copy_bidirectional};
 use async_timeout::TimeoutExt;
-use examples::{Interrupt, Usage, because, exit_code, say};
+use examples::{Interrupt, Usage, because, exit_code, say, warn};
 use futures::StreamExt;
 use std::io;
 use std::net::{self, SocketAddr, ToSocketAddrs};
@@ -47,7 +47,7 @@ fn run() -> io::Result<()> {
 
     runtime.run_until(async {
         let stop = pin!(interrupt.received());
-        let mut incoming = listener.incoming().take_until(stop);
+        let mut incoming = listener.incoming().on_error(warn).take_until(stop);
         while let Some(client) = incoming.next().await {
             spawner.spawn_local(forward(client?, target)).map_err(io::Error::other)?;
         }

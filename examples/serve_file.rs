@@ -13,7 +13,7 @@ use async_epoll::{Handle, LocalRuntime, Spawner};
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::TimeoutExt;
 use blocking::{Unblock, unblock};
-use examples::{Interrupt, Usage, address, because, exit_code, open_regular, report, say};
+use examples::{Interrupt, Usage, address, because, exit_code, open_regular, report, say, warn};
 use futures::io::{copy, sink};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 use std::io;
@@ -55,7 +55,7 @@ async fn serve(path: &Path, address: SocketAddr, spawner: &Spawner) -> io::Resul
     let interrupt = Interrupt::new(&Handle::current()?)?;
     say(&format!("serving {path:?} on {}", listener.local_addr()?));
     let stop = pin!(interrupt.received());
-    let mut incoming = listener.incoming().take_until(stop);
+    let mut incoming = listener.incoming().on_error(warn).take_until(stop);
     while let Some(stream) = incoming.next().await {
         spawner.spawn_local(send(path.to_owned(), stream?).map(report)).map_err(io::Error::other)?;
     }

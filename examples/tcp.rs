@@ -15,7 +15,7 @@
 
 use async_epoll::{Handle, LocalRuntime, Spawner};
 use async_net_lite::{TcpListener, TcpStream};
-use examples::{Interrupt, Stdin, Usage, address, because, exit_code, report, say};
+use examples::{Interrupt, Stdin, Usage, address, because, exit_code, report, say, warn};
 use futures::future::{Either, select};
 use futures::io::{AllowStdIo, copy};
 use futures::{AsyncWriteExt, FutureExt, StreamExt};
@@ -50,7 +50,7 @@ async fn serve(address: SocketAddr, spawner: &Spawner) -> io::Result<()> {
     let interrupt = Interrupt::new(&Handle::current()?)?;
     say(&format!("listening on {}", listener.local_addr()?));
     let stop = pin!(interrupt.received());
-    let mut incoming = listener.incoming().take_until(stop);
+    let mut incoming = listener.incoming().on_error(warn).take_until(stop);
     while let Some(stream) = incoming.next().await {
         spawner.spawn_local(echo(stream?).map(report)).map_err(io::Error::other)?;
     }

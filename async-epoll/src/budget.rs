@@ -78,6 +78,13 @@ pub(crate) struct PollBudget {
     before: u32,
 }
 
+/// Returns whether a poll with a known beginning is running: the poll of a task spawned through our spawner, or of the
+/// future of a `run` method.
+#[inline]
+pub(crate) fn is_bounded() -> bool {
+    LEFT.get() & BOUNDED != 0
+}
+
 /// Begins a task's poll, and returns its budget.
 pub(crate) fn begin_poll() -> PollBudget {
     PollBudget { before: LEFT.replace(BOUNDED | ALL_STEPS | OPERATIONS_PER_POLL) }

@@ -1,8 +1,13 @@
 //! Runs user code in wakers and panic payloads, without losing a wake to a panic.
 //!
-//! A waker may panic when it is woken, and the payload of a panic may panic when it is dropped. Both may call back into
-//! the reactor, so callers of these functions hold no lock and no `RefCell` borrow. The callers are the code that wakes
-//! (the engine, the waiters of a source, the test clock) and the code that catches the panics of tasks.
+//! A waker may panic when it is woken or dropped, and the payload of a panic may panic when it is dropped. All may call
+//! back into the reactor, so callers of these functions hold no lock and no `RefCell` borrow. The callers are the code
+//! that wakes (the engine, the waiters of a source, the test clock), the code that gives up a wait (sources, timers,
+//! advances of the test clock), and the code that catches the panics of tasks.
+//!
+//! A waker that a task has left in the reactor is a stranger to the code that wakes or drops it: that code may be another
+//! task, or may be unwinding already, and a second panic would end the process. So these panics are caught here and
+//! counted. Only a clone is made by the task itself, in its own poll, and may panic there.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +23,22 @@ const MAX_PAYLOADS: usize = 8;
 pub(crate) fn wake_all(wakers: &mut Vec<Waker>, mut on_panic: impl FnMut(Box<dyn Any + Send>)) {
     let mut wakers = wakers.drain(..);
     while let Err(panic) = catch_unwind(AssertUnwindSafe(|| wakers.by_ref().for_each(Waker::wake))) {
+        on_panic(panic);
+    }
+}
+
+/// Drops a waker that a task has left in the reactor. A panic of the drop is passed to `on_panic`.
+pub(crate) fn drop_waker(waker: Waker, on_panic: impl FnOnce(Box<dyn Any + Send>)) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(waker))) {
+        on_panic(panic);
+    }
+}
+
+/// Drops all `wakers` in order, and empties the list. If a drop panics, the payload is passed to `on_panic` and the rest
+/// are dropped all the same.
+pub(crate) fn drop_all(wakers: &mut Vec<Waker>, mut on_panic: impl FnMut(Box<dyn Any + Send>)) {
+    let mut wakers = wakers.drain(..);
+    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| wakers.by_ref().for_each(drop))) {
         on_panic(panic);
     }
 }

@@ -97,12 +97,15 @@
 //! - **A certain deadlock is an error, not a hang.** When no task is ready and nothing is left that could wake any,
 //!   [`Reactor::run`] returns and names the lines where the tasks were spawned.
 //! - **No timer fires early**, and a duration that is too long for the clock means never.
+//! - **A forked child cannot disturb its parent**, and does not wait in vain: whatever would wait for the parent's reactor
+//!   is an error in the child. A reactor that the child makes works. [`ForkMark`] tells the processes apart.
 //!
 //! # Features
 //!
 //! All are off by default. Each only adds.
 //!
-//! - `tracing`: reports what the reactor does as events of the crate `tracing`, and each task's polls as a span.
+//! - `tracing`: reports what the reactor does as events of the crate `tracing`, and each task's polls as a span. Waits
+//!   that nothing will end are reported at level `WARN`, all else at level `TRACE`.
 //! - `inspect`: `Handle::tasks` lists what each task waits for, and how long its polls take.
 //! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
 //!
@@ -163,6 +166,7 @@ mod linux {
         reactor::runtime::{LocalRuntime, block_on},
         source::source::{Source, SourceError},
         stats::Stats,
+        sys::ForkMark,
         task::remote::RemoteSpawner,
         task::spawner::Spawner,
     };

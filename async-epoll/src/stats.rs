@@ -1,9 +1,21 @@
 //! What a reactor has done so far, in plain numbers.
 //!
 //! [`Counters`] belongs to a reactor and is written in every turn; [`Stats`] is a copy for users. The counters are
-//! cheap enough to be always on: each has one writer, so an addition needs no locked instruction.
+//! cheap enough to be always on: each has one writer, so an addition needs no locked instruction. Panics of wakers are the
+//! exception, and rare.
+//!
+//! The reactor does not know what its descriptors are for. The code above it does, and keeps rare events (an error that
+//! no caller sees, for example) in the same place, as [`NamedCounters`]: under names of its own, added by any thread
+//! under a lock.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The largest number of names in [`NamedCounters`].
+const MAX_NAMES: usize = 24;
+/// The name under which [`NamedCounters`] counts once all other places are taken.
+const OTHER: &str = "other";
 
 /// A snapshot of a reactor's numbers, from [`Handle::stats`](crate::Handle::stats).
 ///
@@ -53,8 +65,89 @@ pub struct Stats {
     pub parks: u64,
     /// The number of panics caught in tasks, in poll or in drop.
     pub task_panics: u64,
-    /// The number of panics caught in wakers.
+    /// The number of panics caught in wakers: when the reactor woke a waker that a task had left with a source, a timer
+    /// or a test clock, or dropped it. A panic while a waker is cloned goes to the code that polled.
     pub waker_panics: u64,
+    /// The counters of code above the reactor.
+    pub(crate) named: NamedCounters,
+}
+
+impl Stats {
+    /// Returns a counter of code above the reactor, by the name that this code gave to
+    /// [`Handle::count`](crate::Handle::count). Returns 0 if nothing has been counted under this name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let reactor = async_epoll::Reactor::new()?;
+    /// reactor.handle().count("requests_refused", 2);
+    /// let stats = reactor.handle().stats();
+    /// assert_eq!((stats.counter("requests_refused"), stats.counter("unheard_of")), (2, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counters().find(|counter| counter.0 == name).map_or(0, |counter| counter.1)
+    }
+
+    /// Returns all counters of code above the reactor, with their names, in the order of their first use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let reactor = async_epoll::Reactor::new()?;
+    /// reactor.handle().count("requests_refused", 2);
+    /// let stats = reactor.handle().stats();
+    /// assert_eq!(stats.counters().collect::<Vec<_>>(), [("requests_refused", 2)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.named.entries().iter().copied()
+    }
+}
+
+/// Counters of code above the reactor, each with its name, in the order of their first use.
+///
+/// The size is fixed, so that a copy in [`Stats`] allocates nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NamedCounters {
+    /// The names and numbers. Unused places are empty.
+    entries: [(&'static str, u64); MAX_NAMES],
+    /// The number of used places.
+    length: usize,
+}
+
+impl NamedCounters {
+    /// Returns the used places.
+    fn entries(&self) -> &[(&'static str, u64)] {
+        &self.entries[..self.length]
+    }
+
+    /// Adds `n` to the counter `name`. The last place is for all names that have found no place.
+    fn add(&mut self, name: &'static str, n: u64) {
+        let found = self.entries().iter().position(|entry| entry.0 == name);
+        let place = found.unwrap_or(self.length.min(MAX_NAMES - 1));
+        if place == self.length {
+            self.entries[place].0 = if place == MAX_NAMES - 1 { OTHER } else { name };
+            self.length += 1;
+        }
+        self.entries[place].1 = self.entries[place].1.wrapping_add(n);
+    }
+}
+
+impl Default for NamedCounters {
+    fn default() -> Self {
+        Self { entries: [("", 0); MAX_NAMES], length: 0 }
+    }
+}
+
+impl fmt::Debug for NamedCounters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.entries().iter().copied()).finish()
+    }
 }
 
 /// A number with one writing thread and any number of readers.
@@ -68,6 +161,22 @@ impl Counter {
     /// Adds `n`, without a locked instruction: there is one writer.
     pub(crate) fn add(&self, n: usize) {
         self.0.store(self.get().wrapping_add(n as u64), Ordering::Relaxed);
+    }
+
+    /// Returns the number.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that any thread may write. For rare things only: an addition is a locked instruction.
+#[derive(Debug, Default)]
+pub(crate) struct SharedCounter(AtomicU64);
+
+impl SharedCounter {
+    /// Adds one.
+    pub(crate) fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the number.
@@ -95,6 +204,44 @@ pub(crate) struct Counters {
     pub(crate) parks: Counter,
     /// Panics of tasks. Written by the thread of the tasks.
     pub(crate) task_panics: Counter,
-    /// Panics of wakers. Written by the engine.
-    pub(crate) waker_panics: Counter,
+    /// Panics of wakers. Written by the engine, and by each thread that drops or replaces a source, a timer or a waiting
+    /// future.
+    pub(crate) waker_panics: SharedCounter,
+    /// The counters of code above the reactor. Written by any thread.
+    named: Mutex<NamedCounters>,
+}
+
+impl Counters {
+    /// Adds `n` to a counter of code above the reactor.
+    pub(crate) fn count(&self, name: &'static str, n: u64) {
+        // A panic cannot leave the counters half-changed: no user code runs under this lock.
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).add(name, n);
+    }
+
+    /// Returns the counters of code above the reactor.
+    pub(crate) fn named(&self) -> NamedCounters {
+        *self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_a_bound() {
+        const NAMES: [&str; 30] = [
+            "00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16", "17",
+            "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29",
+        ];
+        let counters = Counters::default();
+        for _ in 0..2 {
+            NAMES.iter().for_each(|name| counters.count(name, 1));
+        }
+        let stats = Stats { named: counters.named(), ..Stats::default() };
+        assert_eq!(stats.counters().count(), MAX_NAMES);
+        assert_eq!((stats.counter("00"), stats.counter("22"), stats.counter("23")), (2, 2, 0));
+        assert_eq!(stats.counter(OTHER), 2 * (NAMES.len() - MAX_NAMES + 1) as u64);
+        assert_eq!(stats.counters().map(|counter| counter.1).sum::<u64>(), 2 * NAMES.len() as u64);
+    }
 }

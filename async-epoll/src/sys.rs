@@ -3,22 +3,26 @@
 //! Every function makes one system call and turns the C convention "-1 means look at `errno`" into an [`io::Result`].
 //! New descriptors are returned as [`OwnedFd`]. Nothing here knows what a reactor is.
 //!
-//! Four families: epoll itself ([`Epoll`]), the eventfd that ends a sleep ([`eventfd`], or [`pipe`] in its place), the
-//! timerfd of exact timers ([`timerfd`]), and [`ForkGuard`], which tells a forked child apart from its parent without a
-//! system call. Writes to the eventfd are not here: a [`std::fs::File`] makes them safely.
+//! Five families: epoll itself ([`Epoll`]), the eventfd that ends a sleep ([`eventfd`], or [`pipe`] in its place), the
+//! timerfd of exact timers ([`timerfd`]), [`ForkMark`], which tells a forked child apart from its parent without a
+//! system call, and [`fork_count`], which tells a parent whether a child may have inherited a descriptor. Writes to the
+//! eventfd are not here: a [`std::fs::File`] makes them safely.
 #![allow(unsafe_code)]
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::fmt;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
 pub(crate) use libc::epoll_event;
 
-/// Bytes that [`ForkGuard`] maps; the kernel rounds up to its page size.
-const GUARD_BYTES: usize = 1;
+/// Bytes that [`ForkMark`] maps; the kernel rounds up to its page size.
+const PAGE_BYTES: usize = size_of::<AtomicU32>();
 
 /// Returns the value of a system call, or the error in `errno` if the value is -1.
 fn cvt(value: libc::c_int) -> io::Result<libc::c_int> {
@@ -174,6 +178,15 @@ pub(crate) fn set_timerfd(timer: BorrowedFd<'_>, after: Option<Duration>) -> io:
     cvt(unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &setting, std::ptr::null_mut()) }).map(drop)
 }
 
+/// Returns which of `events` (`POLLIN`, …) the kernel reports for `fd` at this moment, by `poll(2)` without waiting. The
+/// kernel adds `POLLERR`, `POLLHUP` and `POLLNVAL`.
+pub(crate) fn present_events(fd: BorrowedFd<'_>, events: libc::c_short) -> io::Result<libc::c_short> {
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: The kernel reads and writes one entry, which is borrowed mutably for the call.
+    cvt(unsafe { libc::poll(&mut entry, 1, 0) })?;
+    Ok(entry.revents)
+}
+
 /// Returns the address of the peer of a connected TCP or UDP socket, by `getpeername(2)`, and `None` for everything
 /// else.
 #[cfg(feature = "inspect")]
@@ -212,78 +225,185 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Tells whether this process is a forked child of the process that made the guard.
+/// A mark of the process that made it: tells a forked child from its parent, without a system call.
 ///
-/// A child shares its parent's epoll instance: an `EPOLL_CTL_DEL` from the child would end the parent's registration. A
-/// call of `getpid(2)` before each wait would cost a system call per turn. So the guard maps one page that the kernel
-/// fills with zeros in a child (`MADV_WIPEONFORK`, Linux 4.14), and keeps a 1 in it.
+/// For an object that a forked child has a copy of, but that belongs to the parent: a file to be removed on drop, a
+/// connection to be shut down, a thread that the child does not have. The object keeps a mark from its construction, and
+/// asks [`is_child`](Self::is_child) before it touches what is shared. Process ids do not tell parent and child apart:
+/// in a new PID namespace (see [`pid_namespaces(7)`](https://man7.org/linux/man-pages/man7/pid_namespaces.7.html)) both
+/// may be process 1.
 ///
-/// # Invariant
+/// A mark is four bytes, and so is an `Option` of a mark.
 ///
-/// `page` is `None`, or points to a mapping of at least one byte that lives until `drop`.
-pub(crate) struct ForkGuard {
-    /// 1 in the process that made the guard, 0 in its children. `None` if the page could not be mapped.
-    page: Option<NonNull<AtomicU8>>,
-    /// The id of the process that made the guard. Compared if there is no page.
-    pid: u32,
-}
+/// # How it works
+///
+/// A page of memory holds the number of the process, and the kernel fills the page with zeros in a child:
+/// `MADV_WIPEONFORK` of [`madvise(2)`](https://man7.org/linux/man-pages/man2/madvise.2.html). The first call in the child
+/// finds the zero, and writes the next number. Where the kernel refuses (before Linux 4.14, or in a sandbox), a handler of
+/// [`pthread_atfork(3)`](https://man7.org/linux/man-pages/man3/pthread_atfork.3.html) writes the zero. A handler does not
+/// see a child that was made by a raw `clone(2)`. A child that shares its parent's memory (`vfork(2)`, a thread) is not
+/// told apart.
+///
+/// # Examples
+///
+/// ```
+/// use async_epoll::ForkMark;
+///
+/// /// Prints a summary at the end, once, and not once for each forked child.
+/// struct Summary(ForkMark);
+///
+/// impl Drop for Summary {
+///     fn drop(&mut self) {
+///         if !self.0.is_child() {
+///             println!("all done");
+///         }
+///     }
+/// }
+///
+/// let summary = Summary(ForkMark::new());
+/// assert!(!summary.0.is_child());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ForkMark(NonZeroU32);
 
-impl ForkGuard {
-    /// Returns a guard of this process. Never fails: without the page, the guard compares process ids.
-    pub(crate) fn new() -> Self {
-        Self { page: map_wiped_on_fork(), pid: std::process::id() }
+/// The word with the number of this process: in a page that is wiped on fork, or [`UNWIPED`]. Null until the first mark is
+/// made. Set once, by [`make_word`].
+static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The word where the kernel wipes no page. Set to zero in a child, by [`wipe`].
+static UNWIPED: AtomicU32 = AtomicU32::new(0);
+
+/// The last number that was given out, in this process or an ancestor. Counted up by [`new_number`].
+static LAST_NUMBER: AtomicU32 = AtomicU32::new(0);
+
+impl ForkMark {
+    /// Returns the mark of the calling process.
+    #[allow(clippy::new_without_default, reason = "a default value that depends on the process would surprise")]
+    #[inline]
+    pub fn new() -> Self {
+        let word = word();
+        // Relaxed: whatever brings a mark to another thread brings the number along.
+        Self(NonZeroU32::new(word.load(Ordering::Relaxed)).unwrap_or_else(|| new_number(word)))
     }
 
-    /// Returns whether the calling process is a forked child of the process that made the guard.
-    pub(crate) fn is_child(&self) -> bool {
-        match self.page {
-            // SAFETY: By the invariant the byte is mapped, and an `AtomicU8` may be read from any thread.
-            Some(page) => unsafe { page.as_ref() }.load(Ordering::Relaxed) == 0,
-            None => self.pid != std::process::id(),
+    /// Returns whether the calling process is a forked child of the process that made the mark, or a child of a child.
+    #[inline]
+    pub fn is_child(self) -> bool {
+        // The first comparison is all that a process without a fork needs.
+        word().load(Ordering::Relaxed) != self.0.get() && self != Self::new()
+    }
+
+    /// Returns the number of the process that made the mark: greater than the numbers of its ancestors. Children of one
+    /// parent may have the same number.
+    pub fn number(self) -> NonZeroU32 {
+        self.0
+    }
+}
+
+/// Returns the word with the number of this process; zero if no number has been given out since the fork.
+#[inline]
+fn word() -> &'static AtomicU32 {
+    let word = NonNull::new(WORD.load(Ordering::Acquire)).unwrap_or_else(make_word);
+    // SAFETY: `make_word` returned this pointer, to a static or to a mapping that is never unmapped.
+    unsafe { word.as_ref() }
+}
+
+/// Gives this process a number.
+#[cold]
+fn new_number(word: &AtomicU32) -> NonZeroU32 {
+    let number = NonZeroU32::MIN.saturating_add(LAST_NUMBER.fetch_add(1, Ordering::Relaxed));
+    match word.compare_exchange(0, number.get(), Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => number,
+        // Another thread has been faster.
+        Err(present) => NonZeroU32::new(present).unwrap_or(number),
+    }
+}
+
+/// Makes the word: maps a page that is wiped on fork, or registers a handler that wipes [`UNWIPED`].
+#[cold]
+fn make_word() -> NonNull<AtomicU32> {
+    let page = map_wiped_on_fork();
+    let word = page.unwrap_or_else(|| {
+        // SAFETY: The handler is a function without captures, and only stores to an atomic, which is safe between
+        // `fork(2)` and whatever the child does next.
+        let refused = unsafe { libc::pthread_atfork(None, None, Some(wipe)) };
+        if refused != 0 {
+            // The only error is ENOMEM.
+            handle_alloc_error(Layout::new::<[usize; 6]>());
+        }
+        NonNull::from(&UNWIPED)
+    });
+    match WORD.compare_exchange(std::ptr::null_mut(), word.as_ptr(), Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => word,
+        Err(present) => {
+            // Another thread has been faster. A handler that is registered twice does no harm.
+            if let Some(page) = page {
+                // SAFETY: This thread has mapped the page and not given the pointer away.
+                unsafe { libc::munmap(page.as_ptr().cast(), PAGE_BYTES) };
+            }
+            NonNull::new(present).unwrap_or(word)
         }
     }
 }
 
-/// Maps one private page that is all zero in forked children, writes a 1 into it, and returns it. `None` if the kernel
-/// refuses.
-fn map_wiped_on_fork() -> Option<NonNull<AtomicU8>> {
+/// The handler of `pthread_atfork(3)`, called in the child.
+extern "C" fn wipe() {
+    UNWIPED.store(0, Ordering::Relaxed);
+}
+
+/// Maps one private page that is all zero in forked children, and returns it. `None` if the kernel refuses.
+fn map_wiped_on_fork() -> Option<NonNull<AtomicU32>> {
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: A new anonymous mapping at an address of the kernel's choice overlaps nothing.
-    let address = unsafe { libc::mmap(std::ptr::null_mut(), GUARD_BYTES, protection, flags, -1, 0) };
+    let address = unsafe { libc::mmap(std::ptr::null_mut(), PAGE_BYTES, protection, flags, -1, 0) };
     if address == libc::MAP_FAILED {
         return None;
     }
     // SAFETY: The range was mapped just above and no other code knows it. The advice changes nothing in this process.
-    let advised = unsafe { libc::madvise(address, GUARD_BYTES, libc::MADV_WIPEONFORK) };
+    let advised = unsafe { libc::madvise(address, PAGE_BYTES, libc::MADV_WIPEONFORK) };
     if advised != 0 {
         // SAFETY: The range was mapped just above and no reference into it exists.
-        unsafe { libc::munmap(address, GUARD_BYTES) };
+        unsafe { libc::munmap(address, PAGE_BYTES) };
         return None;
     }
-    let page = NonNull::new(address.cast::<AtomicU8>())?;
-    // SAFETY: The page is mapped readable and writable, zeroed (a valid `AtomicU8`), and aligned to a page.
-    unsafe { page.as_ref() }.store(1, Ordering::Relaxed);
-    Some(page)
+    // The page is readable and writable, aligned, and all zero, which is a valid `AtomicU32`.
+    NonNull::new(address.cast::<AtomicU32>())
 }
 
-// SAFETY: The pointer leads to an `AtomicU8` in memory of the whole process, so any thread may use it.
-unsafe impl Send for ForkGuard {}
-// SAFETY: As above; all accesses through a shared guard are atomic.
-unsafe impl Sync for ForkGuard {}
+/// The value of [`fork_count`] when forks cannot be counted, or not any more.
+pub(crate) const FORKS_UNKNOWN: u16 = u16::MAX;
 
-impl Drop for ForkGuard {
-    fn drop(&mut self) {
-        if let Some(page) = self.page.take() {
-            // SAFETY: By the invariant the mapping is alive. The only pointer to it is the guard's, and ends here.
-            unsafe { libc::munmap(page.as_ptr().cast(), GUARD_BYTES) };
+/// The count for [`fork_count`]. Raised before and after each fork, by handlers of `pthread_atfork(3)`. A child keeps
+/// its parent's count.
+static FORKS: AtomicU16 = AtomicU16::new(1);
+
+/// Starts to count the forks of this process, once per process. Called before the first source is made.
+///
+/// Each fork is counted twice: in the parent before the child exists, so that a descriptor closed while `fork(2)` runs
+/// counts as inherited, and in the parent afterwards, so that a descriptor opened meanwhile counts as inherited, too.
+/// Commands that std starts by `posix_spawn(3)` are not counted: their descriptors end with `execve(2)`.
+pub(crate) fn count_forks() {
+    /// Adds 1 to the count. The count stays at [`FORKS_UNKNOWN`] once it is there.
+    extern "C" fn count() {
+        let _ = FORKS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |forks| forks.checked_add(1));
+    }
+    static COUNTING: Once = Once::new();
+    COUNTING.call_once(|| {
+        // SAFETY: `count` only changes an atomic: it does not allocate, lock or unwind, so it may run around any fork. If
+        // this code is in a shared object that is unloaded, glibc forgets its handlers; musl never unloads.
+        if unsafe { libc::pthread_atfork(Some(count), Some(count), None) } != 0 {
+            FORKS.store(FORKS_UNKNOWN, Ordering::Relaxed);
         }
-    }
+    });
 }
 
-impl fmt::Debug for ForkGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForkGuard").field("pid", &self.pid).finish_non_exhaustive()
-    }
+/// Returns a number, never 0, that changes whenever this process forks. [`FORKS_UNKNOWN`] if there is no such number:
+/// the handlers could not be installed, or there were more than thirty thousand forks.
+///
+/// A child inherits all descriptors of its parent, so an open file may live on when the parent closes its descriptor.
+/// Children made by a bare `clone(2)`, without the C library, are not counted.
+pub(crate) fn fork_count() -> u16 {
+    FORKS.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]
@@ -291,8 +411,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guard_is_no_child_in_its_maker() {
-        assert!(!ForkGuard::new().is_child());
+    fn mark_is_no_child_in_its_maker() {
+        let mark = ForkMark::new();
+        assert!(!mark.is_child());
+        assert_eq!(mark, std::thread::spawn(ForkMark::new).join().unwrap());
+        assert_eq!(size_of::<Option<ForkMark>>(), 4);
+    }
+
+    /// A word that was wiped gets the next number, once.
+    #[test]
+    fn each_wipe_gives_a_new_number() {
+        let (before, word) = (ForkMark::new(), AtomicU32::new(0));
+        let number = new_number(&word);
+        assert!(number > before.number());
+        assert_eq!((new_number(&word), word.into_inner()), (number, number.get()));
     }
 
     #[test]

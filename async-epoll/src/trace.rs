@@ -2,7 +2,8 @@
 //!
 //! Every other file calls these functions without asking for the feature. Without the feature they are empty, and the
 //! compiler removes the calls. Each event has a message and no other field, at level `TRACE` and target `async_epoll`,
-//! in the form `epoll:ctl_add fd:4`. A task is a span.
+//! in the form `epoll:ctl_add fd:4`. A task is a span. Waits that nothing will end are reported at level `WARN`, with
+//! the remedy (see [`runner`](crate::engine::runner)).
 //!
 //! A subscriber is user code, so no function of this file may be called while a lock is held, except
 //! [`Log::event`]. Events that are found under a lock are collected in a [`Log`] and emitted afterwards.
@@ -17,7 +18,7 @@ mod enabled {
     use std::panic::Location;
     use std::time::Duration;
     use tracing::level_filters::LevelFilter;
-    use tracing::{Span, trace, trace_span};
+    use tracing::{Span, debug, trace, trace_span, warn};
 
     /// The target of all events and spans.
     const TARGET: &str = "async_epoll";
@@ -113,6 +114,44 @@ mod enabled {
         }
     }
 
+    /// Reports a wait that an executor of futures-rs blocks: see the first line of the message.
+    pub(crate) fn blocked() {
+        warn!(
+            target: TARGET,
+            "a source or a timer waits, but this thread is in an executor of futures-rs that does not run the reactor, \
+             and no other thread can: use async_epoll::block_on, Reactor::run or Reactor::run_until in its place, or move \
+             the reactor to a thread of its own by Reactor::into_background"
+        );
+    }
+
+    /// Hints that a driver leaves tasks waiting before the reactor is run.
+    pub(crate) fn not_run_yet() {
+        debug!(
+            target: TARGET,
+            "tasks wait, and their reactor is not run yet: call Reactor::run or Reactor::run_until, or Reactor::wait in a \
+             loop; LocalPool::run does not run the reactor"
+        );
+    }
+
+    /// Reports that tasks are polled for long while the reactor is not run.
+    pub(crate) fn not_run() {
+        warn!(
+            target: TARGET,
+            "tasks have waited for more than a second while no thread ran their reactor, so no source and no timer can \
+             wake them: call Reactor::run or Reactor::run_until in place of LocalPool::run, or move the reactor to a \
+             thread of its own by Reactor::into_background"
+        );
+    }
+
+    /// Reports that `run` leaves a task of the pool's own spawner.
+    pub(crate) fn left_behind() {
+        warn!(
+            target: TARGET,
+            "Reactor::run returns, and leaves a task of the pool's own spawner that has waited for a source or a timer: \
+             spawn the task through Reactor::spawner, and run waits for its end"
+        );
+    }
+
     /// The span in which a task is polled and dropped. Names the place where the task was spawned.
     #[derive(Debug)]
     pub(crate) struct TaskSpan(Span);
@@ -158,6 +197,10 @@ mod disabled {
     pub(crate) const fn notified() {}
     pub(crate) const fn timers(_: usize) {}
     pub(crate) const fn wake(_: usize) {}
+    pub(crate) const fn blocked() {}
+    pub(crate) const fn not_run_yet() {}
+    pub(crate) const fn not_run() {}
+    pub(crate) const fn left_behind() {}
 
     /// No span.
     #[derive(Debug)]

@@ -47,9 +47,27 @@
 //! - Empty reads and writes of streams return `Ok(0)` without a system call. (Empty datagrams are sent and received.)
 //! - A connection is registered with epoll once, when an operation first has to wait, and not at all if none has to.
 //!
+//! # What operators see
+//!
+//! The stream of a listener's connections ([`Incoming`], [`unix::Incoming`]) goes on after errors, so no caller sees
+//! them. They are visible in three ways: [`Incoming::on_error`] calls a closure, the feature `tracing` emits events of
+//! level `WARN`, both at most once a second; and [`Stats::counter`](async_epoll::Stats::counter) of the listener's reactor
+//! counts all, also the errors that `accept` returns:
+//!
+//! | counter | what it counts |
+//! |---|---|
+//! | `accept_errors` | errors of `accept4(2)`, and of `epoll_ctl(2)` for a listener, of all the kinds below |
+//! | `accept_errors_connection` | errors of a single connection, which was skipped |
+//! | `accept_errors_descriptors` | no descriptor was free (`EMFILE`, `ENFILE`) |
+//! | `accept_errors_memory` | the kernel had no memory (`ENOMEM`, `ENOBUFS`) |
+//! | `accept_errors_watches` | epoll had no place (`ENOSPC`: `/proc/sys/fs/epoll/max_user_watches`) |
+//! | `accept_errors_listener` | errors of the listener itself, which end its stream |
+//! | `accept_pauses` | pauses after shortages |
+//!
 //! # Features
 //!
 //! - `resolve`, on by default: host names in addition to numeric addresses.
+//! - `tracing`: events for errors that listeners hide.
 //! - `hyper`: these sockets as the connections of hyper 1, with hyper's tasks in the reactor's pool and hyper's
 //!   timeouts on the reactor's timers.
 //!
@@ -72,10 +90,14 @@ mod socket;
 mod names;
 pub use names::addr::AsyncToSocketAddrs;
 #[cfg(feature = "resolve")]
-pub use names::resolve::SystemResolver;
-pub use names::resolve::{Resolver, resolve, with_resolver};
+pub use names::system::SystemResolver;
+pub use names::{
+    lookup::resolve,
+    resolver::{Resolver, with_resolver},
+};
 
 mod accept;
+pub use accept::report::AcceptReport;
 
 mod tcp;
 pub use tcp::{ConnectOptions, Incoming, Keepalive, ListenOptions, TcpListener, TcpStream};

@@ -10,6 +10,7 @@
 use crate::socket::stream_io::StreamSocket;
 use crate::tcp::TcpStream;
 use crate::unix::UnixStream;
+use async_epoll::ForkMark;
 use futures::io::{AsyncRead, AsyncWrite};
 use std::error::Error;
 use std::fmt;
@@ -94,13 +95,15 @@ impl UnixStream {
 /// Splits a stream into its halves.
 fn split<S: StreamSocket>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
     let reader = OwnedReadHalf { stream: stream.clone() };
-    (reader, OwnedWriteHalf { stream, closes_in: Some(std::process::id()) })
+    (reader, OwnedWriteHalf { stream, closes_in: Some(ForkMark::new()) })
 }
 
 /// The reading half of a stream; from [`TcpStream::into_split`] and
 /// [`UnixStream::into_split`](crate::unix::UnixStream::into_split).
 ///
 /// Dropping only this half does nothing: the peer may continue to send until the kernel's buffer is full.
+///
+/// [`AsRef`] leads to the stream, for its options and for system calls of your own ([`TcpStream::read_with`]).
 pub struct OwnedReadHalf<S: StreamSocket = TcpStream> {
     /// A clone of the stream, used for reading.
     stream: S,
@@ -112,12 +115,14 @@ pub struct OwnedReadHalf<S: StreamSocket = TcpStream> {
 /// Dropping this half sends an end of file to the peer, by `shutdown(2)`, unless the half is [forgotten](Self::forget)
 /// or [reunited](Self::reunite). Clones of the stream cannot write after that, either. In a forked child, dropping the
 /// half only closes the child's descriptor: the connection belongs to the parent.
+///
+/// [`AsRef`] leads to the stream, for its options and for system calls of your own ([`TcpStream::write_with`]).
 pub struct OwnedWriteHalf<S: StreamSocket = TcpStream> {
     /// A clone of the stream, used for writing.
     stream: S,
-    /// The ID of the process in which dropping the half shuts the connection down: the process that made the half, and
-    /// not a forked child that drops its copy. Set to `None` if the drop shall do nothing.
-    closes_in: Option<u32>,
+    /// The process in which dropping the half shuts the connection down: the process that made the half, and not a
+    /// forked child that drops its copy. Set to `None` if the drop shall do nothing.
+    closes_in: Option<ForkMark>,
 }
 
 /// Joins two halves of one stream.
@@ -250,7 +255,7 @@ impl<S: StreamSocket> OwnedWriteHalf<S> {
 
 impl<S: StreamSocket> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
-        if self.closes_in.is_some_and(|process| process == std::process::id()) {
+        if self.closes_in.is_some_and(|process| !process.is_child()) {
             // This fails if the peer has reset the connection. There is no end of file to send then.
             let _ = self.stream.shutdown(Shutdown::Write);
         }

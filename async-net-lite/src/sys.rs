@@ -7,10 +7,13 @@
 
 #[cfg(feature = "hyper")]
 use hyper::rt::ReadBufCursor;
-use socket2::{MaybeUninitSlice, SockAddr, SockAddrStorage, SockRef};
+#[cfg(feature = "hyper")]
+use socket2::SockRef;
+use socket2::{SockAddr, SockAddrStorage};
+use std::ffi::CString;
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::mem::{MaybeUninit, offset_of, size_of};
+use std::mem::{offset_of, size_of};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -30,6 +33,36 @@ pub(crate) fn set_option(
     // descriptor is open, since it is borrowed.
     let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, pointer, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+// # Network interfaces
+
+/// Returns the index of the network interface `name`, by `if_nametoindex(3)`. `ENODEV` if there is none.
+pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name)?;
+    // SAFETY: `name` ends with a zero, lives across the call and is only read.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+// # TCP
+
+/// Returns whether a TCP socket waits for the answer to its request to connect, or has not sent the request yet, by
+/// `getsockopt(2)` with `TCP_INFO`.
+pub(crate) fn is_connecting(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    /// The number of this state in the kernel's `enum` of TCP states.
+    const TCP_SYN_SENT: u8 = 2;
+    // The first byte of the kernel's structure. The kernel cuts the structure to the length that is asked for.
+    let mut state = 0_u8;
+    let mut length = size_of::<u8>() as libc::socklen_t;
+    let pointer = (&raw mut state).cast();
+    // SAFETY: `pointer` leads to `state`, and `length` is its size. Both are borrowed mutably for the whole call. The
+    // kernel writes at most `length` bytes there.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, pointer, &mut length) };
+    if result == 0 { Ok(state == TCP_SYN_SENT) } else { Err(io::Error::last_os_error()) }
 }
 
 // # Unix sockets: credentials, and messages with descriptors
@@ -181,27 +214,64 @@ pub(crate) struct ReceivedDatagram {
     pub(crate) length: usize,
     /// Whether the datagram was longer than the buffer. The rest is lost.
     pub(crate) truncated: bool,
-    /// The address of the sender.
-    pub(crate) address: SocketAddr,
+    /// Whether the kernel had a control message, for which there was no room (`MSG_CTRUNC`). The socket has an option
+    /// that asks for such messages.
+    pub(crate) control_lost: bool,
+    /// The address of the sender. `None` if a socket of another kind was passed as a UDP socket.
+    address: Option<SocketAddr>,
 }
 
-/// Returns the IP address of a sender. A sender without one means that a socket of another kind was passed as a UDP
-/// socket.
-fn ip_address(name: &SockAddr) -> io::Result<SocketAddr> {
-    let error = || io::Error::new(io::ErrorKind::InvalidData, "the sender of a UDP datagram has no IP address");
-    name.as_socket().ok_or_else(error)
+impl ReceivedDatagram {
+    /// Returns the address of the sender, or an error if the sender has no IP address.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        let error = || io::Error::new(io::ErrorKind::InvalidData, "the sender of a UDP datagram has no IP address");
+        self.address.ok_or_else(error)
+    }
 }
 
-/// Receives one datagram, by `recvmsg(2)`. Unlike `recvfrom(2)`, this call reports whether the datagram was truncated.
-pub(crate) fn recv_datagram(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<ReceivedDatagram> {
-    let buffer = ptr::from_mut(buffer) as *mut [MaybeUninit<u8>];
-    // SAFETY: The pointer comes from a mutable borrow, which is not used while the new one lives. An initialised byte
-    // is a valid `MaybeUninit`. Writing an uninitialised byte to the caller's buffer would be unsound; socket2
-    // guarantees that the call below does not.
-    let buffer = unsafe { &mut *buffer };
-    let mut slices = [MaybeUninitSlice::new(buffer)];
-    let (length, flags, name) = SockRef::from(socket).recv_from_vectored(&mut slices)?;
-    Ok(ReceivedDatagram { length, truncated: flags.is_truncated(), address: ip_address(&name)? })
+/// Receives one datagram, by `recvmsg(2)` with `flags`. Unlike `recvfrom(2)`, this call reports whether the datagram was
+/// truncated, and whether there was a control message.
+pub(crate) fn recv_datagram(socket: &impl AsFd, buffer: &mut [u8], flags: libc::c_int) -> io::Result<ReceivedDatagram> {
+    let mut name = SockAddrStorage::zeroed();
+    let mut slice = IoSliceMut::new(buffer);
+    // SAFETY: All zeroes are a valid `msghdr`: null pointers with lengths of zero.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_namelen = name.size_of();
+    message.msg_name = (&raw mut name).cast();
+    // std guarantees that `IoSliceMut` has the layout of an `iovec`.
+    message.msg_iov = (&raw mut slice).cast();
+    message.msg_iovlen = 1;
+    // SAFETY: `message` leads to one slice, to its buffer and to `name`, with their true lengths, all borrowed mutably or
+    // owned here for the whole call. The kernel writes bytes there, and any bytes are valid.
+    let length = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut message, flags) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    Ok(describe(&message, length, name))
+}
+
+/// Describes a datagram of `length` bytes that the kernel has just received with `message`, from the sender `name`.
+fn describe(message: &libc::msghdr, length: usize, name: SockAddrStorage) -> ReceivedDatagram {
+    // If the address was cut, the kernel reports its full length.
+    let name_length = message.msg_namelen.min(name.size_of());
+    // SAFETY: The kernel has written an address of this length, and the family in the address defines its layout. If the
+    // kernel has written no address, the family is `AF_UNSPEC`, from the zeroes.
+    let name = unsafe { SockAddr::new(name, name_length) };
+    ReceivedDatagram {
+        length,
+        truncated: message.msg_flags & libc::MSG_TRUNC != 0,
+        control_lost: message.msg_flags & libc::MSG_CTRUNC != 0,
+        address: name.as_socket(),
+    }
+}
+
+/// Returns whether the kernel joins received datagrams of a socket into one (`UDP_GRO` of `udp(7)`).
+pub(crate) fn joins_datagrams(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut value: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    let pointer = (&raw mut value).cast();
+    // SAFETY: `pointer` leads to the integer `value`, and `length` is its size. Both are borrowed mutably for the call.
+    // The kernel writes at most `length` bytes there, and any bytes are a valid integer.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, pointer, &mut length) };
+    if result == 0 { Ok(value != 0) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The headers of a batch of datagrams, for `recvmmsg(2)` and `sendmmsg(2)`.
@@ -268,17 +338,10 @@ impl Headers {
 
     /// Describes a datagram that the last [`recv`](Self::recv) has counted. Takes the sender out of `names`, and leaves
     /// zeroes there.
-    pub(crate) fn received(&self, index: usize, names: &mut [SockAddrStorage]) -> io::Result<ReceivedDatagram> {
+    pub(crate) fn received(&self, index: usize, names: &mut [SockAddrStorage]) -> ReceivedDatagram {
         let message = &self.messages[index];
-        let header = &message.msg_hdr;
         let name = std::mem::replace(&mut names[index], SockAddrStorage::zeroed());
-        // If the address was cut, the kernel reports its full length.
-        let length = header.msg_namelen.min(name.size_of());
-        // SAFETY: The kernel has written an address of this length, and the family in the address defines its layout.
-        // If the kernel has written no address, the family is `AF_UNSPEC`, from the zeroes.
-        let name = unsafe { SockAddr::new(name, length) };
-        let (length, truncated) = (message.msg_len as usize, header.msg_flags & libc::MSG_TRUNC != 0);
-        Ok(ReceivedDatagram { length, truncated, address: ip_address(&name)? })
+        describe(&message.msg_hdr, message.msg_len as usize, name)
     }
 
     /// Sends datagrams, by `sendmmsg(2)`, each to its address, or without an address to the connected peer. Returns how

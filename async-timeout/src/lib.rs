@@ -55,6 +55,11 @@
 //! then work without the thread: a waiting task is polled about once per millisecond until the time has come or the
 //! thread can start.
 //!
+//! A forked child has neither its parent's reactor nor the helper thread. A timer notices when it is polled, and moves to a
+//! helper thread of the child's own: one of async-epoll with the feature `reactor`, or none, as above. Two limits: an
+//! executor that does not poll its futures after the fork is not woken; and without the feature `reactor`, a child with the
+//! process ID of its parent (in a PID namespace of its own) is not told apart.
+//!
 //! # In tests
 //!
 //! With the feature `test-util`, a test can pause the clock of its reactor and advance it: see `clock`. For this, compute

@@ -1,25 +1,71 @@
 //! The timers of async-epoll, or stand-ins where that crate is not available.
 //!
 //! This file holds the one platform condition of the inner code: Linux with the feature `reactor`. All other files use
-//! [`Timer`], [`poll_cooperate`] and [`clock_now`] on every platform. Without async-epoll, `Timer` is a type without
+//! [`Timer`], [`poll_cooperate`], [`clock_now`], [`process_number`] and [`helper_timer`] on every platform. Without async-epoll, `Timer` is a type without
 //! values, so the compiler removes the branches that handle a reactor's timer. The public items that name an
 //! `async_epoll::Handle` repeat the condition, because they do not exist elsewhere.
 
-pub(crate) use imp::{Timer, clock_now, poll_cooperate};
+pub(crate) use imp::{Timer, clock_now, helper_timer, poll_cooperate, process_number};
 
 #[cfg(all(feature = "reactor", target_os = "linux"))]
 mod imp {
+    use async_epoll::{Background, ForkMark, Handle, Reactor};
     pub(crate) use async_epoll::{Timer, poll_cooperate};
+    use futures::FutureExt;
+    use std::sync::Mutex;
+    use std::task::{Context, Poll, Waker};
     use std::time::Instant;
 
     /// Returns the time of the current reactor's clock, which a test may have moved. Without a current reactor, and without
     /// the feature `test-util`, returns the real time.
     pub(crate) fn clock_now() -> Instant {
         #[cfg(feature = "test-util")]
-        if let Ok(handle) = async_epoll::Handle::current() {
+        if let Ok(handle) = Handle::current() {
             return handle.test_clock().now();
         }
         Instant::now()
+    }
+
+    /// Returns a number that tells this process from its parent and its forked children, without a system call.
+    #[inline]
+    pub(crate) fn process_number() -> u32 {
+        ForkMark::new().number().get()
+    }
+
+    /// The reactor of [`helper_timer`], and the process that has its thread. A forked child has a copy without the thread.
+    static HELPER: Mutex<Option<(ForkMark, Background)>> = Mutex::new(None);
+
+    /// Returns a timer on a reactor with a thread of its own, which starts with the first such timer. `None` if it cannot
+    /// start.
+    ///
+    /// For a forked child that has lost the helper thread of futures-timer, which cannot be started again.
+    #[cold]
+    pub(crate) fn helper_timer(deadline: Option<Instant>) -> Option<Timer> {
+        // Not `lock`: another thread of the parent may have held the lock at the fork. Then nothing releases the lock.
+        let mut helper = HELPER.try_lock().ok()?;
+        let mut old = None;
+        let handle = match &*helper {
+            Some((process, background)) if !process.is_child() && runs(&background.handle()) => background.handle(),
+            _ => {
+                let background = Reactor::new().ok()?.into_background().ok()?;
+                let handle = background.handle();
+                old = helper.replace((ForkMark::new(), background));
+                handle
+            }
+        };
+        drop(helper);
+        // Wakes the timers of the old helper, which run code of the user. They move to the new helper.
+        drop(old);
+        Some(match deadline {
+            Some(deadline) => Timer::at(deadline, &handle),
+            None => Timer::never(&handle),
+        })
+    }
+
+    /// Returns whether the reactor has not been dropped: its thread has not ended by an error.
+    fn runs(handle: &Handle) -> bool {
+        let due = Timer::at(Instant::now(), handle).poll_unpin(&mut Context::from_waker(Waker::noop()));
+        matches!(due, Poll::Ready(Ok(())))
     }
 }
 
@@ -78,5 +124,16 @@ mod imp {
     /// Returns the real time.
     pub(crate) fn clock_now() -> Instant {
         Instant::now()
+    }
+
+    /// Returns a number that tells this process from its parent and its forked children: the process ID, where processes
+    /// fork. A child in a new PID namespace may have the same ID as its parent.
+    pub(crate) fn process_number() -> u32 {
+        if cfg!(unix) { std::process::id() } else { 1 }
+    }
+
+    /// Returns `None`: there is no reactor.
+    pub(crate) fn helper_timer(_: Option<Instant>) -> Option<Timer> {
+        None
     }
 }

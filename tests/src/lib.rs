@@ -19,8 +19,9 @@
 //! - [`full_listener`] is a listener with a full backlog: connecting stays pending.
 //! - [`yield_now`] lets other tasks run first. [`later`] calls a closure on another thread, [`OnDrop`] when it is dropped.
 //! - [`Folder`] and [`abstract_name`] are places for Unix sockets; [`noise`] is data for files and streams.
-//! - [`in_child`] runs a test in a process of its own.
-//! - [`open_fds`] finds leaked descriptors, [`CountingAllocator`] leaked memory.
+//! - [`in_child`] runs a test in a process of its own, [`in_own_network`] also in a network of its own.
+//! - [`open_fds`] finds leaked descriptors, [`epoll_entries`] what is left in epoll, [`CountingAllocator`] leaked memory.
+//! - [`refuse`] makes a system call fail on one thread.
 //! - [`p99`] is for latencies.
 //!
 //! The helpers are a library and not a module of each test program: they are compiled once, and a helper unused in one
@@ -42,12 +43,13 @@ pub use addresses::{FullListener, LOCALHOST, abstract_name, full_listener, has_i
 pub use deferred::{OnDrop, later};
 pub use folder::{Folder, noise};
 pub use guards::{Alone, Watchdog, alone, watchdog};
-pub use process::{in_child, open_fds};
+pub use process::{epoll_entries, in_child, in_own_network, open_fds};
 pub use sys::{
-    CountingAllocator, SignalSender, SignalStorm, WakerAct, WakerCall, bind_full_path, close_raw, eventfd,
-    fork_and_run, hostile_waker, interrupt_this_thread, limit_open_files, live_heap, move_fd_high, packet_mode,
-    packet_pipe, pipe, process_cpu, reopen_at, report_icmp_errors, restore_default_sigpipe, send_with_fd,
-    signal_descriptor, socket_option, thread_cpu,
+    CountingAllocator, Forked, IdleChild, SignalSender, SignalStorm, WakerAct, WakerCall, bind_full_path, close_raw,
+    eventfd, fork, fork_and_run, fork_idle_child, fork_within, hostile_waker, interrupt_this_thread, limit_memory,
+    limit_open_files, live_heap, move_fd_high, new_pid_namespace, packet_mode, packet_pipe, pipe, process_cpu, refuse,
+    reopen_at, report_icmp_errors, restore_default_sigpipe, send_with_fd, set_loopback_up, set_option_of_number,
+    set_socket_option, signal_descriptor, socket_option, socket_options, thread_cpu,
 };
 pub use time::{HOUR, TIME, millis, p99, strict_timing};
 pub use wakers::{CountingWaker, waker_fn, yield_now};

@@ -6,15 +6,17 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Returns the CPU time that the calling thread has used, user and system.
 pub fn thread_cpu() -> Duration {
@@ -55,6 +57,130 @@ pub fn fork_and_run(child: impl FnOnce()) -> bool {
     // SAFETY: `pid` is a child of this process, and `status` is a valid integer to write to.
     let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
     waited == pid && status == 0
+}
+
+/// A child process that has inherited every descriptor of this process, and does nothing. Ends when it is dropped.
+#[derive(Debug)]
+pub struct IdleChild {
+    /// The child.
+    pid: libc::pid_t,
+    /// The child ends when this is closed.
+    end: Option<UnixStream>,
+}
+
+/// Forks a child that keeps all descriptors of this process open until the result is dropped.
+///
+/// Other tests of the process would notice that their descriptors stay open: run the test [`in_child`](crate::in_child).
+///
+/// # Panics
+///
+/// If the process can make no child or no socket.
+pub fn fork_idle_child() -> IdleChild {
+    let (end, wait) = UnixStream::pair().expect("two sockets");
+    let (end_number, wait_number) = (end.as_raw_fd(), wait.as_raw_fd());
+    // SAFETY: The child makes system calls only, which is allowed even if another thread held a lock during the fork.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "{}", io::Error::last_os_error());
+    if pid == 0 {
+        // SAFETY: The number is that of the child's copy of `end`, which the child does not use.
+        unsafe { libc::close(end_number) };
+        let mut byte = 0_u8;
+        // SAFETY: The kernel writes at most one byte to `byte`. The call returns when the parent closes its end.
+        unsafe { libc::read(wait_number, (&raw mut byte).cast(), 1) };
+        // SAFETY: `_exit` ends the child at once.
+        unsafe { libc::_exit(0) };
+    }
+    IdleChild { pid, end: Some(end) }
+}
+
+impl Drop for IdleChild {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        // SAFETY: `pid` is a child of this process, and a null pointer means that the status is not wanted.
+        unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
+    }
+}
+
+/// One of two processes after [`fork`].
+#[derive(Debug)]
+pub enum Forked {
+    /// This is the child, with the writing end of a pipe to the parent.
+    Child(File),
+    /// This is the parent, with the child's ID and the reading end.
+    Parent(libc::pid_t, File),
+}
+
+/// Forks. The other threads of this process must be idle at that point: see [`fork_and_run`].
+pub fn fork() -> Forked {
+    let (reader, writer) = pipe().expect("a pipe");
+    // SAFETY: By this function's contract no other thread holds a lock.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "{}", io::Error::last_os_error());
+    if pid == 0 { Forked::Child(writer) } else { Forked::Parent(pid, reader) }
+}
+
+impl Forked {
+    /// Ends the child at once, without running any destructor, and tells its parent `text`. Does nothing in the parent.
+    pub fn end(&mut self, text: &str) {
+        if let Self::Child(writer) = self {
+            let written = writer.write_all(text.as_bytes());
+            // SAFETY: `_exit` ends the child at once.
+            unsafe { libc::_exit(i32::from(written.is_err())) };
+        }
+    }
+
+    /// Waits for the child. Returns what the child tells at its end.
+    ///
+    /// # Errors
+    ///
+    /// How the child ended otherwise, or that it was killed because it did not end within `limit`.
+    pub fn wait(self, limit: Duration) -> Result<String, String> {
+        let Self::Parent(pid, mut reader) = self else { panic!("the child waits for itself") };
+        let (begin, mut status) = (Instant::now(), 0);
+        // SAFETY: `pid` is a child of this process, and `status` is a valid integer to write to.
+        while unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) } == 0 {
+            if begin.elapsed() > limit {
+                // SAFETY: `pid` is a child of this process that has not been waited for, so the number is still its own.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+                // SAFETY: As above.
+                unsafe { libc::waitpid(pid, &mut status, 0) };
+                return Err(format!("the child hangs: killed after {limit:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut text = String::new();
+        reader.read_to_string(&mut text).map_err(|error| error.to_string())?;
+        if status == 0 { Ok(text) } else { Err(format!("the child ended with status {status:#x}")) }
+    }
+}
+
+/// Forks and calls `child` in the child process, which then exits without running any destructor. Returns what `child`
+/// returns. The other threads of this process must be idle at that point: see [`fork_and_run`].
+///
+/// # Errors
+///
+/// Those of [`Forked::wait`]. A panic in the child is an error, too.
+pub fn fork_within(limit: Duration, child: impl FnOnce() -> String) -> Result<String, String> {
+    let mut forked = fork();
+    if matches!(forked, Forked::Child(_)) {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)) {
+            Ok(text) => forked.end(&text),
+            // SAFETY: `_exit` ends the child at once.
+            Err(_) => unsafe { libc::_exit(101) },
+        }
+    }
+    forked.wait(limit)
+}
+
+/// Makes a new PID namespace, for the children that this process forks from now on: the first child has the ID 1. The
+/// process can start no more threads.
+///
+/// # Errors
+///
+/// Those of `unshare(2)`: `EPERM` without the rights of root.
+pub fn new_pid_namespace() -> io::Result<()> {
+    // SAFETY: Touches no memory.
+    if unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sends a signal to the calling thread every `period` until the guard is dropped. The handler is installed without
@@ -119,6 +245,28 @@ pub fn restore_default_sigpipe() {
     assert_ne!(result, libc::SIG_ERR);
 }
 
+/// Limits the address space of this process to `more` bytes beyond what it uses now, so that no stack of another thread
+/// fits in; `None` takes the limit back. Returns `None`, for the way back.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+pub fn limit_memory(more: Option<u64>) -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("/proc/self/statm");
+    let pages: u64 = pages.split(' ').next().and_then(|size| size.parse().ok()).expect("a number of pages");
+    // SAFETY: `sysconf` takes a plain integer and touches no memory of ours.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limits` is a valid structure to write to.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limits) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    limits.rlim_cur = more.map_or(limits.rlim_max, |more| pages * page.unsigned_abs() + more);
+    // SAFETY: `limits` is only read.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_AS, &limits) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    None
+}
+
 /// Sets the soft limit of open descriptors of this process to `limit`, at most to the hard limit. Returns the new soft
 /// limit.
 pub fn limit_open_files(limit: usize) -> usize {
@@ -146,6 +294,97 @@ pub fn socket_option(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Resul
     // call.
     let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, pointer, &mut length) };
     if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Returns the value of every option that `getsockopt(2)` knows for a socket, by level and name.
+pub fn socket_options(socket: BorrowedFd<'_>) -> BTreeMap<(i32, i32), Vec<u8>> {
+    // `SO_ERROR` would be cleared, and `SO_PEERPIDFD` opens a descriptor.
+    const WITH_EFFECTS: [(i32, i32); 2] = [(libc::SOL_SOCKET, libc::SO_ERROR), (libc::SOL_SOCKET, 77)];
+    let levels = [libc::SOL_SOCKET, libc::IPPROTO_IP, libc::IPPROTO_TCP, libc::SOL_UDP, libc::IPPROTO_IPV6];
+    let names = levels.into_iter().flat_map(|level| (1..=127).map(move |name| (level, name)));
+    let value = |(level, name)| {
+        let mut value = vec![0_u8; 512];
+        let mut length = value.len() as libc::socklen_t;
+        let pointer = value.as_mut_ptr().cast();
+        // SAFETY: `pointer` and `length` describe the bytes of `value`; the kernel writes to both, and both live across
+        // the call.
+        let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, pointer, &mut length) };
+        value.truncate(length as usize);
+        (result == 0).then_some(value)
+    };
+    names.filter(|name| !WITH_EFFECTS.contains(name)).filter_map(|name| Some((name, value(name)?))).collect()
+}
+
+/// Sets an integer socket option, by `setsockopt(2)`.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`.
+pub fn set_socket_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    set_option_of_number(socket.as_raw_fd(), level, name, value)
+}
+
+/// As [`set_socket_option`], for the bare number of a descriptor.
+///
+/// # Errors
+///
+/// Those of `setsockopt(2)`.
+pub fn set_option_of_number(socket: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+    let (pointer, length) = ((&raw const value).cast(), size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: `pointer` and `length` describe the integer `value`, which lives across the call and is only read. A number
+    // without a socket is an error, not undefined behaviour.
+    let result = unsafe { libc::setsockopt(socket, level, name, pointer, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the loopback interface of the present network namespace up. A new namespace has it down.
+///
+/// # Errors
+///
+/// Those of `socket(2)` and `netdevice(7)`.
+pub fn set_loopback_up() -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0))?;
+    // SAFETY: All zeroes is a valid `ifreq`, a structure of integers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: `SIOCSIFFLAGS` reads the name and the flags of `request`, which lives across the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Installs a filter on the present thread: `call` fails with `error` if each argument of `arguments`, given by its
+/// index, has this value.
+///
+/// A filter of `seccomp(2)`: it cannot be removed, and threads that this thread starts inherit it.
+pub fn refuse(call: libc::c_long, arguments: &[(usize, i32)], error: i32) {
+    let load = |offset: usize| (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset as u32);
+    let equals = |number: u32| (libc::BPF_JMP | libc::BPF_K | libc::BPF_JEQ, number);
+    // The lower half of an argument, which comes first on a little-endian machine.
+    let half = if cfg!(target_endian = "big") { 4 } else { 0 };
+    let mut program = vec![load(std::mem::offset_of!(libc::seccomp_data, nr)), equals(call as u32)];
+    for &(index, value) in arguments {
+        program.push(load(std::mem::offset_of!(libc::seccomp_data, args) + index * size_of::<u64>() + half));
+        program.push(equals(value as u32));
+    }
+    program.push((libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error.unsigned_abs()));
+    program.push((libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
+    let last = program.len() - 1;
+    let instruction = |(place, (code, k))| {
+        // A comparison that is false jumps to the last instruction.
+        let jf = if code & 0x07 == libc::BPF_JMP { (last - place - 1) as u8 } else { 0 };
+        libc::sock_filter { code: code as u16, jt: 0, jf, k }
+    };
+    let mut filter: Vec<_> = program.into_iter().enumerate().map(instruction).collect();
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: Takes integers and touches no memory. Only a thread that cannot gain privileges may install a filter.
+    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    // SAFETY: `program` and the instructions that it points to live across the call, which copies them.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
 /// Returns the reading and the writing end of a pipe. `std::io::pipe` is newer than the oldest compiler.
@@ -253,11 +492,7 @@ pub fn bind_full_path(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Res
 ///
 /// Those of `setsockopt(2)`.
 pub fn report_icmp_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let (on, length): (libc::c_int, _) = (1, size_of::<libc::c_int>() as libc::socklen_t);
-    let (level, option) = (libc::IPPROTO_IP, libc::IP_RECVERR);
-    // SAFETY: Pointer and length describe the integer `on`, which lives across the call and is only read.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), length) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    set_socket_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)
 }
 
 /// Moves a descriptor to a high number (900 or above), which the kernel gives to no other descriptor by itself. Returns

@@ -19,11 +19,11 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::Context;
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::{HOUR, TIME, open_fds, thread_cpu, waker_fn, watchdog, yield_now};
+use tests::{CountingWaker, HOUR, TIME, open_fds, thread_cpu, waker_fn, watchdog, yield_now};
 
 fn background() -> Background {
     Reactor::new().unwrap().into_background().unwrap()
@@ -314,4 +314,36 @@ fn come_and_go() {
         before.shutdown().unwrap();
         assert!(fds < 500, "{fds} descriptors are open");
     }
+}
+
+/// Two threads wait for the first time on one lazy source, at the same moment: both find the source unregistered, and one
+/// of them registers it. There is one source, both threads are woken by its event, and nothing is left of it.
+#[test]
+fn two_threads_first_wait_together_on_a_lazy_source() {
+    let _watchdog = watchdog(TIME);
+    let reactor = background();
+    let handle = reactor.handle();
+    for round in 0..2000 {
+        let (stream, mut peer) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (source, begin) = (Source::lazy(stream, &handle), Barrier::new(2));
+        let tasks = [CountingWaker::new(), CountingWaker::new()];
+        thread::scope(|scope| {
+            for (_, waker) in &tasks {
+                scope.spawn(|| {
+                    begin.wait();
+                    assert!(source.poll_readable(&mut Context::from_waker(waker)).is_pending());
+                });
+            }
+        });
+        assert_eq!(handle.stats().sources, 1, "round {round}");
+        peer.write_all(b"x").unwrap();
+        while tasks.iter().any(|(counter, _)| counter.count() == 0) {
+            thread::yield_now();
+        }
+        assert!(source.readiness().is_readable());
+        drop(source);
+        assert_eq!(handle.stats().sources, 0, "round {round}");
+    }
+    reactor.shutdown().unwrap();
 }

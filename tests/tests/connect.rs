@@ -2,16 +2,18 @@
 //! connect leaves behind.
 
 use async_epoll::{Handle, LocalRuntime, Reactor};
-use async_net_lite::{ConnectOptions, ListenOptions, TcpListener, TcpStream};
+use async_net_lite::{ConnectOptions, ListenOptions, Resolver, TcpListener, TcpStream, with_resolver};
 use futures::executor::LocalPool;
-use futures::future::FutureExt;
+use futures::future::{BoxFuture, FutureExt, join_all, pending};
 use futures::io::AsyncReadExt;
+use futures::stream::{self, BoxStream, StreamExt};
 use socket2::{Domain, SockRef, Socket, Type};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tests::common::block_on;
-use tests::{LOCALHOST, alone, full_listener, open_fds, thread_cpu};
+use tests::{LOCALHOST, alone, full_listener, has_ipv6, open_fds, thread_cpu};
 
 /// How long an attempt runs alone before the next address is tried too.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -190,8 +192,8 @@ fn a_race_that_is_dropped_leaves_nothing() {
         .unwrap();
 }
 
-/// At most eight attempts run at the same time, however many addresses there are. The next one begins when one of them
-/// fails.
+/// At most eight attempts run at the same time, however many addresses there are: the next closes the oldest. A waiting
+/// connect does not spin.
 #[test]
 fn attempts_are_bounded() {
     let _alone = alone();
@@ -210,9 +212,159 @@ fn attempts_are_bounded() {
         let cpu = thread_cpu();
         assert!(async_timeout::Timeout::new(race.as_mut(), HEAD_START).await.is_err());
         assert!(thread_cpu() - cpu < Duration::from_millis(25), "a waiting connect spins");
-        // From now on the address refuses: each attempt fails when the kernel sends its SYN again.
+        // From now on the address refuses: each pending attempt fails when the kernel sends its SYN again.
         drop(silent);
         assert_eq!(race.await.unwrap().peer_addr().unwrap(), good);
+    });
+}
+
+/// Found 10: a number of bad addresses before the good one × what is wrong with them. A silent address costs its head
+/// start and nothing more, however many there are; the others cost nothing.
+#[test]
+fn any_number_of_bad_addresses() {
+    let _alone = alone();
+    block_on(async {
+        let silent = full_listener();
+        let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let bad = [(silent.address, 1), (refused(), 0), ("255.255.255.255:9".parse().unwrap(), 0)];
+        let cell = |number: usize, (address, cost): (SocketAddr, u32)| async move {
+            let mut addresses = vec![address; number];
+            addresses.push(good);
+            let (soonest, begin) = (HEAD_START * cost * number as u32, Instant::now());
+            let stream = ConnectOptions::new().timeout(Duration::from_secs(30)).connect(addresses).await;
+            let time = begin.elapsed();
+            assert_eq!(stream.unwrap().peer_addr().unwrap(), good);
+            assert!(time >= soonest && time < soonest + Duration::from_secs(1), "{number} × {address}: {time:?}");
+        };
+        let cells = [0, 1, 7, 8, 9, 40].into_iter().flat_map(|number| bad.map(|bad| cell(number, bad)));
+        join_all(cells).await;
+        // If none answers, the error of one that has answered counts more than silence.
+        let mut addresses = vec![silent.address; 3];
+        addresses.push(refused());
+        addresses.extend([silent.address; 8]);
+        let late = ConnectOptions::new().timeout(HEAD_START * 14).connect(addresses).await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::TimedOut, "the last eight are pending");
+    });
+}
+
+/// What a resolver knows of one family: when, after the lookup has begun, and what. `None` is never known.
+type Part = Option<(u64, Result<Vec<SocketAddr>, ErrorKind>)>;
+
+/// A row of the table: the parts A and AAAA, the outcome, and the time in milliseconds, from and less than.
+type Row = (Part, Part, Result<SocketAddr, ErrorKind>, u64, u64);
+
+/// A resolver that gives its addresses in two parts.
+struct Parts([Part; 2]);
+
+impl Resolver for Parts {
+    fn resolve<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        panic!("connecting asks for parts")
+    }
+
+    fn resolve_stream<'a>(&'a self, _: &'a str, _: u16) -> BoxStream<'a, io::Result<Vec<SocketAddr>>> {
+        let part = |part: &'a Part| async move {
+            let Some((millis, result)) = part else { return pending().await };
+            if *millis > 0 {
+                async_timeout::sleep(Duration::from_millis(*millis)).await;
+            }
+            result.clone().map_err(io::Error::from)
+        };
+        stream::select_all(self.0.each_ref().map(|known| stream::once(part(known)).boxed())).boxed()
+    }
+}
+
+/// Found 11: when each family becomes known × what it is. IPv6 addresses are used at once, IPv4 addresses after 50 ms or
+/// when no more will come, and later addresses join the race (RFC 8305, section 3).
+#[test]
+fn addresses_that_become_known_one_family_after_the_other() {
+    let _alone = alone();
+    let Some((silent_six, _held)) = silence_of_ipv6() else {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    };
+    block_on(async {
+        let listeners = (TcpListener::bind(LOCALHOST).await.unwrap(), TcpListener::bind("[::1]:0").await.unwrap());
+        let (four, six) = (listeners.0.local_addr().unwrap(), listeners.1.local_addr().unwrap());
+        let (silent, refused) = (full_listener(), refused());
+        let at = |millis, address| Some((millis, Ok(vec![address])));
+        let nothing = |millis| Some((millis, Ok(Vec::new())));
+        let fails = |millis, kind| Some((millis, Err(kind)));
+        let table: [Row; 18] = [
+            (at(0, four), at(0, six), Ok(six), 0, 45),
+            (at(0, four), None, Ok(four), 50, 200),
+            (at(0, four), at(20, six), Ok(six), 20, 200),
+            (at(0, four), nothing(0), Ok(four), 0, 45),
+            (at(0, four), fails(0, ErrorKind::NotFound), Ok(four), 0, 45),
+            (at(0, four), at(500, six), Ok(four), 50, 200),
+            (at(100, four), at(0, six), Ok(six), 0, 45),
+            (None, at(0, six), Ok(six), 0, 45),
+            (None, at(100, six), Ok(six), 100, 240),
+            (nothing(0), at(100, six), Ok(six), 100, 240),
+            (at(100, four), at(0, silent_six), Ok(four), 250, 400),
+            (at(0, silent.address), at(150, six), Ok(six), 300, 450),
+            (at(0, silent.address), at(400, six), Ok(six), 400, 550),
+            (at(0, refused), at(200, six), Ok(six), 200, 350),
+            (at(0, refused), fails(0, ErrorKind::NotFound), Err(ErrorKind::ConnectionRefused), 0, 45),
+            (fails(0, ErrorKind::NotFound), fails(0, ErrorKind::Other), Err(ErrorKind::Other), 0, 45),
+            (fails(0, ErrorKind::Other), fails(20, ErrorKind::NotFound), Err(ErrorKind::Other), 20, 200),
+            (nothing(0), nothing(20), Err(ErrorKind::InvalidInput), 20, 200),
+        ];
+        for (a, aaaa, outcome, from, below) in table {
+            let resolver = Arc::new(Parts([a.clone(), aaaa.clone()]));
+            let mut times = Vec::new();
+            // The machine may be slow at times.
+            while times.len() < 5 && times.iter().all(|time| *time >= Duration::from_millis(below)) {
+                let begin = Instant::now();
+                let found = with_resolver(resolver.clone(), TcpStream::connect("name:1")).await;
+                times.push(begin.elapsed());
+                let found = found.map(|stream| stream.peer_addr().unwrap()).map_err(|error| error.kind());
+                assert_eq!(found, outcome, "{a:?} {aaaa:?} {times:?}");
+                assert!(*times.last().unwrap() >= Duration::from_millis(from), "{a:?} {aaaa:?} {times:?}");
+            }
+            assert!(*times.last().unwrap() < Duration::from_millis(below), "{a:?} {aaaa:?} {times:?}");
+            assert_eq!(Arc::strong_count(&resolver), 1);
+        }
+        // A lookup that never ends is part of the time limit.
+        let options = ConnectOptions::new().timeout(Duration::from_millis(100)).resolver(Arc::new(Parts([None, None])));
+        assert_eq!(options.connect("name:1").await.unwrap_err().kind(), ErrorKind::TimedOut);
+    });
+}
+
+/// Found 15: a socket whose local address is the peer's is connected to itself: that is a refusal, the next address has
+/// its turn, and the port is free afterwards.
+#[test]
+fn no_socket_connects_to_itself() {
+    let _alone = alone();
+    block_on(async {
+        let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let before = open_fds();
+        let loopbacks = ["127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0"];
+        for loopback in &loopbacks[..if has_ipv6() { 3 } else { 1 }] {
+            let free: SocketAddr = std::net::TcpListener::bind(loopback).unwrap().local_addr().unwrap();
+            let options = ConnectOptions::new().bind(free);
+            let error = options.connect(free).await.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED), "{free}: {error}");
+            // The unspecified address means this machine, too.
+            let unspecified =
+                SocketAddr::new(if free.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() }, free.port());
+            assert_eq!(options.connect(unspecified).await.unwrap_err().kind(), ErrorKind::ConnectionRefused, "{free}");
+            // Without SO_REUSEADDR, a port with remains of a connection could not be bound.
+            let socket = Socket::new(Domain::for_address(free), Type::STREAM, None).unwrap();
+            socket.bind(&free.into()).unwrap();
+        }
+        let free: SocketAddr = std::net::TcpListener::bind(LOCALHOST).unwrap().local_addr().unwrap();
+        let options = ConnectOptions::new().bind(free);
+        assert_eq!(options.connect([free, good]).await.unwrap().peer_addr().unwrap(), good, "the next address");
+        // A port of the ephemeral range, which the kernel sooner or later chooses as the local port.
+        let free = "127.0.0.1:40000";
+        drop(std::net::TcpListener::bind(free).expect("a port that no program uses"));
+        for attempt in 0..60_000 {
+            let error = TcpStream::connect(free).await.expect_err("no program listens");
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "attempt {attempt}");
+        }
+        assert_eq!(open_fds(), before);
     });
 }
 

@@ -9,6 +9,7 @@ use futures::channel::oneshot;
 use futures::future::{pending, poll_fn};
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
@@ -115,17 +116,44 @@ fn another_thread_has_a_waker() {
     helper.join().unwrap();
 }
 
+/// No report while another thread may spawn: a task that it spawns runs first, although all other tasks are stuck from the
+/// beginning.
 #[test]
 fn another_thread_may_spawn() {
     let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     runtime.spawner().spawn_local(pending()).unwrap();
     let remote = runtime.spawner().remote();
+    let has_run = Arc::new(AtomicBool::new(false));
+    let runs = Arc::clone(&has_run);
     let helper = thread::spawn(move || {
         thread::sleep(Duration::from_millis(20));
-        remote.spawn_with(|| async {}).unwrap();
+        remote.spawn_with(move || async move { runs.store(true, Ordering::SeqCst) }).unwrap();
     });
     assert_eq!(runtime.run().unwrap_err().kind(), io::ErrorKind::Deadlock);
+    assert!(has_run.load(Ordering::SeqCst), "reported while a task could still come");
+    helper.join().unwrap();
+}
+
+/// The last of several remote spawners is dropped, on another thread, without having spawned: from then on nothing can
+/// happen, and the report ends the sleep.
+#[test]
+fn the_last_remote_spawner_goes() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    runtime.spawner().spawn_local(pending()).unwrap();
+    let remotes: Vec<_> = (0..3).map(|_| runtime.spawner().remote()).collect();
+    let gone = Arc::new(AtomicUsize::new(0));
+    let going = Arc::clone(&gone);
+    let helper = thread::spawn(move || {
+        for remote in remotes {
+            thread::sleep(Duration::from_millis(20));
+            going.fetch_add(1, Ordering::SeqCst);
+            drop(remote);
+        }
+    });
+    assert_eq!(runtime.run().unwrap_err().kind(), io::ErrorKind::Deadlock);
+    assert_eq!(gone.load(Ordering::SeqCst), 3, "reported while a task could still come");
     helper.join().unwrap();
 }
 

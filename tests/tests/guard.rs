@@ -5,10 +5,12 @@ use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::{IoGuard, Limit, LimitExceeded, TimeoutExt, guard, sleep};
 use futures::executor::block_on;
 use futures::future::{join, join_all};
-use futures::io::{AsyncRead, AsyncWrite, BufReader, IoSlice, IoSliceMut, repeat};
+use futures::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, IoSlice, IoSliceMut, repeat};
 use futures::stream::FuturesUnordered;
 use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -129,19 +131,19 @@ impl AsyncWrite for End {
 /// A connection that returns prepared answers, one per call.
 #[derive(Default)]
 struct Script {
-    answers: VecDeque<Poll<io::Result<usize>>>,
+    answers: RefCell<VecDeque<Poll<io::Result<usize>>>>,
     /// The names of the methods called so far.
     calls: Vec<&'static str>,
 }
 
 impl Script {
     fn of(answers: impl IntoIterator<Item = Poll<io::Result<usize>>>) -> Self {
-        Self { answers: answers.into_iter().collect(), calls: Vec::new() }
+        Self { answers: RefCell::new(answers.into_iter().collect()), calls: Vec::new() }
     }
 
     fn answer(&mut self, call: &'static str) -> Poll<io::Result<usize>> {
         self.calls.push(call);
-        self.answers.pop_front().unwrap_or_else(|| panic!("the script has ended"))
+        self.answers.get_mut().pop_front().unwrap_or_else(|| panic!("the script has ended"))
     }
 }
 
@@ -156,6 +158,16 @@ impl AsyncRead for Script {
         _: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         self.answer("read_vectored")
+    }
+}
+
+impl AsyncBufRead for Script {
+    fn poll_fill_buf(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.get_mut().answer("fill_buf").map_ok(|len| &[0; 64][..len])
+    }
+
+    fn consume(mut self: Pin<&mut Self>, _: usize) {
+        self.calls.push("consume");
     }
 }
 
@@ -634,6 +646,246 @@ fn flushes() {
     assert!(connection.as_mut().poll_write(&mut cx, b".").is_pending(), "it counts anew");
 }
 
+/// An operation on the guard in the table of [`what_counts_as_progress`].
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Step {
+    Read,
+    ReadVectored,
+    ReadIntoNothing,
+    ReadVectoredIntoNothing,
+    FillBuf,
+    /// Consumes a number of bytes.
+    Consume(usize),
+    /// Uses the inner connection directly.
+    GetMut,
+    GetPinMut,
+    Write,
+    WriteVectored,
+    WriteOfNothing,
+    WriteVectoredOfNothing,
+    Flush,
+    Close,
+}
+
+/// The answer of the inner connection: ready with a number of bytes, pending, or an error.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Answer {
+    Ready(usize),
+    Pending,
+    Fails,
+}
+
+impl Step {
+    fn reads(self) -> bool {
+        use Step::*;
+        !matches!(self, Write | WriteVectored | WriteOfNothing | WriteVectoredOfNothing | Flush | Close)
+    }
+
+    /// Does the operation, with `answer`. Returns the limit that it has exceeded, if any.
+    fn run(self, connection: &mut IoGuard<Script>, answer: Answer) -> Option<Limit> {
+        let mut cx = Context::from_waker(Waker::noop());
+        if !matches!(self, Self::Consume(_) | Self::GetMut | Self::GetPinMut) {
+            // Not through `get_mut`, which the guard notices.
+            connection.get_ref().answers.borrow_mut().push_back(match answer {
+                Answer::Ready(len) => Poll::Ready(Ok(len)),
+                Answer::Pending => Poll::Pending,
+                Answer::Fails => Poll::Ready(Err(ErrorKind::Other.into())),
+            });
+        }
+        let mut pinned = Pin::new(&mut *connection);
+        let (mut buffer, bytes) = ([0; 64], [0; 64]);
+        let polled = match self {
+            Self::Read => pinned.poll_read(&mut cx, &mut buffer),
+            Self::ReadVectored => pinned.poll_read_vectored(&mut cx, &mut [IoSliceMut::new(&mut buffer)]),
+            Self::ReadIntoNothing => pinned.poll_read(&mut cx, &mut []),
+            Self::ReadVectoredIntoNothing => pinned.poll_read_vectored(&mut cx, &mut [IoSliceMut::new(&mut [])]),
+            Self::FillBuf => pinned.poll_fill_buf(&mut cx).map_ok(<[u8]>::len),
+            Self::Consume(len) => {
+                pinned.as_mut().consume(len);
+                Poll::Pending
+            }
+            Self::GetMut => {
+                pinned.get_mut().get_mut();
+                Poll::Pending
+            }
+            Self::GetPinMut => {
+                let _ = pinned.get_pin_mut();
+                Poll::Pending
+            }
+            Self::Write => pinned.poll_write(&mut cx, &bytes),
+            Self::WriteVectored => pinned.poll_write_vectored(&mut cx, &[IoSlice::new(&bytes)]),
+            Self::WriteOfNothing => pinned.poll_write(&mut cx, &[]),
+            Self::WriteVectoredOfNothing => pinned.poll_write_vectored(&mut cx, &[IoSlice::new(&[])]),
+            Self::Flush => pinned.poll_flush(&mut cx).map_ok(|()| 0),
+            Self::Close => pinned.poll_close(&mut cx).map_ok(|()| 0),
+        };
+        let exceeded = connection.exceeded().map(|exceeded| exceeded.limit);
+        match polled {
+            Poll::Ready(Err(error)) if answer != Answer::Fails => {
+                names::<()>(Err(error), exceeded.unwrap(), TABLE_LIMIT)
+            }
+            _ => assert_eq!(exceeded, None),
+        }
+        exceeded
+    }
+}
+
+/// The limit of the table. Each cell takes 1.2 times as long, all at the same time.
+const TABLE_LIMIT: Duration = Duration::from_millis(1500);
+
+/// Found 18: each operation, in each state of the buffer, and each answer: does it restart the idle limit of the other
+/// direction, does it end the wait of its own direction, does the peer take bytes? The total limit never stops.
+///
+/// Beside each row, a wait begins at time 0, the steps follow at 0.6 times the limit, and the wait is looked at again at
+/// 1.2 times the limit.
+#[test]
+fn what_counts_as_progress() {
+    use Answer::{Fails, Pending, Ready};
+    use Step::*;
+    /// The steps before the wait, the steps under test, and the three columns. The second column is tested in the rows
+    /// without steps before.
+    struct Row(&'static [(Step, Answer)], &'static [(Step, Answer)], bool, bool, bool);
+    let _watchdog = watchdog(TIME);
+    let rows = [
+        // Reads.
+        Row(&[], &[(Read, Ready(1))], true, true, false),
+        Row(&[], &[(ReadVectored, Ready(1))], true, true, false),
+        Row(&[], &[(Read, Pending)], false, false, false),
+        Row(&[], &[(ReadVectored, Pending)], false, false, false),
+        Row(&[], &[(Read, Fails)], false, true, false),
+        Row(&[], &[(Read, Ready(0))], false, true, false),
+        Row(&[], &[(ReadVectored, Ready(0))], false, true, false),
+        Row(&[], &[(ReadIntoNothing, Ready(0))], false, false, false),
+        Row(&[], &[(ReadVectoredIntoNothing, Ready(0))], false, false, false),
+        // Looks at the buffer: bytes that arrive, that have been seen, all of them or some, and more of them.
+        Row(&[], &[(FillBuf, Ready(5))], true, true, false),
+        Row(&[], &[(FillBuf, Pending)], false, false, false),
+        Row(&[], &[(FillBuf, Fails)], false, true, false),
+        Row(&[], &[(FillBuf, Ready(0))], false, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(FillBuf, Ready(5))], false, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(FillBuf, Ready(6))], true, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(FillBuf, Ready(4))], false, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(Consume(0), Pending), (FillBuf, Ready(5))], false, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(Consume(3), Pending), (FillBuf, Ready(2))], false, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(Consume(3), Pending), (FillBuf, Ready(3))], true, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(Consume(5), Pending)], false, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(Consume(5), Pending), (FillBuf, Ready(1))], true, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(Consume(9), Pending), (FillBuf, Ready(1))], true, true, false),
+        // Reads of bytes that have been seen.
+        Row(&[(FillBuf, Ready(5))], &[(Read, Ready(5))], false, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(ReadVectored, Ready(2)), (Read, Ready(3))], false, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(Read, Ready(5)), (Read, Ready(1))], true, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(Read, Ready(2)), (FillBuf, Ready(3))], false, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(Read, Ready(6))], true, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(ReadIntoNothing, Ready(0)), (FillBuf, Ready(5))], false, true, false),
+        // After a read that has waited, and after a direct use, nothing is known of the buffer.
+        Row(&[(FillBuf, Ready(5))], &[(Read, Pending), (FillBuf, Ready(5))], true, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(FillBuf, Pending), (FillBuf, Ready(5))], true, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(GetMut, Pending), (FillBuf, Ready(5))], true, true, false),
+        Row(&[(FillBuf, Ready(5))], &[(GetPinMut, Pending), (FillBuf, Ready(5))], true, true, false),
+        // Writes say nothing of the buffer.
+        Row(&[(FillBuf, Ready(5))], &[(Write, Pending), (FillBuf, Ready(5))], false, true, false),
+        // Writes.
+        Row(&[], &[(Write, Ready(1))], true, true, true),
+        Row(&[], &[(WriteVectored, Ready(64))], true, true, true),
+        Row(&[], &[(Write, Pending)], false, false, false),
+        Row(&[], &[(WriteVectored, Pending)], false, false, false),
+        Row(&[], &[(Write, Fails)], false, true, false),
+        Row(&[], &[(Write, Ready(0))], false, true, false),
+        Row(&[], &[(WriteVectored, Ready(0))], false, true, false),
+        Row(&[], &[(WriteOfNothing, Ready(0))], false, false, false),
+        Row(&[], &[(WriteVectoredOfNothing, Ready(0))], false, false, false),
+        Row(&[], &[(Flush, Ready(0))], false, false, false),
+        Row(&[], &[(Flush, Pending)], false, false, false),
+        Row(&[], &[(Flush, Fails)], false, true, false),
+        Row(&[], &[(Flush, Pending), (Flush, Ready(0))], true, true, true),
+        Row(&[], &[(Flush, Pending), (Write, Ready(1)), (Flush, Ready(0))], true, true, true),
+        Row(&[], &[(Flush, Pending), (Write, Pending), (Flush, Ready(0))], false, false, false),
+        Row(&[], &[(Flush, Pending), (WriteOfNothing, Ready(0)), (Flush, Ready(0))], true, true, true),
+        Row(&[], &[(Close, Pending)], false, false, false),
+        Row(&[], &[(Close, Fails)], false, true, false),
+        Row(&[], &[(Close, Ready(0))], false, true, true),
+    ];
+    /// A guard with one limit, the operation that waits, and whether the limit is exceeded in the end.
+    struct Trial {
+        connection: IoGuard<Script>,
+        waits: Step,
+        is_exceeded: bool,
+        label: String,
+    }
+    let mut trials = Vec::new();
+    for (number, Row(before, steps, restarts, ends, takes)) in rows.iter().enumerate() {
+        let reads = steps[0].0.reads();
+        let mut add = |column: &str, limit: fn(IoGuard<Script>) -> IoGuard<Script>, waits: Step, is_exceeded: bool| {
+            let mut connection = limit(guard(Script::default()));
+            for (step, answer) in *before {
+                step.run(&mut connection, *answer);
+            }
+            waits.run(&mut connection, Pending);
+            let label = format!("{column} of row {number}, {before:?} {steps:?}");
+            trials.push((steps, Trial { connection, waits, is_exceeded, label }));
+        };
+        // With steps of both directions, the reads are under test.
+        let reads = reads || steps.iter().any(|(step, _)| step.reads());
+        let idle = |connection: IoGuard<Script>| connection.idle(TABLE_LIMIT);
+        add("the other direction", idle, if reads { Write } else { Read }, !restarts);
+        if before.is_empty() {
+            add("the own direction", idle, if reads { Read } else { Write }, !ends);
+        }
+        add("the stall", |connection| connection.write_stall(TABLE_LIMIT), Write, !takes);
+        add("the total", |connection| connection.total(TABLE_LIMIT), if reads { Write } else { Read }, true);
+    }
+    let begin = Instant::now();
+    std::thread::sleep((TABLE_LIMIT * 6 / 10).saturating_sub(begin.elapsed()));
+    for (steps, trial) in &mut trials {
+        for (step, answer) in steps.iter() {
+            assert_eq!(step.run(&mut trial.connection, *answer), None, "{}", trial.label);
+        }
+    }
+    std::thread::sleep((TABLE_LIMIT * 12 / 10).saturating_sub(begin.elapsed()));
+    for (_, mut trial) in trials {
+        let is_exceeded = trial.waits.run(&mut trial.connection, Pending).is_some();
+        assert_eq!(is_exceeded, trial.is_exceeded, "{} (at {:?})", trial.label, begin.elapsed());
+    }
+}
+
+/// Found 18: a reader that looks at the same byte does not keep a blocked writer from being cut.
+#[test]
+fn a_look_at_the_buffer_is_no_progress() {
+    everywhere(async || {
+        let (mut peer, end) = duplex(10);
+        peer.write_all(b"z").await.unwrap();
+        let connection = RefCell::new(guard(BufReader::new(end)).idle(LIMIT));
+        let begin = Instant::now();
+        let write = async {
+            poll_fn(|cx| {
+                loop {
+                    match Pin::new(&mut *connection.borrow_mut()).poll_write(cx, &[0; 64]) {
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Ready(Err(error)) => return Poll::Ready(error),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+            })
+            .await
+        };
+        let look = async {
+            loop {
+                let looked = poll_fn(|cx| {
+                    Pin::new(&mut *connection.borrow_mut()).poll_fill_buf(cx).map_ok(|bytes| assert_eq!(bytes, b"z"))
+                });
+                if looked.await.is_err() {
+                    break;
+                }
+                sleep(LIMIT / 20).await;
+            }
+        };
+        let (error, ()) = join(write, look).await;
+        in_time(begin.elapsed(), LIMIT);
+        names::<()>(Err(error), Limit::Idle, LIMIT);
+    });
+}
+
 /// A read or write with an empty buffer is neither progress nor an end of file.
 #[test]
 fn empty_buffers_say_nothing() {
@@ -742,7 +994,7 @@ fn everything_is_passed_on() {
     assert_eq!(connection.get_ref().calls, calls);
     connection.get_mut().calls.clear();
     assert!(Pin::new(&mut connection).get_pin_mut().calls.is_empty());
-    assert!(connection.into_inner().answers.is_empty());
+    assert!(connection.into_inner().answers.borrow().is_empty());
 
     everywhere(async || {
         let (mut peer, end) = duplex(100);
@@ -1041,7 +1293,7 @@ fn a_connection_that_panics() {
     for _ in 0..2 {
         assert!(catch_unwind(AssertUnwindSafe(|| connection.read(&mut [0; 8]).now_or_never())).is_err());
     }
-    connection.get_mut().answers.extend([Poll::Pending, Poll::Pending]);
+    connection.get_mut().answers.get_mut().extend([Poll::Pending, Poll::Pending]);
     names(block_on(connection.read(&mut [0; 8])), Limit::Idle, LIMIT);
     in_time(begin.elapsed(), LIMIT);
 }

@@ -54,6 +54,7 @@ fn pool(has: Has, reactor: &Reactor) -> (LocalPool, Option<Spawner>, Option<ones
     (pool, Some(spawner), end)
 }
 
+/// Found 12: the whole table.
 #[test]
 fn every_division_of_tasks() {
     let _watchdog = watchdog(TIME);
@@ -109,7 +110,7 @@ fn every_division_of_tasks() {
     }
 }
 
-/// While a pool is run, ready tasks of another pool neither keep the reactor awake nor make it spin. This holds for
+/// Found 12: while a pool is run, ready tasks of another pool neither keep the reactor awake nor make it spin. This holds for
 /// tasks that were ready before, and for tasks that another thread wakes meanwhile.
 #[test]
 fn a_pool_that_is_not_run_costs_no_time() {
@@ -148,7 +149,7 @@ fn a_pool_that_is_not_run_costs_no_time() {
     assert_eq!(reactor.handle().stats().live_tasks, 0);
 }
 
-/// A pool that is never run collects no probes, however often another pool is run.
+/// Found 12: a pool that is never run collects no probes, however often another pool is run.
 #[test]
 fn a_pool_that_is_not_run_collects_nothing() {
     let _watchdog = watchdog(TIME);

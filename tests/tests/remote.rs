@@ -385,3 +385,33 @@ fn a_remote_spawner_that_goes_while_the_driver_ends() {
         assert!(turns <= 20, "round {round}: {turns} turns for one timer");
     }
 }
+
+/// With the reactor on its own thread, the last of several remote spawners is dropped while the pool is parked and no task
+/// is left: `LocalPool::run` returns, whether the spawner was ever used or not.
+#[test]
+fn the_last_one_goes_while_the_pool_is_parked() {
+    let _watchdog = watchdog(TIME);
+    for used in [false, true] {
+        let (mut pool, reactor) = (LocalPool::new(), Reactor::new().unwrap());
+        let first = reactor.spawner(&pool).remote();
+        let remotes = [first.clone(), first.clone(), first];
+        let reactor = reactor.into_background().unwrap();
+        let gone = Arc::new(AtomicUsize::new(0));
+        let going = Arc::clone(&gone);
+        let helper = thread::spawn(move || {
+            if used {
+                remotes[0].spawn_with(|| async {}).unwrap();
+            }
+            for remote in remotes {
+                // The pool is parked meanwhile.
+                thread::sleep(Duration::from_millis(10));
+                going.fetch_add(1, Ordering::SeqCst);
+                drop(remote);
+            }
+        });
+        pool.run();
+        assert_eq!(gone.load(Ordering::SeqCst), 3, "returned while a remote spawner was left");
+        helper.join().unwrap();
+        reactor.shutdown().unwrap();
+    }
+}

@@ -1,7 +1,9 @@
 //! Host names: which resolver is asked, and when none is.
 
 use async_epoll::{LocalRuntime, block_on};
-use async_net_lite::{ConnectOptions, Resolver, TcpListener, TcpStream, UdpSocket, resolve, with_resolver};
+use async_net_lite::{
+    ConnectOptions, Resolver, SystemResolver, TcpListener, TcpStream, UdpSocket, resolve, with_resolver,
+};
 use async_timeout::{TimeoutExt, deadline, with_deadline};
 use futures::future::{BoxFuture, FutureExt, join, pending};
 use std::io::{self, ErrorKind};
@@ -10,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::{TIME, watchdog, yield_now};
+use tests::{TIME, has_ipv6, in_child, limit_memory, watchdog, yield_now};
 
 /// A resolver with the same address for every name. Records the questions.
 struct Table {
@@ -137,4 +139,108 @@ fn by_the_system() {
         }
     })
     .unwrap();
+}
+
+/// Found 13: a zone is given by name or number, with brackets or without, to everything that takes an address. An unknown
+/// zone is an error that names it, and nothing is looked up.
+#[test]
+fn zones_and_brackets() {
+    let _watchdog = watchdog(TIME);
+    if !has_ipv6() {
+        return;
+    }
+    block_on(async {
+        let table = Table::new([127, 0, 0, 1]);
+        with_resolver(table.clone(), async {
+            for host in ["::1", "[::1]", "::1%lo", "[::1%lo]", "::1%1", "[::1%1]"] {
+                let listener = TcpListener::bind((host, 0)).await.unwrap_or_else(|error| panic!("{host}: {error}"));
+                let port = listener.local_addr().unwrap().port();
+                TcpStream::connect((host, port)).await.unwrap();
+                TcpStream::connect((host.to_string(), port)).await.unwrap();
+                let text = if host.starts_with('[') { format!("{host}:{port}") } else { format!("[{host}]:{port}") };
+                TcpStream::connect(text).await.unwrap();
+                let socket = UdpSocket::bind((host, 0)).await.unwrap();
+                socket.send_to(b"x", (host, socket.local_addr().unwrap().port())).await.unwrap();
+                assert_eq!(socket.recv(&mut [0; 8]).await.unwrap(), 1);
+                let [SocketAddr::V6(found)] = resolve(host, 7).await.unwrap()[..] else { panic!("{host}") };
+                assert_eq!((found.ip().is_loopback(), found.port()), (true, 7));
+                assert_eq!(found.scope_id(), u32::from(host.contains('%')), "{host}: lo has the index 1");
+            }
+            let unknown = TcpStream::connect("[fe80::1%no-such]:80").await.unwrap_err();
+            assert_eq!(unknown.kind(), ErrorKind::NotFound);
+            assert!(unknown.to_string().contains("no-such"), "{unknown}");
+            for wrong in ["[localhost]:80", "[::1:80", "[::1%]:80", "[127.0.0.1]:80", "[::1%99999999999]:80"] {
+                assert_eq!(TcpStream::connect(wrong).await.unwrap_err().kind(), ErrorKind::InvalidInput, "{wrong}");
+            }
+            assert_eq!(table.asked(), []);
+        })
+        .await;
+    })
+    .unwrap();
+}
+
+/// Found 11: names that the system's resolver answers without a name server, and an error that names the host.
+#[test]
+fn names_without_a_server() {
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        let resolver = SystemResolver::new();
+        // An old form of an IPv4 address is answered by the C library, for one family only.
+        assert_eq!(resolver.resolve("127.1", 7).await.unwrap(), ["127.0.0.1:7".parse().unwrap()]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        TcpStream::connect(("127.1", listener.local_addr().unwrap().port())).await.unwrap();
+        let zero = resolver.resolve("a\0b", 7).await.unwrap_err();
+        assert_eq!(zero.kind(), ErrorKind::InvalidInput);
+        assert!(zero.to_string().contains("cannot look up \"a\\0b\""), "{zero}");
+    })
+    .unwrap();
+}
+
+/// Found 11: if no thread can be started, a lookup fails at once, and says why. Later ones succeed.
+#[test]
+fn without_threads() {
+    let _watchdog = watchdog(TIME);
+    if !in_child("without_threads") {
+        return;
+    }
+    block_on(async {
+        let resolver = SystemResolver::with_threads(3);
+        let before = limit_memory(Some(1 << 20));
+        for _ in 0..3 {
+            let error = resolver.resolve("localhost", 1).await.unwrap_err();
+            assert!(error.to_string().contains("cannot start a thread"), "{error}");
+        }
+        limit_memory(before);
+        assert!(!resolver.resolve("localhost", 1).await.unwrap().is_empty());
+    })
+    .unwrap();
+}
+
+/// Found 11: resolvers with threads of their own: the threads end with the resolver, and clones share them.
+#[test]
+fn threads_of_a_resolver() {
+    let _watchdog = watchdog(TIME);
+    if !in_child("threads_of_a_resolver") {
+        return;
+    }
+    let threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+        names.filter(|name| name.trim() == "net-lite-names").count()
+    };
+    let resolver = SystemResolver::with_threads(2);
+    block_on(async {
+        for _ in 0..20 {
+            let clone = resolver.clone();
+            assert!(!clone.resolve("localhost", 1).await.unwrap().is_empty());
+        }
+    })
+    .unwrap();
+    assert!((1..=2).contains(&threads()), "{}", threads());
+    drop(resolver);
+    let begin = Instant::now();
+    while threads() > 0 {
+        assert!(begin.elapsed() < Duration::from_secs(3), "idle threads stay, although their resolver is gone");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

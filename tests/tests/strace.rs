@@ -3,8 +3,10 @@
 //! Ignored by default: the tests need the program `strace` and the right to trace. `.ci/run` installs it and runs them
 //! with `cargo test -p tests --test strace -- --ignored`. Each test runs a scenario of this file in a child process
 //! under strace. The scenario checks itself, and prints its last line only after success.
+//!
+//! A fault that can be made without strace also has a test in `faults.rs`, which runs everywhere.
 
-use async_epoll::{Handle, LocalRuntime, Reactor, Source, Timer};
+use async_epoll::{ForkMark, Handle, LocalRuntime, Reactor, Source, Timer};
 use async_net_lite::{
     ConnectOptions, RecvBatch, SendBatch, TcpListener, TcpStream, UdpSocket, copy_bidirectional, unix,
 };
@@ -84,11 +86,14 @@ fn scenario() {
         "datagrams" => datagrams(),
         "unix" => unix_sockets(),
         "registering fails" => registering_fails(),
+        "registering once fails" => registering_once_fails(),
+        "registering in order" => registering_in_order(),
         "deregistering fails" => deregistering_fails(),
         "setting to non-blocking fails" => setting_to_nonblocking_fails(),
         "closing fails" => closing_fails(),
         "accepting fails" => accepting_fails(100),
         "accepting a thousand fails" => accepting_fails(1000),
+        "registering a listener fails" => registering_a_listener_fails(),
         "serving fails" => serving_fails(),
         "waiting for bytes" => waiting_for_bytes(),
         "connecting with fast open" => connecting_with_fast_open(),
@@ -96,6 +101,7 @@ fn scenario() {
         "a notified wait fails" => a_notified_wait_fails(),
         "making fails" => making_fails(),
         "closing" => closing(),
+        "forking" => forking(),
         "counting" => counting(),
         "no helper thread" => no_helper_thread(),
         "copying" => copying(),
@@ -416,11 +422,31 @@ fn without_eventfd() {
     }
 }
 
-/// Without `MADV_WIPEONFORK`, a forked child is recognised by its process id.
+/// Found 8: without `MADV_WIPEONFORK`, a handler of `pthread_atfork` tells a forked child.
 #[test]
 #[ignore = "needs strace"]
 fn without_wipe_on_fork() {
     inject("madvise:error=EINVAL", "everything");
+    inject("madvise:error=EINVAL", "forking");
+}
+
+/// Forks, and forks in the child.
+fn forking() {
+    let (mark, mut reactor) = (ForkMark::new(), Reactor::new().unwrap());
+    let told = tests::fork_within(Duration::from_secs(10), || {
+        let own = ForkMark::new();
+        assert!(mark.is_child() && !own.is_child() && own.number() > mark.number());
+        assert!(reactor.wait(None).unwrap_err().to_string().contains("forked child"));
+        Reactor::new().unwrap().wait(Some(Duration::from_millis(1))).unwrap();
+        tests::fork_within(Duration::from_secs(5), || {
+            assert!(mark.is_child() && own.is_child() && !ForkMark::new().is_child());
+            "well".into()
+        })
+        .unwrap()
+    });
+    assert_eq!(told.unwrap(), "well");
+    assert!(!mark.is_child());
+    reactor.wait(Some(Duration::from_millis(1))).unwrap();
 }
 
 /// A reactor that cannot be made returns the kernel's error, and leaves no descriptor open. The second attempt
@@ -631,6 +657,108 @@ fn registrations_that_fail() {
     }
 }
 
+/// Sockets that register when they first wait. One of them cannot, and does so at its next operation.
+fn registering_once_fails() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let handle = runtime.handle();
+    let before = open_fds();
+    runtime
+        .run_until(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (mut one, other) = unix::UnixStream::pair().unwrap();
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let mut errors = Vec::new();
+            for _ in 0..3 {
+                let accepted = listener.accept().now_or_never().map(|accepted| accepted.map(drop));
+                let read = one.read(&mut [0]).now_or_never().map(|read| read.map(drop));
+                let received = socket.recv(&mut [0]).now_or_never().map(|received| received.map(drop));
+                for result in [accepted, read, received].into_iter().flatten() {
+                    let error = result.unwrap_err();
+                    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+                    let number = error.raw_os_error().or(cause.and_then(std::io::Error::raw_os_error));
+                    errors.push(number.expect("the number of the kernel's error"));
+                }
+            }
+            assert!(matches!(errors[..], [libc::ENOSPC | libc::ENOMEM]), "{errors:?}");
+            assert_eq!(handle.stats().sources, 3);
+            let address_of_socket = socket.local_addr().unwrap();
+            let thread = std::thread::spawn(move || {
+                let client = std::net::TcpStream::connect(address).unwrap();
+                let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+                sender.send_to(b"x", address_of_socket).unwrap();
+                client
+            });
+            let bytes = async { (&other).write_all(b"x").await.unwrap() };
+            let (accepted, received, ()) =
+                futures::join!(listener.accept(), async { socket.recv(&mut [0]).await }, bytes);
+            assert_eq!((accepted.is_ok(), received.unwrap()), (true, 1));
+            assert_eq!(one.read(&mut [0]).await.unwrap(), 1);
+            drop(thread.join().unwrap());
+        })
+        .unwrap();
+    assert_eq!((handle.stats().sources, open_fds()), (0, before));
+}
+
+/// Found 12a: one ENOSPC or ENOMEM of `epoll_ctl(2)` when a socket first waits. The operation fails with an error that
+/// has the number, and the next operation registers.
+#[test]
+#[ignore = "needs strace"]
+fn registrations_that_fail_once() {
+    // The first call is for the eventfd, then one for each socket.
+    for k in 2..=4 {
+        for error in ["ENOSPC", "ENOMEM"] {
+            inject(&format!("epoll_ctl:error={error}:when={k}"), "registering once fails");
+        }
+    }
+}
+
+/// Drops a source on a new thread, whose first `epoll_ctl(2)` is slow, and makes a new source of the same descriptor
+/// meanwhile.
+fn registering_in_order() {
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (stream, mut peer) = UnixStream::pair().unwrap();
+    let stream = std::sync::Arc::new(stream);
+    runtime
+        .run_until(async {
+            for ends_by_drop in [true, false] {
+                let first = Source::new(std::sync::Arc::clone(&stream)).unwrap();
+                let thread =
+                    std::thread::spawn(
+                        move || {
+                            if ends_by_drop { drop(first) } else { drop(first.into_inner().unwrap()) }
+                        },
+                    );
+                let second = loop {
+                    match Source::new(std::sync::Arc::clone(&stream)) {
+                        Ok(second) => break second,
+                        Err(refused) => assert_eq!(refused.error.kind(), ErrorKind::AlreadyExists, "{refused}"),
+                    }
+                };
+                thread.join().unwrap();
+                // The first event is "writable". Then the source is empty, and the kernel has to report the byte.
+                second.writable().await.unwrap();
+                assert!(second.read_with(|stream| (&**stream).read(&mut [0])).now_or_never().is_none());
+                peer.write_all(b"x").unwrap();
+                let read = second.read_with(|stream| (&**stream).read(&mut [0]));
+                assert_eq!(Timeout::new(read, Duration::from_secs(5)).await.expect("no event").unwrap(), 1);
+            }
+        })
+        .unwrap();
+}
+
+/// Found 2: a slow `EPOLL_CTL_DEL` on one thread does not delete the entry that another thread has added meanwhile.
+#[test]
+#[ignore = "needs strace"]
+fn registrations_in_order() {
+    let report = strace(
+        &["-e", "trace=epoll_ctl", "-e", "inject=epoll_ctl:delay_enter=100000:when=1"],
+        "registering in order",
+        |_| (),
+    );
+    assert!(report.contains("(DELAYED)"), "{report}");
+}
+
 /// Takes five sources out, which the kernel refuses for one of them, and registers them again.
 fn deregistering_fails() {
     let mut runtime = LocalRuntime::new().unwrap();
@@ -771,7 +899,7 @@ fn accepting_fails(clients: usize) {
 }
 
 /// Errors of `accept4` that concern only one connection.
-const OF_ONE_CONNECTION: [&str; 11] = [
+const OF_ONE_CONNECTION: [&str; 16] = [
     "ECONNABORTED",
     "EPROTO",
     "ENETDOWN",
@@ -783,6 +911,11 @@ const OF_ONE_CONNECTION: [&str; 11] = [
     "EPERM",
     "EINTR",
     "ENOPROTOOPT",
+    "EACCES",
+    "ECONNRESET",
+    "ETIMEDOUT",
+    "ESOCKTNOSUPPORT",
+    "EPROTONOSUPPORT",
 ];
 
 /// Bug F2; trial 5: a thousand errors of each kind between a thousand clients, including shortages. All clients are
@@ -808,8 +941,44 @@ fn accept_errors_do_not_end_the_stream() {
     }
     // A thousand in a row.
     inject("accept4:error=ECONNABORTED:when=1..1000", "accepting fails");
-    for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
+    for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ENOSR", "ENOSPC"] {
         inject(&format!("accept4:error={error}:when=3+20"), "accepting fails");
+    }
+}
+
+/// Accepts clients that connect while the listener waits, or tries to.
+fn registering_a_listener_fails() {
+    async_epoll::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut incoming = listener.incoming();
+        let cpu = thread_cpu();
+        for _ in 0..20 {
+            let client = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(5));
+                std::net::TcpStream::connect(address).unwrap()
+            });
+            incoming.next().await.expect("the stream never ends").unwrap();
+            client.join().unwrap();
+        }
+        let stats = Handle::current().unwrap().stats();
+        assert!(stats.counter("accept_pauses") >= 1 && stats.counter("accept_errors_listener") == 0, "{stats:?}");
+        assert_eq!(stats.sources, 1, "registered in the end");
+        assert!(thread_cpu() - cpu < Duration::from_millis(200), "it spins");
+    })
+    .unwrap();
+}
+
+/// Found 12a: a listener that cannot be registered, for want of memory or of places in epoll, goes on. It is registered
+/// as soon as that is possible.
+#[test]
+#[ignore = "needs strace"]
+fn listeners_that_cannot_be_registered_at_first() {
+    for error in ["ENOSPC", "ENOMEM"] {
+        // The first call is for the eventfd. Each pause begins with two attempts.
+        for when in ["2..3", "2..8"] {
+            inject(&format!("epoll_ctl:error={error}:when={when}"), "registering a listener fails");
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tests::common::block_on;
-use tests::{Folder, TIME, abstract_name, watchdog};
+use tests::{Folder, OnDrop, TIME, abstract_name, watchdog};
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
@@ -262,6 +262,40 @@ fn what_is_in_the_way_of_a_socket() {
         let address = abstract_name("in-the-way");
         let _listener = options.bind_addr(&address).unwrap();
         assert_eq!(options.bind_addr(&address).unwrap_err().kind(), ErrorKind::AddrInUse);
+    });
+}
+
+/// Behaviour 111; bug F16: the file at the path is exchanged while it is being checked. Binding then fails with an error
+/// that says so, and leaves the new file alone. The new file was never checked, so it may belong to a live server.
+#[test]
+fn a_file_that_is_exchanged_during_the_checks() {
+    let _watchdog = watchdog(TIME);
+    let folder = Folder::new();
+    let (path, fresh) = (folder.join("socket"), folder.join("fresh"));
+    let exchange = || {
+        drop(net::UnixListener::bind(&fresh).unwrap());
+        fs::rename(&fresh, &path).unwrap();
+    };
+    exchange();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                exchange();
+            }
+        });
+        // Ends the other thread also if an assertion fails.
+        let _end = OnDrop(|| done.store(true, Ordering::Relaxed));
+        block_on(async {
+            let options = UnixListenOptions::new().remove_stale(true);
+            // An exchange meets the checks about every third time.
+            let noticed = (0..100_000).find_map(|_| match options.bind(&path) {
+                Err(error) if error.to_string().contains("made anew") => Some(error),
+                _ => None,
+            });
+            assert_eq!(noticed.expect("the exchange is noticed").kind(), ErrorKind::AddrInUse);
+            assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket(), "the new file stays");
+        });
     });
 }
 

@@ -20,7 +20,7 @@
 
 use super::shared::Shared;
 use crate::foreign::{drop_payload, wake_all};
-use crate::io::registry::is_own_token;
+use crate::io::registry::{TIMERFD_TOKEN, is_own_token};
 use crate::sys::epoll_event;
 use crate::time::nanos::{NEVER, nanos};
 use crate::trace;
@@ -117,7 +117,9 @@ impl Engine {
             let mut now = shared.clock.begin_turn(real);
             let mut log = trace::Log::new();
             let events = &mut self.events[..events];
-            let found = match if notified || shared.has_timerfd() { without_own(events) } else { events } {
+            let (events, timerfd_fired) =
+                if notified || shared.has_timerfd() { without_own(events) } else { (&*events, false) };
+            let found = match events {
                 [] => 0,
                 events => shared.registry().dispatch(events, &mut self.wakers, &mut log),
             };
@@ -133,6 +135,9 @@ impl Engine {
             // 4b. Take the wakers of the due timers, under the wheel's lock.
             let fired = {
                 let mut wheel = shared.wheel();
+                if timerfd_fired {
+                    shared.invalidate_timerfd(&wheel);
+                }
                 let fired = wheel.fire(now, &mut self.wakers);
                 if fired != 0 && found == 0 && !notified {
                     wheel.note_wake(now);
@@ -179,7 +184,7 @@ impl Engine {
         self.shared.counters.wakes.add(self.wakers.len());
         trace::wake(self.wakers.len());
         wake_all(&mut self.wakers, |panic| {
-            self.shared.counters.waker_panics.add(1);
+            self.shared.counters.waker_panics.increment();
             on_panic(panic);
         });
         // The memory for ten thousand timers at one instant is not kept for ever.
@@ -191,9 +196,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.wakers.extend(self.shared.close());
         self.wake_all(drop_payload);
-        for pool in self.shared.pools() {
-            pool.reactor_gone();
-        }
+        self.shared.tell_pools();
     }
 }
 
@@ -203,18 +206,21 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Returns the events of sources, without those of the eventfd and the timerfd.
-fn without_own(events: &mut [epoll_event]) -> &[epoll_event] {
-    let (mut index, mut len) = (0, events.len());
+/// Returns the events of sources, without the events of the eventfd and the timerfd; and whether the timerfd has an
+/// event.
+fn without_own(events: &mut [epoll_event]) -> (&[epoll_event], bool) {
+    let (mut index, mut len, mut timerfd_fired) = (0, events.len(), false);
     while index < len {
-        if is_own_token(events[index].u64) {
+        let token = events[index].u64;
+        if is_own_token(token) {
+            timerfd_fired |= token == TIMERFD_TOKEN;
             len -= 1;
             events.swap(index, len);
         } else {
             index += 1;
         }
     }
-    &events[..len]
+    (&events[..len], timerfd_fired)
 }
 
 impl Shared {

@@ -99,7 +99,9 @@ impl Handle {
     /// The guard only says *which* reactor is current. Some thread has to [`run`](crate::Reactor::run) the reactor or
     /// [`wait`](crate::Reactor::wait) on it, this one or a [background thread](crate::Reactor::into_background).
     /// Without such a thread, a future that is awaited in `futures::executor::block_on`, for example, waits for ever,
-    /// and its timeouts do too.
+    /// and its timeouts do too. Use [`async_epoll::block_on`](crate::block_on) or
+    /// [`Reactor::run_until`](crate::Reactor::run_until) in its place. With the feature `tracing`, such a wait on the
+    /// reactor's own thread is reported at level `WARN`.
     ///
     /// # Examples
     ///
@@ -142,7 +144,8 @@ impl Handle {
     /// Ends the reactor's current [`wait`](crate::Reactor::wait), or keeps the next wait from blocking.
     ///
     /// Many calls before a wait count as one. A call costs a system call only if the reactor sleeps: a write to its
-    /// [`eventfd(2)`](https://man7.org/linux/man-pages/man2/eventfd.2.html).
+    /// [`eventfd(2)`](https://man7.org/linux/man-pages/man2/eventfd.2.html). In a forked child of the process that made
+    /// the reactor, a call does not reach the parent.
     pub fn notify(&self) {
         self.shared.notifier.notify();
     }
@@ -204,7 +207,29 @@ impl Handle {
             parks: counters.parks.get(),
             task_panics: counters.task_panics.get(),
             waker_panics: counters.waker_panics.get(),
+            named: counters.named(),
         }
+    }
+
+    /// Adds `n` to the counter `name`, which [`Stats::counter`] returns. For code above the reactor that counts rare
+    /// events, such as errors that no caller sees, in the place where operators look.
+    ///
+    /// Takes a lock for a moment, so do not call this for each request. A reactor keeps at most 23 names apart; further
+    /// names are counted together, as `other`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let reactor = async_epoll::Reactor::new()?;
+    /// reactor.handle().count("requests_refused", 1);
+    /// assert_eq!(reactor.handle().stats().counter("requests_refused"), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cold]
+    pub fn count(&self, name: &'static str, n: u64) {
+        self.shared.counters.count(name, n);
     }
 }
 

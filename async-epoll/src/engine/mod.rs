@@ -14,6 +14,7 @@
 
 #[cfg(feature = "inspect")]
 pub(crate) mod directory;
+pub(crate) mod runner;
 pub(crate) mod shared;
 pub(crate) mod handle;
 pub(crate) mod timer;

@@ -1,18 +1,22 @@
 //! The half of a reactor that its handles, sources and timers refer to, on any thread.
 //!
 //! Two locks matter: the lock of the table of sources, and the lock of the timers. Besides, each source has a lock
-//! around the list of its waiters, and each pool a lock around its queue. Every lock is held for a few instructions,
-//! and no waker is cloned, woken or dropped meanwhile (see [`io::registry`](crate::io::registry)). An operation that
+//! around the list of its waiters, and each pool a lock around its queue. Every lock is held for a few instructions, and
+//! no waker is cloned, woken or dropped meanwhile (see [`io::registry`](crate::io::registry)). The lock of the table is
+//! also held for one `epoll_ctl(2)` at a time, so that the table and the kernel change in one order. An operation that
 //! need not wait takes no lock.
 //!
 //! Deliberately not here: tasks. A pool of tasks registers as a [`Pool`], to be counted and to be told of the end.
 
 #[cfg(feature = "inspect")]
 use super::directory::Directory;
+use super::runner::Runner;
+use crate::budget;
+use crate::foreign::{drop_all, drop_payload, drop_waker};
 use crate::io::interest::Interest;
 use crate::io::registry::{NOTIFIER_TOKEN, Registration, Registry, TIMERFD_TOKEN};
 use crate::stats::Counters;
-use crate::sys::{Epoll, ForkGuard};
+use crate::sys::{self, Epoll, ForkMark};
 use crate::table::push_pruned;
 use crate::time::clock::Clock;
 use crate::time::nanos::NEVER;
@@ -20,13 +24,13 @@ use crate::time::timerfd::TimerFd;
 use crate::time::wheel::Wheel;
 use crate::trace;
 use crate::wake::notifier::Notifier;
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
-use std::thread::{self, ThreadId};
 
 /// A pool of tasks, as far as the engine knows pools. Neither method is on a hot path.
 pub(crate) trait Pool: fmt::Debug + Send + Sync {
@@ -64,19 +68,23 @@ pub(crate) struct Shared {
     pools: Mutex<Vec<Weak<dyn Pool>>>,
     /// The counters for [`Stats`](crate::Stats).
     pub(crate) counters: Counters,
-    /// The thread on which a `run` method of this reactor is running.
-    runner: Mutex<Option<ThreadId>>,
-    /// A driver of *another* reactor was polled by the present `run` method. Cleared when a `run` method begins.
-    stray_driver: AtomicBool,
+    /// Whether a thread runs the reactor.
+    pub(crate) runner: Runner,
     /// The reactor has been dropped. Set once.
     gone: AtomicBool,
-    /// Tells a forked child from the process that made the reactor.
-    fork: ForkGuard,
+    /// The process that made the reactor, and not a forked child of it.
+    fork: ForkMark,
 }
 
 /// Returns the error of every operation on a reactor that has been dropped.
 pub(crate) fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the reactor that this belongs to has been dropped")
+}
+
+/// Returns the error of every operation that would have to wait for the parent's reactor, in a forked child.
+#[cold]
+pub(crate) fn not_in_child() -> io::Error {
+    io::Error::other("this reactor belongs to the parent process; a forked child needs its own")
 }
 
 impl Shared {
@@ -86,6 +94,7 @@ impl Shared {
     ///
     /// Those of `epoll_create1(2)`, `eventfd(2)`, `timerfd_create(2)` and `epoll_ctl(2)`.
     pub(crate) fn new(with_timerfd: bool) -> io::Result<Self> {
+        sys::count_forks();
         let (epoll, notifier) = (Epoll::new()?, Notifier::new()?);
         trace::create(epoll.as_fd().as_raw_fd(), notifier.fd());
         epoll.add(notifier.fd(), Interest::READABLE.events(), NOTIFIER_TOKEN)?;
@@ -106,10 +115,9 @@ impl Shared {
             wheel: Mutex::new(Wheel::new()),
             clock: Clock::new(),
             counters: Counters::default(),
-            runner: Mutex::default(),
-            stray_driver: AtomicBool::new(false),
+            runner: Runner::new(),
             gone: AtomicBool::new(false),
-            fork: ForkGuard::new(),
+            fork: ForkMark::new(),
         })
     }
 
@@ -140,12 +148,20 @@ impl Shared {
         let time = if self.clock.is_stopped() { NEVER } else { wheel.wake_time() };
         let Some(timerfd) = &self.timerfd else { return time };
         // A forked child shares the timerfd with its parent, and must not change it.
-        if !self.fork.is_child() {
+        if !self.is_child() {
             // Under the lock: if another thread arms an earlier timer meanwhile, that thread sets the timerfd after
             // this one.
             timerfd.set(time, &self.clock);
         }
         NEVER
+    }
+
+    /// Notes that the timerfd, if there is one, is not set to the right time any more: it has fired, or the clock was
+    /// moved. The caller holds the wheel's lock, and passes the guard as a proof.
+    pub(crate) fn invalidate_timerfd(&self, _: &MutexGuard<'_, Wheel>) {
+        if let Some(timerfd) = &self.timerfd {
+            timerfd.invalidate();
+        }
     }
 
     /// Tells a sleeping engine that the first timer to fire has changed.
@@ -154,6 +170,14 @@ impl Shared {
             self.wake_time();
         } else {
             self.notifier.end_sleep();
+        }
+    }
+
+    /// Notes that a poll of a source or a timer returns `Pending`. The driver notes the waits of tasks.
+    #[inline]
+    pub(crate) fn note_wait(&self) {
+        if !budget::is_bounded() {
+            self.runner.note_stranger();
         }
     }
 
@@ -183,35 +207,14 @@ impl Shared {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// Tells the pools that the reactor has been dropped.
+    pub(crate) fn tell_pools(&self) {
+        self.pools().iter().for_each(|pool| pool.reactor_gone());
+    }
+
     /// Returns the number of tasks that wait to be polled, in all pools.
     pub(crate) fn ready_tasks(&self) -> usize {
         self.pools().iter().map(|pool| pool.ready()).sum()
-    }
-
-    /// Notes that a driver of another reactor was polled while this one was current, if a `run` method of this reactor is
-    /// running on this thread. (On other threads, a guard of [`Handle::enter`](crate::Handle::enter) makes it current.)
-    #[cold]
-    pub(crate) fn note_stray_driver(&self) {
-        if *self.runner() == Some(thread::current().id()) {
-            self.stray_driver.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Marks this thread as running a `run` method of this reactor, until the guard is dropped.
-    pub(crate) fn begin_run(&self) -> RunGuard<'_> {
-        self.stray_driver.store(false, Ordering::Relaxed);
-        *self.runner() = Some(thread::current().id());
-        RunGuard(self)
-    }
-
-    /// Locks the thread on which a `run` method is running.
-    fn runner(&self) -> MutexGuard<'_, Option<ThreadId>> {
-        self.runner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns whether the present `run` method has polled a driver of another reactor.
-    pub(crate) fn has_stray_driver(&self) -> bool {
-        self.stray_driver.load(Ordering::Relaxed)
     }
 
     /// Returns whether the reactor has been dropped.
@@ -219,15 +222,34 @@ impl Shared {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Fails in a forked child, which shares the parent's epoll instance and would disturb the parent.
+    /// Returns whether the calling process is a forked child of the process that made the reactor. The child shares the
+    /// parent's epoll instance, eventfd and timerfd, and would disturb the parent. And nothing would end a wait in the
+    /// child: no thread of the child waits for events.
+    #[inline]
+    pub(crate) fn is_child(&self) -> bool {
+        self.fork.is_child()
+    }
+
+    /// Fails in a forked child, in place of everything that would wait or register.
+    #[inline]
     pub(crate) fn refuse_child(&self) -> io::Result<()> {
-        if self.fork.is_child() {
-            return Err(io::Error::other("this reactor belongs to the parent process; a forked child needs its own"));
-        }
-        Ok(())
+        if self.is_child() { Err(not_in_child()) } else { Ok(()) }
     }
 
     /// Registers a source with the kernel.
+    ///
+    /// The table and the kernel's entries change together, under the table's lock. Otherwise an addition and a deletion
+    /// of one descriptor could mix (several sources may share it, one after the other, through an `Arc` for example):
+    ///
+    /// ```text
+    ///   thread 1, drops the old source          thread 2, makes a new one
+    ///   remove the entry from the table
+    ///                                           insert; EPOLL_CTL_ADD: EEXIST, but the table has no other source
+    ///                                           EPOLL_CTL_DEL, EPOLL_CTL_ADD
+    ///   EPOLL_CTL_DEL: deletes the new entry
+    /// ```
+    ///
+    /// The new source would get no event. If thread 1 deletes before thread 2 does, thread 2 would meet ENOENT.
     ///
     /// # Errors
     ///
@@ -247,11 +269,15 @@ impl Shared {
         let added = add().or_else(|error| {
             // The kernel may still have an entry for the same file under the same number, from a source that is gone,
             // if a duplicate of its descriptor keeps the file open. No source needs this entry any more.
-            if error.raw_os_error() == Some(libc::EEXIST) && !registry.has_another(registration) {
-                self.epoll.delete(registration.fd)?;
-                return add();
+            if error.raw_os_error() != Some(libc::EEXIST) || registry.has_another(registration) {
+                return Err(error);
             }
-            Err(error)
+            match self.epoll.delete(registration.fd) {
+                // Another process with this epoll instance, such as a forked child, has deleted the entry.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                deleted => deleted?,
+            }
+            add()
         });
         if let Err(error) = added {
             // The caller has its own `Arc`, so no user code is dropped under the lock.
@@ -273,15 +299,34 @@ impl Shared {
         let mut registry = self.registry();
         let removed = registry.remove(registration);
         self.sources.store(registry.len(), Ordering::Release);
-        drop(registry);
-        if removed.is_some() && !will_be_closed && !self.fork.is_child() {
-            trace::delete(registration.fd);
-            // Fails if other code has closed the descriptor: then the kernel has removed the entry already.
+        let deletes = removed.is_some() && !will_be_closed && !self.fork.is_child();
+        if deletes {
+            // Under the lock, because another thread may register the same descriptor: see `register`. This fails if
+            // other code has closed the descriptor: then the kernel has removed the entry already.
             let _ = self.epoll.delete(registration.fd);
+        }
+        drop(registry);
+        if deletes {
+            trace::delete(registration.fd);
         }
         // Otherwise a task that owns its own socket would be kept alive by its waker in the registration.
         let mut wakers = Vec::new();
         registration.take_all(&mut wakers);
+        drop_all(&mut wakers, |panic| self.note_waker_panic(panic));
+    }
+
+    /// Counts the panic of a waker that a task has left in the reactor, and drops the payload.
+    #[cold]
+    pub(crate) fn note_waker_panic(&self, panic: Box<dyn Any + Send>) {
+        self.counters.waker_panics.increment();
+        drop_payload(panic);
+    }
+
+    /// Drops a waker that a task has left in the reactor, when no lock is held. Its panic is counted: the caller may be
+    /// another task, or may be unwinding already.
+    #[inline]
+    pub(crate) fn drop_waker(&self, waker: Waker) {
+        drop_waker(waker, |panic| self.note_waker_panic(panic));
     }
 
     /// Marks the reactor as gone: later operations fail. Returns the wakers of all tasks that wait.
@@ -296,14 +341,5 @@ impl Shared {
         #[cfg(feature = "test-util")]
         wakers.extend(self.clock.hands.close());
         wakers
-    }
-}
-
-/// A `run` method is running; see [`Shared::begin_run`].
-pub(crate) struct RunGuard<'a>(&'a Shared);
-
-impl Drop for RunGuard<'_> {
-    fn drop(&mut self) {
-        *self.0.runner() = None;
     }
 }

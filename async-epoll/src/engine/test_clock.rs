@@ -21,12 +21,11 @@
 
 use super::handle::Handle;
 use super::shared::{Shared, gone};
-use crate::foreign::wake_all;
+use crate::foreign::{drop_all, wake_all};
 use crate::time::nanos::nanos;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -100,11 +99,9 @@ impl TestClock {
 
     /// Lets the clock run again, from where it stands. Does nothing if the clock runs.
     ///
-    /// The clock stays as far ahead of the real time, or behind, as it is now. Advances in progress fail.
-    ///
-    /// # Panics
-    ///
-    /// If the waker of a task that awaits an [`advance`](Self::advance) panics. All other tasks are woken first.
+    /// The clock stays as far ahead of the real time, or behind, as it is now. Advances in progress fail. If the waker of
+    /// a task that awaits an [`advance`](Self::advance) panics, the panic is counted in
+    /// [`Stats::waker_panics`](crate::Stats::waker_panics), and all other tasks are woken.
     pub fn resume(&self) {
         let clock = &self.shared.clock;
         let mut advances = clock.hands.advances();
@@ -114,12 +111,7 @@ impl TestClock {
         let mut wakers = clock.hands.end(&mut advances, |_| true);
         drop(advances);
         self.moved();
-        let mut panicked = None;
-        wake_all(&mut wakers, |panic| panicked = Some(panic));
-        if let Some(panic) = panicked {
-            // A waker's panic belongs to the caller of the wake, but must not keep the other tasks from being woken.
-            resume_unwind(panic);
-        }
+        wake_all(&mut wakers, |panic| self.shared.note_waker_panic(panic));
     }
 
     /// Returns whether the clock is stopped.
@@ -145,7 +137,8 @@ impl TestClock {
     /// # Errors
     ///
     /// `InvalidInput` if the clock is not paused, or is [resumed](Self::resume) meanwhile, or if `duration` leads
-    /// further than an `Instant` can; `NotConnected` if the reactor has been dropped.
+    /// further than an `Instant` can; `NotConnected` if the reactor has been dropped. Another error in a forked child of
+    /// the process that made the reactor.
     ///
     /// # Cancel safety
     ///
@@ -156,7 +149,8 @@ impl TestClock {
 
     /// Makes the reactor compute the length of its sleep anew.
     fn moved(&self) {
-        // The timerfd is set anew only when the time of the first timer changes. Here the clock has changed.
+        // The timerfd is set relative to the clock, which has changed.
+        self.shared.invalidate_timerfd(&self.shared.wheel());
         self.shared.wake_time();
         self.shared.first_timer_changed();
     }
@@ -177,6 +171,7 @@ impl Advance {
     /// Adds the advance to the advances in progress.
     fn begin(&mut self, waker: Waker) -> io::Result<()> {
         let shared = &self.clock.shared;
+        shared.refuse_child()?;
         let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidInput, text);
         let hands = &shared.clock.hands;
         let mut advances = hands.advances();
@@ -200,13 +195,15 @@ impl Advance {
     }
 
     /// Makes sure that the task of `waker` is woken at the end, or returns how the advance has ended.
-    fn check(&self, number: u64, target: u64, mut waker: Waker) -> Poll<io::Result<()>> {
+    fn check(&self, number: u64, target: u64, waker: Waker) -> Poll<io::Result<()>> {
         let shared = &self.clock.shared;
-        // Declared after `waker`, so released first: after the swap `waker` is the old one, to be dropped with no lock
-        // held.
+        shared.refuse_child()?;
         let mut advances = shared.clock.hands.advances();
         if let Some(step) = advances.iter_mut().find(|step| step.number == number) {
-            std::mem::swap(&mut step.waker, &mut waker);
+            let old = std::mem::replace(&mut step.waker, waker);
+            // Dropped with no lock held.
+            drop(advances);
+            shared.drop_waker(old);
             return Poll::Pending;
         }
         drop(advances);
@@ -237,10 +234,11 @@ impl Future for Advance {
 impl Drop for Advance {
     fn drop(&mut self) {
         if let Some((number, _)) = self.step {
-            let hands = &self.clock.shared.clock.hands;
-            let wakers = hands.end(&mut hands.advances(), |step| step.number == number);
+            let shared = &self.clock.shared;
+            let hands = &shared.clock.hands;
+            let mut wakers = hands.end(&mut hands.advances(), |step| step.number == number);
             // Dropped with no lock held.
-            drop(wakers);
+            drop_all(&mut wakers, |panic| shared.note_waker_panic(panic));
         }
     }
 }

@@ -46,7 +46,8 @@ thread_local! {
 ///
 /// # Errors
 ///
-/// The output is a `NotConnected` error if the reactor has been dropped.
+/// - `NotConnected` if the reactor has been dropped.
+/// - An error in a forked child of the process that made the reactor, if the timer would have to wait.
 ///
 /// # Cancel safety
 ///
@@ -241,6 +242,7 @@ impl Timer {
 
     /// Makes the entry in the wheel, with a clone of `waker`.
     fn arm(&mut self, deadline: u64, waker: &Waker) -> Poll<io::Result<()>> {
+        self.shared.refuse_child()?;
         let clone = waker.clone();
         let mut timers = self.shared.wheel();
         // Checked under the lock: a reactor that is dropped later finds this entry.
@@ -256,6 +258,7 @@ impl Timer {
             // The reactor may sleep on another thread, until a later deadline.
             self.shared.first_timer_changed();
         }
+        self.shared.note_wait();
         Poll::Pending
     }
 
@@ -270,13 +273,19 @@ impl Timer {
             Err(true) => return Poll::Pending,
             Err(false) => {
                 let clone = waker.clone();
-                // `Err` if the timer has fired, or the reactor has been dropped, meanwhile: then complete below.
                 let replaced = self.shared.wheel().set_waker(key, clone);
-                // The waker that was replaced, or the clone, is dropped with no lock held.
-                if replaced.is_ok() {
-                    return Poll::Pending;
+                match replaced {
+                    Ok(old) => {
+                        // The waker of the task that polled before.
+                        old.into_iter().for_each(|old| self.shared.drop_waker(old));
+                        return Poll::Pending;
+                    }
+                    // The timer has fired, or the reactor has been dropped, meanwhile: complete below.
+                    Err(clone) => {
+                        self.disarm();
+                        drop(clone);
+                    }
                 }
-                self.disarm();
             }
             Ok(()) => self.state = State::Idle,
         }
@@ -308,8 +317,10 @@ impl Timer {
         if let State::Armed(key) = self.state {
             self.state = State::Idle;
             let waker = self.shared.wheel().remove(key);
-            // Dropped with no lock held.
-            drop(waker);
+            // Dropped with no lock held. It belongs to the task that polled last, which may be another one.
+            if let Some(waker) = waker {
+                self.shared.drop_waker(waker);
+            }
         }
     }
 }
@@ -320,7 +331,12 @@ impl Future for Timer {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
             State::Elapsed => Poll::Ready(Ok(())),
-            State::Armed(key) => self.poll_armed(key, cx.waker()),
+            State::Armed(key) if !self.shared.is_child() => self.poll_armed(key, cx.waker()),
+            // Armed by the parent, before the fork.
+            State::Armed(_) => {
+                self.disarm();
+                self.poll(cx)
+            }
             // A duration begins even if the reactor is gone: a caller that continues with another clock asks for the
             // deadline.
             State::Span | State::Idle => match self.begin() {

@@ -1,13 +1,14 @@
 //! What a [`Source`](crate::Source) asks the kernel to report.
 //!
-//! An [`Interest`] is a set of up to three kinds of events, and a [`Want`] is what a task waits for: one of the three.
-//! Errors and hang-ups are not among them, because the kernel always reports these. [`Interest::events`] is the only
-//! code that translates an interest into an epoll event mask.
+//! An [`Interest`] is a set of up to four kinds of events, and a [`Want`] is what a task waits for: one of the four.
+//! Hang-ups are not among them. The kernel always reports hang-ups and errors, so an interest in errors adds nothing to
+//! the epoll event mask; it is a kind of its own for the waits and attempts that concern errors. [`Interest::events`] is
+//! the only code that translates an interest into an event mask.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
-/// A set of events to wait for: readable, writable, priority.
+/// A set of events to wait for: readable, writable, priority, error.
 ///
 /// The names in parentheses below are from [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
 ///
@@ -31,6 +32,8 @@ pub(crate) enum Want {
     Write,
     /// For the exceptional condition.
     Priority,
+    /// For an error, pending or in the socket's error queue.
+    Error,
 }
 
 impl Interest {
@@ -41,8 +44,15 @@ impl Interest {
     /// An exceptional condition: urgent TCP data, a changed GPIO line, … (`EPOLLPRI`).
     pub const PRIORITY: Self = Self(4);
 
-    /// All three: the interest of a source by default.
-    pub(crate) const ALL: Self = Self(7);
+    /// An error: a pending error of the socket, a message in its error queue (`MSG_ERRQUEUE`: timestamps of sent
+    /// packets, ICMP messages after `IP_RECVERR`), or the closed reading end of a pipe (`EPOLLERR`).
+    ///
+    /// The kernel reports errors of every registered descriptor, so no source needs to name this interest. It serves
+    /// [`Source::try_io`](crate::Source::try_io); and a source of this interest alone gets errors and hang-ups only.
+    pub const ERROR: Self = Self(8);
+
+    /// All four: the interest of a source by default.
+    pub(crate) const ALL: Self = Self(15);
 
     /// Returns whether [`READABLE`](Self::READABLE) is in the set.
     pub const fn is_readable(self) -> bool {
@@ -59,12 +69,23 @@ impl Interest {
         self.0 & Self::PRIORITY.0 != 0
     }
 
-    /// Returns whether `want` is in the set, so that a wait for it can end.
+    /// Returns whether [`ERROR`](Self::ERROR) is in the set.
+    pub const fn is_error(self) -> bool {
+        self.0 & Self::ERROR.0 != 0
+    }
+
+    /// Returns whether any kind of events is in both sets.
+    pub(crate) const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Returns whether the kernel reports `want` to a source of this interest, so that a wait for it can end.
     pub(crate) const fn includes(self, want: Want) -> bool {
         match want {
             Want::Read => self.is_readable(),
             Want::Write => self.is_writable(),
             Want::Priority => self.is_priority(),
+            Want::Error => true,
         }
     }
 
@@ -102,8 +123,12 @@ impl BitOrAssign for Interest {
 
 impl fmt::Debug for Interest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names =
-            [(self.is_readable(), "READABLE"), (self.is_writable(), "WRITABLE"), (self.is_priority(), "PRIORITY")];
+        let names = [
+            (self.is_readable(), "READABLE"),
+            (self.is_writable(), "WRITABLE"),
+            (self.is_priority(), "PRIORITY"),
+            (self.is_error(), "ERROR"),
+        ];
         let mut rest = false;
         for (_, name) in names.iter().filter(|(set, _)| *set) {
             f.write_str(if rest { " | " } else { "" })?;
@@ -121,6 +146,14 @@ mod tests {
     #[test]
     fn debug_names_the_set() {
         assert_eq!(format!("{:?}", Interest::READABLE | Interest::PRIORITY), "READABLE | PRIORITY");
+        assert_eq!(format!("{:?}", Interest::ALL), "READABLE | WRITABLE | PRIORITY | ERROR");
+    }
+
+    /// The kernel reports errors in any case, so an interest in errors asks for nothing.
+    #[test]
+    fn errors_need_no_bit() {
+        assert_eq!(Interest::ERROR.events(), libc::EPOLLET as u32);
+        assert!(Interest::READABLE.includes(Want::Error));
     }
 
     #[test]

@@ -6,19 +6,37 @@
 //!
 //! The hard idea is the generation. An edge-triggered event is reported once. Suppose an operation meets `WouldBlock`,
 //! and before its thread notes "not ready", another thread dispatches a new event. If the flag were cleared now, the
-//! new edge would be lost, and the task would hang. So an operation clears the flag only if the word still equals the
-//! snapshot:
+//! new edge would be lost, and the task would hang. So an operation clears the flag only if the generation is still
+//! the generation of the snapshot:
 //!
 //! ```text
 //!      ┌───────────┐  event from epoll_wait: generation + 1   ┌───────────┐
 //!      │ not ready │ ───────────────────────────────────────► │   ready   │ ◄─┐ operation succeeded:
 //!      │  waiters  │ ◄─────────────────────────────────────── │           │ ──┘ stay ready
-//!      └───────────┘  operation: WouldBlock, and the word is  └───────────┘
-//!                     still equal to the snapshot
+//!      └───────────┘  operation: WouldBlock, and the gene-    └───────────┘
+//!                     ration is that of the snapshot
 //! ```
+//!
+//! # States that end
+//!
+//! Hang-ups and errors are states of the file, and the file may leave them: a FIFO gets a new writer, a terminal is
+//! opened again, a socket was registered before it was connected, an error is collected. Each event carries all states
+//! of the file at its time, so an event replaces the states noted before. Some changes make no event (a FIFO that gets
+//! a writer has nothing to report yet). Then an operation refutes the state, under the rule of the generation:
+//!
+//! | noted | refuted by `WouldBlock` of |
+//! |---|---|
+//! | the peer's half-close (`EPOLLRDHUP`) | a read |
+//! | hang-up (`EPOLLHUP`): both directions closed | a read; for the direction of writing also a write |
+//! | error (`EPOLLERR`) | an attempt with `Interest::ERROR` |
+//!
+//! A read does not refute an error, because the error may be a message in the socket's error queue, which reads do not
+//! return. Reading data and reading the error queue are separate jobs, perhaps of two tasks on one source, and neither
+//! job may clear the flags of the other.
 //!
 //! Deliberately not here: the tasks that wait. See [waiters](super::waiters) and [registry](super::registry).
 
+use super::interest::Interest;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,8 +63,10 @@ const CONCERNS_WRITERS: u32 = OUT | HUP | ERR;
 
 /// What is known about a source: which operations are likely to succeed, and which directions are closed.
 ///
-/// Readiness is a hint, not a promise: another task may take the data first. The closed states are facts and stay. The
-/// names in parentheses below are from [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
+/// Readiness is a hint, not a promise: another task may take the data first. The closed states and the error are states
+/// of the file, as of the last event. They end when the kernel reports an event without them, or when an operation
+/// refutes them: a read that meets `WouldBlock` proves that reading is not closed. The names in parentheses below are
+/// from [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
 ///
 /// # Examples
 ///
@@ -89,9 +109,10 @@ impl Readiness {
             (read.has(READY), Self::READABLE),
             (write.has(READY), Self::WRITABLE),
             (read.has(PRIORITY), Self::PRIORITY),
-            (read.has(CLOSED), Self::READ_CLOSED),
-            (write.has(CLOSED), Self::WRITE_CLOSED),
-            (read.has(ERROR) || write.has(ERROR), Self::ERROR),
+            (read.has(RDHUP_FLAG | HUP_FLAG), Self::READ_CLOSED),
+            // An event notes a hang-up in both words, so a word without it has refuted it.
+            (read.has(HUP_FLAG) && write.has(HUP_FLAG), Self::WRITE_CLOSED),
+            (read.has(ERROR), Self::ERROR),
         ];
         Self(facts.iter().filter(|(set, _)| *set).fold(0, |bits, (_, bit)| bits | bit))
     }
@@ -114,16 +135,26 @@ impl Readiness {
 
     /// Returns whether the peer will send no more (`EPOLLRDHUP` or `EPOLLHUP`). Data sent before may still wait to be
     /// read.
+    ///
+    /// This state ends if the file is opened or connected again, once an event or a read that meets `WouldBlock` shows
+    /// it. A FIFO, for example, may get a new writer, and a new TCP socket counts as closed until it is connected.
     pub const fn is_read_closed(self) -> bool {
         self.0 & Self::READ_CLOSED != 0
     }
 
     /// Returns whether nothing can be sent any more (`EPOLLHUP`).
+    ///
+    /// This state ends as [`is_read_closed`](Self::is_read_closed) does. A write that meets `WouldBlock` ends it, too.
     pub const fn is_write_closed(self) -> bool {
         self.0 & Self::WRITE_CLOSED != 0
     }
 
-    /// Returns whether the kernel reported an error (`EPOLLERR`) that no operation has collected yet.
+    /// Returns whether the kernel reported an error (`EPOLLERR`): a pending error of the socket, a message in its error
+    /// queue, or the closed reading end of a pipe.
+    ///
+    /// The state ends with the next event without an error, or when a [`try_io`](crate::Source::try_io) with
+    /// [`Interest::ERROR`](crate::Interest::ERROR) meets `WouldBlock`. Reading and writing do not end it: they cannot
+    /// tell whether the error queue is empty.
     pub const fn is_error(self) -> bool {
         self.0 & Self::ERROR != 0
     }
@@ -138,22 +169,32 @@ impl fmt::Debug for Readiness {
 
 /// The kernel reported that an operation is likely to make progress.
 const READY: u64 = 1;
-/// `EPOLLPRI` was reported and not collected.
+/// `EPOLLPRI` was reported and not collected. In the word of reading.
 const PRIORITY: u64 = 1 << 1;
-/// This direction is closed. Never cleared.
-const CLOSED: u64 = 1 << 2;
-/// `EPOLLERR` was reported and not collected.
-const ERROR: u64 = 1 << 3;
+/// The peer's half-close: `EPOLLRDHUP` was reported. In the word of reading. Always with [`UNUSUAL`].
+const RDHUP_FLAG: u64 = 1 << 2;
+/// Both directions are closed: `EPOLLHUP` was reported. In both words; each word can refute it. Always with [`UNUSUAL`].
+const HUP_FLAG: u64 = 1 << 3;
+/// `EPOLLERR` was reported. In the word of reading.
+const ERROR: u64 = 1 << 4;
+/// As [`ERROR`], for the waits for the exceptional condition, which an error ends. Cleared apart from it, so that
+/// attempts for the condition and attempts for errors do not hide the error from each other.
+const ERROR_ENDS_PRIORITY: u64 = 1 << 5;
 /// PRI, RDHUP, HUP or ERR was reported since the last `WouldBlock`, so a short read does not mean "drained".
-const UNUSUAL: u64 = 1 << 4;
+const UNUSUAL: u64 = 1 << 6;
 /// The source is not registered yet. Operations have to ask the reactor whether it has been dropped.
-const UNREGISTERED: u64 = 1 << 5;
+const UNREGISTERED: u64 = 1 << 7;
 /// The reactor has been dropped.
-const GONE: u64 = 1 << 6;
+const GONE: u64 = 1 << 8;
 /// The kernel has reported nothing yet: an operation tries at once, but a wait for readiness waits for the first event.
-const GUESS: u64 = 1 << 7;
+const GUESS: u64 = 1 << 9;
 /// One step of the generation, which takes all bits above the flags.
-const GENERATION: u64 = 1 << 8;
+const GENERATION: u64 = 1 << 10;
+
+/// The states of the file. Each event has all of them, and replaces those noted before.
+const STATES: u64 = RDHUP_FLAG | HUP_FLAG | ERROR | ERROR_ENDS_PRIORITY;
+/// What `WouldBlock` of a read or a write clears in the word of its direction.
+const BLOCKED: u64 = READY | GUESS | UNUSUAL | RDHUP_FLAG | HUP_FLAG;
 
 /// The readiness of one direction of a source: the flags and the generation in one word.
 #[derive(Debug)]
@@ -180,9 +221,17 @@ impl ReadinessWord {
         let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| Some(change(word)));
     }
 
-    /// Notes an event: sets `flags` and moves to the next generation.
+    /// Notes an event that concerns this direction: sets `flags`, replaces the [`STATES`], and moves to the next
+    /// generation.
     fn set(&self, flags: u64) {
-        self.update(|word| (word | flags).wrapping_add(GENERATION));
+        self.update(|word| (word & !STATES | flags).wrapping_add(GENERATION));
+    }
+
+    /// Notes an event that does not concern this direction, and so has none of its [`STATES`].
+    fn set_usual(&self) {
+        if self.snapshot().has(STATES) {
+            self.update(|word| word & !STATES);
+        }
     }
 
     /// Notes that the source has been registered: from now on the kernel reports its events.
@@ -195,21 +244,37 @@ impl ReadinessWord {
         self.update(|word| (word & !(READY | GUESS | UNREGISTERED) | GONE).wrapping_add(GENERATION));
     }
 
-    /// Clears `flags`, unless the word has changed since `seen`.
+    /// Notes that the source could not be registered: the kernel reports nothing about it, so the next operation tries
+    /// at once, and then registers again.
+    #[cold]
+    pub(crate) fn set_guess(&self) {
+        self.update(|word| word | GUESS);
+    }
+
+    /// Clears `flags`, unless there was an event since `seen`.
     fn clear(&self, seen: Snapshot, flags: u64) {
-        // A failure is right: the word has a newer event, which must stay.
-        let _ = self.0.compare_exchange(seen.0, seen.0 & !flags, Ordering::AcqRel, Ordering::Relaxed);
+        let mut word = seen.0;
+        // A newer event must stay. Other flags that were cleared since do not matter: the rest is cleared as well.
+        while let Err(newer) = self.0.compare_exchange(word, word & !flags, Ordering::AcqRel, Ordering::Relaxed) {
+            if newer / GENERATION != seen.0 / GENERATION {
+                return;
+            }
+            word = newer;
+        }
     }
 
-    /// Notes that an operation that started at `seen` met `WouldBlock` (or, on TCP, a short count).
+    /// Notes that an operation that started at `seen` met `WouldBlock` (or, on TCP, a short count, which is trusted only
+    /// if no state was noted).
     pub(crate) fn clear_ready(&self, seen: Snapshot) {
-        self.clear(seen, READY | GUESS | UNUSUAL | ERROR);
+        self.clear(seen, BLOCKED);
     }
 
-    /// Notes that an operation for the exceptional condition (and for reading, if `ready`), started at `seen`, met
-    /// `WouldBlock`.
-    pub(crate) fn clear_priority(&self, seen: Snapshot, ready: bool) {
-        self.clear(seen, if ready { PRIORITY | READY | GUESS | UNUSUAL | ERROR } else { PRIORITY });
+    /// Notes in the word of reading that an attempt for the kinds in `interest`, started at `seen`, met `WouldBlock`.
+    pub(crate) fn clear_attempt(&self, seen: Snapshot, interest: Interest) {
+        let flag = |set: bool, flags: u64| if set { flags } else { 0 };
+        let of_read = flag(interest.is_readable(), BLOCKED);
+        let of_priority = flag(interest.is_priority(), PRIORITY | ERROR_ENDS_PRIORITY);
+        self.clear(seen, of_read | of_priority | flag(interest.is_error(), ERROR));
     }
 }
 
@@ -234,14 +299,19 @@ impl Snapshot {
         self.has(READY | GUESS)
     }
 
-    /// Returns whether the exceptional condition is pending.
-    pub(crate) const fn is_priority(self) -> bool {
-        self.has(PRIORITY)
+    /// Returns whether a wait for the exceptional condition is over: the condition is pending, or may never come.
+    pub(crate) const fn ends_priority(self) -> bool {
+        self.has(PRIORITY | RDHUP_FLAG | HUP_FLAG | ERROR_ENDS_PRIORITY)
     }
 
-    /// Returns whether a wait for the exceptional condition is over: it is pending, or may never come.
-    pub(crate) const fn ends_priority(self) -> bool {
-        self.has(PRIORITY | CLOSED | ERROR)
+    /// Returns whether an error was reported that no attempt has refuted.
+    pub(crate) const fn is_error(self) -> bool {
+        self.has(ERROR)
+    }
+
+    /// Returns whether the kernel has reported a hang-up (`EPOLLHUP`) that no attempt has refuted.
+    pub(crate) const fn is_hung_up(self) -> bool {
+        self.has(HUP_FLAG)
     }
 
     /// Returns whether the source is not registered yet.
@@ -266,20 +336,25 @@ pub(crate) fn merge(read: &ReadinessWord, write: &ReadinessWord, events: u32) ->
         readers: events & CONCERNS_READERS != 0,
         writers: events & CONCERNS_WRITERS != 0,
         priority: events & (PRI | RDHUP | HUP | ERR) != 0,
+        errors: events & ERR != 0,
     };
     // Nearly all masks have IN and OUT only.
     let (mut of_read, mut of_write) = (READY, READY);
     if events & !(IN | OUT) != 0 {
         let flag = |mask: u32, flag: u64| if events & mask != 0 { flag } else { 0 };
-        of_read |= flag(PRI, PRIORITY) | flag(RDHUP | HUP, CLOSED) | flag(ERR, ERROR);
-        of_read |= flag(PRI | RDHUP | HUP | ERR, UNUSUAL);
-        of_write |= flag(HUP, CLOSED) | flag(ERR, ERROR) | flag(HUP | ERR, UNUSUAL);
+        of_read |= flag(PRI, PRIORITY) | flag(RDHUP, RDHUP_FLAG) | flag(ERR, ERROR | ERROR_ENDS_PRIORITY);
+        of_read |= flag(HUP, HUP_FLAG) | flag(PRI | RDHUP | HUP | ERR, UNUSUAL);
+        of_write |= flag(HUP, HUP_FLAG) | flag(HUP | ERR, UNUSUAL);
     }
     if concerned.readers {
         read.set(of_read);
+    } else {
+        read.set_usual();
     }
     if concerned.writers {
         write.set(of_write);
+    } else {
+        write.set_usual();
     }
     concerned
 }
@@ -293,6 +368,8 @@ pub(crate) struct Concerned {
     pub(crate) writers: bool,
     /// The waiters for the exceptional condition.
     pub(crate) priority: bool,
+    /// The waiters for errors.
+    pub(crate) errors: bool,
 }
 
 #[cfg(test)]
@@ -360,17 +437,113 @@ mod tests {
         }
     }
 
-    /// Bug B8, B1: the closed states come from events only, and stay.
+    /// Bug B8, B1: the closed states come from events only, and stay while events confirm them and no read or write of
+    /// their direction meets `WouldBlock`.
     #[test]
     fn closed_is_sticky_and_never_guessed() {
         let (read, write) = registered();
         merge(&read, &write, IN | OUT);
         assert!(!Readiness::of(read.snapshot(), write.snapshot()).is_read_closed());
         merge(&read, &write, IN | RDHUP);
-        read.clear_ready(read.snapshot());
+        merge(&read, &write, IN | RDHUP | OUT);
+        write.clear_ready(write.snapshot());
+        read.clear_attempt(read.snapshot(), Interest::PRIORITY | Interest::ERROR);
         let readiness = Readiness::of(read.snapshot(), write.snapshot());
         assert!(readiness.is_read_closed() && !readiness.is_write_closed());
-        assert_eq!(format!("{readiness:?}"), r#"{"writable", "read_closed"}"#);
+        assert_eq!(format!("{readiness:?}"), r#"{"readable", "read_closed"}"#);
+    }
+
+    /// What a step does to the states: an event with these bits, or `WouldBlock` of an operation.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Event(u32),
+        Read,
+        Write,
+        Attempt(Interest),
+    }
+    use Step::{Attempt, Event, Read, Write};
+
+    /// Found 4, 5: each state × each step. The columns are the states after the step: read closed, write closed, error,
+    /// and whether a wait for the exceptional condition is over.
+    #[test]
+    fn states_and_what_ends_them() {
+        let (none, half) = ([false; 4], [true, false, false, true]);
+        let (both, error) = ([true, true, false, true], [false, false, true, true]);
+        let table = [
+            // Confirmed by an event, or not concerned by the step.
+            (RDHUP, Event(IN | OUT | RDHUP), half),
+            (RDHUP, Write, half),
+            (RDHUP, Attempt(Interest::PRIORITY), half),
+            (RDHUP, Attempt(Interest::ERROR), half),
+            (HUP, Event(IN | HUP), both),
+            (HUP, Attempt(Interest::PRIORITY), both),
+            (ERR, Event(IN | OUT | ERR), error),
+            (ERR, Read, error),
+            (ERR, Write, error),
+            // Ended by an event without the state, of either direction.
+            (RDHUP, Event(IN), none),
+            (RDHUP, Event(OUT), none),
+            (HUP, Event(IN), none),
+            (HUP, Event(OUT), none),
+            (HUP, Event(IN | RDHUP), half),
+            (ERR, Event(IN), none),
+            (ERR, Event(OUT), none),
+            // Refuted by an operation.
+            (RDHUP, Read, none),
+            (RDHUP, Attempt(Interest::READABLE), none),
+            (HUP, Read, none),
+            (HUP, Write, half),
+            (HUP, Attempt(Interest::READABLE), none),
+            (ERR, Attempt(Interest::ERROR), [false, false, false, true]),
+            (ERR, Attempt(Interest::PRIORITY), [false, false, true, false]),
+            (ERR, Attempt(Interest::PRIORITY | Interest::ERROR), none),
+            (PRI | ERR, Attempt(Interest::PRIORITY), [false, false, true, false]),
+            (PRI | ERR, Attempt(Interest::ERROR), [false, false, false, true]),
+            (PRI, Attempt(Interest::READABLE), [false, false, false, true]),
+            (PRI, Event(IN | OUT), [false, false, false, true]),
+        ];
+        for (first, step, after) in table {
+            for newer in [false, true] {
+                let (read, write) = registered();
+                merge(&read, &write, first);
+                let (seen_read, seen_write) = (read.snapshot(), write.snapshot());
+                let before = states(&read, &write);
+                let is_operation = !matches!(step, Event(_));
+                if newer && is_operation {
+                    // The same event again, while the operation runs: nothing may be cleared.
+                    merge(&read, &write, first);
+                }
+                match step {
+                    Event(events) => drop(merge(&read, &write, events)),
+                    Read => read.clear_ready(seen_read),
+                    Write => write.clear_ready(seen_write),
+                    Attempt(interest) => read.clear_attempt(seen_read, interest),
+                }
+                let kept = newer && is_operation;
+                let expected = if kept { before } else { after };
+                assert_eq!(states(&read, &write), expected, "{first:#x}, {step:?}, newer event: {newer}");
+            }
+        }
+    }
+
+    fn states(read: &ReadinessWord, write: &ReadinessWord) -> [bool; 4] {
+        let readiness = Readiness::of(read.snapshot(), write.snapshot());
+        [readiness.is_read_closed(), readiness.is_write_closed(), readiness.is_error(), read.snapshot().ends_priority()]
+    }
+
+    /// Found 4: data and errors are cleared apart, in any order, and by operations that overlap.
+    #[test]
+    fn data_and_errors_are_cleared_apart() {
+        let (read, write) = registered();
+        let concerned = merge(&read, &write, ERR);
+        assert!(concerned.readers && concerned.writers && concerned.priority && concerned.errors);
+        let seen = read.snapshot();
+        read.clear_ready(seen);
+        assert!(!read.snapshot().is_ready() && read.snapshot().is_error());
+        // The word has changed since `seen`, but there was no event: the second operation clears as well.
+        read.clear_attempt(seen, Interest::ERROR);
+        assert!(!read.snapshot().is_error() && read.snapshot().ends_priority());
+        assert!(!merge(&read, &write, IN | OUT | RDHUP | HUP).errors);
     }
 
     /// After PRI, RDHUP, HUP or ERR, a short read does not mean "drained".

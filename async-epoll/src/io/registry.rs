@@ -13,12 +13,13 @@
 
 use super::interest::{Interest, Want};
 use super::readiness::{self, ReadinessWord, Snapshot};
-use super::waiters::Waiters;
-use crate::sys::epoll_event;
+use super::waiters::{Claim, Waiters};
+use crate::sys::{self, epoll_event};
 use crate::table::Table;
 use crate::trace;
+use std::any::Any;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -49,14 +50,19 @@ pub(crate) struct Registration {
     pub(crate) fd: RawFd,
     /// The events to ask the kernel for.
     pub(crate) interest: Interest,
-    /// Whether closing the descriptor deregisters it, because no other descriptor refers to the same open file. Written
-    /// by the source.
-    pub(crate) close_deregisters: AtomicBool,
+    /// The [count of forks](sys::fork_count) when the source was made, if closing the descriptor deregisters it as long
+    /// as there is no other descriptor of the open file. [`NOT_BY_CLOSING`] if another descriptor may exist: set by the
+    /// source, at the beginning or when it hands out the descriptor, and never taken back.
+    sole_since: AtomicU16,
 }
+
+/// The value of [`Registration::sole_since`] for a descriptor whose closing may not deregister it.
+const NOT_BY_CLOSING: u16 = 0;
 
 impl Registration {
     /// Returns a registration for the descriptor `fd`, which is not in the table and not known to the kernel yet.
-    pub(crate) fn new(fd: RawFd, interest: Interest, close_deregisters: bool) -> Self {
+    /// `is_sole` says that no other descriptor refers to the same open file, and that dropping the source closes `fd`.
+    pub(crate) fn new(fd: RawFd, interest: Interest, is_sole: bool) -> Self {
         Self {
             token: AtomicU64::new(NO_TOKEN),
             read: ReadinessWord::new(),
@@ -64,14 +70,26 @@ impl Registration {
             waiters: Mutex::default(),
             fd,
             interest,
-            close_deregisters: AtomicBool::new(close_deregisters),
+            sole_since: AtomicU16::new(if is_sole { sys::fork_count() } else { NOT_BY_CLOSING }),
         }
+    }
+
+    /// Notes that another descriptor may refer to the same open file, so that closing this one may not deregister it.
+    pub(crate) fn note_duplicate(&self) {
+        self.sole_since.store(NOT_BY_CLOSING, Ordering::Relaxed);
+    }
+
+    /// Returns whether closing the descriptor deregisters it, because no other descriptor can refer to the same open
+    /// file: none was noted, and the process has not forked since the source was made.
+    pub(crate) fn is_deregistered_by_close(&self) -> bool {
+        let (since, forks) = (self.sole_since.load(Ordering::Relaxed), sys::fork_count());
+        since == forks && forks != sys::FORKS_UNKNOWN
     }
 
     /// Returns the readiness of the direction that `want` needs.
     pub(crate) const fn direction(&self, want: Want) -> &ReadinessWord {
         match want {
-            Want::Read | Want::Priority => &self.read,
+            Want::Read | Want::Priority | Want::Error => &self.read,
             Want::Write => &self.write,
         }
     }
@@ -81,12 +99,20 @@ impl Registration {
         Some(self.token.load(Ordering::Acquire)).filter(|&token| token != NO_TOKEN)
     }
 
-    /// Adds `waker` to the waiters for `want`. If `is_over` is true of the current readiness, returns this readiness
-    /// instead.
+    /// Adds a clone of `waker` to the waiters for `want`, with the claim of a future or for a poll function. If `is_over`
+    /// is true of the current readiness, returns this readiness instead. The payloads of panics of other tasks' wakers go
+    /// to `on_panic`.
     ///
     /// No event is missed: dispatch notes the event first and locks the waiters second. So either dispatch finds this
     /// waker in the list, or the snapshot under the lock has the event.
-    pub(crate) fn wait(&self, want: Want, waker: &Waker, is_over: impl Fn(Snapshot) -> bool) -> Option<Snapshot> {
+    pub(crate) fn wait(
+        &self,
+        want: Want,
+        waker: &Waker,
+        claim: Option<&Claim>,
+        on_panic: impl FnMut(Box<dyn Any + Send>),
+        is_over: impl Fn(Snapshot) -> bool,
+    ) -> Option<Snapshot> {
         // A clone of a waker runs user code, and so does a drop: neither under the lock.
         let waker = waker.clone();
         let mut waiters = self.lock();
@@ -96,12 +122,18 @@ impl Registration {
             drop(waker);
             return Some(seen);
         }
-        let leftover = waiters.insert(want, waker);
+        let leftover = waiters.insert(want, waker, claim);
         drop(waiters);
         if let Some(leftover) = leftover {
-            leftover.wake_or_drop();
+            leftover.wake_or_drop(on_panic);
         }
         None
+    }
+
+    /// Removes the waker that a future has left with its claim. Returns the waker, unless an event has taken it; the
+    /// caller drops the waker.
+    pub(crate) fn give_up(&self, want: Want, claim: &Claim) -> Option<Waker> {
+        self.lock().remove(want, claim)
     }
 
     /// Notes an event, and moves the wakers concerned to `wakers`.
@@ -112,7 +144,7 @@ impl Registration {
 
     /// Moves the wakers of all waiters to `wakers`. The caller drops or wakes them when no lock is held.
     pub(crate) fn take_all(&self, wakers: &mut Vec<Waker>) {
-        let all = readiness::Concerned { readers: true, writers: true, priority: true };
+        let all = readiness::Concerned { readers: true, writers: true, priority: true, errors: true };
         self.lock().take(all, wakers);
     }
 
@@ -274,9 +306,9 @@ mod tests {
         source.read.clear_ready(source.read.snapshot());
         let tasks: Vec<Waker> = (0..5).map(|_| Arc::new(Nothing).into()).collect();
         for waker in tasks.iter().chain(&tasks) {
-            assert_eq!(source.wait(Want::Read, waker, Snapshot::is_ready), None);
+            assert_eq!(source.wait(Want::Read, waker, None, drop, Snapshot::is_ready), None);
         }
-        assert_eq!(source.wait(Want::Priority, &tasks[0], Snapshot::is_priority), None);
+        assert_eq!(source.wait(Want::Priority, &tasks[0], None, drop, Snapshot::ends_priority), None);
         let mut wakers = Vec::new();
         source.dispatch(libc::EPOLLOUT as u32, &mut wakers);
         assert!(wakers.is_empty(), "no task waits to write");

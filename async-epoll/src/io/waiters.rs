@@ -3,21 +3,35 @@
 //! Nearly always at most one task reads and at most one task writes, and each has a slot. But fifty tasks may wait on
 //! one listener, and an event has to wake all. So there is a list for the others.
 //!
-//! The hard idea is how to bound this list. A future that was polled by a `FuturesUnordered` and then dropped leaves
-//! its waker here, and such a waker looks like the waker of a task still waiting. If the list kept only the
-//! newest wakers, waiting tasks would be lost. If it kept all, an idle connection would collect wakers without end. So
-//! the list has a limit. Beyond the limit all its wakers are *evicted*: the whole list is woken and emptied. Tasks
-//! still waiting register again; wakers of dropped futures do not. After [`REREGISTER_TIME`] the new limit is twice the
-//! number of wakers in the list. So the list has at most twice as many wakers as necessary, besides the wakers
-//! added within this time.
+//! ```text
+//!   reader  ┌───────┐   writer  ┌───────┐   others ──► ┌──────────────────────────────┐
+//!   slot    │ waker │   slot    │ waker │              │ what for, waker, which claim │
+//!           └───────┘           └───────┘              │ …                            │
+//! ```
+//!
+//! The hard idea is what becomes of a waker after its wait. Two kinds of code wait:
+//!
+//! 1. **Futures** such as that of `Source::readable` know when they are dropped. Each has a [`Claim`] to its entry, and
+//!    [removes](Waiters::remove) the entry with it. A claim names a slot by the slot's generation, and an entry of the list
+//!    by the claim's own address. So an entry that has been taken, or was put there by another waiter of the same task, is
+//!    never mistaken for the claim's own.
+//! 2. **Poll functions** such as `Source::poll_readable` know nothing about the future around them. Equal wakers of poll
+//!    functions share an entry. A future that was polled by a `FuturesUnordered` and then dropped leaves its waker here,
+//!    and such a waker looks like the waker of a task still waiting. If the list kept only the newest wakers, waiting tasks
+//!    would be lost. If it kept all, an idle connection would collect wakers without end. So the list has a limit. Beyond
+//!    the limit all its wakers are *evicted*: the whole list is woken and emptied. Tasks still waiting register again;
+//!    wakers of dropped futures do not. After [`REREGISTER_TIME`] the new limit is twice the number of wakers in the list.
+//!    So the list has at most twice as many wakers as necessary, besides the wakers added within this time.
 //!
 //! Nothing here runs user code under a lock: wakers are compared by address, and returned to the caller, which wakes or
 //! drops them when no lock is held.
 
 use super::interest::Want;
 use super::readiness::Concerned;
-use crate::foreign::{drop_payload, wake_all};
-use std::panic::resume_unwind;
+use crate::foreign::{drop_waker, wake_all};
+use std::any::Any;
+use std::cell::Cell;
+use std::marker::PhantomPinned;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -25,6 +39,11 @@ use std::time::{Duration, Instant};
 const FIRST_LIMIT: usize = 32;
 /// How long evicted tasks that are still waiting may take to register again.
 const REREGISTER_TIME: Duration = Duration::from_millis(100);
+
+/// The bit of a slot's generation that says that the waker in the slot was put there with a claim.
+const CLAIMED: u32 = 1;
+/// One step of a slot's generation.
+const GENERATION: u32 = 2;
 
 /// The wakers of one source.
 #[derive(Debug, Default)]
@@ -35,13 +54,58 @@ pub(crate) struct Waiters {
     writer: Option<Waker>,
     /// All other wakers. Boxed, to keep the common case small; `None` while there are no others.
     others: Option<Box<Others>>,
+    /// The generations of the two slots: the number of wakers put into each so far, and [`CLAIMED`]. Wraps. Not beside the
+    /// wakers, where they would take twice the room.
+    reader_generation: u32,
+    /// As `reader_generation`.
+    writer_generation: u32,
+}
+
+/// The right of a future to one entry. The future must not move while it has an entry, because an entry of the list is
+/// known by the address of its claim; so futures with a claim are `!Unpin`.
+#[derive(Debug, Default)]
+pub(crate) struct Claim {
+    /// [`NOTHING`](Self::NOTHING), [`LISTED`](Self::LISTED), or the generation of a slot, which is odd. The entry may have
+    /// been taken meanwhile.
+    entry: Cell<u32>,
+    /// Makes the claim `!Unpin`.
+    _pinned: PhantomPinned,
+}
+
+impl Claim {
+    /// The value of a claim without an entry.
+    const NOTHING: u32 = 0;
+    /// The value of a claim with an entry in the list.
+    const LISTED: u32 = 2;
+
+    /// Returns whether no waker was left with this claim since it was made or [released](Waiters::remove).
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entry.get() == Self::NOTHING
+    }
+
+    /// Returns what tells this claim from all others that exist.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
+/// An entry of the list.
+#[derive(Debug)]
+struct Other {
+    /// What the task waits for.
+    want: Want,
+    /// The task's waker.
+    waker: Waker,
+    /// The address of the [`Claim`]; 0 for a poll function, which has none.
+    claim: usize,
 }
 
 /// The wakers without a slot.
 #[derive(Debug)]
 struct Others {
-    /// The wakers and what they wait for, in order of arrival.
-    waiting: Vec<(Want, Waker)>,
+    /// The entries, in order of arrival.
+    waiting: Vec<Other>,
     /// The maximum length of `waiting`. Set anew after an eviction.
     limit: usize,
     /// The time of the last eviction. `None` once the limit has been set anew.
@@ -55,50 +119,95 @@ struct Others {
 pub(crate) enum Leftover {
     /// The new waker: an equal waker is there already. To be dropped.
     Duplicate(Waker),
+    /// The old waker of a future that another task polls now. To be dropped.
+    Replaced(Waker),
     /// The evicted wakers. To be woken.
-    Evicted(Vec<(Want, Waker)>),
+    Evicted(Vec<Waker>),
 }
 
 impl Leftover {
-    /// Drops a duplicate, or wakes evicted wakers: all of them, even if a waker panics.
+    /// Drops a waker that is not needed, or wakes evicted wakers: all of them, even if a waker panics. The payloads of
+    /// panics go to `on_panic`, since these wakers belong to other tasks.
     ///
     /// # Panics
     ///
-    /// With the first panic of a waker, after all have been woken.
-    pub(crate) fn wake_or_drop(self) {
-        let evicted = match self {
-            Self::Duplicate(waker) => return drop(waker),
-            Self::Evicted(wakers) => wakers,
-        };
-        let mut first_panic = None;
-        let mut wakers = evicted.into_iter().map(|(_, waker)| waker).collect();
-        wake_all(&mut wakers, |panic| match first_panic {
-            None => first_panic = Some(panic),
-            Some(_) => drop_payload(panic),
-        });
-        if let Some(panic) = first_panic {
-            resume_unwind(panic);
+    /// If a duplicate panics when it is dropped. It is a clone that the caller has just made of its own waker.
+    pub(crate) fn wake_or_drop(self, on_panic: impl FnMut(Box<dyn Any + Send>)) {
+        match self {
+            Self::Duplicate(waker) => drop(waker),
+            Self::Replaced(waker) => drop_waker(waker, on_panic),
+            Self::Evicted(mut wakers) => wake_all(&mut wakers, on_panic),
         }
     }
 }
 
 impl Waiters {
-    /// Adds a waker, unless an equal waker waits for the same already. Returns the wakers left over.
+    /// Returns the slot for `want`, with its generation. `None` if waits for it have no slot.
     #[inline]
-    pub(crate) fn insert(&mut self, want: Want, waker: Waker) -> Option<Leftover> {
-        let slot = match want {
-            Want::Read => Some(&mut self.reader),
-            Want::Write => Some(&mut self.writer),
-            Want::Priority => None,
-        };
-        match slot {
-            Some(slot @ None) => {
+    fn slot(&mut self, want: Want) -> Option<(&mut Option<Waker>, &mut u32)> {
+        match want {
+            Want::Read => Some((&mut self.reader, &mut self.reader_generation)),
+            Want::Write => Some((&mut self.writer, &mut self.writer_generation)),
+            Want::Priority | Want::Error => None,
+        }
+    }
+
+    /// Adds the waker of a poll function, unless an equal waker of a poll function waits for the same already; or, with a
+    /// claim, the waker of a future, in place of the future's old waker. Returns the wakers left over.
+    #[inline]
+    pub(crate) fn insert(&mut self, want: Want, waker: Waker, claim: Option<&Claim>) -> Option<Leftover> {
+        if let Some(claim) = claim.filter(|claim| !claim.is_empty()) {
+            match self.own(want, claim) {
+                Some(own) if own.will_wake(&waker) => return Some(Leftover::Duplicate(waker)),
+                Some(own) => return Some(Leftover::Replaced(std::mem::replace(own, waker))),
+                // The entry has been taken: the waker is added as for the first time.
+                None => {}
+            }
+        }
+        match self.slot(want) {
+            Some((slot @ None, generation)) => {
                 *slot = Some(waker);
+                *generation = (*generation & !CLAIMED).wrapping_add(GENERATION);
+                if let Some(claim) = claim {
+                    *generation |= CLAIMED;
+                    claim.entry.set(*generation);
+                }
                 None
             }
-            Some(Some(first)) if first.will_wake(&waker) => Some(Leftover::Duplicate(waker)),
-            _ => self.insert_other(want, waker, Instant::now()),
+            // A poll function does not share the entry of a future, which the future will remove.
+            Some((Some(first), generation))
+                if claim.is_none() && *generation & CLAIMED == 0 && first.will_wake(&waker) =>
+            {
+                Some(Leftover::Duplicate(waker))
+            }
+            _ => self.insert_other(want, waker, claim, Instant::now()),
         }
+    }
+
+    /// Returns the waker of the entry that belongs to `claim`, unless the entry has been taken.
+    fn own(&mut self, want: Want, claim: &Claim) -> Option<&mut Waker> {
+        if claim.entry.get() == Claim::LISTED {
+            let address = claim.address();
+            let others = self.others.as_mut()?;
+            return others.waiting.iter_mut().find(|other| other.claim == address).map(|other| &mut other.waker);
+        }
+        let (slot, generation) = self.slot(want)?;
+        if *generation == claim.entry.get() { slot.as_mut() } else { None }
+    }
+
+    /// Removes the entry that belongs to `claim`, because its future is dropped. Returns the waker, unless it has been
+    /// taken; the caller drops the waker when no lock is held.
+    pub(crate) fn remove(&mut self, want: Want, claim: &Claim) -> Option<Waker> {
+        let entry = claim.entry.replace(Claim::NOTHING);
+        if entry == Claim::LISTED {
+            let others = self.others.as_mut()?;
+            let index = others.waiting.iter().position(|other| other.claim == claim.address())?;
+            let removed = others.waiting.remove(index);
+            self.free_list();
+            return Some(removed.waker);
+        }
+        let (slot, generation) = self.slot(want)?;
+        if *generation == entry { slot.take() } else { None }
     }
 
     /// Calls `visit` with every waker and what it waits for.
@@ -106,13 +215,13 @@ impl Waiters {
     pub(crate) fn visit(&self, mut visit: impl FnMut(Want, &Waker)) {
         self.reader.iter().for_each(|waker| visit(Want::Read, waker));
         self.writer.iter().for_each(|waker| visit(Want::Write, waker));
-        self.others.iter().flat_map(|others| &others.waiting).for_each(|(want, waker)| visit(*want, waker));
+        self.others.iter().flat_map(|others| &others.waiting).for_each(|other| visit(other.want, &other.waker));
     }
 
     /// Adds a waker without a slot. Returns the wakers left over.
     #[cold]
-    fn insert_other(&mut self, want: Want, waker: Waker, now: Instant) -> Option<Leftover> {
-        self.others.get_or_insert_default().insert(want, waker, now)
+    fn insert_other(&mut self, want: Want, waker: Waker, claim: Option<&Claim>, now: Instant) -> Option<Leftover> {
+        self.others.get_or_insert_default().insert(want, waker, claim, now)
     }
 
     /// Moves the wakers that an event concerns to `wakers`.
@@ -130,9 +239,14 @@ impl Waiters {
         }
         if let Some(others) = &mut self.others {
             others.take(concerned, wakers);
-            if others.waiting.is_empty() {
-                self.others = None;
-            }
+            self.free_list();
+        }
+    }
+
+    /// Frees the list if it is empty.
+    fn free_list(&mut self) {
+        if self.others.as_ref().is_some_and(|others| others.waiting.is_empty()) {
+            self.others = None;
         }
     }
 }
@@ -145,8 +259,9 @@ impl Default for Others {
 
 impl Others {
     /// Adds a waker, and evicts all if there are too many. Returns the wakers left over.
-    fn insert(&mut self, want: Want, waker: Waker, now: Instant) -> Option<Leftover> {
-        if self.waiting.iter().any(|(other, waiting)| *other == want && waiting.will_wake(&waker)) {
+    fn insert(&mut self, want: Want, waker: Waker, claim: Option<&Claim>, now: Instant) -> Option<Leftover> {
+        let is_equal = |other: &Other| other.claim == 0 && other.want == want && other.waker.will_wake(&waker);
+        if claim.is_none() && self.waiting.iter().any(is_equal) {
             return Some(Leftover::Duplicate(waker));
         }
         if self.evicted_at.is_some_and(|then| now.saturating_duration_since(then) >= REREGISTER_TIME) {
@@ -154,24 +269,28 @@ impl Others {
             self.limit = FIRST_LIMIT.max(2 * self.waiting.len());
             self.evicted_at = None;
         }
-        self.waiting.push((want, waker));
+        if let Some(claim) = claim {
+            claim.entry.set(Claim::LISTED);
+        }
+        self.waiting.push(Other { want, waker, claim: claim.map_or(0, Claim::address) });
         if self.waiting.len() <= self.limit || self.evicted_at.is_some() {
             return None;
         }
         self.evicted_at = Some(now);
-        Some(Leftover::Evicted(std::mem::take(&mut self.waiting)))
+        Some(Leftover::Evicted(std::mem::take(&mut self.waiting).into_iter().map(|other| other.waker).collect()))
     }
 
     /// Moves the wakers that an event concerns to `wakers`.
     #[cold]
     fn take(&mut self, concerned: Concerned, wakers: &mut Vec<Waker>) {
         let (taken, left): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|(want, _)| match want {
+            std::mem::take(&mut self.waiting).into_iter().partition(|other| match other.want {
                 Want::Read => concerned.readers,
                 Want::Write => concerned.writers,
                 Want::Priority => concerned.priority,
+                Want::Error => concerned.errors,
             });
-        wakers.extend(taken.into_iter().map(|(_, waker)| waker));
+        wakers.extend(taken.into_iter().map(|other| other.waker));
         self.waiting = left;
     }
 }
@@ -179,6 +298,7 @@ impl Others {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foreign::drop_payload;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
@@ -212,8 +332,8 @@ mod tests {
         }
 
         fn insert(&mut self, task: Arc<Counting>) {
-            if let Some(leftover) = self.others.insert(Want::Read, task.into(), self.now) {
-                leftover.wake_or_drop();
+            if let Some(leftover) = self.others.insert(Want::Read, task.into(), None, self.now) {
+                leftover.wake_or_drop(|_| panic!("no waker panics"));
             }
         }
 
@@ -236,7 +356,7 @@ mod tests {
         fn check(mut self) {
             self.poll();
             let mut wakers = Vec::new();
-            self.others.take(Concerned { readers: true, writers: false, priority: false }, &mut wakers);
+            self.others.take(Concerned { readers: true, writers: false, priority: false, errors: false }, &mut wakers);
             wakers.into_iter().for_each(Waker::wake);
             assert_eq!(self.poll(), self.tasks.len(), "a waiting task was lost");
         }
@@ -277,9 +397,12 @@ mod tests {
         }
         let counting = Arc::new(Counting::default());
         let waker = |n| if n % 2 == 0 { Arc::new(Panicking).into() } else { Arc::clone(&counting).into() };
-        let evicted = Leftover::Evicted((0..10).map(|n| (Want::Read, waker(n))).collect());
-        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| evicted.wake_or_drop())).unwrap_err();
-        drop_payload(panic);
+        let mut panics = 0;
+        Leftover::Evicted((0..10).map(waker).collect()).wake_or_drop(|panic| {
+            panics += 1;
+            drop_payload(panic);
+        });
+        assert_eq!(panics, 5);
         assert_eq!(counting.0.load(Ordering::SeqCst), 5);
     }
 

@@ -11,7 +11,8 @@
 use super::reactor::Reactor;
 use crate::engine::engine::Engine;
 use crate::engine::handle::Handle;
-use crate::foreign::drop_payload;
+use crate::engine::shared::not_in_child;
+use crate::foreign::{drop_payload, wake_all};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -103,6 +104,7 @@ impl Reactor {
         engine.shared.refuse_child()?;
         let handle = Handle { shared: Arc::clone(&engine.shared) };
         handle.shared.notifier.detach();
+        handle.shared.runner.keep();
         // From now on a driver without budget wakes itself.
         drop(turn);
         let stop = Arc::new(AtomicBool::new(false));
@@ -133,7 +135,9 @@ impl Background {
     ///
     /// # Errors
     ///
-    /// The error of `epoll_wait(2)` by which the thread had ended before.
+    /// - The error of `epoll_wait(2)` by which the thread had ended before.
+    /// - An error in a forked child of the process that made the reactor. The child does not have the thread. The child's
+    ///   waiting operations are woken and fail, and the parent's go on.
     ///
     /// # Panics
     ///
@@ -145,6 +149,14 @@ impl Background {
     /// Ends the thread, and returns the thread's result; `None` if the thread has been joined before.
     fn end(&mut self) -> Option<io::Result<()>> {
         let thread = self.thread.take()?;
+        if self.handle.shared.is_child() {
+            // The thread runs in the parent only, so there is nothing to join and nothing to detach.
+            std::mem::forget(thread);
+            let shared = &self.handle.shared;
+            wake_all(&mut shared.close(), drop_payload);
+            shared.tell_pools();
+            return Some(Err(not_in_child()));
+        }
         self.stop.store(true, Ordering::Release);
         self.handle.notify();
         Some(thread.join().unwrap_or_else(|_| Err(io::Error::other("the reactor's thread panicked"))))

@@ -222,6 +222,7 @@ impl ReactorBuilder {
         let shared = Arc::new(Shared::new(self.embedded || self.precise_timers)?);
         if self.embedded {
             shared.notifier.embed();
+            shared.runner.keep();
         }
         let turn = Rc::new(Turn::new(Arc::clone(&shared), self.poll_budget, self.on_task_panic));
         let engine = Engine::new(shared, self.events_capacity);
@@ -353,6 +354,7 @@ impl Reactor {
     /// ```
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let _enter = refuse_nesting("Reactor::wait")?;
+        self.engine.shared.runner.begin_loop();
         self.turn(timeout, None)
     }
 

@@ -29,7 +29,9 @@ impl Reactor {
     /// Runs `pool` and waits, until every task that was spawned into `pool` through [`spawner`](Self::spawner) has
     /// finished or been dropped.
     ///
-    /// Tasks that were spawned with the pool's own spawner are polled, but not waited for.
+    /// Tasks that were spawned with the pool's own spawner are polled, but not waited for: they stay in the pool. Spawn
+    /// them through [`spawner`](Self::spawner) instead. With the feature `tracing`, leaving a task that waits for a source
+    /// or a timer is reported at level `WARN`.
     ///
     /// At its beginning, `run` finds out which spawners of this reactor belong to `pool`. It does so once, and exactly.
     /// Tasks of the other spawners, in other pools, are ignored while `run` runs: they are not polled, they do not keep
@@ -86,15 +88,18 @@ impl Reactor {
     /// ```
     pub fn run(&mut self, pool: &mut LocalPool) -> io::Result<()> {
         drop(refuse_nesting("Reactor::run")?);
+        // A forked child has a copy of every task, and must not poll them: they read from the parent's sockets.
+        self.engine.shared.refuse_child()?;
         let _current = self.handle().enter();
         let shared = Arc::clone(&self.engine.shared);
-        let _run = shared.begin_run();
+        let _run = shared.runner.begin();
         // 2. Poll the tasks, and find out which sets are in the pool.
         let members = self.pools.first_run(pool);
         members.refuse_wrong_pool(|set| !set.is_empty())?;
         loop {
             refuse_stray_drivers(&shared)?;
             if members.are_done() {
+                shared.runner.note_end_of_run(|| shared.has_sources() || shared.wheel().armed() != 0);
                 return Ok(());
             }
             // 3 to 6. Sleep, dispatch, wake, give a new budget.
@@ -148,7 +153,7 @@ impl Reactor {
         drop(refuse_nesting("Reactor::run_until")?);
         let _current = self.handle().enter();
         let shared = Arc::clone(&self.engine.shared);
-        let _run = shared.begin_run();
+        let _run = shared.runner.begin();
         let mut main = MainFuture { future: pin!(future), waker: MainWaker::new(&shared) };
         let mut members: Option<Members> = None;
         loop {
@@ -156,6 +161,8 @@ impl Reactor {
             if let Poll::Ready(output) = main.poll()? {
                 return Ok(output);
             }
+            // Before the tasks are polled: the future may have forked, and this may be the child.
+            shared.refuse_child()?;
             // 2. Poll the tasks, until no task is ready or the budget is spent.
             if members.is_none() {
                 members.insert(self.pools.first_run(pool)).refuse_wrong_pool(TaskSet::waits_for_its_first_run)?;
@@ -235,7 +242,7 @@ impl<F> Drop for MainFuture<'_, F> {
 
 /// Fails if the pool has polled tasks of another reactor: this loop does not run the other reactor.
 fn refuse_stray_drivers(shared: &Shared) -> io::Result<()> {
-    if shared.has_stray_driver() {
+    if shared.runner.has_stray_driver() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "the pool has tasks of another reactor, which would wait in vain: run it by that one, whose \

@@ -19,13 +19,15 @@
 //! what the kernel has reported ([readiness](crate::io::readiness)), and the list of waiting tasks
 //! ([waiters](crate::io::waiters)).
 
-use super::source::Source;
+use super::source::{Link, Source};
 use crate::budget;
 use crate::engine::shared::gone;
 use crate::io::interest::{Interest, Want};
 use crate::io::readiness::{Readiness, Snapshot};
 use crate::io::registry::Registration;
-use std::future::poll_fn;
+use crate::io::waiters::Claim;
+use crate::sys;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
@@ -34,11 +36,14 @@ impl<T: AsFd> Source<T> {
     /// Waits until reading is likely to succeed.
     ///
     /// The source stays readable until an operation through this source meets `WouldBlock`. The kernel's next event
-    /// makes the source readable again.
+    /// makes the source readable again. So make your own system calls by [`try_io`](Self::try_io) or
+    /// [`read_with`](Self::read_with), or tell the source by [`clear_ready`](Self::clear_ready): a `WouldBlock` that the
+    /// source does not see leaves it readable, and a loop around this method spins.
     ///
     /// # Errors
     ///
     /// - `NotConnected` if the reactor has been dropped.
+    /// - An error in a forked child of the process that made the reactor, if the source would have to wait.
     /// - `InvalidInput` if the source was [registered](Self::with_interest) without the interest.
     /// - For a [lazy](Self::lazy) source, the errors of `epoll_ctl(2)`.
     ///
@@ -66,11 +71,14 @@ impl<T: AsFd> Source<T> {
     /// })?
     /// # }
     /// ```
-    pub async fn readable(&self) -> io::Result<Readiness> {
-        poll_fn(|cx| self.poll_readable(cx)).await
+    pub fn readable(&self) -> impl Future<Output = io::Result<Readiness>> {
+        self.reported(Want::Read)
     }
 
     /// Waits until writing is likely to succeed.
+    ///
+    /// The source stays writable until an operation through this source meets `WouldBlock`: for your own system calls,
+    /// see [`readable`](Self::readable).
     ///
     /// # Errors
     ///
@@ -95,15 +103,18 @@ impl<T: AsFd> Source<T> {
     /// })?
     /// # }
     /// ```
-    pub async fn writable(&self) -> io::Result<Readiness> {
-        poll_fn(|cx| self.poll_writable(cx)).await
+    pub fn writable(&self) -> impl Future<Output = io::Result<Readiness>> {
+        self.reported(Want::Write)
     }
 
     /// Waits for an exceptional condition: urgent TCP data, a changed GPIO line, … (`EPOLLPRI`).
     ///
     /// The condition stays until a [`try_io`](Self::try_io) with [`Interest::PRIORITY`] meets `WouldBlock`. The wait
     /// also ends when the peer closes its side or the kernel reports an error, because the condition may never come
-    /// then. Check [`Readiness::is_priority`].
+    /// then: check [`Readiness::is_priority`] and [`Readiness::is_read_closed`]. An error ends waits until the same
+    /// `WouldBlock`. So a file that reports an error beside each condition (`/proc/self/mounts`, sysfs, cgroups) ends one
+    /// wait per change. Reads of such a file never meet `WouldBlock`: after reading, let `try_io` call a closure that
+    /// returns this error.
     ///
     /// # Errors
     ///
@@ -130,8 +141,56 @@ impl<T: AsFd> Source<T> {
     /// })?
     /// # }
     /// ```
-    pub async fn priority(&self) -> io::Result<Readiness> {
-        poll_fn(|cx| self.poll_reported(Want::Priority, cx)).await
+    pub fn priority(&self) -> impl Future<Output = io::Result<Readiness>> {
+        self.reported(Want::Priority)
+    }
+
+    /// Waits for an error: a pending error of the socket, a message in its error queue, or the closed reading end of a
+    /// pipe (`EPOLLERR`).
+    ///
+    /// The error queue has the timestamps of sent packets (`SO_TIMESTAMPING`) and the ICMP messages that refer to them
+    /// (`IP_RECVERR`). Read the queue by [`try_io`](Self::try_io) with [`Interest::ERROR`] and `recvmsg(MSG_ERRQUEUE)`,
+    /// until it meets `WouldBlock`. The error stays until then, or until the kernel reports an event without an error,
+    /// because another task has collected the error. One task may wait for errors while another reads data from the same
+    /// source: neither ends the wait of the other, and an operation that reads data does not hide a message in the queue.
+    ///
+    /// A closed connection is not an error by itself: wait for [`readable`](Self::readable) as well.
+    ///
+    /// # Errors
+    ///
+    /// - `NotConnected` if the reactor has been dropped.
+    /// - For a [lazy](Self::lazy) source, the errors of `epoll_ctl(2)`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe. The error stays until a `try_io` meets `WouldBlock`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Interest, Source};
+    /// use std::io::ErrorKind;
+    /// use std::net::UdpSocket;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let closed = UdpSocket::bind("127.0.0.1:0")?.local_addr()?; // Dropped at once.
+    ///     let socket = UdpSocket::bind("127.0.0.1:0")?;
+    ///     socket.connect(closed)?;
+    ///     let source = Source::new(socket)?;
+    ///     source.get_ref().send(b"x")?;
+    ///     assert!(source.errors().await?.is_error());
+    ///     let take = |socket: &UdpSocket| socket.take_error()?.ok_or(ErrorKind::WouldBlock.into());
+    ///     assert_eq!(source.try_io(Interest::ERROR, take)?.kind(), ErrorKind::ConnectionRefused);
+    ///     // Nothing is left, and the source notes it.
+    ///     assert_eq!(source.try_io(Interest::ERROR, take).unwrap_err().kind(), ErrorKind::WouldBlock);
+    ///     assert!(!source.readiness().is_error());
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn errors(&self) -> impl Future<Output = io::Result<Readiness>> {
+        self.reported(Want::Error)
     }
 
     /// Polls for readability: the poll form of [`readable`](Self::readable).
@@ -170,7 +229,7 @@ impl<T: AsFd> Source<T> {
     /// # }
     /// ```
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-        self.poll_reported(Want::Read, cx)
+        self.poll_reported(Want::Read, cx, None)
     }
 
     /// Polls for writability: the poll form of [`writable`](Self::writable).
@@ -181,7 +240,58 @@ impl<T: AsFd> Source<T> {
     ///
     /// As [`readable`](Self::readable).
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-        self.poll_reported(Want::Write, cx)
+        self.poll_reported(Want::Write, cx, None)
+    }
+
+    /// Polls for an error: the poll form of [`errors`](Self::errors).
+    ///
+    /// Any number of tasks may wait: an event wakes them all.
+    ///
+    /// # Errors
+    ///
+    /// As [`errors`](Self::errors).
+    pub fn poll_errors(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.poll_reported(Want::Error, cx, None)
+    }
+
+    /// Polls for the end of writing: waits until nothing can be sent any more (`EPOLLHUP`).
+    ///
+    /// A socket is closed for writing after a reset, a time-out of the kernel, or a shutdown of both directions, on
+    /// either side. A half-close of the peer does not count. The readiness of reading and writing does not change, so a
+    /// task that does not read, because it has no room for more data, can wait for the end of the connection beside
+    /// any other operation. The task is also woken, without a result, when the source becomes writable.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::Source;
+    /// use futures::FutureExt;
+    /// use std::future::poll_fn;
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (mut peer, stream) = UnixStream::pair()?;
+    ///     let source = Source::new(stream)?;
+    ///     peer.write_all(b"unread")?;
+    ///     assert!(poll_fn(|cx| source.poll_write_closed(cx)).now_or_never().is_none());
+    ///     drop(peer);
+    ///     assert!(poll_fn(|cx| source.poll_write_closed(cx)).await?.is_write_closed());
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn poll_write_closed(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        ready!(budget::poll_proceed(cx));
+        let seen = self.link.registration.direction(Want::Write).snapshot();
+        ready!(self.poll_wait(Want::Write, cx, None, seen, Snapshot::is_hung_up))?;
+        budget::spend();
+        Poll::Ready(Ok(self.readiness()))
     }
 
     /// Reads with `op`, waiting as long as `op` meets `WouldBlock`. Returns the result of `op`.
@@ -215,8 +325,8 @@ impl<T: AsFd> Source<T> {
     /// })?
     /// # }
     /// ```
-    pub async fn read_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        poll_fn(|cx| self.poll_read_with(cx, &mut op)).await
+    pub fn read_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> impl Future<Output = io::Result<R>> {
+        self.operate(Want::Read, op)
     }
 
     /// Writes with `op`, waiting as long as `op` meets `WouldBlock`. Returns the result of `op`. In all else as
@@ -247,8 +357,8 @@ impl<T: AsFd> Source<T> {
     /// })?
     /// # }
     /// ```
-    pub async fn write_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        poll_fn(|cx| self.poll_write_with(cx, &mut op)).await
+    pub fn write_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> impl Future<Output = io::Result<R>> {
+        self.operate(Want::Write, op)
     }
 
     /// Tries to read with `op`: the poll form of [`read_with`](Self::read_with).
@@ -277,7 +387,7 @@ impl<T: AsFd> Source<T> {
     /// # }
     /// ```
     pub fn poll_read_with<R>(&self, cx: &mut Context<'_>, op: impl FnMut(&T) -> io::Result<R>) -> Poll<io::Result<R>> {
-        self.poll_op(Want::Read, cx, op, |_, _| false)
+        self.poll_op(Want::Read, cx, None, op, |_, _| false)
     }
 
     /// Tries to write with `op`: the poll form of [`write_with`](Self::write_with).
@@ -286,7 +396,7 @@ impl<T: AsFd> Source<T> {
     ///
     /// As [`read_with`](Self::read_with).
     pub fn poll_write_with<R>(&self, cx: &mut Context<'_>, op: impl FnMut(&T) -> io::Result<R>) -> Poll<io::Result<R>> {
-        self.poll_op(Want::Write, cx, op, |_, _| false)
+        self.poll_op(Want::Write, cx, None, op, |_, _| false)
     }
 
     /// Tries to read with `op`, as [`poll_read_with`](Self::poll_read_with), and counts `op` as `weight` operations (at
@@ -409,7 +519,9 @@ impl<T: AsFd> Source<T> {
         op: impl FnMut(&T) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         // Zero bytes are the end of file, and a socket at its end stays readable.
-        self.poll_op(Want::Read, cx, op, |seen, &count| count < wanted && count != 0 && seen.trusts_short_counts())
+        self.poll_op(Want::Read, cx, None, op, |seen, &count| {
+            count < wanted && count != 0 && seen.trusts_short_counts()
+        })
     }
 
     /// Tries to write with `op`, as [`poll_write_with`](Self::poll_write_with), for **TCP only**: a count below
@@ -424,15 +536,17 @@ impl<T: AsFd> Source<T> {
         wanted: usize,
         op: impl FnMut(&T) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.poll_op(Want::Write, cx, op, |seen, &count| count < wanted && seen.trusts_short_counts())
+        self.poll_op(Want::Write, cx, None, op, |seen, &count| count < wanted && seen.trusts_short_counts())
     }
 
     /// Tries `op` without waiting. Returns its result, or `WouldBlock` if the source is known not to be ready for
-    /// `interest`.
+    /// `interest`. In a forked child, which gets no events of its parent's reactor, `op` is always tried.
     ///
     /// If `op` meets `WouldBlock`, the readiness is cleared, so a later wait waits for a new event. With several
     /// interests, `op` is tried if the source is ready for at least one of them, and `WouldBlock` clears the readiness
-    /// for all.
+    /// for all: what ended [`readable`](Self::readable), [`writable`](Self::writable), [`priority`](Self::priority) or
+    /// [`errors`](Self::errors). An event that arrives while `op` runs stays. `op` is tried wherever the wait for its
+    /// interest returns: with [`Interest::PRIORITY`] also after an error, and once the peer has closed its side.
     ///
     /// # Errors
     ///
@@ -465,11 +579,14 @@ impl<T: AsFd> Source<T> {
         if reading.is_gone() || reading.is_unregistered() && self.link.shared.is_gone() {
             return Err(gone());
         }
-        // The kernel reports nothing about a source that is not registered, so the operation has to be tried.
+        // The kernel reports nothing about a source that is not registered, so the operation has to be tried. Neither does
+        // a forked child hear of events, which go to its parent.
         let ready = reading.is_unregistered()
             || interest.is_readable() && reading.may_be_ready()
             || interest.is_writable() && writing.may_be_ready()
-            || interest.is_priority() && reading.is_priority();
+            || interest.is_priority() && reading.ends_priority()
+            || interest.is_error() && reading.is_error()
+            || self.link.shared.is_child();
         if !ready {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -477,11 +594,7 @@ impl<T: AsFd> Source<T> {
             match op(&self.io) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if interest.is_priority() {
-                        read.clear_priority(reading, interest.is_readable());
-                    } else if interest.is_readable() {
-                        read.clear_ready(reading);
-                    }
+                    read.clear_attempt(reading, interest);
                     if interest.is_writable() {
                         write.clear_ready(writing);
                     }
@@ -492,13 +605,80 @@ impl<T: AsFd> Source<T> {
         }
     }
 
+    /// Notes that system calls made without the source have met `WouldBlock`: after them, [`readable`](Self::readable) and
+    /// the other waits wait for a new event.
+    ///
+    /// A source learns from its own operations that it is not ready any more. Code that uses the descriptor directly,
+    /// such as a C library, has to say so; otherwise `readable` returns at once, again and again. Where you can, make
+    /// the call by [`try_io`](Self::try_io) or [`read_with`](Self::read_with), which need no such notice.
+    ///
+    /// Asks the kernel about each interest, by `poll(2)` without waiting, and leaves the source ready for what the kernel
+    /// reports. So no event is lost that arrives between your call and this notice, not even with a reactor in the
+    /// background. While an error is pending, or a message is in the error queue, the source stays readable and writable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Interest, Source};
+    /// use futures::FutureExt;
+    /// use std::io::{ErrorKind, Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let (mut peer, stream) = UnixStream::pair()?;
+    ///     let source = Source::new(stream)?;
+    ///     peer.write_all(b"x")?;
+    ///     source.readable().await?;
+    ///     // Past the source, so it does not see the `WouldBlock`.
+    ///     assert_eq!(source.get_ref().read(&mut [0; 8])?, 1);
+    ///     assert_eq!(source.get_ref().read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    ///     source.clear_ready(Interest::READABLE);
+    ///     assert!(source.readable().now_or_never().is_none(), "waits for the next byte");
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn clear_ready(&self, interest: Interest) {
+        for (one, events, ready) in [
+            (Interest::READABLE, libc::POLLIN | libc::POLLRDHUP, !0),
+            (Interest::WRITABLE, libc::POLLOUT, !0),
+            // Errors and hang-ups are not the exceptional condition.
+            (Interest::PRIORITY, libc::POLLPRI, libc::POLLPRI),
+            // The kernel reports errors unasked.
+            (Interest::ERROR, 0, libc::POLLERR),
+        ] {
+            if interest.intersects(one) {
+                // The readiness is read before the kernel is asked, so an event that is dispatched in between is not
+                // cleared. If the kernel cannot be asked, the source stays ready: too often is better than never.
+                let _ = self.try_io(one, |io| match sys::present_events(io.as_fd(), events)? & ready {
+                    0 => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
+                });
+            }
+        }
+    }
+
+    /// Returns the future of [`readable`](Self::readable) and its siblings.
+    fn reported(&self, want: Want) -> impl Future<Output = io::Result<Readiness>> {
+        let wait = Wait::new(&self.link, want);
+        poll_fn(move |cx| self.poll_reported(wait.want, cx, Some(&wait.claim)))
+    }
+
+    /// Returns the future of [`read_with`](Self::read_with) and [`write_with`](Self::write_with).
+    fn operate<R>(&self, want: Want, mut op: impl FnMut(&T) -> io::Result<R>) -> impl Future<Output = io::Result<R>> {
+        let wait = Wait::new(&self.link, want);
+        poll_fn(move |cx| self.poll_op(wait.want, cx, Some(&wait.claim), &mut op, |_, _| false))
+    }
+
     /// Tries `op` until it succeeds or fails otherwise than by `WouldBlock` or `Interrupted`. `is_drained` returns
-    /// whether the next operation after this result would meet `WouldBlock`.
+    /// whether the next operation after this result would meet `WouldBlock`. A future passes its `claim`.
     #[inline]
     fn poll_op<R>(
         &self,
         want: Want,
         cx: &mut Context<'_>,
+        claim: Option<&Claim>,
         mut op: impl FnMut(&T) -> io::Result<R>,
         is_drained: impl Fn(Snapshot, &R) -> bool,
     ) -> Poll<io::Result<R>> {
@@ -507,7 +687,7 @@ impl<T: AsFd> Source<T> {
         loop {
             let mut seen = direction.snapshot();
             if !seen.is_surely_ready() {
-                seen = ready!(self.poll_may_be_ready(want, cx, seen))?;
+                seen = ready!(self.poll_may_be_ready(want, cx, claim, seen))?;
             }
             match op(&self.io) {
                 Ok(result) => {
@@ -532,22 +712,32 @@ impl<T: AsFd> Source<T> {
     /// Waits until an operation may succeed: the kernel has reported the source ready, or has not reported anything
     /// yet.
     #[inline(never)]
-    fn poll_may_be_ready(&self, want: Want, cx: &Context<'_>, seen: Snapshot) -> Poll<io::Result<Snapshot>> {
+    fn poll_may_be_ready(
+        &self,
+        want: Want,
+        cx: &Context<'_>,
+        claim: Option<&Claim>,
+        seen: Snapshot,
+    ) -> Poll<io::Result<Snapshot>> {
         if seen.is_unregistered() && self.link.shared.is_gone() {
             return Poll::Ready(Err(gone()));
         }
         if seen.may_be_ready() {
             return Poll::Ready(Ok(seen));
         }
-        self.poll_wait(want, cx, seen, Snapshot::may_be_ready)
+        self.poll_wait(want, cx, claim, seen, Snapshot::may_be_ready)
     }
 
     /// Waits until the kernel has reported the source ready for `want`.
-    fn poll_reported(&self, want: Want, cx: &Context<'_>) -> Poll<io::Result<Readiness>> {
+    fn poll_reported(&self, want: Want, cx: &Context<'_>, claim: Option<&Claim>) -> Poll<io::Result<Readiness>> {
         ready!(budget::poll_proceed(cx));
         let seen = self.link.registration.direction(want).snapshot();
-        let is_over = if want == Want::Priority { Snapshot::ends_priority } else { Snapshot::is_ready };
-        ready!(self.poll_wait(want, cx, seen, is_over))?;
+        let is_over = match want {
+            Want::Read | Want::Write => Snapshot::is_ready,
+            Want::Priority => Snapshot::ends_priority,
+            Want::Error => Snapshot::is_error,
+        };
+        ready!(self.poll_wait(want, cx, claim, seen, is_over))?;
         budget::spend();
         Poll::Ready(Ok(self.readiness()))
     }
@@ -557,11 +747,15 @@ impl<T: AsFd> Source<T> {
         &self,
         want: Want,
         cx: &Context<'_>,
+        claim: Option<&Claim>,
         seen: Snapshot,
         is_over: impl Fn(Snapshot) -> bool,
     ) -> Poll<io::Result<Snapshot>> {
         if seen.is_unregistered() {
             self.register()?;
+        } else {
+            // No thread of a forked child waits for events, so nothing would end the wait.
+            self.link.shared.refuse_child()?;
         }
         if !self.link.registration.interest.includes(want) {
             return Poll::Ready(Err(io::Error::new(
@@ -569,10 +763,43 @@ impl<T: AsFd> Source<T> {
                 "the source was not registered for this: name it in the interest of Source::with_interest",
             )));
         }
-        match self.link.registration.wait(want, cx.waker(), |seen| seen.is_gone() || is_over(seen)) {
-            None => Poll::Pending,
+        let Link { registration, shared } = &self.link;
+        let on_panic = |panic| shared.note_waker_panic(panic);
+        match registration.wait(want, cx.waker(), claim, on_panic, |seen| seen.is_gone() || is_over(seen)) {
+            None => {
+                shared.note_wait();
+                Poll::Pending
+            }
             Some(seen) if seen.is_gone() => Poll::Ready(Err(gone())),
             Some(seen) => Poll::Ready(Ok(seen)),
+        }
+    }
+}
+
+/// The wait of a future. Takes the future's waker along when the future is dropped, so that no event wakes a task for a
+/// wait that it has given up, and a source that is idle for long collects no wakers.
+struct Wait<'a> {
+    /// The registration, and the reactor.
+    link: &'a Link,
+    /// The waker in the registration, if any.
+    claim: Claim,
+    /// What the future waits for.
+    want: Want,
+}
+
+impl<'a> Wait<'a> {
+    /// Returns a wait that has not begun.
+    fn new(link: &'a Link, want: Want) -> Self {
+        Self { link, claim: Claim::default(), want }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if !self.claim.is_empty() {
+            if let Some(waker) = self.link.registration.give_up(self.want, &self.claim) {
+                self.link.shared.drop_waker(waker);
+            }
         }
     }
 }

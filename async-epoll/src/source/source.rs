@@ -4,6 +4,20 @@
 //! deregistered before it is closed. The hard idea is the [lazy](Source::lazy) source, which often needs neither
 //! `epoll_ctl(2)` call: it registers at the first `WouldBlock`, and closing the descriptor deregisters it.
 //!
+//! The kernel's entry belongs to the open file. It outlives the descriptor if the file does, and then wakes the reactor
+//! for nothing, without a number by which it could be deleted. So closing is enough only as long as no other descriptor
+//! of the file can exist:
+//!
+//! | the open file lives on, because its descriptor | known by |
+//! |---|---|
+//! | was duplicated, passed to another process, used by another library | [`Source::as_fd`], `as_raw_fd` or [`get_ref`](Source::get_ref) was called |
+//! | was inherited by a forked child | the [count of forks](crate::sys::fork_count) has changed |
+//! | was only borrowed by the source | the type has no drop code |
+//! | is kept by [`Source::into_inner`] | the call itself |
+//!
+//! In these cases the drop deletes the entry, by one `epoll_ctl(2)` call. async-net-lite reaches its sockets by
+//! [`Source::lend`], which is no sign of a duplicate.
+//!
 //! Deliberately not here: using the source. Waiting and single operations are in [operation](super::operation), the
 //! traits of futures-io in [traits](super::traits).
 
@@ -17,7 +31,6 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A descriptor that tasks can wait for: a socket, pipe, eventfd, timerfd, signalfd, inotify, pidfd, terminal, or any
 /// other that [`epoll(7)`](https://man7.org/linux/man-pages/man7/epoll.7.html) accepts.
@@ -89,7 +102,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.release(self.registration.close_deregisters.load(Ordering::Relaxed));
+        self.release(self.registration.is_deregistered_by_close());
     }
 }
 
@@ -180,6 +193,9 @@ impl<T: AsFd> Source<T> {
     /// - The other errors of [`fcntl(2)`](https://man7.org/linux/man-pages/man2/fcntl.2.html) and
     ///   [`epoll_ctl(2)`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html), such as `ENOMEM`.
     ///
+    /// `PermissionDenied`, `AlreadyExists` and `StorageFull` have a message that says what to do. The kernel's error,
+    /// with its number, is the [source](std::error::Error::source) of these errors.
+    ///
     /// # Examples
     ///
     /// ```
@@ -207,9 +223,20 @@ impl<T: AsFd> Source<T> {
     /// Makes a source of a non-blocking descriptor, and registers it only when an operation first meets `WouldBlock`.
     ///
     /// A connection that is served without waiting costs no `epoll_ctl(2)` call. Dropping the source costs none either:
-    /// closing the last descriptor of an open file deregisters it. Therefore **no other descriptor may refer to the
-    /// same open file** while the source lives. If there is a duplicate (`dup(2)`), its events wake the reactor without
-    /// need until the duplicate is closed; [`note_duplicate`](Self::note_duplicate) prevents this.
+    /// closing the last descriptor of an open file deregisters it. That is not so if another descriptor refers to the
+    /// same open file; then the events of the file would wake the reactor without need. Therefore dropping the source
+    /// deregisters by `epoll_ctl(2)` if
+    ///
+    /// - the descriptor was handed out, by [`get_ref`](Self::get_ref), `as_fd` or `as_raw_fd`, and may have been
+    ///   duplicated or passed to another process;
+    /// - the process has called `fork(2)` since, and a child may have inherited the descriptor;
+    /// - `T` is a reference or a [`BorrowedFd`], so that dropping the source closes nothing;
+    /// - [`note_duplicate`](Self::note_duplicate) was called. **Call it in all other cases**: if a duplicate exists
+    ///   already, if `T` is an `Arc` or `Rc` that outlives the source, if an operation of `read_with` duplicates the
+    ///   descriptor, or after a bare `clone(2)`.
+    ///
+    /// If registering fails, the operation that has to wait returns the error. The next operation is tried, and registers
+    /// again if it has to wait. So an operation that need not wait never fails for want of memory or epoll watches.
     ///
     /// A lazy source fits a socket that was just created or accepted. A blocking descriptor would block the loop.
     ///
@@ -230,48 +257,83 @@ impl<T: AsFd> Source<T> {
     /// # }
     /// ```
     pub fn lazy(io: T, handle: &Handle) -> Self {
-        Self::unregistered(io, Interest::ALL, true, handle)
+        // A type without drop code does not own the descriptor, and does not close it.
+        Self::unregistered(io, Interest::ALL, std::mem::needs_drop::<T>(), handle)
     }
 
-    /// Returns a source that is not yet registered with the kernel.
-    fn unregistered(io: T, interest: Interest, close_deregisters: bool, handle: &Handle) -> Self {
-        let registration = Arc::new(Registration::new(io.as_fd().as_raw_fd(), interest, close_deregisters));
+    /// Returns a source that is not yet registered with the kernel. `is_sole`: see [`Registration::new`].
+    fn unregistered(io: T, interest: Interest, is_sole: bool, handle: &Handle) -> Self {
+        let registration = Arc::new(Registration::new(io.as_fd().as_raw_fd(), interest, is_sole));
         Self { link: Link { registration, shared: Arc::clone(&handle.shared) }, io }
     }
 
-    /// Registers the source with the kernel.
+    /// Registers the source with the kernel. After an error the source works as before: the next operation is tried, and
+    /// registers again if it has to wait.
     #[cold]
     pub(crate) fn register(&self) -> io::Result<()> {
-        self.link.shared.register(&self.link.registration).map_err(explain)
+        let registration = &self.link.registration;
+        self.link.shared.register(registration).map_err(|error| {
+            registration.read.set_guess();
+            registration.write.set_guess();
+            explain(error)
+        })
     }
 
     /// Returns a reference to the I/O object.
+    ///
+    /// The caller may duplicate the descriptor through the reference, so a [lazy](Self::lazy) source is deregistered by
+    /// `epoll_ctl(2)` from now on. [`lend`](Self::lend) avoids this.
     pub fn get_ref(&self) -> &T {
+        self.note_duplicate();
         &self.io
     }
 
-    /// Notes that a duplicate of the descriptor exists, so closing the descriptor does not deregister the open file.
-    /// Dropping the source then deregisters it by `epoll_ctl(2)`. Needed for [lazy](Self::lazy) sources only.
+    /// Returns a reference to the I/O object, for a caller that does not duplicate the descriptor: for options,
+    /// addresses, or a single operation.
+    ///
+    /// As [`get_ref`](Self::get_ref), but a [lazy](Self::lazy) source still counts on `close(2)` to deregister it.
     ///
     /// # Examples
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// use async_epoll::{Reactor, Source};
-    /// use std::os::fd::AsFd;
     /// use std::os::unix::net::UnixStream;
     ///
     /// let reactor = Reactor::new()?;
     /// let (stream, _peer) = UnixStream::pair()?;
     /// stream.set_nonblocking(true)?;
     /// let source = Source::lazy(stream, &reactor.handle());
-    /// let _for_a_child = source.as_fd().try_clone_to_owned()?;
+    /// assert!(source.lend().take_error()?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lend(&self) -> &T {
+        &self.io
+    }
+
+    /// Notes that a duplicate of the descriptor exists, so closing the descriptor does not deregister the open file.
+    /// Dropping the source then deregisters it by `epoll_ctl(2)`. Needed for [lazy](Self::lazy) sources only, and only
+    /// if the source does not know of the duplicate: `get_ref`, `as_fd` and `as_raw_fd` note it, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Source};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, _peer) = UnixStream::pair()?;
+    /// stream.set_nonblocking(true)?;
+    /// let _for_a_child = stream.try_clone()?;
+    /// let source = Source::lazy(stream, &reactor.handle());
     /// source.note_duplicate();
     /// # Ok(())
     /// # }
     /// ```
     pub fn note_duplicate(&self) {
-        self.link.registration.close_deregisters.store(false, Ordering::Relaxed);
+        self.link.registration.note_duplicate();
     }
 
     /// Deregisters the source, and returns the I/O object, still non-blocking.
@@ -333,36 +395,58 @@ impl<T: AsFd> Source<T> {
     }
 }
 
-/// Replaces the kernel's message, where it does not help, by one that says what to do.
-fn explain(error: io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(libc::EPERM) => io::Error::new(
-            io::ErrorKind::PermissionDenied,
+/// Replaces the kernel's message, where it does not help, by one that says what to do. The kernel's error, with its
+/// number, becomes the source of the new one.
+fn explain(cause: io::Error) -> io::Error {
+    let message = match cause.raw_os_error() {
+        Some(libc::EPERM) => {
             "epoll cannot wait for this kind of file (regular files, directories and /dev/null are always ready): \
-             read it directly, or on another thread, for example through blocking::Unblock",
-        ),
-        Some(libc::EEXIST) => io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "this descriptor has a source in the reactor already: share that one, by a reference or an Arc",
-        ),
-        Some(libc::ENOSPC) => io::Error::new(
-            io::ErrorKind::StorageFull,
+             read it directly, or on another thread, for example through blocking::Unblock"
+        }
+        Some(libc::EEXIST) => {
+            "this descriptor has a source in the reactor already: share that one, by a reference or an Arc"
+        }
+        Some(libc::ENOSPC) => {
             "the user has as many descriptors in epoll instances as /proc/sys/fs/epoll/max_user_watches allows: \
-             drop some sources, or raise that limit",
-        ),
-        _ => error,
+             drop some sources, or raise that limit"
+        }
+        _ => return cause,
+    };
+    io::Error::new(cause.kind(), Explained { message, cause })
+}
+
+/// An error of `epoll_ctl(2)` with a message that says what to do.
+#[derive(Debug)]
+struct Explained {
+    /// What to do.
+    message: &'static str,
+    /// The kernel's error.
+    cause: io::Error,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message)
     }
 }
 
+impl std::error::Error for Explained {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// Returns the descriptor. The caller may duplicate it: see [`Source::lazy`].
 impl<T: AsFd> AsFd for Source<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.io.as_fd()
+        self.get_ref().as_fd()
     }
 }
 
+/// Returns the number of the descriptor. The caller may duplicate it: see [`Source::lazy`].
 impl<T: AsFd> AsRawFd for Source<T> {
     fn as_raw_fd(&self) -> RawFd {
-        self.io.as_fd().as_raw_fd()
+        self.as_fd().as_raw_fd()
     }
 }
 

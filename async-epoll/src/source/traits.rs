@@ -102,7 +102,7 @@ where
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Tried even if the source is known not to be writable: most types have nothing to flush, and then a full pipe
         // is no reason to wait.
-        match self.get_ref().flush() {
+        match self.lend().flush() {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 self.poll_write_with(cx, |mut io| io.flush())
             }

@@ -67,6 +67,13 @@ pub enum WaitsFor {
         /// The other end, if the descriptor is a connected TCP or UDP socket.
         peer: Option<SocketAddr>,
     },
+    /// An error of a source.
+    Error {
+        /// The descriptor.
+        fd: RawFd,
+        /// The other end, if the descriptor is a connected TCP or UDP socket.
+        peer: Option<SocketAddr>,
+    },
     /// A timer.
     Timer {
         /// When the timer fires; `None` for never.
@@ -136,6 +143,7 @@ impl<'a> HeldWakers<'a> {
                     Want::Read => WaitsFor::Readable { fd, peer },
                     Want::Write => WaitsFor::Writable { fd, peer },
                     Want::Priority => WaitsFor::Priority { fd, peer },
+                    Want::Error => WaitsFor::Error { fd, peer },
                 };
                 (address, waits_for)
             })
@@ -197,9 +205,10 @@ impl fmt::Display for TaskInfo {
 impl fmt::Display for WaitsFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (fd, peer, what) = match self {
-            Self::Readable { fd, peer } => (fd, peer, "readable"),
-            Self::Writable { fd, peer } => (fd, peer, "writable"),
-            Self::Priority { fd, peer } => (fd, peer, "exceptional"),
+            Self::Readable { fd, peer } => (fd, peer, "to become readable"),
+            Self::Writable { fd, peer } => (fd, peer, "to become writable"),
+            Self::Priority { fd, peer } => (fd, peer, "to become exceptional"),
+            Self::Error { fd, peer } => (fd, peer, "to report an error"),
             Self::Timer { deadline: None } => return f.write_str("a timer that never fires"),
             Self::Timer { deadline: Some(deadline) } => {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -208,8 +217,8 @@ impl fmt::Display for WaitsFor {
             Self::Foreign => return f.write_str("a waker held elsewhere (a channel, a thread, a set of futures)"),
         };
         match peer {
-            Some(peer) => write!(f, "descriptor {fd} (peer {peer}) to become {what}"),
-            None => write!(f, "descriptor {fd} to become {what}"),
+            Some(peer) => write!(f, "descriptor {fd} (peer {peer}) {what}"),
+            None => write!(f, "descriptor {fd} {what}"),
         }
     }
 }

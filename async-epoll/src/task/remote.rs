@@ -64,13 +64,17 @@ impl RemoteSpawner {
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the reactor or its pool has been dropped; `make` is dropped then.
+    /// - `NotConnected` if the reactor or its pool has been dropped.
+    /// - An error in a forked child of the process that made the reactor: no thread of the child runs it.
+    ///
+    /// `make` is dropped then.
     #[track_caller]
     pub fn spawn_with<F, Fut>(&self, make: F) -> io::Result<()>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = ()> + 'static,
     {
+        self.pool.shared.refuse_child()?;
         if self.pool.shared.is_gone() {
             return Err(gone());
         }

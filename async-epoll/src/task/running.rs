@@ -38,7 +38,7 @@ impl Running {
     /// method of the former will not wake these tasks.
     pub(crate) fn tell_replaced(&self) {
         if let Some(other) = self.current.replaced() {
-            other.note_stray_driver();
+            other.runner.note_stray_driver();
         }
     }
 }

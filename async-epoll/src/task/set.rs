@@ -473,6 +473,10 @@ impl Future for Driver {
             Stop::NextTurn => set.turn.park(&set.pool),
             Stop::Later => cx.waker().wake_by_ref(),
         }
+        let shared = &set.turn.shared;
+        if !shared.runner.is_run() && !set.turn.is_detached() {
+            shared.runner.note_idle_driver(shared.clock.real());
+        }
         Poll::Pending
     }
 }

@@ -34,11 +34,14 @@ use std::sync::Arc;
 ///
 /// Tasks spawned with the pool's own spawner have none of this: they are polled, but `run` does not wait for them, a
 /// wake from another thread waits for the next event, and a task that wakes itself without end starves all others.
+/// Spawn them through this type instead.
 ///
 /// Plain [`LocalPool::run`](futures::executor::LocalPool::run) would wait for ever: it asks neither the kernel nor the
 /// clock, and tasks that were put off to the next turn are polled only after the reactor has had its turn. Use
 /// [`Reactor::run`](crate::Reactor::run), or move the reactor to a thread of its own with
-/// [`Reactor::into_background`](crate::Reactor::into_background).
+/// [`Reactor::into_background`](crate::Reactor::into_background). With the feature `tracing`, a pool whose tasks wait
+/// before the reactor is first run is reported at level `DEBUG`, and at level `WARN` if its tasks are polled again a second
+/// later.
 ///
 /// # Panics in tasks
 ///

@@ -9,6 +9,20 @@
 //!
 //! The timerfd is never read, like the eventfd: it is registered edge-triggered, and makes a new edge each time it
 //! fires.
+//!
+//! The hard idea is when to save the system call. A timerfd need not be set to the same time twice, but only as long as it
+//! has not fired: the kernel never reports a time again. So the engine notes each event here, and the next setting makes
+//! the system call even for the same time.
+//!
+//! ```text
+//!   event taken by the engine ─► invalidate() ─┐
+//!                                              ├─► set(T): system call, also if T was the last time
+//!   clock moved by a test ─────► invalidate() ─┘
+//!   otherwise                                      set(T): system call only if T is another time
+//! ```
+//!
+//! Both run under the wheel's lock. A timer that another thread arms before the engine has noted the event is in the
+//! wheel when the engine fires the due timers, under the same lock.
 
 use super::clock::Clock;
 use super::nanos::NEVER;
@@ -18,13 +32,17 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// In place of a time: the kernel's setting is not known to be right. A timer may have this deadline, too; then each
+/// setting makes a system call.
+const UNKNOWN: u64 = 0;
+
 /// A timerfd, and the time at which it fires.
 #[derive(Debug)]
 pub(crate) struct TimerFd {
     /// The descriptor.
     fd: OwnedFd,
-    /// The time at which the timerfd fires or last fired, in nanoseconds of the clock; [`NEVER`] if it is not set.
-    /// Written by [`set`](Self::set), under the wheel's lock.
+    /// The time at which the timerfd will fire, in nanoseconds of the clock; [`NEVER`] if it is not set; [`UNKNOWN`]
+    /// after [`invalidate`](Self::invalidate). Written under the wheel's lock.
     time: AtomicU64,
 }
 
@@ -39,10 +57,16 @@ impl TimerFd {
         self.fd.as_raw_fd()
     }
 
-    /// Sets the timerfd to fire at `time`; [`NEVER`] stops it. Makes a system call only if `time` has changed. The
-    /// caller holds the wheel's lock.
+    /// Notes that the timerfd has fired, or that the clock was moved: the next [`set`](Self::set) makes a system call,
+    /// also for the same time. The caller holds the wheel's lock.
+    pub(crate) fn invalidate(&self) {
+        self.time.store(UNKNOWN, Ordering::Relaxed);
+    }
+
+    /// Sets the timerfd to fire at `time`; [`NEVER`] stops it. Makes a system call only if the timerfd is not known to
+    /// be set to `time` already. The caller holds the wheel's lock.
     pub(crate) fn set(&self, time: u64, clock: &Clock) {
-        if self.time.swap(time, Ordering::Relaxed) == time {
+        if self.time.swap(time, Ordering::Relaxed) == time && time != UNKNOWN {
             return;
         }
         let after = (time != NEVER).then(|| Duration::from_nanos(time.saturating_sub(clock.now())));
@@ -76,5 +100,24 @@ mod tests {
         timerfd.set(NEVER, &clock);
         assert!(!fires(&epoll, Duration::from_millis(40)), "stopped");
         timerfd.set(NEVER - 1, &clock);
+    }
+
+    /// Found 1: after the timerfd has fired, the same time makes a new edge. Before, it makes no system call.
+    #[test]
+    fn fires_again_at_the_time_of_its_last_edge() {
+        let (timerfd, clock, epoll) = (TimerFd::new().unwrap(), Clock::new(), Epoll::new().unwrap());
+        epoll.add(timerfd.fd(), (libc::EPOLLIN | libc::EPOLLET) as u32, 7).unwrap();
+        let late = clock.now() + 2_000_000;
+        for time in [late, late, 1, 1, UNKNOWN, UNKNOWN] {
+            timerfd.set(time, &clock);
+            assert!(fires(&epoll, Duration::from_secs(10)), "{time}");
+            timerfd.invalidate();
+        }
+        // Set to a future time twice: one setting, one edge.
+        let later = clock.now() + 5_000_000;
+        timerfd.set(later, &clock);
+        timerfd.set(later, &clock);
+        assert!(fires(&epoll, Duration::from_secs(10)));
+        assert!(!fires(&epoll, Duration::from_millis(10)));
     }
 }

@@ -1,62 +1,81 @@
 //! Models of a wake, a sleep and an end, which `loom` checks in every interleaving of a few threads.
 //!
 //! The [notifier](crate::wake::notifier), the [scheduled flag](crate::wake::scheduled) and the
-//! [queue](crate::wake::queue) work together here as the tasks, their driver and the reactor use them. Run by `.ci/full
-//! loom`. The models have no clock and no retry: a lost wake is a deadlock, and loom reports a deadlock.
+//! [queue](crate::wake::queue) work together here as the tasks, their driver and the reactor use them. Run by `.ci/run`.
+//!
+//! The hard idea is what the models must *not* have. The code under test is to order what the threads do, so the
+//! stand-ins order nothing: a mutex in their place would hide a missing ordering. Each stand-in is a relaxed atomic:
+//!
+//! | stand-in | in place of |
+//! |---|---|
+//! | [`Flag`] | the eventfd and `epoll_wait` |
+//! | [`Pool`] | the queue of the `LocalPool`, which holds the driver |
+//! | the payloads of the models | what a thread does before it wakes: a value that a task reads, a timer, a stop |
+//!
+//! A thread may read an old value of a relaxed atomic, as long as nothing orders the read after the write. So a model
+//! with a payload fails if the wake does not order the two. `.ci/orderings` weakens each ordering of
+//! the notifier and of the scheduled flag, one at a time, and demands that a model fails.
+//!
+//! The models have no clock and no retry: after a lost wake the reactor sleeps for ever, which [`Flag::sleep`] reports.
 
 use super::notifier::Notifier;
 use super::queue::Queue;
 use super::scheduled::ScheduledFlag;
 use super::wake_fd::Signal;
-use loom::sync::atomic::{AtomicUsize, Ordering};
-use loom::sync::{Arc, Condvar, Mutex};
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, Ordering::Relaxed};
 use loom::thread;
 use std::task::{Wake, Waker};
 
 /// Stands for an arrival among the numbers of tasks.
 const ARRIVAL: usize = 99;
+/// The looks at a [`Flag`] after which the sleep has no end. Each lets all other threads go on.
+const MAX_LOOKS: usize = 100;
 
 /// Stands in for the eventfd: a flag that the sleeping reactor waits for.
 #[derive(Default)]
-struct Flag {
-    raised: Mutex<bool>,
-    change: Condvar,
-}
+struct Flag(AtomicBool);
 
 impl Flag {
-    fn set(&self) {
-        *self.raised.lock().unwrap() = true;
-        self.change.notify_one();
-    }
-
     /// Stands in for `epoll_wait` without a timeout.
     fn sleep(&self) {
-        let mut raised = self.raised.lock().unwrap();
-        while !*raised {
-            raised = self.change.wait(raised).unwrap();
+        for _ in 0..MAX_LOOKS {
+            if self.take() {
+                return;
+            }
+            thread::yield_now();
         }
-        *raised = false;
+        panic!("a wake was lost: the reactor sleeps for ever");
     }
 
     /// Stands in for a look at the descriptor.
     fn take(&self) -> bool {
-        std::mem::take(&mut *self.raised.lock().unwrap())
+        self.0.swap(false, Relaxed)
     }
 }
 
 impl Signal for std::sync::Arc<Flag> {
     fn raise(&self) {
-        self.set();
+        // A read-modify-write, as in the kernel: a relaxed store could count as earlier than a look that came before it.
+        self.0.swap(true, Relaxed);
     }
 }
 
 /// Stands in for the pool: whether the pool has been told to poll the driver.
 #[derive(Default)]
-struct Pool(Mutex<bool>);
+struct Pool(AtomicBool);
+
+impl Pool {
+    /// Returns whether the driver is to be polled, and forgets it.
+    fn take(&self) -> bool {
+        // The look is a load, which may be of an old value: a pool of futures looks with a load, too.
+        self.0.load(Relaxed) && self.0.swap(false, Relaxed)
+    }
+}
 
 impl Wake for Pool {
     fn wake(self: std::sync::Arc<Self>) {
-        *self.0.lock().unwrap() = true;
+        self.0.swap(true, Relaxed);
     }
 }
 
@@ -88,6 +107,13 @@ impl<const TASKS: usize> Scene<TASKS> {
         }
     }
 
+    /// Does what the waker of a main future does, with the flag of the first task.
+    fn wake_main(&self) {
+        if self.scheduled[0].schedule() && self.notifier.busy() {
+            self.notifier.end_sleep();
+        }
+    }
+
     /// Does what a remote spawner does.
     fn arrive(&self) {
         self.queue.arrive((), &self.notifier, || ()).unwrap();
@@ -97,7 +123,7 @@ impl<const TASKS: usize> Scene<TASKS> {
     /// number [`ARRIVAL`].
     fn run_until_stalled(&self) -> Vec<usize> {
         let mut polled = Vec::new();
-        while std::mem::take(&mut *self.pool.0.lock().unwrap()) {
+        while self.pool.take() {
             let (_, arrivals) = self.queue.attend(Waker::from(std::sync::Arc::clone(&self.pool)));
             polled.extend(arrivals.iter().map(|()| ARRIVAL));
             loop {
@@ -107,7 +133,7 @@ impl<const TASKS: usize> Scene<TASKS> {
                 }
                 if tasks.is_empty() {
                     // There are arrivals: the driver calls itself.
-                    *self.pool.0.lock().unwrap() = true;
+                    self.pool.0.swap(true, Relaxed);
                     break;
                 }
                 for task in tasks {
@@ -188,26 +214,72 @@ fn two_wakes_end_the_sleep() {
     });
 }
 
-/// Two threads wake one task: the task is polled after the later of the two wakes.
+/// Two threads wake one task: the task is polled after the later of the two wakes, and sees what both threads did before.
 #[test]
 fn two_wakes_of_one_task() {
     model(|| {
         let scene = Scene::<1>::new();
-        let done = Arc::new([Mutex::new(false), Mutex::new(false)]);
+        let done = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
         let wakers = [0, 1].map(|n| {
             let done = Arc::clone(&done);
             spawn(&scene, move |scene| {
-                *done[n].lock().unwrap() = true;
+                done[n].store(true, Relaxed);
                 scene.wake(0);
             })
         });
         // The task looks for what the wakes announce, whenever it is polled.
-        while scene.run_until_stalled().is_empty() || !done.iter().all(|done| *done.lock().unwrap()) {
+        while scene.run_until_stalled().is_empty() || !done.iter().all(|done| done.load(Relaxed)) {
             scene.wait();
         }
         wakers.into_iter().for_each(|waker| waker.join().unwrap());
         // A wake that came too late for the last poll has left the flag set.
         scene.run_until_stalled();
+        scene.check_quiet();
+    });
+}
+
+/// The main future of `run_until` has a flag and no queue. Two threads wake it: it sees what both did before, whichever
+/// of the two makes it scheduled.
+#[test]
+fn a_main_future_is_woken() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let done = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+        let wakers = [0, 1].map(|n| {
+            let done = Arc::clone(&done);
+            spawn(&scene, move |scene| {
+                done[n].store(true, Relaxed);
+                scene.wake_main();
+            })
+        });
+        loop {
+            if scene.scheduled[0].begin_poll() {
+                scene.notifier.idle();
+                if done.iter().all(|done| done.load(Relaxed)) {
+                    break;
+                }
+            }
+            scene.wait();
+        }
+        wakers.into_iter().for_each(|waker| waker.join().unwrap());
+        if scene.scheduled[0].finish() {
+            scene.notifier.idle();
+        }
+        scene.check_quiet();
+    });
+}
+
+/// The main future ends while it is being woken: what the wake has counted is taken back, whichever comes first.
+#[test]
+fn the_end_of_a_main_future_during_a_wake() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let waker = spawn(&scene, |scene| scene.wake_main());
+        if scene.scheduled[0].finish() {
+            scene.notifier.idle();
+        }
+        waker.join().unwrap();
+        scene.notifier.awake();
         scene.check_quiet();
     });
 }
@@ -273,21 +345,72 @@ fn notify_ends_the_sleep() {
     });
 }
 
+/// What a thread did before it notified is seen after the wait that the notification has ended, or has kept from
+/// blocking: a stop, for example. The loop looks for the stop before each wait, and nowhere else.
+#[test]
+fn a_stop_is_seen_after_its_notification() {
+    for detached in [false, true] {
+        model(move || {
+            let (scene, stop) = (Scene::<0>::new(), Arc::new(AtomicBool::new(false)));
+            if detached {
+                scene.notifier.detach();
+            }
+            let stopper = spawn(&scene, {
+                let stop = Arc::clone(&stop);
+                move |scene| {
+                    stop.store(true, Relaxed);
+                    scene.notifier.notify();
+                }
+            });
+            while !stop.load(Relaxed) {
+                if scene.notifier.try_sleep() {
+                    scene.flag.sleep();
+                }
+                scene.notifier.awake();
+            }
+            stopper.join().unwrap();
+        });
+    }
+}
+
+/// Two threads notify: both stops are seen, although only one of the notifications ends the wait.
+#[test]
+fn two_stops_are_seen_after_their_notifications() {
+    model(|| {
+        let scene = Scene::<0>::new();
+        let stops = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+        let stoppers = [0, 1].map(|n| {
+            let stops = Arc::clone(&stops);
+            spawn(&scene, move |scene| {
+                stops[n].store(true, Relaxed);
+                scene.notifier.notify();
+            })
+        });
+        while !stops.iter().all(|stop| stop.load(Relaxed)) {
+            if scene.notifier.try_sleep() {
+                scene.flag.sleep();
+            }
+            scene.notifier.awake();
+        }
+        stoppers.into_iter().for_each(|stopper| stopper.join().unwrap());
+    });
+}
+
 /// Another thread sets a timer while the loop works out how long to sleep.
 #[test]
 fn an_earlier_timer_ends_the_sleep() {
     model(|| {
-        let (scene, timer) = (Scene::<0>::new(), Arc::new(Mutex::new(false)));
+        let (scene, timer) = (Scene::<0>::new(), Arc::new(AtomicBool::new(false)));
         let setter = spawn(&scene, {
             let timer = Arc::clone(&timer);
             move |scene| {
-                *timer.lock().unwrap() = true;
+                timer.store(true, Relaxed);
                 scene.notifier.end_sleep();
             }
         });
         // Asleep first, timers second: either the loop sees the timer, or the setter sees the loop asleep.
-        while !*timer.lock().unwrap() {
-            if scene.notifier.try_sleep() && !*timer.lock().unwrap() {
+        while !timer.load(Relaxed) {
+            if scene.notifier.try_sleep() && !timer.load(Relaxed) {
                 scene.flag.sleep();
             }
             scene.notifier.awake();

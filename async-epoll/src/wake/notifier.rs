@@ -24,6 +24,21 @@
 //! sides paid for a full fence in just the right place. With one word, going to sleep is a compare-and-exchange, and a
 //! wake is an addition; the old value says whether the reactor sleeps.
 //!
+//! # Orderings
+//!
+//! All changes of the word are read-modify-writes, so they have one order, and the old value that each returns decides
+//! what to do; that needs no ordering beyond `Relaxed`. An ordering is needed where the *other* memory of a thread has to
+//! be visible to the reactor, and the models have a case for each:
+//!
+//! | written before | seen after | for example |
+//! |---|---|---|
+//! | [`notify`](Notifier::notify): release | [`awake`](Notifier::awake): acquire | the stop of a background reactor |
+//! | [`end_sleep`](Notifier::end_sleep): release | [`try_sleep`](Notifier::try_sleep) that succeeds: acquire | an earlier timer |
+//! | [`end_sleep`](Notifier::end_sleep): release | [`doze`](Notifier::doze): acquire | the call of a driver, told to the host's pool |
+//!
+//! The busy count needs none: it is counted before the pool is told and taken back by the thread that polls, so while the
+//! pool's news is on its way the reactor finds work and does not sleep.
+//!
 //! Two modes change what sleep means. *Embedded*: another loop watches the reactor's descriptor, so the reactor counts
 //! as asleep between two waits, and a wake has to reach the descriptor. *Detached*: the reactor has a thread to itself
 //! and polls no tasks, so the reactor sleeps whether there is work or not, and work does not wake the reactor.
@@ -79,7 +94,7 @@ impl<E: Signal> Notifier<E> {
 
     /// Marks the reactor as embedded: from now on another loop watches the descriptor.
     pub(crate) fn embed(&self) {
-        self.word.fetch_or(EMBEDDED | ASLEEP, Ordering::AcqRel);
+        self.word.fetch_or(EMBEDDED | ASLEEP, Ordering::Relaxed);
     }
 
     /// Returns whether another loop watches the descriptor.
@@ -89,7 +104,7 @@ impl<E: Signal> Notifier<E> {
 
     /// Marks the reactor as detached: it moves to a thread of its own, where it polls no tasks.
     pub(crate) fn detach(&self) {
-        self.word.fetch_or(DETACHED, Ordering::AcqRel);
+        self.word.fetch_or(DETACHED, Ordering::Relaxed);
     }
 
     /// Returns whether the reactor has a thread of its own.
@@ -101,24 +116,24 @@ impl<E: Signal> Notifier<E> {
     ///
     /// Returns whether [`end_sleep`](Self::end_sleep) has to be called once the pool has been told.
     pub(crate) fn busy(&self) -> bool {
-        let word = self.word.fetch_add(ONE_BUSY, Ordering::AcqRel);
+        let word = self.word.fetch_add(ONE_BUSY, Ordering::Relaxed);
         // An embedded reactor may be marked as asleep between now and then, so `end_sleep` has to look again.
         word & DETACHED == 0 && (word & EMBEDDED != 0 || word & (ASLEEP | NOTIFIED) == ASLEEP)
     }
 
     /// Counts a queue, or a main future, that has become idle.
     pub(crate) fn idle(&self) {
-        self.word.fetch_sub(ONE_BUSY, Ordering::AcqRel);
+        self.word.fetch_sub(ONE_BUSY, Ordering::Relaxed);
     }
 
     /// Returns whether any queue or main future is busy.
     pub(crate) fn has_work(&self) -> bool {
-        self.word.load(Ordering::Acquire) >= ONE_BUSY
+        self.word.load(Ordering::Relaxed) >= ONE_BUSY
     }
 
     /// Ends a running sleep, or keeps the next one from beginning.
     pub(crate) fn notify(&self) {
-        if self.word.fetch_or(NOTIFIED, Ordering::AcqRel) & (ASLEEP | NOTIFIED) == ASLEEP {
+        if self.word.fetch_or(NOTIFIED, Ordering::Release) & (ASLEEP | NOTIFIED) == ASLEEP {
             self.write();
         }
     }
@@ -128,12 +143,13 @@ impl<E: Signal> Notifier<E> {
     /// For a caller that has changed something which a sleeping reactor must see, *and* which a reactor about to sleep
     /// looks at after [`try_sleep`](Self::try_sleep): the work, or the earliest timer.
     pub(crate) fn end_sleep(&self) {
-        // A read-modify-write has a place in the order of all changes: either it sees an embedded reactor asleep, or
-        // the reactor is marked as asleep later and then sees what the caller did before.
-        let mut word = self.word.fetch_or(0, Ordering::AcqRel);
+        // A read-modify-write has a place in the order of all changes: either it sees the reactor asleep, or the reactor
+        // is marked as asleep later and then sees what the caller did before. A plain load could do neither. The later
+        // exchange adds nothing to what this release makes visible.
+        let mut word = self.word.fetch_or(0, Ordering::Release);
         // Not `notify`: if the reactor wakes for another reason meanwhile, this call must not cut the next sleep short.
         while word & (ASLEEP | NOTIFIED) == ASLEEP {
-            match self.word.compare_exchange_weak(word, word | NOTIFIED, Ordering::AcqRel, Ordering::Acquire) {
+            match self.word.compare_exchange_weak(word, word | NOTIFIED, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return self.write(),
                 Err(now) => word = now,
             }
@@ -145,9 +161,9 @@ impl<E: Signal> Notifier<E> {
     /// After `true`, the caller must look once more at everything that may have changed the time to wake, then call
     /// `epoll_wait`, then [`awake`](Self::awake).
     pub(crate) fn try_sleep(&self) -> bool {
-        let mut word = self.word.load(Ordering::Acquire);
+        let mut word = self.word.load(Ordering::Relaxed);
         while word & NOTIFIED == 0 && (word < ONE_BUSY || word & DETACHED != 0) {
-            match self.word.compare_exchange_weak(word, word | ASLEEP, Ordering::AcqRel, Ordering::Acquire) {
+            match self.word.compare_exchange_weak(word, word | ASLEEP, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -158,7 +174,7 @@ impl<E: Signal> Notifier<E> {
     /// Marks an embedded reactor as asleep between two waits, even if there is work: the host's next run of the pool
     /// deals with what the pool has already been told.
     pub(crate) fn doze(&self) {
-        let word = self.word.fetch_or(ASLEEP, Ordering::AcqRel);
+        let word = self.word.fetch_or(ASLEEP, Ordering::Acquire);
         // The notification came after the turn had looked. The reactor still counted as awake then, so the notifying
         // thread did not write.
         if word & (ASLEEP | NOTIFIED) == NOTIFIED {
@@ -168,7 +184,7 @@ impl<E: Signal> Notifier<E> {
 
     /// Ends the sleep on the reactor's side, and clears the notification. Returns whether there was a notification.
     pub(crate) fn awake(&self) -> bool {
-        let notified = self.word.fetch_and(!(ASLEEP | NOTIFIED), Ordering::AcqRel) & NOTIFIED != 0;
+        let notified = self.word.fetch_and(!(ASLEEP | NOTIFIED), Ordering::Acquire) & NOTIFIED != 0;
         if notified {
             self.wake_fd.clear();
         }
@@ -190,6 +206,8 @@ impl<E: Signal> Notifier<E> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::sys::{Epoll, epoll_event};
+    use std::time::Duration;
 
     #[test]
     fn sleep_needs_an_empty_word() {
@@ -257,6 +275,23 @@ mod tests {
             assert_eq!(notifier.writes(), sleep);
             assert!(notifier.awake());
             (0..100).for_each(|_| notifier.idle());
+        }
+    }
+
+    /// Found 12b: a pipe is empty after each sleep that it has ended. So it never fills, and each write finds it empty:
+    /// from Linux 5.5 to 5.13 a write to a pipe with bytes in it makes no edge.
+    #[test]
+    fn a_pipe_is_emptied_after_each_sleep() {
+        let notifier = Notifier::with_signal(WakeFd::pipe().unwrap());
+        let (epoll, mut events) = (Epoll::new().unwrap(), [epoll_event { events: 0, u64: 0 }]);
+        epoll.add(notifier.fd(), (libc::EPOLLIN | libc::EPOLLET) as u32, 7).unwrap();
+        for sleep in 1..=10_000 {
+            assert!(notifier.try_sleep());
+            notifier.notify();
+            assert_eq!(epoll.wait(&mut events, Some(Duration::from_secs(10))).unwrap(), 1, "sleep {sleep}");
+            assert!(notifier.awake());
+            assert_eq!(notifier.writes(), sleep);
+            assert!(notifier.wake_fd.is_empty(), "sleep {sleep} has left bytes behind");
         }
     }
 }

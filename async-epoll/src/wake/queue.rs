@@ -79,6 +79,19 @@ struct Call {
     end_sleep: bool,
 }
 
+/// Ends the reactor's sleep when it is dropped, also if the driver's waker has panicked: the work is counted, and the
+/// reactor must not sleep on it.
+struct EndSleep<'a, E: Signal>(Option<&'a Notifier<E>>);
+
+impl<E: Signal> Drop for EndSleep<'_, E> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(notifier) = self.0 {
+            notifier.end_sleep();
+        }
+    }
+}
+
 impl<A> Queue<A> {
     /// Returns an empty queue, which is idle.
     pub(crate) fn new() -> Self {
@@ -107,13 +120,12 @@ impl<A> Queue<A> {
         let call = change(&mut state);
         drop(state);
         if let Some(Call { driver, end_sleep }) = call {
+            let end_sleep = EndSleep(end_sleep.then_some(notifier));
             // The pool first: a reactor that wakes finds the pool told.
             if let Some(driver) = driver {
                 driver.wake();
             }
-            if end_sleep {
-                notifier.end_sleep();
-            }
+            drop(end_sleep);
         }
     }
 
@@ -265,5 +277,40 @@ impl<A> State<A> {
         if std::mem::replace(&mut self.busy, false) && !self.uncounted {
             notifier.idle();
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    /// Found 22: the driver's waker panics. The work is counted all the same, the reactor's sleep ends, and the next call
+    /// of the driver goes to the waker of the driver's next poll.
+    #[test]
+    fn a_driver_whose_waker_panics() {
+        struct Panicking;
+        impl Wake for Panicking {
+            fn wake(self: Arc<Self>) {
+                std::panic::resume_unwind(Box::new(()));
+            }
+        }
+        let (notifier, queue) = (Notifier::new().unwrap(), Queue::<()>::new());
+        assert!(queue.attend(Arc::new(Panicking).into()).0.is_none());
+        assert!(notifier.try_sleep());
+        assert!(catch_unwind(AssertUnwindSafe(|| queue.push(7, &notifier))).is_err());
+        assert!(notifier.has_work());
+        assert_eq!(notifier.writes(), 1, "the sleep was not ended");
+        assert!(notifier.awake());
+        // The pool polls the driver for another reason: the task is there.
+        let mut tasks = Vec::new();
+        assert!(queue.attend(Waker::noop().clone()).0.is_none());
+        assert!(queue.take(&mut tasks, &notifier));
+        assert_eq!(tasks, [7]);
+        tasks.clear();
+        assert!(!queue.take(&mut tasks, &notifier));
+        assert!(notifier.try_sleep());
     }
 }

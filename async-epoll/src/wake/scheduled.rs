@@ -21,6 +21,9 @@
 //!
 //! The hard race is a wake on another thread while the task is being polled. The flag is cleared *before* the poll, so
 //! such a wake schedules the task again; at worst one poll finds nothing to do.
+//!
+//! `schedule` releases and `begin_poll` acquires: what each waking thread did before is visible to the next poll. The end
+//! of a task makes nothing visible, and the old value decides alone.
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU8, Ordering};
@@ -45,7 +48,7 @@ impl ScheduledFlag {
     /// Sets the flag. Returns whether the caller has to put the task into the queue.
     pub(crate) fn schedule(&self) -> bool {
         // Even if the flag is set already, this write makes what the waking thread did visible to the next poll.
-        self.0.fetch_or(SCHEDULED, Ordering::AcqRel) & (SCHEDULED | DONE) == 0
+        self.0.fetch_or(SCHEDULED, Ordering::Release) & (SCHEDULED | DONE) == 0
     }
 
     /// Returns whether the task is scheduled.
@@ -57,12 +60,12 @@ impl ScheduledFlag {
     /// Clears the flag before a poll: from now on a wake schedules the task anew. Returns whether the task was
     /// scheduled.
     pub(crate) fn begin_poll(&self) -> bool {
-        self.0.fetch_and(!SCHEDULED, Ordering::AcqRel) & SCHEDULED != 0
+        self.0.fetch_and(!SCHEDULED, Ordering::Acquire) & SCHEDULED != 0
     }
 
     /// Marks the task as ended. Returns whether the task was scheduled: then its number is in the queue, or will be,
     /// and the driver finds the number there.
     pub(crate) fn finish(&self) -> bool {
-        self.0.swap(DONE, Ordering::AcqRel) & SCHEDULED != 0
+        self.0.swap(DONE, Ordering::Relaxed) & SCHEDULED != 0
     }
 }

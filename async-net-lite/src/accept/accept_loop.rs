@@ -15,15 +15,17 @@
 //! ```
 //!
 //! The [`Acceptor`] skips errors of single connections. It returns such an error only after ten thousand in a row. Then
-//! the loop backs off as for a shortage: something forbids accepting, and may end.
+//! the loop backs off as for a shortage: something forbids accepting, and may end. Errors that the loop does not yield
+//! go to its [`Reporter`].
 
 use super::acceptor::Acceptor;
 use super::backoff::Backoff;
-use super::errors::Concern;
+use super::errors::{AcceptError, Concern};
+use super::report::{AcceptReport, Reporter};
 use crate::socket::socket::Socket;
 use socket2::SockAddr;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::task::{Context, Poll, ready};
 
 /// The state of an `Incoming` stream.
@@ -31,6 +33,8 @@ use std::task::{Context, Poll, ready};
 pub(crate) struct AcceptLoop {
     /// The pauses.
     backoff: Backoff,
+    /// Reports the errors that the stream does not yield.
+    reporter: Reporter,
     /// Whether the listener has failed. Set once; the stream has then ended.
     has_ended: bool,
 }
@@ -38,7 +42,12 @@ pub(crate) struct AcceptLoop {
 impl AcceptLoop {
     /// Creates a loop that begins without a pause.
     pub(crate) fn new() -> Self {
-        Self { backoff: Backoff::new(), has_ended: false }
+        Self { backoff: Backoff::new(), reporter: Reporter::new(), has_ended: false }
+    }
+
+    /// Sets the closure that gets the errors which the stream does not yield.
+    pub(crate) fn on_error(&mut self, hook: impl FnMut(&AcceptReport<'_>) + Send + 'static) {
+        self.reporter.set_hook(hook);
     }
 
     /// Returns whether the listener has failed.
@@ -54,8 +63,9 @@ impl AcceptLoop {
         acceptor: &Acceptor<L>,
         convert: impl Fn((socket2::Socket, SockAddr)) -> io::Result<T>,
     ) -> Poll<Option<io::Result<T>>> {
-        self.poll_next_by(cx, &acceptor.socket, |cx| {
-            acceptor.poll_accept(cx).map(|accepted| accepted.and_then(&convert))
+        self.poll_next_by(cx, &acceptor.socket, |cx, reporter| {
+            let skipped = |error: &io::Error| report(reporter, &acceptor.socket, error);
+            acceptor.poll_accept(cx, skipped).map(|accepted| convert(accepted?).map_err(AcceptError::of_conversion))
         })
     }
 
@@ -64,27 +74,37 @@ impl AcceptLoop {
         &mut self,
         cx: &mut Context<'_>,
         listener: &Socket<L>,
-        mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+        mut accept: impl FnMut(&mut Context<'_>, &mut Reporter) -> Poll<Result<T, AcceptError>>,
     ) -> Poll<Option<io::Result<T>>> {
         if self.has_ended {
             return Poll::Ready(None);
         }
         loop {
             ready!(self.backoff.poll_pause(cx));
-            match accept(cx) {
-                Poll::Ready(Err(error)) if Concern::of(&error) != Concern::Listener => {
-                    self.backoff.fail(|| listener.handle());
+            match accept(cx, &mut self.reporter) {
+                Poll::Ready(Err(AcceptError { error, concern })) if concern != Concern::Listener => {
+                    let handle = listener.handle();
+                    // Only a confirmed pause is worth a report: the first error may be over at once.
+                    if let Some(length) = self.backoff.fail(&handle) {
+                        handle.count("accept_pauses", 1);
+                        self.reporter.report(&handle, listener.as_raw_fd(), &error, Some(length));
+                    }
                 }
                 result => {
                     self.backoff.cancel();
                     let result = ready!(result);
                     self.backoff.succeed();
                     self.has_ended = result.is_err();
-                    return Poll::Ready(Some(result));
+                    return Poll::Ready(Some(result.map_err(io::Error::from)));
                 }
             }
         }
     }
+}
+
+/// Reports a connection that was skipped.
+fn report<L: AsFd>(reporter: &mut Reporter, listener: &Socket<L>, error: &io::Error) {
+    reporter.report(&listener.handle(), listener.as_raw_fd(), error, None);
 }
 
 #[cfg(test)]
@@ -135,7 +155,9 @@ mod tests {
 
         fn poll(&mut self, mut accept: impl FnMut() -> io::Result<u32>) -> Poll<Option<io::Result<u32>>> {
             let waker = Waker::from(Arc::clone(&self.woken));
-            self.accept_loop.poll_next_by(&mut Context::from_waker(&waker), &self.listener, |_| Poll::Ready(accept()))
+            self.accept_loop.poll_next_by(&mut Context::from_waker(&waker), &self.listener, |_, _| {
+                Poll::Ready(accept().map_err(AcceptError::of_accept))
+            })
         }
 
         /// Begins a pause, and confirms it.

@@ -2,9 +2,10 @@
 //!
 //! The `accept` methods of the listeners and the accept loop call this. An error of a single connection is skipped, and
 //! the next connection is taken. No queue is long enough for ten thousand such errors in a row, so the next error is
-//! returned. What to do about a shortage is not decided here.
+//! returned. Every error is counted in the reactor's [`Stats`](async_epoll::Stats). What to do about a shortage is not
+//! decided here.
 
-use super::errors::Concern;
+use super::errors::{AcceptError, Concern};
 use crate::socket::socket::Socket;
 use async_epoll::OPERATIONS_PER_POLL;
 use socket2::{SockAddr, SockRef};
@@ -19,6 +20,9 @@ const ACCEPT_WEIGHT: u32 = OPERATIONS_PER_POLL / 16;
 /// The largest number of errors of single connections in a row, without a connection or an empty queue in between, that
 /// are skipped. No queue is that long: something forbids `accept(2)` altogether, or the socket cannot accept.
 const MAX_SKIPPED: u32 = 10_000;
+
+/// An accepted socket, and the address of its peer.
+type Accepted = (socket2::Socket, SockAddr);
 
 /// A listening socket, whatever its kind of address.
 #[derive(Debug)]
@@ -35,27 +39,55 @@ impl<L: AsFd> Acceptor<L> {
         Self { socket, skipped: AtomicU32::new(0) }
     }
 
-    /// Takes a connection from the queue, and skips errors of single connections. The new socket is non-blocking and
-    /// close-on-exec.
-    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(socket2::Socket, SockAddr)>> {
+    /// Takes a connection from the queue, and skips errors of single connections, each of which goes to `on_skip`. The
+    /// new socket is non-blocking and close-on-exec.
+    pub(crate) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+        mut on_skip: impl FnMut(&io::Error),
+    ) -> Poll<Result<Accepted, AcceptError>> {
         loop {
-            let accepted = ready!(self.socket.poll_read_weighted(cx, ACCEPT_WEIGHT, |listener| {
-                let accepted = SockRef::from(listener).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
-                if accepted.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |_| true) {
-                    self.skipped.store(0, Ordering::Relaxed);
-                }
-                accepted
-            }));
-            match accepted {
-                // Each error spends some of the task's budget, so even a thousand errors do not block the reactor.
-                Err(error) if Concern::of(&error) == Concern::OneConnection && self.skip() => {}
-                result => return Poll::Ready(result),
+            let tried = ready!(self.socket.poll_read_weighted(cx, ACCEPT_WEIGHT, |listener| self.accept(listener)));
+            let error = match tried {
+                Ok(Ok(accepted)) => return Poll::Ready(Ok(accepted)),
+                Ok(Err(error)) => AcceptError::of_accept(error),
+                // If the listener could not be registered, the next call accepts once more before it registers again.
+                Err(error) => AcceptError::of_wait(error),
+            };
+            self.count(&error);
+            // Each error spends some of the task's budget, so even a thousand errors do not block the reactor.
+            if error.concern != Concern::OneConnection || !self.skip() {
+                return Poll::Ready(Err(error));
             }
+            on_skip(&error.error);
         }
+    }
+
+    /// Calls `accept4(2)`. The outer error is for the source: wait, or try again at once. The inner error is any other.
+    fn accept(&self, listener: &L) -> io::Result<io::Result<Accepted>> {
+        let accepted = SockRef::from(listener).accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+        match accepted.as_ref().map_err(io::Error::kind) {
+            Err(io::ErrorKind::Interrupted) => return accepted.map(Ok),
+            Err(io::ErrorKind::WouldBlock) => {
+                self.skipped.store(0, Ordering::Relaxed);
+                return accepted.map(Ok);
+            }
+            Err(_) => {}
+            Ok(_) => self.skipped.store(0, Ordering::Relaxed),
+        }
+        Ok(accepted)
     }
 
     /// Counts an error of a single connection. Returns `false` if there were too many in a row.
     fn skip(&self) -> bool {
         self.skipped.fetch_add(1, Ordering::Relaxed) < MAX_SKIPPED
+    }
+
+    /// Counts an error in the reactor's stats.
+    #[cold]
+    fn count(&self, error: &AcceptError) {
+        let handle = self.socket.handle();
+        handle.count("accept_errors", 1);
+        handle.count(error.concern.counter(), 1);
     }
 }

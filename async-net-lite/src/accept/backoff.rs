@@ -30,6 +30,8 @@ pub(super) struct Backoff {
     pub(super) next: Duration,
     /// The present pause; `None` outside a pause. Begun and confirmed by [`fail`](Self::fail).
     pause: Option<Pause>,
+    /// The length of the last pause that has begun. Written by [`fail`](Self::fail).
+    length: Duration,
 }
 
 /// A pause that has begun.
@@ -46,7 +48,7 @@ struct Pause {
 impl Backoff {
     /// Creates a back-off that has not paused.
     pub(super) fn new() -> Self {
-        Self { next: FIRST_PAUSE, pause: None }
+        Self { next: FIRST_PAUSE, pause: None, length: Duration::ZERO }
     }
 
     /// Waits until the confirmed pause is over, if there is one: a socket has been closed, or the timer has fired.
@@ -60,15 +62,18 @@ impl Backoff {
         Poll::Ready(())
     }
 
-    /// Records that accepting has failed for a shortage: begins a pause, or confirms the present one.
-    pub(super) fn fail(&mut self, handle: impl FnOnce() -> Handle) {
+    /// Records that accepting has failed for a shortage: begins a pause, or confirms the present one. Returns the length
+    /// of the pause that it confirms.
+    pub(super) fn fail(&mut self, handle: &Handle) -> Option<Duration> {
         if let Some(pause) = &mut self.pause {
             pause.is_confirmed = true;
-            return;
+            return Some(self.length);
         }
         let listener = PausedListener::register();
-        self.pause = Some(Pause { listener, timer: Timer::after(self.next, &handle()), is_confirmed: false });
+        self.pause = Some(Pause { listener, timer: Timer::after(self.next, handle), is_confirmed: false });
+        self.length = self.next;
         self.next = (self.next * 2).min(MAX_PAUSE);
+        None
     }
 
     /// Ends the pause, if there is one: a connection was accepted, or the queue is empty.

@@ -1,37 +1,35 @@
 //! Copying in both directions until both have ended: what a proxy does.
 //!
-//! The two [`Direction`]s are independent. Each works as follows:
+//! The two [`Direction`]s are independent as long as both sides live. This file decides what follows when a side dies:
 //!
 //! ```text
-//!            ┌──────── the reader would block: flush the writer, wait ────────┐
-//!            ▼                                                                │
-//!   write until no byte is held ──► read once ──► end of file ──► close the writer ──► done
-//!            ▲                        │   │
-//!            └────────────────────────┘   └── enough for one poll: yield
+//!   a read fails ───────────────────────────────────────────────────────────► the copy ends with the error
+//!
+//!   a write fails, or a side ──► last bytes: the direction from this side ──► the copy ends with the error
+//!   that is not read fails       goes on as long as it makes progress
+//!
+//!   a side is closed, all its bytes are copied, and ────────────────────────► the copy ends
+//!   no bytes are there for it
 //! ```
 //!
-//! There are two ways to move bytes. A [`Buffer`] works for all readers and writers. A [`Splice`] moves bytes between
-//! two sockets of this crate without a copy to this process, but needs more system calls per turn of the loop. So a
-//! direction begins with the buffer, changes to splicing when a read has filled all 16 KiB of the buffer, and changes
-//! back when the kernel had less. A direction changes only while it holds no bytes, so the bytes stay in order.
-//! Requests and responses never pay for a pipe. Only a read decides that the file has ended: see `splice.rs` for why
-//! `splice(2)` cannot.
+//! The hard part is that a side may die while no direction reads from it: the direction from this side is done, or its
+//! writer takes no bytes. Then only the other direction could meet the error, and only if it had bytes to write. So the
+//! direction from this side watches it (see `direction.rs`). Without the watch, a copy would hold both sockets until
+//! the other peer acts, which may be never.
 //!
-//! A direction holds at most one buffer or one pipe. While it waits for its reader, it holds neither: the copies of
-//! thousands of idle connections hold only their own state.
+//! The last bytes matter, too. A server that refuses a large request answers, closes, and so resets the connection:
+//! then a write fails while the answer waits to be read. Two threads that copy one direction each would deliver it.
 
-use super::buffer::{BUFFER_BYTES, Buffer};
+use super::direction::{Death, Direction, Failure};
 use super::error::CopyError;
-use super::splice::{Splice, is_refusal, socket};
 use futures::io::{AsyncRead, AsyncWrite};
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-/// The approximate number of bytes that one direction may move in one poll before it yields. A small read counts as a
-/// full buffer, since the system calls take the time.
-const BYTES_PER_POLL: usize = 16 * BUFFER_BYTES;
+/// The largest number of bytes that a direction may move after its reader has failed: more than the kernel holds for a
+/// socket. A stream may refuse all writes and be readable for ever.
+const MAX_LAST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Copies from `a` to `b` and from `b` to `a` at the same time, until both directions have ended. Returns the number of
 /// bytes copied from `a` to `b`, and from `b` to `a`.
@@ -63,12 +61,33 @@ const BYTES_PER_POLL: usize = 16 * BUFFER_BYTES;
 ///
 /// Urgent data of TCP is not copied, but the bytes after it are.
 ///
+/// # When a side dies
+///
+/// A reset, a time-out of the kernel, and every other error of a socket of this crate ends the copy at once, whatever
+/// the two directions are doing. Bytes that this side has received before are still copied, as far as the other side
+/// takes them at once; all of them, if the end of file is among them.
+///
+/// A half-close is no death. A side that is closed in both directions has been shut down here, through a clone, or is a
+/// Unix socket with a closed peer. When all bytes of such a side are copied, the copy ends successfully, unless there
+/// are bytes for this side: then the error is `BrokenPipe`. The error of a TCP socket that is shut down here while the other
+/// side takes no bytes is `BrokenPipe`, too.
+///
+/// Some deaths cannot be known:
+///
+/// - A stream of any other type reports its death to a read or a write only. It is not read while the other side takes
+///   no bytes, and after its end of file. So the copy may go on until there are bytes for the dead side.
+/// - The kernel learns of a peer that vanishes without a word only by its own attempts to send: see
+///   [`set_keepalive`](crate::TcpStream::set_keepalive). A TCP peer that closes its socket after it has half-closed the
+///   connection is not distinguishable from one that waits for an answer.
+/// - A Unix socket that is shut down here looks like a socket with a closed peer, so its bytes wait until the other
+///   side takes them. If it is shut down for writing only while it is full, the kernel reports nothing.
+///
 /// # Errors
 ///
 /// The first error of either direction ends both. It does not reset the connections. If the streams are then dropped,
-/// the other peer reads an end of file, as if all bytes had been sent. To report the failure to this peer, pass the
-/// streams by reference, and set a linger of zero on both ([`set_linger`](crate::TcpStream::set_linger)) before
-/// dropping them.
+/// the other peer reads an end of file, as if all bytes had been sent, or a reset, if it has sent bytes that were not
+/// read. To report the failure to this peer, pass the streams by reference, and set a linger of zero on both
+/// ([`set_linger`](crate::TcpStream::set_linger)) before dropping them.
 ///
 /// The error has the [`kind`](io::Error::kind) and the message of its cause. Its payload is a [`CopyError`], with the
 /// number of bytes copied. Bytes that were read and could not be written are lost.
@@ -120,152 +139,123 @@ where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut there, mut back) = (Direction::new(&a, &b), Direction::new(&b, &a));
-    let mut back_first = false;
-    let both = poll_fn(|cx| {
-        // Alternate the order, since the first direction may use up the operations that a task has for one poll.
-        back_first = !back_first;
-        let mut done = (false, false);
-        if back_first {
-            done.1 = back.poll(cx, &mut b, &mut a)?.is_ready();
-        }
-        done.0 = there.poll(cx, &mut a, &mut b)?.is_ready();
-        if !back_first {
-            done.1 = back.poll(cx, &mut b, &mut a)?.is_ready();
-        }
-        if done == (true, true) { Poll::Ready(Ok(())) } else { Poll::Pending }
-    });
-    let result = both.await;
-    let (a_to_b, b_to_a) = (there.copied, back.copied);
+    let mut pair =
+        Pair { there: Direction::new(&a, &b), back: Direction::new(&b, &a), is_back_first: false, ending: None };
+    let result = poll_fn(|cx| pair.poll(cx, &mut a, &mut b)).await;
+    let (a_to_b, b_to_a) = (pair.there.copied, pair.back.copied);
     match result {
         Ok(()) => Ok((a_to_b, b_to_a)),
         Err(error) => Err(CopyError { error, a_to_b, b_to_a }.into()),
     }
 }
 
-/// The remaining work of one direction.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
-    /// The reader has not reached its end of file.
-    Moving,
-    /// All bytes are written, but the writer is not closed.
-    Closing,
-    /// The writer is closed.
-    Done,
-}
-
-/// A copy from one reader to one writer, which are passed to each poll.
-///
-/// At most one of `buffer` and `splice` holds bytes.
+/// Both directions of a copy.
 #[derive(Debug)]
-struct Direction {
-    /// The remaining work. Only moves forward.
-    stage: Stage,
-    /// The bytes that a read has returned and no write has taken.
-    buffer: Buffer,
-    /// The bytes that are spliced. `None` from the start if the reader or the writer is not a socket of this crate, and
-    /// after the kernel has refused or reported urgent data.
-    splice: Option<Splice>,
-    /// Whether the last read got the maximum, so more data is likely. Set by each read.
-    is_bulk: bool,
-    /// Whether bytes were written since the last flush.
-    is_unflushed: bool,
-    /// The number of bytes written.
-    copied: u64,
+struct Pair {
+    /// The direction from `a` to `b`.
+    there: Direction,
+    /// The direction from `b` to `a`.
+    back: Direction,
+    /// Whether `back` is polled first. Changed by each poll.
+    is_back_first: bool,
+    /// The end of the copy after an error. Set once.
+    ending: Option<Ending>,
 }
 
-impl Direction {
-    fn new<R, W>(reader: &R, writer: &W) -> Self {
-        let can_splice = socket(reader).is_some() && socket(writer).is_some();
-        Self {
-            stage: Stage::Moving,
-            buffer: Buffer::default(),
-            splice: can_splice.then(Splice::default),
-            is_bulk: false,
-            is_unflushed: false,
-            copied: 0,
+/// The end of a copy of which one side has failed: the direction from this side moves its last bytes.
+#[derive(Debug)]
+struct Ending {
+    /// The error of the copy.
+    error: io::Error,
+    /// Whether the last bytes are those of `there`, and `a` has failed; otherwise those of `back`.
+    is_there: bool,
+    /// Whether the side had reached its end of file before it failed, so all its bytes arrive.
+    is_complete: bool,
+    /// The number of bytes at which the direction stops in any case.
+    limit: u64,
+}
+
+impl Pair {
+    /// Copies until both directions have ended, or a side has died.
+    fn poll<A, B>(&mut self, cx: &mut Context<'_>, a: &mut A, b: &mut B) -> Poll<io::Result<()>>
+    where
+        A: AsyncRead + AsyncWrite + Unpin,
+        B: AsyncRead + AsyncWrite + Unpin,
+    {
+        if let Some(ending) = self.ending.take() {
+            let polled = match ending.is_there {
+                true => ending.poll(cx, &mut self.there, a, b),
+                false => ending.poll(cx, &mut self.back, b, a),
+            };
+            if polled.is_pending() {
+                self.ending = Some(ending);
+                return Poll::Pending;
+            }
+            return Poll::Ready(Err(ending.error));
         }
+        // Alternate the order, since the first direction may use up the operations that a task has for one poll.
+        self.is_back_first = !self.is_back_first;
+        for is_there in [!self.is_back_first, self.is_back_first] {
+            let polled = if is_there { self.there.poll(cx, a, b) } else { self.back.poll(cx, b, a) };
+            match polled {
+                Poll::Ready(Err(Failure::Reader(error))) => return Poll::Ready(Err(error)),
+                // The writer has failed: the last bytes are those of the other direction.
+                Poll::Ready(Err(Failure::Writer(error))) => return self.end(cx, error, !is_there, false),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        if self.there.is_done() && self.back.is_done() {
+            return Poll::Ready(Ok(()));
+        }
+        // A closed side takes no byte, and has sent all of its own. Bytes for it would fail, but there are none.
+        let (there, back) = (&self.there, &self.back);
+        if there.is_reader_spent() && back.waits_for_reader() || back.is_reader_spent() && there.waits_for_reader() {
+            return Poll::Ready(Ok(()));
+        }
+        for is_there in [true, false] {
+            let polled = if is_there { self.there.poll_watch(cx, a) } else { self.back.poll_watch(cx, b) };
+            match polled? {
+                Poll::Ready(Death::Failed(error)) => return self.end(cx, error, is_there, false),
+                Poll::Ready(Death::FailedAfterEnd(error)) => return self.end(cx, error, is_there, true),
+                // The next poll finds out whether there are bytes for this side.
+                Poll::Ready(Death::Closed) => cx.waker().wake_by_ref(),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
     }
 
-    /// Copies until the writer is closed, or one side has to wait.
-    fn poll<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W) -> Poll<io::Result<()>>
+    /// Begins the end of the copy with `error`. The last bytes are those of `there`, or else of `back`.
+    fn end(&mut self, cx: &Context<'_>, error: io::Error, is_there: bool, is_complete: bool) -> Poll<io::Result<()>> {
+        let direction = if is_there { &self.there } else { &self.back };
+        if direction.is_done() {
+            return Poll::Ready(Err(error));
+        }
+        let limit = direction.copied.saturating_add(MAX_LAST_BYTES);
+        self.ending = Some(Ending { error, is_there, is_complete, limit });
+        // Another poll has all operations of the task's budget.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Ending {
+    /// Moves the last bytes from a reader that has failed. Ready when the copy is to end.
+    fn poll<R, W>(&self, cx: &mut Context<'_>, direction: &mut Direction, reader: &mut R, writer: &mut W) -> Poll<()>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let mut left = BYTES_PER_POLL;
-        while self.stage == Stage::Moving {
-            ready!(self.poll_write_all(cx, writer))?;
-            if left == 0 {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            match self.poll_read(cx, reader)? {
-                Poll::Ready(Some(length)) => left = left.saturating_sub(length.max(BUFFER_BYTES)),
-                Poll::Ready(None) => self.stage = Stage::Closing,
-                Poll::Pending => {
-                    if self.is_unflushed {
-                        ready!(Pin::new(writer).poll_flush(cx))?;
-                        self.is_unflushed = false;
-                    }
-                    return Poll::Pending;
-                }
-            }
+        if self.is_complete {
+            return direction.poll(cx, reader, writer).map(drop);
         }
-        if self.stage == Stage::Closing {
-            ready!(Pin::new(writer).poll_close(cx))?;
-            self.stage = Stage::Done;
+        // An end of file may be wrong, since the error has been taken. So the writer is not closed.
+        let before = direction.copied;
+        let polled = direction.poll_move(cx, reader, writer);
+        if polled.is_pending() && direction.copied > before && direction.copied < self.limit {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes all held bytes.
-    fn poll_write_all<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<io::Result<()>> {
-        if let (Some(splice), Some(socket)) = (&mut self.splice, socket(writer)) {
-            match ready!(splice.poll_drain(cx, socket, &mut self.copied)) {
-                // The kernel refuses to splice into this writer, so the bytes in the pipe must go through the buffer.
-                Err(error) if is_refusal(&error) => {
-                    self.buffer = Buffer::holding(splice.rescue()?);
-                    self.splice = None;
-                }
-                result => result?,
-            }
-        }
-        while !self.buffer.is_empty() {
-            self.copied += ready!(self.buffer.poll_drain(cx, writer))? as u64;
-            self.is_unflushed = true;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Reads once. The direction must hold no bytes. Returns the number of bytes, or `None` at the end of file.
-    fn poll_read<R: AsyncRead + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        reader: &mut R,
-    ) -> Poll<io::Result<Option<usize>>> {
-        if let (true, Some(splice), Some(socket)) = (self.is_bulk, &mut self.splice, socket(reader)) {
-            if socket.is_urgent() {
-                self.splice = None;
-            } else {
-                match ready!(splice.poll_fill(cx, socket)) {
-                    // End of file or urgent data: a read will tell.
-                    Ok(0) => self.is_bulk = false,
-                    Ok(length) => {
-                        self.buffer.release();
-                        self.is_bulk = length >= BUFFER_BYTES;
-                        return Poll::Ready(Ok(Some(length)));
-                    }
-                    Err(error) if is_refusal(&error) => self.splice = None,
-                    Err(error) => return Poll::Ready(Err(error)),
-                }
-            }
-        }
-        if let Some(splice) = &mut self.splice {
-            splice.release();
-        }
-        let length = ready!(self.buffer.poll_fill(cx, reader))?;
-        self.is_bulk = length == BUFFER_BYTES;
-        Poll::Ready(Ok((length > 0).then_some(length)))
+        Poll::Ready(())
     }
 }

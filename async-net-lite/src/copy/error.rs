@@ -63,3 +63,30 @@ impl From<CopyError> for io::Error {
         Self::new(error.error.kind(), error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_is_the_source_of_the_cause() {
+        #[derive(Debug)]
+        struct Cause(fmt::Error);
+        impl fmt::Display for Cause {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("cause")
+            }
+        }
+        impl Error for Cause {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let error = CopyError { error: io::Error::other(Cause(fmt::Error)), a_to_b: 1, b_to_a: 2 };
+        assert_eq!(error.to_string(), "cause");
+        assert!(error.source().is_some_and(|source| source.is::<fmt::Error>()));
+        let outer = io::Error::from(error);
+        assert_eq!((outer.kind(), outer.to_string()), (io::ErrorKind::Other, "cause".to_owned()));
+        assert_eq!(outer.downcast::<CopyError>().unwrap().b_to_a, 2);
+    }
+}

@@ -1,8 +1,8 @@
 //! Copying between two streams in both directions: what a proxy does.
 //!
-//! [`copy_bidirectional`] runs two independent directions. A direction moves bytes through a [`buffer`]. Bulk data
-//! between two sockets of this crate moves inside the kernel, by [`splice`]. The first error ends both directions, as a
-//! [`CopyError`] with the number of bytes copied by then.
+//! [`copy_bidirectional`] runs two [`direction`]s. A direction moves bytes through a [`buffer`]. Bulk data between two
+//! sockets of this crate moves inside the kernel, by [`splice`]. The first error ends both directions, as a
+//! [`CopyError`] with the number of bytes copied by then; a direction that does not read watches its reader for errors.
 //!
 //! ```text
 //!        ┌── buffer: read, write ──────────┐
@@ -15,6 +15,8 @@ mod sys;
 mod buffer;
 mod error;
 mod splice;
+
+mod direction;
 
 mod bidirectional;
 

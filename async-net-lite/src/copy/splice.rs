@@ -28,6 +28,8 @@ use super::sys;
 use crate::socket::socket::Socket;
 use crate::tcp::TcpStream;
 use crate::unix::UnixStream;
+use async_epoll::ForkMark;
+use socket2::SockRef;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
@@ -47,6 +49,13 @@ pub(super) trait End {
     fn poll_write_by(&self, cx: &mut Context<'_>, op: &mut Operation<'_>) -> Poll<io::Result<usize>>;
     /// Returns whether the kernel has ever reported urgent data.
     fn is_urgent(&self) -> bool;
+    /// Waits until no byte can be written to the socket any more.
+    fn poll_write_closed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Returns the pending error of the socket, if any, and clears it.
+    fn take_error(&self) -> io::Result<Option<io::Error>>;
+    /// Returns whether a socket that is closed for writing has been shut down for reading, too, by this process and not
+    /// by its peer. Always `false` for a Unix socket: its state does not tell.
+    fn has_stopped_reading(&self) -> bool;
 }
 
 impl<T: AsFd> End for Socket<T> {
@@ -60,6 +69,19 @@ impl<T: AsFd> End for Socket<T> {
 
     fn is_urgent(&self) -> bool {
         self.readiness().is_priority()
+    }
+
+    fn poll_write_closed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_write_closed(cx).map_ok(drop)
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        SockRef::from(self).take_error()
+    }
+
+    fn has_stopped_reading(&self) -> bool {
+        // The peer's FIN would have changed the state.
+        matches!(sys::tcp_state(self.as_fd()), Ok(sys::FIN_WAIT1 | sys::FIN_WAIT2))
     }
 }
 
@@ -130,6 +152,12 @@ impl Splice {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns whether the pipe holds bytes.
+    #[cfg(test)]
+    pub(super) fn holds_bytes(&self) -> bool {
+        self.held > 0
+    }
+
     /// Gives the empty pipe up, for reuse.
     pub(super) fn release(&mut self) {
         debug_assert_eq!(self.held, 0);
@@ -155,8 +183,8 @@ struct Pipe {
     reader: OwnedFd,
     /// The end to write to.
     writer: OwnedFd,
-    /// The ID of the process that opened the pipe.
-    process: u32,
+    /// The process that opened the pipe.
+    process: ForkMark,
 }
 
 thread_local! {
@@ -167,17 +195,16 @@ thread_local! {
 impl Pipe {
     /// Returns an empty pipe: a kept pipe, or a new pipe.
     fn take() -> io::Result<Self> {
-        let process = std::process::id();
         while let Ok(Some(pipe)) = KEPT.try_with(|kept| kept.borrow_mut().pop()) {
             // After a fork, parent and child share a pipe: the bytes of both would mix.
-            if pipe.process == process {
+            if !pipe.process.is_child() {
                 return Ok(pipe);
             }
         }
         let [reader, writer] = sys::pipe()?;
         // `EPERM` if the user has many pipes already. A pipe of the default size works, too.
         let _ = sys::set_pipe_size(writer.as_fd(), MAX_PIPE_BYTES);
-        Ok(Self { reader, writer, process })
+        Ok(Self { reader, writer, process: ForkMark::new() })
     }
 
     /// Keeps the empty pipe for reuse, or closes it if the thread has enough.
@@ -189,5 +216,32 @@ impl Pipe {
                 kept.push(self);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    /// A thread takes the pipe that it has kept last, and keeps a few.
+    #[test]
+    fn pipes_are_kept_for_reuse() {
+        std::thread::spawn(|| {
+            let pipe = Pipe::take().unwrap();
+            let ends = (pipe.reader.as_raw_fd(), pipe.writer.as_raw_fd());
+            let another = Pipe::take().unwrap();
+            pipe.keep();
+            // Gets the numbers of the pipe, should it be closed.
+            let new = sys::pipe().unwrap();
+            let pipe = Pipe::take().unwrap();
+            assert_eq!((pipe.reader.as_raw_fd(), pipe.writer.as_raw_fd()), ends);
+            drop(new);
+            let pipes: Vec<_> = (0..2 * MAX_KEPT_PIPES).map(|_| Pipe::take().unwrap()).collect();
+            pipes.into_iter().chain([pipe, another]).for_each(Pipe::keep);
+            assert_eq!(KEPT.with_borrow(Vec::len), MAX_KEPT_PIPES);
+        })
+        .join()
+        .unwrap();
     }
 }

@@ -46,6 +46,32 @@ pub(super) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) ->
     usize::try_from(moved).map_err(|_| io::Error::last_os_error())
 }
 
+// # The state of a connection
+
+/// The state of a TCP connection that has been closed for writing, before the peer's acknowledgement.
+pub(super) const FIN_WAIT1: u8 = 4;
+/// The same, after the acknowledgement. The peer has not closed its direction.
+pub(super) const FIN_WAIT2: u8 = 5;
+
+/// Returns the state of a TCP connection, by `getsockopt(TCP_INFO)`. The numbers are those of `net/tcp_states.h` of
+/// Linux. Fails for a socket of another kind.
+pub(super) fn tcp_state(socket: BorrowedFd<'_>) -> io::Result<u8> {
+    // The first field of `tcp_info`. The kernel writes as many bytes as there is room for.
+    let (mut state, mut length) = (0_u8, 1 as libc::socklen_t);
+    // SAFETY: The kernel writes at most `length` bytes, one, to `state`, and the number of bytes to `length`. Both are
+    // borrowed mutably for the call.
+    cvt(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            std::ptr::from_mut(&mut state).cast(),
+            &mut length,
+        )
+    })?;
+    Ok(state)
+}
+
 // # SIGPIPE
 
 /// Runs `call` and discards a `SIGPIPE` that it raises, whatever the process does about this signal.
@@ -161,6 +187,7 @@ fn type_id<T>() -> TypeId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
     fn sockets_are_found_behind_references_and_nowhere_else() {
@@ -178,6 +205,36 @@ mod tests {
             assert!(as_a::<TcpStream, PhantomData<TcpStream>>(&PhantomData).is_none());
         })
         .unwrap();
+    }
+
+    #[test]
+    fn pipes_do_not_block_and_are_closed_by_exec() {
+        let ends = pipe().unwrap();
+        set_pipe_size(ends[1].as_fd(), 1 << 17).unwrap();
+        for end in ends {
+            let ask = |command| {
+                // SAFETY: These commands take no argument and access no memory of this process.
+                cvt(unsafe { libc::fcntl(end.as_raw_fd(), command) }).unwrap()
+            };
+            assert_ne!(ask(libc::F_GETFL) & libc::O_NONBLOCK, 0);
+            assert_eq!(ask(libc::F_GETFD), libc::FD_CLOEXEC);
+            assert_eq!(ask(libc::F_GETPIPE_SZ), 1 << 17);
+        }
+    }
+
+    #[test]
+    fn the_state_of_a_connection() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        const ESTABLISHED: u8 = 1;
+        assert_eq!(tcp_state(stream.as_fd()).unwrap(), ESTABLISHED);
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(matches!(tcp_state(stream.as_fd()), Ok(FIN_WAIT1 | FIN_WAIT2)));
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(!matches!(tcp_state(stream.as_fd()), Ok(FIN_WAIT1 | FIN_WAIT2)));
+        let (unix, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(tcp_state(unix.as_fd()).is_err());
     }
 
     #[test]

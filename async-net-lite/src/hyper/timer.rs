@@ -1,6 +1,6 @@
 //! The timers for hyper: sleeps of async-timeout.
 
-use async_timeout::{Sleep, sleep, sleep_until};
+use async_timeout::{Sleep, now, sleep, sleep_until};
 use hyper::rt;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 /// Provides the timers for hyper's timeouts, such as `header_read_timeout` and the `keep_alive_interval` of HTTP/2.
 ///
 /// The timers are [`async_timeout`]'s: timers of the current reactor, or of futures-timer without a current reactor. A
-/// duration counts from the first poll. No timer fires early. Resetting a pending timer changes it in place, and a
+/// duration counts from the first poll. No timer fires early. The present time is [`async_timeout::now`], which a test may
+/// have moved. Resetting a pending timer changes it in place, and a
 /// timer stays unarmed until its first poll.
 ///
 /// # Examples
@@ -61,6 +62,10 @@ impl rt::Timer for HyperTimer {
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
         Box::pin(HyperSleep(sleep_until(deadline)))
+    }
+
+    fn now(&self) -> Instant {
+        now()
     }
 
     fn reset(&self, sleep: &mut Pin<Box<dyn rt::Sleep>>, deadline: Instant) {

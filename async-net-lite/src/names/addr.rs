@@ -2,45 +2,36 @@
 //!
 //! Binding, connecting and sending to an address call this, in two steps. The first step parses: a numeric address is
 //! then known, without a thread or an allocation. Only a host name needs a second step, which waits for a lookup by
-//! `resolve`.
+//! `lookup.rs`.
 
-use super::resolve::{numeric, resolve};
-use std::fmt;
-use std::future::Future;
+use super::family::Family;
+use super::lookup::{resolve, resolve_family};
+use super::numeric::numeric;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::pin::Pin;
 
 /// A type that converts to IP addresses, for [`TcpListener::bind`](crate::TcpListener::bind),
 /// [`TcpStream::connect`](crate::TcpStream::connect), [`UdpSocket::send_to`](crate::UdpSocket::send_to) and similar
 /// methods.
 ///
 /// Implemented for [`SocketAddr`], `(IpAddr, u16)` and similar pairs, slices of [`SocketAddr`], strings such as
-/// `"127.0.0.1:80"` and pairs such as `("127.0.0.1", 80)`. Host names (`"localhost:80"`) need the feature `resolve`,
+/// `"127.0.0.1:80"` and pairs such as `("127.0.0.1", 80)`. An IPv6 address may have a zone, the name or the index of a
+/// network interface: `"[fe80::1%eth0]:80"`, `("fe80::1%2", 80)`. Host names (`"localhost:80"`) need the feature `resolve`,
 /// which is on by default, or a [`Resolver`](crate::Resolver). The trait is sealed: it cannot be implemented outside
 /// this crate.
 pub trait AsyncToSocketAddrs: sealed::Lookup {}
 
 impl<T: sealed::Lookup> AsyncToSocketAddrs for T {}
 
-/// Addresses, or a lookup that returns them.
+/// Addresses, or the name of a host that has them.
+#[derive(Debug)]
 pub enum Addresses {
     /// One known address.
     One(SocketAddr),
     /// Several known addresses.
     Many(Vec<SocketAddr>),
-    /// The lookup of a host name.
-    Lookup(Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>),
-}
-
-impl fmt::Debug for Addresses {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::One(address) => address.fmt(f),
-            Self::Many(addresses) => addresses.fmt(f),
-            Self::Lookup(_) => f.write_str("Lookup"),
-        }
-    }
+    /// The name of a host, to be looked up, and a port.
+    Name(String, u16),
 }
 
 impl Addresses {
@@ -49,25 +40,39 @@ impl Addresses {
         match self {
             Self::One(address) => Ok(vec![address]),
             Self::Many(addresses) => Ok(addresses),
-            Self::Lookup(lookup) => lookup.await,
+            Self::Name(host, port) => resolve(&host, port).await,
         }
     }
 
     /// Calls `attempt` with one address after the other. Returns the first success, or the error of the last address.
     pub(crate) async fn try_each<T>(self, attempt: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T> {
-        let mut error = None;
-        let succeeds = |result: io::Result<T>| result.map_err(|failed| error = Some(failed)).ok();
-        let found = self.get().await?.into_iter().map(attempt).find_map(succeeds);
-        found.ok_or_else(|| error.unwrap_or_else(no_addresses))
+        try_each(self.get().await?, attempt)
     }
 
-    /// Returns the first address, for a datagram that is sent once. A single address needs no allocation.
-    pub(crate) async fn first(self) -> io::Result<SocketAddr> {
-        if let Self::One(address) = self {
-            return Ok(address);
+    /// Returns the addresses of the family returned by `family`, that of a socket; all addresses if the socket can use none.
+    ///
+    /// A single address is returned as it is, without a call of `family`: the kernel says whether it fits.
+    pub(crate) async fn for_socket(self, family: impl FnOnce() -> io::Result<Family>) -> io::Result<Vec<SocketAddr>> {
+        match self {
+            Self::Name(host, port) => {
+                let family = family()?;
+                resolve_family(&host, port, family).await.map(|addresses| family.choose(addresses))
+            }
+            Self::Many(addresses) if addresses.len() > 1 => Ok(family()?.choose(addresses)),
+            known => known.get().await,
         }
-        self.get().await?.first().copied().ok_or_else(no_addresses)
     }
+}
+
+/// Calls `attempt` with one address after the other. Returns the first success, or the error of the last address.
+pub(crate) fn try_each<T>(
+    addresses: Vec<SocketAddr>,
+    attempt: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut error = None;
+    let succeeds = |result: io::Result<T>| result.map_err(|failed| error = Some(failed)).ok();
+    let found = addresses.into_iter().map(attempt).find_map(succeeds);
+    found.ok_or_else(|| error.unwrap_or_else(no_addresses))
 }
 
 /// Returns the error of an empty list.
@@ -139,9 +144,9 @@ impl sealed::Lookup for String {
 impl sealed::Lookup for (&str, u16) {
     fn lookup(&self) -> io::Result<Addresses> {
         let (host, port) = *self;
-        match numeric(host) {
-            Some(address) => Ok(Addresses::One((address, port).into())),
-            None => by_name(host, port),
+        match numeric(host, port) {
+            Some(address) => address.map(Addresses::One),
+            None => Ok(Addresses::Name(host.into(), port)),
         }
     }
 }
@@ -156,10 +161,4 @@ impl<T: sealed::Lookup + ?Sized> sealed::Lookup for &T {
     fn lookup(&self) -> io::Result<Addresses> {
         (**self).lookup()
     }
-}
-
-/// Returns the lookup of a host name, which begins when it is awaited.
-fn by_name(host: &str, port: u16) -> io::Result<Addresses> {
-    let host = host.to_owned();
-    Ok(Addresses::Lookup(Box::pin(async move { resolve(&host, port).await })))
 }

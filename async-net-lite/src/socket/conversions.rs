@@ -50,15 +50,18 @@ macro_rules! std_conversions {
                 }
             }
 
+            /// Returns the descriptor. Once it has been handed out, dropping the socket takes one system call more, since
+            /// a duplicate may exist.
             impl AsFd for $ours {
                 fn as_fd(&self) -> BorrowedFd<'_> {
-                    self.inner().as_fd()
+                    self.inner().hand_out()
                 }
             }
 
+            /// Returns the number of the descriptor, as [`AsFd`] does.
             impl AsRawFd for $ours {
                 fn as_raw_fd(&self) -> RawFd {
-                    self.inner().as_raw_fd()
+                    self.inner().hand_out().as_raw_fd()
                 }
             }
 

@@ -2,12 +2,12 @@
 //!
 //! A [`Socket`](socket::Socket) is a source of the reactor. After its descriptor has been closed, it wakes the
 //! listeners in the list of [`paused`], which wait for a free descriptor. The traits of futures-io are implemented once
-//! for all streams, in [`stream_io`], and the conversions from and to std once for all types, in [`conversions`].
-//! Nothing here knows an address or a protocol.
+//! for all streams, in [`stream_io`]. Once for all types are the conversions from and to std, in [`conversions`], and the
+//! user's own system calls, in [`own_calls`]. Nothing here knows an address or a protocol.
 //!
 //! ```text
 //!   tcp  udp  unix                  stream_io: AsyncRead, AsyncWrite      conversions: from and to std
-//!       │                               │ slices: what one call takes
+//!       │                               │ slices: what one call takes       own_calls: try_io, read_with
 //!       ▼                               ▼
 //!   Socket<std's type> ──────────► async_epoll::Source
 //!       │ closed
@@ -24,4 +24,5 @@ pub(crate) mod slices;
 pub(crate) mod socket;
 
 pub(crate) mod conversions;
+pub(crate) mod own_calls;
 pub(crate) mod stream_io;

@@ -3,7 +3,8 @@
 //! All sockets are opened here, whatever their kind of address. Every type holds a [`Socket`]: a source of the reactor,
 //! and a notice that wakes paused listeners after the descriptor has been closed. A new socket has no duplicate
 //! descriptor, so the kernel deregisters it on close, and it is registered with epoll only when an operation has to
-//! wait:
+//! wait. This crate reaches the descriptor without noting a duplicate ([`Socket::get_ref`], [`Socket::as_fd`]); what
+//! goes to the user is [handed out](Socket::hand_out), and then dropping the socket deregisters it by a system call:
 //!
 //! ```text
 //!   socket(2): non-blocking, close-on-exec ──► is the reactor alive? ──► bind, connect, … ──► read, write, …
@@ -88,6 +89,17 @@ impl<T: AsFd> Socket<T> {
         Self { source: Source::lazy(io, handle), _notice: CloseNotice }
     }
 
+    /// Returns the socket of std, for system calls of this crate.
+    pub(crate) fn get_ref(&self) -> &T {
+        self.source.lend()
+    }
+
+    /// Returns the descriptor for code outside this crate, which may duplicate it or pass it to another process. From
+    /// now on the socket is deregistered by `epoll_ctl(2)`, and not by closing it.
+    pub(crate) fn hand_out(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+
     /// Fails if the reactor has been dropped.
     pub(crate) fn check_reactor(&self) -> io::Result<()> {
         // Whether the socket is ready does not matter.
@@ -116,8 +128,7 @@ impl<T: AsFd> Socket<T> {
     where
         T: From<OwnedFd>,
     {
-        self.source.note_duplicate();
-        self.source.as_fd().try_clone_to_owned().map(T::from)
+        self.hand_out().try_clone_to_owned().map(T::from)
     }
 }
 
@@ -137,8 +148,9 @@ impl<T: AsFd> Deref for Socket<T> {
     }
 }
 
+/// Returns the descriptor, for system calls of this crate.
 impl<T: AsFd> AsFd for Socket<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
+        self.get_ref().as_fd()
     }
 }

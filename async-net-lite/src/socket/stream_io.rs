@@ -44,6 +44,13 @@ pub trait StreamSocket: AsyncRead + AsyncWrite + fmt::Debug + Clone + Unpin {
         op: impl FnMut(&Self::Io) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>>;
 
+    /// Waits until the handshake is done, so that a direction can be closed. Only a stream with TCP fast open may have to
+    /// wait.
+    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+
     /// Returns whether `other` is a clone of this stream.
     fn is_same(&self, other: &Self) -> bool;
 
@@ -72,12 +79,22 @@ pub trait StreamSocket: AsyncRead + AsyncWrite + fmt::Debug + Clone + Unpin {
 /// Sends bytes, by `send(2)`. A closed connection is an error, and not a signal; std has not always done so for Unix
 /// sockets.
 pub(crate) fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
-    SockRef::from(socket).send_with_flags(bytes, libc::MSG_NOSIGNAL)
+    SockRef::from(socket).send_with_flags(bytes, libc::MSG_NOSIGNAL).map_err(until_connected)
 }
 
 /// Sends the bytes of several slices, as [`send`] does. There may be at most as many as one system call takes.
 pub(crate) fn send_vectored(socket: &impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    SockRef::from(socket).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL)
+    SockRef::from(socket).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL).map_err(until_connected)
+}
+
+/// Converts the error of a write that has only begun to connect (`EINPROGRESS`, by TCP fast open) to `WouldBlock`: no
+/// byte was taken, and the stream becomes writable when it is connected. Returns other errors as they are.
+#[cold]
+pub(crate) fn until_connected(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EINPROGRESS) => io::ErrorKind::WouldBlock.into(),
+        _ => error,
+    }
 }
 
 /// Single attempts on a stream, without waiting.
@@ -180,7 +197,8 @@ macro_rules! stream_io {
 
                 /// Half-closes the connection, by `shutdown(Write)`: the peer reads an end of file, and this side may
                 /// still read. A second call is not an error.
-                fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                    std::task::ready!(self.poll_connected(cx))?;
                     Poll::Ready(match self.shutdown(Shutdown::Write) {
                         // The peer has reset and so closed the connection. (For Unix sockets, Linux does not report
                         // this.)

@@ -1,8 +1,8 @@
 //! Connecting to a name: a lookup, then a race to the addresses, all within the time limit if there is one.
 //!
 //! ```text
-//!   TcpStream::connect ──► ConnectOptions::connect_with ──► names: lookup ──► race ──► TcpStream
-//!                          └──────────────────── limit: TimedOut ────────────────────┘
+//!   TcpStream::connect ──► ConnectOptions::connect_with ──► names: resolver ──► race ──► TcpStream
+//!                          └───────────────────── limit: TimedOut ─────────────────────┘
 //! ```
 //!
 //! `race.rs` has the race, `connect_options.rs` the options.
@@ -10,9 +10,11 @@
 use super::connect_options::ConnectOptions;
 use super::race::race;
 use super::stream::TcpStream;
-use crate::names::addr::AsyncToSocketAddrs;
-use crate::names::resolve::with_resolver;
+use crate::names::addr::{Addresses, AsyncToSocketAddrs};
+use crate::names::lookup;
+use crate::names::resolver::with_resolver;
 use async_epoll::{Handle, Timer};
+use futures::stream;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -24,16 +26,24 @@ impl TcpStream {
     /// Connects to the first of the addresses that answers.
     ///
     /// Several addresses take part in a race, by the rules of RFC 8305 ("Happy Eyeballs"): IPv6 and IPv4 alternate,
-    /// each attempt begins 250 ms after the last, or as soon as an attempt has failed, and at most eight are pending at
-    /// a time. The first connection wins, and the other sockets are closed. So a family without an answer costs a
-    /// quarter of a second instead of two minutes. Only a ninth address has to wait for one of the eight attempts
-    /// before it to fail.
+    /// each attempt begins 250 ms after the last, or as soon as an attempt has failed. The first connection wins, and the
+    /// other sockets are closed. So a family without an answer costs a quarter of a second instead of two minutes. At
+    /// most eight attempts are pending: a ninth closes the oldest, which has had two seconds.
+    ///
+    /// The addresses of a name are used as they become known, if the [`Resolver`](crate::Resolver) gives them in parts;
+    /// the system's asks for each family by itself. IPv6 addresses are used at once. IPv4 addresses wait 50 ms for
+    /// IPv6 addresses to become known. So a name server that does not answer for one family costs a twentieth of a
+    /// second.
+    ///
+    /// If no program listens at a port of this machine, connecting to it fails, also when the kernel happens to choose
+    /// this port as the local one, and would connect the socket to itself. To find this out takes one system call
+    /// (`getsockname(2)`) for ports from 1024.
     ///
     /// # Errors
     ///
     /// The error of the last address that has answered, or of the last address if none has: `ConnectionRefused`,
-    /// `TimedOut` (after about two minutes; see [`connect_timeout`](Self::connect_timeout)), …; `InvalidInput` if there
-    /// is no address; `NotConnected` without a current reactor, with a message that says what to do, and if the reactor
+    /// `TimedOut` (after about two minutes; see [`connect_timeout`](Self::connect_timeout)), …; that of the lookup, if
+    /// it has found no address; `InvalidInput` if there is no address; `NotConnected` without a current reactor, with a message that says what to do, and if the reactor
     /// has been dropped.
     ///
     /// # Cancel safety
@@ -150,18 +160,30 @@ impl ConnectOptions {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(&self, address: impl AsyncToSocketAddrs, handle: &Handle) -> io::Result<TcpStream> {
-        let lookup = address.lookup()?;
+        let addresses = address.lookup()?;
         let work = async {
-            let addresses = match &self.resolver {
-                Some(resolver) => with_resolver(Arc::clone(resolver), lookup.get()).await?,
-                None => lookup.get().await?,
-            };
-            race(addresses, self, handle).await
+            match &self.resolver {
+                Some(resolver) => with_resolver(Arc::clone(resolver), self.race(addresses, handle)).await,
+                None => self.race(addresses, handle).await,
+            }
         };
         match self.timeout {
             Some(timeout) => limit(work, timeout, handle).await,
             None => work.await,
         }
+    }
+
+    /// Connects to the first of `addresses` that answers. The addresses of a name join the race as they become known.
+    async fn race(&self, addresses: Addresses, handle: &Handle) -> io::Result<TcpStream> {
+        let known = match addresses {
+            Addresses::Name(host, port) => {
+                let resolver = lookup::resolver(&host)?;
+                return race(resolver.resolve_stream(&host, port).as_mut(), self, handle).await;
+            }
+            Addresses::One(address) => vec![address],
+            Addresses::Many(addresses) => addresses,
+        };
+        race(pin!(stream::iter([Ok(known)])), self, handle).await
     }
 }
 

@@ -4,7 +4,7 @@
 //! here, and not methods of the stream. `connect.rs` has the methods that connect.
 
 use super::settings::Keepalive;
-use crate::names::resolve::Resolver;
+use crate::names::resolver::Resolver;
 use crate::socket::options::set_buffers;
 use crate::sys;
 use socket2::SockRef;
@@ -46,7 +46,7 @@ pub struct ConnectOptions {
     keepalive: Option<Keepalive>,
     recv_buffer: Option<usize>,
     send_buffer: Option<usize>,
-    fastopen: bool,
+    pub(super) fastopen: bool,
     pub(super) timeout: Option<Duration>,
     pub(super) resolver: Option<Arc<dyn Resolver>>,
 }
@@ -111,8 +111,14 @@ impl ConnectOptions {
     /// [`tcp(7)`](https://man7.org/linux/man-pages/man7/tcp.7.html). The default is no. Effective if the peer has
     /// allowed it before, and bit 0x1 of `/proc/sys/net/ipv4/tcp_fastopen` is set.
     ///
-    /// `connect` then returns before any packet has been sent, so it takes the first of several addresses. If the peer
-    /// cannot be reached, the first write fails, or the read after it. The peer may receive the first write twice.
+    /// `connect` then returns before any packet has been sent, so it takes the first of several addresses, and the stream
+    /// has no peer address yet. The first write begins to connect; without a write, a read that has to wait and `close()`
+    /// do. If the peer cannot be reached, the first write fails, or the read after it. The peer may receive the first
+    /// write twice.
+    ///
+    /// Until the peer has answered, dropping the stream loses what was written, and `shutdown` fails with `NotConnected`.
+    /// So read the answer, or [`close`](futures::AsyncWriteExt::close) the stream (or its writing half) before dropping
+    /// it: closing waits until the stream is connected.
     pub fn fastopen(mut self, fastopen: bool) -> Self {
         self.fastopen = fastopen;
         self
@@ -123,6 +129,11 @@ impl ConnectOptions {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    /// Returns whether a local address was set, so that the kernel does not choose the port by itself.
+    pub(super) fn has_local_address(&self) -> bool {
+        self.bind.is_some()
     }
 
     /// Sets the options on a socket that is about to connect.

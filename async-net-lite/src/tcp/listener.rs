@@ -6,7 +6,9 @@
 use super::stream::TcpStream;
 use crate::accept::accept_loop::AcceptLoop;
 use crate::accept::acceptor::Acceptor;
+use crate::accept::report::AcceptReport;
 use crate::socket::conversions::std_conversions;
+use crate::socket::own_calls::own_calls;
 use crate::socket::socket::Socket;
 use async_epoll::{Handle, Interest, Source};
 use futures::stream::{FusedStream, Stream};
@@ -95,7 +97,8 @@ impl TcpListener {
     ///
     /// - `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` if descriptors or memory have run out. The connection stays in the
     ///   queue, and the next call is likely to fail at once in the same way. So pause before it, or use
-    ///   [`incoming`](Self::incoming), which pauses by itself.
+    ///   [`incoming`](Self::incoming), which pauses by itself. The same holds for `StorageFull`: the listener cannot be
+    ///   registered with epoll, and its queue is empty.
     /// - An error of single connections that has come ten thousand times in a row. Pause likewise.
     /// - Other errors of `accept(2)`, and `NotConnected` if the reactor has been dropped.
     ///
@@ -112,7 +115,7 @@ impl TcpListener {
     ///
     /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.acceptor.poll_accept(cx).map(|accepted| accepted.and_then(|accepted| self.stream(accepted)))
+        self.acceptor.poll_accept(cx, |_| ()).map(|accepted| self.stream(accepted?))
     }
 
     /// Returns the stream and the peer of an accepted socket.
@@ -151,10 +154,10 @@ impl TcpListener {
 
 /// The stream of connections of a [`TcpListener`], from [`TcpListener::incoming`].
 ///
-/// Errors of single connections are skipped. When descriptors or memory run out, the stream pauses, for 5 ms at first
-/// and up to 1 s, doubling, while connections wait in the queue. It continues at once when a socket of this crate is
-/// closed on any thread. It yields an error, and then ends, only if the listener itself fails, for example because the
-/// reactor has been dropped.
+/// Errors of single connections are skipped. When descriptors, memory or places in epoll (`max_user_watches`) run out,
+/// the stream pauses, for 5 ms at first and up to 1 s, doubling, while connections wait in the queue. It continues at
+/// once when a socket of this crate is closed on any thread. It yields an error, and then ends, only if the listener
+/// itself fails, for example because the reactor has been dropped. [`on_error`](Self::on_error) reports the other errors.
 ///
 /// The stream uses every free descriptor, so the handlers of the connections may find none left for files or sockets of
 /// their own. If handlers open descriptors, limit the number of connections: by a semaphore, `buffer_unordered` and
@@ -188,6 +191,38 @@ pub struct Incoming {
     accept_loop: AcceptLoop,
 }
 
+impl Incoming {
+    /// Calls `hook` for errors that this stream does not yield: skipped connections, and shortages during which the
+    /// stream pauses.
+    ///
+    /// Without a hook, a server that has run out of descriptors looks idle. At most one error a second is reported, with
+    /// the number of errors that were not. [`Stats`](async_epoll::Stats) counts them all: see [the
+    /// counters](crate#what-operators-see).
+    ///
+    /// # Panics
+    ///
+    /// A panic of `hook` reaches the task that polls the stream. The stream can be used further.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::TcpListener;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let incoming = listener.into_incoming().on_error(|report| eprintln!("server: {report}"));
+    ///     # drop(incoming);
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn on_error(mut self, hook: impl FnMut(&AcceptReport<'_>) + Send + 'static) -> Self {
+        self.accept_loop.on_error(hook);
+        self
+    }
+}
+
 impl Stream for Incoming {
     type Item = io::Result<TcpStream>;
 
@@ -210,3 +245,23 @@ impl fmt::Debug for Incoming {
 }
 
 std_conversions!(TcpListener, net::TcpListener, "listening TCP socket", Domain::IPV4 | Domain::IPV6, STREAM);
+
+own_calls!(
+    TcpListener,
+    net::TcpListener,
+    r#"```
+# fn main() -> std::io::Result<()> {
+use async_net_lite::{TcpListener, TcpStream};
+
+async_epoll::block_on(async {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let client = TcpStream::connect(listener.local_addr()?).await?;
+    // A blocking stream of std, for a thread. Errors of single connections and shortages are yours to handle.
+    let (stream, peer) = listener.read_with(std::net::TcpListener::accept).await?;
+    assert_eq!(peer, client.local_addr()?);
+    # drop(stream);
+    Ok(())
+})?
+# }
+```"#
+);

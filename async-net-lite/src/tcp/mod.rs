@@ -7,9 +7,10 @@
 //! ```text
 //!   listen ──► listener ──────────────────────────────► stream ◄── stream_io: read, write
 //!   (bind)     (accept)                                   ▲   ◄─── settings:  options
-//!   connect_options ──► connect (lookup, limit) ──► race ─┘
+//!   connect_options ──► connect (lookup, limit) ──► race ─┘   ───► io: the socket, and its handshake
 //! ```
 
+mod io;
 mod stream;
 mod stream_io;
 

@@ -4,9 +4,11 @@
 //! only before connecting or listening are also in `connect_options.rs` and `listen.rs`.
 
 use super::stream::TcpStream;
-use crate::socket::options::{check_hops, set_buffers, whole_seconds};
-use socket2::{Domain, SockRef, TcpKeepalive};
+use crate::socket::options::{check_hops, saturate, set_buffers, whole_seconds};
+use crate::sys;
+use socket2::{Domain, SockRef};
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// The times after which the kernel probes an idle connection and gives it up: see [`TcpStream::set_keepalive`].
@@ -60,29 +62,49 @@ impl Keepalive {
         self
     }
 
-    /// Turns probes on, and sets the values that are not `None`.
+    /// Sets the values that are not `None`, then turns probes on. After an error, some values may have been set.
     pub(super) fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
-        let seconds = |time| Duration::from_secs(whole_seconds(time).unsigned_abs().into());
-        let mut keepalive = TcpKeepalive::new();
+        self.set_values(socket)?;
+        socket.set_keepalive(true)
+    }
+
+    /// As [`apply`](Self::apply). After an error, the socket is as before.
+    fn change(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        let before = Self::of(socket)?;
+        self.apply(socket).inspect_err(|_| drop(before.set_values(socket)))
+    }
+
+    /// Sets the values that are not `None`.
+    fn set_values(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        let set = |name, value| sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, name, value);
         if let Some(time) = self.time {
-            keepalive = keepalive.with_time(seconds(time));
+            set(libc::TCP_KEEPIDLE, whole_seconds(time))?;
         }
         if let Some(interval) = self.interval {
-            keepalive = keepalive.with_interval(seconds(interval));
+            set(libc::TCP_KEEPINTVL, whole_seconds(interval))?;
         }
         if let Some(retries) = self.retries {
-            keepalive = keepalive.with_retries(retries);
+            set(libc::TCP_KEEPCNT, saturate(retries))?;
         }
-        socket.set_tcp_keepalive(&keepalive)
+        Ok(())
+    }
+
+    /// Returns the values of a socket, whether probes are on or off.
+    fn of(socket: &SockRef<'_>) -> io::Result<Self> {
+        Ok(Self {
+            time: Some(socket.tcp_keepalive_time()?),
+            interval: Some(socket.tcp_keepalive_interval()?),
+            retries: Some(socket.tcp_keepalive_retries()?),
+        })
     }
 }
 
 /// Options. Each method is `getsockopt(2)` or `setsockopt(2)`, and fails if the call does: for values that the kernel
-/// does not accept.
+/// does not accept. After an error, every option is as before.
 impl TcpStream {
     /// Returns the socket, for socket2.
     fn options(&self) -> SockRef<'_> {
-        SockRef::from(self)
+        SockRef::from(&*self.socket)
     }
 
     /// Returns whether `TCP_NODELAY` is set, so small writes are sent at once.
@@ -139,11 +161,13 @@ impl TcpStream {
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         let options = self.options();
         check_hops(ttl, 1)?;
-        if options.domain()? == Domain::IPV6 {
-            options.set_unicast_hops_v6(ttl)?;
+        if options.domain()? != Domain::IPV6 {
+            return options.set_ttl_v4(ttl);
         }
-        // Set this on an IPv6 socket, too, since the address of its peer may be an IPv4-mapped one.
-        options.set_ttl_v4(ttl)
+        let before = options.unicast_hops_v6()?;
+        options.set_unicast_hops_v6(ttl)?;
+        // Also this, since the address of the peer may be an IPv4-mapped one.
+        options.set_ttl_v4(ttl).inspect_err(|_| drop(options.set_unicast_hops_v6(before)))
     }
 
     /// Returns what closing does with unsent data: see [`set_linger`](Self::set_linger).
@@ -206,11 +230,7 @@ impl TcpStream {
         if !options.keepalive()? {
             return Ok(None);
         }
-        Ok(Some(Keepalive {
-            time: Some(options.tcp_keepalive_time()?),
-            interval: Some(options.tcp_keepalive_interval()?),
-            retries: Some(options.tcp_keepalive_retries()?),
-        }))
+        Keepalive::of(&options).map(Some)
     }
 
     /// Turns on or off the probes of an idle connection: `SO_KEEPALIVE` of
@@ -243,7 +263,7 @@ impl TcpStream {
     /// ```
     pub fn set_keepalive(&self, keepalive: impl Into<Option<Keepalive>>) -> io::Result<()> {
         match keepalive.into() {
-            Some(keepalive) => keepalive.apply(&self.options()),
+            Some(keepalive) => keepalive.change(&self.options()),
             None => self.options().set_keepalive(false),
         }
     }

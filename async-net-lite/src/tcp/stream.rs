@@ -3,7 +3,9 @@
 //! Not here: reading and writing, in `stream_io.rs`; options, in `settings.rs`; connecting, in `connect.rs`; accepting,
 //! in `listener.rs`.
 
+use super::io::TcpIo;
 use crate::socket::conversions::std_conversions;
+use crate::socket::own_calls::own_calls;
 use crate::socket::socket::Socket;
 use async_epoll::{Handle, Source};
 use std::io;
@@ -23,7 +25,9 @@ use std::sync::Arc;
 ///
 /// # How it works
 ///
-/// The socket is registered with epoll when an operation first meets `WouldBlock`, and deregistered by closing it.
+/// The socket is registered with epoll when an operation first meets `WouldBlock`, and deregistered by closing it. Once
+/// the descriptor has been handed out (`as_fd`) or inherited by a forked child, closing is not enough, and dropping the
+/// stream takes one system call more.
 /// After a read that does not fill its buffer, nothing more is there, so the next read waits without asking the kernel.
 /// If the kernel has reported urgent data, an end of file or an error, more may be there, so the next read does ask.
 ///
@@ -53,18 +57,18 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct TcpStream {
     /// The socket, shared by all clones.
-    pub(crate) socket: Arc<Socket<net::TcpStream>>,
+    pub(crate) socket: Arc<Socket<TcpIo>>,
 }
 
 impl TcpStream {
     /// Returns the stream of a connected socket.
-    pub(super) fn new(socket: Socket<net::TcpStream>) -> Self {
+    pub(super) fn new(socket: Socket<TcpIo>) -> Self {
         Self { socket: Arc::new(socket) }
     }
 
     /// Returns the stream of an accepted socket, which is non-blocking and has no duplicate descriptor.
     pub(crate) fn from_accepted(stream: net::TcpStream, handle: &Handle) -> Self {
-        Self::new(Socket::lazy(stream, handle))
+        Self::new(Socket::lazy(stream.into(), handle))
     }
 
     /// Converts a stream of std: sets it to non-blocking, and registers it with the reactor of `handle`.
@@ -88,7 +92,7 @@ impl TcpStream {
     /// # }
     /// ```
     pub fn from_std(stream: net::TcpStream, handle: &Handle) -> io::Result<Self> {
-        Ok(Self::new(Source::with_handle(stream, handle)?.into()))
+        Ok(Self::new(Source::with_handle(TcpIo::from(stream), handle)?.into()))
     }
 
     /// Returns the stream of std, still non-blocking and no longer registered.
@@ -98,11 +102,11 @@ impl TcpStream {
     /// Those of `dup(2)`, if clones of this stream exist. Then the stream of std gets a new descriptor of the same
     /// connection.
     pub fn into_std(self) -> io::Result<net::TcpStream> {
-        self.socket.into_std()
+        self.socket.into_std().map(TcpIo::into_std)
     }
 
     /// Returns the socket, which all clones share.
-    fn inner(&self) -> &Socket<net::TcpStream> {
+    fn inner(&self) -> &Socket<TcpIo> {
         &self.socket
     }
 
@@ -113,9 +117,21 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// `NotConnected` after the peer has reset the connection.
+    /// `NotConnected` after the peer has reset the connection, and as long as a stream with
+    /// [fast open](crate::ConnectOptions::fastopen) is not connected: `close()` waits for that.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket.get_ref().shutdown(how)
+        let io = self.socket.get_ref();
+        if !io.is_done() {
+            // The kernel would end the connection, and not only close a direction.
+            io.finish().map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => io::Error::new(
+                    io::ErrorKind::NotConnected,
+                    "the stream is not connected yet, because of TCP fast open: close() waits until it is",
+                ),
+                _ => error,
+            })?;
+        }
+        io.shutdown(how)
     }
 
     /// Returns the local address.
@@ -138,3 +154,29 @@ impl TcpStream {
 }
 
 std_conversions!(TcpStream, net::TcpStream, "connected TCP socket", Domain::IPV4 | Domain::IPV6, STREAM);
+
+own_calls!(
+    TcpStream,
+    net::TcpStream,
+    r#"```
+# fn main() -> std::io::Result<()> {
+use async_net_lite::{TcpListener, TcpStream};
+use socket2::SockRef;
+use std::mem::MaybeUninit;
+
+async_epoll::block_on(async {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let client = TcpStream::connect(listener.local_addr()?).await?;
+    let (server, _) = listener.accept().await?;
+    client.try_write(b"hello")?;
+    // `MSG_TRUNC` throws the bytes away instead of copying them.
+    let discard = |stream: &std::net::TcpStream| {
+        SockRef::from(stream).recv_with_flags(&mut [MaybeUninit::uninit(); 64], libc::MSG_TRUNC)
+    };
+    assert_eq!(server.read_with(discard).await?, 5);
+    Ok(())
+})?
+# }
+```"#,
+    both
+);

@@ -4,7 +4,9 @@
 //! adds how a TCP stream waits, which is the one difference: a read or write of fewer bytes than asked for means that
 //! the kernel has no more bytes, or no more room, so the next operation waits without an attempt.
 
+use super::io::TcpIo;
 use super::stream::TcpStream;
+use crate::socket::own_calls::SocketIo;
 use crate::socket::stream_io::{StreamSocket, stream_io};
 use async_epoll::Readiness;
 use std::future::poll_fn;
@@ -77,6 +79,10 @@ impl TcpStream {
     /// Waits until the stream is readable, and returns its readiness. An end of file and an error count as readable,
     /// too.
     ///
+    /// The stream stays readable until an operation of this type meets `WouldBlock`. For a system call of your own that is
+    /// [`read_with`](Self::read_with) or [`try_io`](Self::try_io); a `WouldBlock` of a call on the bare descriptor goes unnoticed, and a
+    /// loop around this method spins, unless you call [`clear_ready`](Self::clear_ready) after it.
+    ///
     /// # Errors
     ///
     /// Those of `epoll_ctl(2)`, and `NotConnected` if the reactor has been dropped.
@@ -105,10 +111,15 @@ impl TcpStream {
     /// # }
     /// ```
     pub async fn readable(&self) -> io::Result<Readiness> {
+        self.socket.get_ref().begin()?;
         self.socket.readable().await
     }
 
     /// Waits until the stream is writable, or nothing can be written any more, and returns its readiness.
+    ///
+    /// The stream stays writable until an operation of this type meets `WouldBlock`. For a system call of your own that is
+    /// [`write_with`](Self::write_with) or [`try_io`](Self::try_io); a `WouldBlock` of a call on the bare descriptor goes unnoticed, and a
+    /// loop around this method spins, unless you call [`clear_ready`](Self::clear_ready) after it.
     ///
     /// # Errors
     ///
@@ -127,6 +138,7 @@ impl TcpStream {
     ///
     /// As [`readable`](Self::readable).
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.socket.get_ref().begin()?;
         self.socket.poll_readable(cx)
     }
 
@@ -188,6 +200,7 @@ impl TcpStream {
             return Poll::Ready(Ok(0));
         }
         // Not `poll_read_tcp`: a peek that does not fill the buffer leaves the bytes, so the stream is still readable.
+        self.socket.get_ref().begin()?;
         self.socket.poll_read_with(cx, |stream| stream.peek(buffer))
     }
 }
@@ -202,9 +215,13 @@ impl StreamSocket for TcpStream {
         &self,
         cx: &mut Context<'_>,
         wanted: usize,
-        op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
+        mut op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.socket.poll_read_tcp(cx, wanted, op)
+        let polled = self.socket.poll_read_tcp(cx, wanted, |io| op(io.std()));
+        if polled.is_pending() {
+            self.socket.get_ref().begin()?;
+        }
+        polled
     }
 
     #[inline]
@@ -212,9 +229,17 @@ impl StreamSocket for TcpStream {
         &self,
         cx: &mut Context<'_>,
         wanted: usize,
-        op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
+        mut op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.socket.poll_write_tcp(cx, wanted, op)
+        self.socket.poll_write_tcp(cx, wanted, |io| op(io.std()))
+    }
+
+    #[inline]
+    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.socket.get_ref().is_done() {
+            return Poll::Ready(Ok(()));
+        }
+        self.socket.poll_write_with(cx, TcpIo::finish)
     }
 
     fn is_same(&self, other: &Self) -> bool {

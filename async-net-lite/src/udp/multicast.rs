@@ -76,7 +76,7 @@ impl UdpSocket {
     ///
     /// The errors of `getsockopt(2)`.
     pub fn multicast_if_v4(&self) -> io::Result<Ipv4Addr> {
-        SockRef::from(self.inner()).multicast_if_v4()
+        SockRef::from(&**self.socket).multicast_if_v4()
     }
 
     /// Sets the interface by which multicast datagrams are sent (`IP_MULTICAST_IF`). By default, the routing table
@@ -86,7 +86,7 @@ impl UdpSocket {
     ///
     /// The errors of `setsockopt(2)`: `AddrNotAvailable` if no interface has this address.
     pub fn set_multicast_if_v4(&self, interface: &Ipv4Addr) -> io::Result<()> {
-        SockRef::from(self.inner()).set_multicast_if_v4(interface)
+        SockRef::from(&**self.socket).set_multicast_if_v4(interface)
     }
 
     /// Returns the index of the interface by which multicast datagrams are sent (`IPV6_MULTICAST_IF`).
@@ -95,7 +95,7 @@ impl UdpSocket {
     ///
     /// The errors of `getsockopt(2)`.
     pub fn multicast_if_v6(&self) -> io::Result<u32> {
-        SockRef::from(self.inner()).multicast_if_v6()
+        SockRef::from(&**self.socket).multicast_if_v6()
     }
 
     /// Sets the interface by which multicast datagrams are sent (`IPV6_MULTICAST_IF`). By default, the routing table
@@ -105,7 +105,7 @@ impl UdpSocket {
     ///
     /// The errors of `setsockopt(2)`: `ENODEV` without such an interface.
     pub fn set_multicast_if_v6(&self, interface: u32) -> io::Result<()> {
-        SockRef::from(self.inner()).set_multicast_if_v6(interface)
+        SockRef::from(&**self.socket).set_multicast_if_v6(interface)
     }
 
     /// Returns whether this host's members of a group receive the datagrams that this socket sends
@@ -174,7 +174,7 @@ impl UdpSocket {
     ///
     /// The errors of `getsockopt(2)`.
     pub fn multicast_hops_v6(&self) -> io::Result<u32> {
-        SockRef::from(self.inner()).multicast_hops_v6()
+        SockRef::from(&**self.socket).multicast_hops_v6()
     }
 
     /// Sets the hop limit of multicast datagrams (`IPV6_MULTICAST_HOPS`), from 0 to 255. The default is 1.
@@ -184,6 +184,6 @@ impl UdpSocket {
     /// The errors of `setsockopt(2)`; `InvalidInput` beyond 255.
     pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
         check_hops(hops, 0)?;
-        SockRef::from(self.inner()).set_multicast_hops_v6(hops)
+        SockRef::from(&**self.socket).set_multicast_hops_v6(hops)
     }
 }

@@ -3,7 +3,7 @@
 //! A call asks for twice as many datagrams as the last call found, and for at least [`MIN_ASKED`]: `batch.rs` says why.
 
 use super::batch::{check, weight};
-use super::receive::Datagram;
+use super::receive::{self, Datagram};
 use super::socket::UdpSocket;
 use crate::sys::{Headers, ReceivedDatagram};
 use async_epoll::Interest;
@@ -103,7 +103,8 @@ impl RecvBatch {
     /// Returns the received datagram at `index`, if there is one.
     pub fn get(&self, index: usize) -> Option<Datagram<'_>> {
         let datagram = *self.received.get(index)?;
-        Some(Datagram::new(datagram, &self.bytes[index * self.size..]))
+        // The address was checked when the datagram was received.
+        Datagram::new(datagram, &self.bytes[index * self.size..]).ok()
     }
 
     /// Returns an iterator over the received datagrams, in the order of arrival.
@@ -117,7 +118,8 @@ impl RecvBatch {
         let count = self.headers.recv(socket.as_fd(), &mut self.bytes, self.size, names)?;
         self.asked = (count * 2).max(MIN_ASKED).min(self.capacity());
         for index in 0..count {
-            match self.headers.received(index, &mut self.names) {
+            let received = receive::check(self.headers.received(index, &mut self.names), socket);
+            match received.and_then(|datagram| datagram.address().map(|_| datagram)) {
                 Ok(datagram) => self.received.push(datagram),
                 Err(error) => {
                     self.received.clear();
@@ -173,7 +175,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv). The next operation returns an error that follows after some datagrams.
+    /// As [`recv`](Self::recv). The next operation returns an error that follows after some datagrams. If the kernel has
+    /// joined some of the datagrams, all of this call are lost.
     ///
     /// # Cancel safety
     ///

@@ -3,7 +3,7 @@
 //! A successful send means that the kernel has accepted the whole datagram. Delivery is not confirmed.
 
 use super::socket::UdpSocket;
-use crate::names::addr::AsyncToSocketAddrs;
+use crate::names::addr::{Addresses, AsyncToSocketAddrs, no_addresses};
 use async_epoll::Interest;
 use std::io;
 use std::net::SocketAddr;
@@ -47,20 +47,29 @@ impl UdpSocket {
         self.socket.try_io(Interest::WRITABLE, |socket| socket.send(bytes))
     }
 
-    /// Sends a datagram to the first of the addresses, and returns its length; otherwise as [`send`](Self::send).
+    /// Sends a datagram to the first of the addresses that this socket can send to, and returns its length; otherwise as
+    /// [`send`](Self::send).
+    ///
+    /// A socket that is bound to an IPv4 address sends to IPv4 addresses only, and a socket that is bound to an IPv6
+    /// address to IPv6 addresses only. One that is bound to `[::]` sends to both, unless `IPV6_V6ONLY` is set.
     ///
     /// Prefer a numeric address: a host name is looked up by each call.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send), except `EDESTADDRREQ`; `InvalidInput` if there is no address, or its port is 0;
-    /// `PermissionDenied` for a broadcast address without [`set_broadcast`](Self::set_broadcast).
+    /// `PermissionDenied` for a broadcast address without [`set_broadcast`](Self::set_broadcast); `EAFNOSUPPORT`,
+    /// `NetworkUnreachable` or similar if the socket can send to none of the addresses.
     ///
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
     pub async fn send_to(&self, bytes: &[u8], address: impl AsyncToSocketAddrs) -> io::Result<usize> {
-        let address = address.lookup()?.first().await?;
+        let address = match address.lookup()? {
+            // In one step: no allocation.
+            Addresses::One(address) => address,
+            several => *several.for_socket(|| self.family()).await?.first().ok_or_else(no_addresses)?,
+        };
         self.socket.write_with(|socket| socket.send_to(bytes, address)).await
     }
 

@@ -52,7 +52,7 @@ impl UdpSocket {
     ///
     /// The errors of `getsockopt(2)`.
     pub fn recv_buffer_size(&self) -> io::Result<usize> {
-        SockRef::from(self.inner()).recv_buffer_size()
+        SockRef::from(&**self.socket).recv_buffer_size()
     }
 
     /// Sets the size of the receive queue in bytes (`SO_RCVBUF`). The kernel doubles the number, to allow for its
@@ -64,7 +64,7 @@ impl UdpSocket {
     ///
     /// The errors of `setsockopt(2)`.
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        set_buffers(&SockRef::from(self.inner()), Some(bytes), None)
+        set_buffers(&SockRef::from(&**self.socket), Some(bytes), None)
     }
 
     /// Returns the size of the send buffer in bytes (`SO_SNDBUF`), with the kernel's overhead. It holds sent datagrams
@@ -74,7 +74,7 @@ impl UdpSocket {
     ///
     /// The errors of `getsockopt(2)`.
     pub fn send_buffer_size(&self) -> io::Result<usize> {
-        SockRef::from(self.inner()).send_buffer_size()
+        SockRef::from(&**self.socket).send_buffer_size()
     }
 
     /// Sets the size of the send buffer in bytes (`SO_SNDBUF`). The kernel doubles the number and cuts it to twice
@@ -84,6 +84,6 @@ impl UdpSocket {
     ///
     /// The errors of `setsockopt(2)`.
     pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        set_buffers(&SockRef::from(self.inner()), None, Some(bytes))
+        set_buffers(&SockRef::from(&**self.socket), None, Some(bytes))
     }
 }

@@ -6,6 +6,7 @@
 use super::address;
 use super::socket_file::{Bound, SocketFile};
 use crate::socket::conversions::std_conversions;
+use crate::socket::own_calls::own_calls;
 use crate::socket::socket::{Socket, uninterrupted};
 use async_epoll::{Handle, Source};
 use socket2::{Domain, SockRef, Type};
@@ -248,3 +249,28 @@ impl UnixDatagram {
 }
 
 std_conversions!(UnixDatagram, net::UnixDatagram, "Unix datagram socket", Domain::UNIX, DGRAM);
+
+own_calls!(
+    UnixDatagram,
+    net::UnixDatagram,
+    r#"```
+# fn main() -> std::io::Result<()> {
+use async_net_lite::unix::UnixDatagram;
+use socket2::SockRef;
+use std::mem::MaybeUninit;
+
+async_epoll::block_on(async {
+    let (socket, peer) = UnixDatagram::pair()?;
+    peer.send(b"a long story").await?;
+    // With `MSG_TRUNC`, the result is the length of the datagram and not of what was copied.
+    let length = |socket: &std::os::unix::net::UnixDatagram| {
+        SockRef::from(socket).recv_with_flags(&mut [MaybeUninit::uninit(); 1], libc::MSG_PEEK | libc::MSG_TRUNC)
+    };
+    let mut buffer = vec![0; socket.read_with(length).await?];
+    assert_eq!(socket.recv(&mut buffer).await?, 12);
+    Ok(())
+})?
+# }
+```"#,
+    both
+);

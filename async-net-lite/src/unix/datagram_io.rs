@@ -240,6 +240,10 @@ impl UnixDatagram {
 
     /// Waits until there is a datagram or an error. Returns the readiness that the kernel has reported.
     ///
+    /// The socket stays readable until an operation of this type meets `WouldBlock`. For a system call of your own that is
+    /// [`read_with`](Self::read_with) or [`try_io`](Self::try_io); a `WouldBlock` of a call on the bare descriptor goes unnoticed, and a
+    /// loop around this method spins, unless you call [`clear_ready`](Self::clear_ready) after it.
+    ///
     /// # Errors
     ///
     /// `NotConnected` if the reactor has been dropped.
@@ -253,6 +257,11 @@ impl UnixDatagram {
 
     /// Waits until [`send`](Self::send) is likely to succeed or to return an error. Returns the readiness that the
     /// kernel has reported, which says nothing about other addresses than the peer's.
+    ///
+    /// The socket stays writable until an operation of this type meets `WouldBlock`. For a system call of your own that is
+    /// [`write_with`](Self::write_with) or [`try_io`](Self::try_io); a `WouldBlock` of a call on the bare descriptor goes unnoticed, and a
+    /// loop around this method spins, unless you call [`clear_ready`](Self::clear_ready) after it. The full
+    /// queue of another address is reported by no event: there, retry after a pause.
     ///
     /// # Errors
     ///

@@ -8,7 +8,9 @@ use super::socket_file::{Bound, SocketFile};
 use super::stream::UnixStream;
 use crate::accept::accept_loop::AcceptLoop;
 use crate::accept::acceptor::Acceptor;
+use crate::accept::report::AcceptReport;
 use crate::socket::conversions::std_conversions;
+use crate::socket::own_calls::own_calls;
 use crate::socket::socket::Socket;
 use async_epoll::{Handle, Interest, Source};
 use futures::stream::{FusedStream, Stream};
@@ -105,7 +107,8 @@ impl UnixListener {
     ///
     /// - `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` if descriptors or memory have run out. The connection stays in the
     ///   backlog, and the next call is likely to fail at once for the same reason: pause before it, or use
-    ///   [`incoming`](Self::incoming), which pauses.
+    ///   [`incoming`](Self::incoming), which pauses. The same holds for `StorageFull`: the listener cannot be registered
+    ///   with epoll, and its backlog is empty.
     /// - An error of single connections that has come ten thousand times in a row. The same advice holds.
     /// - Other errors of `accept(2)`, and `NotConnected` if the reactor has been dropped.
     ///
@@ -122,7 +125,7 @@ impl UnixListener {
     ///
     /// As [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
-        self.acceptor().poll_accept(cx).map(|accepted| accepted.and_then(|accepted| self.stream(accepted)))
+        self.acceptor().poll_accept(cx, |_| ()).map(|accepted| self.stream(accepted?))
     }
 
     /// Converts an accepted socket and its address.
@@ -165,10 +168,11 @@ impl UnixListener {
 
 /// The stream of connections of a [`UnixListener`]; from [`UnixListener::incoming`].
 ///
-/// Errors of a single connection are skipped. When descriptors or memory run out, the stream pauses, for 5 ms at first
-/// and twice as long each time up to 1 s, while connections wait in the backlog. It continues at once when a socket of
-/// this crate is closed, on any thread. An error is returned only if the listener itself fails, for example because the
-/// reactor has been dropped; the stream then ends.
+/// Errors of a single connection are skipped. When descriptors, memory or places in epoll (`max_user_watches`) run out,
+/// the stream pauses, for 5 ms at first and twice as long each time up to 1 s, while connections wait in the backlog. It
+/// continues at once when a socket of this crate is closed, on any thread. An error is returned only if the listener
+/// itself fails, for example because the reactor has been dropped; the stream then ends. [`on_error`](Self::on_error)
+/// reports the other errors.
 ///
 /// # Cancel safety
 ///
@@ -199,6 +203,38 @@ pub struct Incoming {
     accept_loop: AcceptLoop,
 }
 
+impl Incoming {
+    /// Calls `hook` for errors that this stream does not yield: skipped connections, and shortages during which the
+    /// stream pauses.
+    ///
+    /// Without a hook, a server that has run out of descriptors looks idle. At most one error a second is reported, with
+    /// the number of errors that were not. [`Stats`](async_epoll::Stats) counts them all: see [the
+    /// counters](crate#what-operators-see).
+    ///
+    /// # Panics
+    ///
+    /// A panic of `hook` reaches the task that polls the stream. The stream can be used further.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_net_lite::unix::UnixListener;
+    ///
+    /// async_epoll::block_on(async {
+    ///     let listener = UnixListener::bind_addr(&std::os::unix::net::SocketAddr::from_pathname("")?)?;
+    ///     let incoming = listener.into_incoming().on_error(|report| eprintln!("server: {report}"));
+    ///     # drop(incoming);
+    ///     Ok(())
+    /// })?
+    /// # }
+    /// ```
+    pub fn on_error(mut self, hook: impl FnMut(&AcceptReport<'_>) + Send + 'static) -> Self {
+        self.accept_loop.on_error(hook);
+        self
+    }
+}
+
 impl Stream for Incoming {
     type Item = io::Result<UnixStream>;
 
@@ -221,3 +257,23 @@ impl fmt::Debug for Incoming {
 }
 
 std_conversions!(UnixListener, net::UnixListener, "listening Unix socket", Domain::UNIX, STREAM);
+
+own_calls!(
+    UnixListener,
+    net::UnixListener,
+    r#"```
+# fn main() -> std::io::Result<()> {
+use async_net_lite::unix::{UnixListener, UnixStream};
+use std::os::unix::net::SocketAddr;
+
+async_epoll::block_on(async {
+    let listener = UnixListener::bind_addr(&SocketAddr::from_pathname("")?)?;
+    let _client = UnixStream::connect_addr(&listener.local_addr()?).await?;
+    // A blocking stream of std, for a thread. Errors of single connections and shortages are yours to handle.
+    let (_stream, peer) = listener.read_with(std::os::unix::net::UnixListener::accept).await?;
+    assert!(peer.is_unnamed());
+    Ok(())
+})?
+# }
+```"#
+);

@@ -20,7 +20,7 @@
 
 use super::address;
 use crate::socket::socket::{self, uninterrupted};
-use async_epoll::Handle;
+use async_epoll::{ForkMark, Handle};
 use socket2::{Domain, Socket, Type};
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -28,7 +28,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The permission bits of a mode.
 const PERMISSIONS: u32 = 0o777;
@@ -164,27 +164,29 @@ pub(crate) struct SocketFile {
     device: u64,
     /// The inode number.
     inode: u64,
-    /// The ID of the process that may remove the file: not a forked child, which has a copy of this. Set to 0 by
-    /// [`keep`](Self::keep).
-    process: AtomicU32,
+    /// The process that may remove the file: not a forked child, which has a copy of this.
+    process: ForkMark,
+    /// Whether the file stays. Set once, by [`keep`](Self::keep).
+    is_kept: AtomicBool,
 }
 
 impl SocketFile {
     /// Returns the file at `path` of a newly bound socket, with its metadata `found`.
     fn new(path: &Path, found: &Metadata) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        Ok(Self { path, device: found.dev(), inode: found.ino(), process: AtomicU32::new(std::process::id()) })
+        let (process, is_kept) = (ForkMark::new(), AtomicBool::new(false));
+        Ok(Self { path, device: found.dev(), inode: found.ino(), process, is_kept })
     }
 
     /// Keeps the file: dropping this no longer removes it.
     pub(crate) fn keep(&self) {
-        self.process.store(0, Ordering::Relaxed);
+        self.is_kept.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if *self.process.get_mut() != std::process::id() {
+        if *self.is_kept.get_mut() || self.process.is_child() {
             return;
         }
         if std::fs::symlink_metadata(&self.path).is_ok_and(|now| same(&now, self.device, self.inode)) {
@@ -214,29 +216,5 @@ impl<S> Bound<S> {
         if let Some(file) = &self.file {
             file.keep();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A forked child that drops its copy does not remove the file of its parent.
-    #[test]
-    fn another_process_removes_nothing() {
-        let path = std::env::temp_dir().join(format!("socket-file-{}", std::process::id()));
-        let address = SocketAddr::from_pathname(&path).unwrap();
-        let policy = Policy { unlink_on_drop: true, ..Policy::default() };
-        let reactor = async_epoll::Reactor::new().unwrap();
-        let (_socket, file) = bind(Type::STREAM, &address, &policy, &reactor.handle()).unwrap();
-        let file = file.unwrap();
-        let ours = file.process.swap(std::process::id() + 1, Ordering::Relaxed);
-        let found = std::fs::symlink_metadata(&path).unwrap();
-        drop(file);
-        assert!(path.exists());
-        let file = SocketFile::new(&path, &found).unwrap();
-        assert_eq!(file.process.load(Ordering::Relaxed), ours);
-        drop(file);
-        assert!(!path.exists());
     }
 }

@@ -16,6 +16,7 @@ use super::address;
 use super::credentials::{self, UCred};
 use super::retry::Retry;
 use crate::socket::conversions::std_conversions;
+use crate::socket::own_calls::own_calls;
 use crate::socket::socket::{Socket, none_if_blocked, uninterrupted};
 use async_epoll::{Handle, Source};
 use socket2::{Domain, SockRef, Type};
@@ -256,7 +257,7 @@ impl UnixStream {
     /// # }
     /// ```
     pub fn peer_cred(&self) -> io::Result<UCred> {
-        credentials::of_peer(self.as_fd())
+        credentials::of_peer(self.inner().as_fd())
     }
 
     /// Returns the socket, which all clones share.
@@ -304,3 +305,24 @@ impl UnixStream {
 }
 
 std_conversions!(UnixStream, net::UnixStream, "connected Unix stream socket", Domain::UNIX, STREAM);
+
+own_calls!(
+    UnixStream,
+    net::UnixStream,
+    r#"```
+# fn main() -> std::io::Result<()> {
+use async_net_lite::unix::UnixStream;
+use std::io::Read;
+
+async_epoll::block_on(async {
+    let (stream, peer) = UnixStream::pair()?;
+    peer.try_write(b"hello")?;
+    let mut buffer = [0; 8];
+    let read = |mut stream: &std::os::unix::net::UnixStream| stream.read(&mut buffer);
+    assert_eq!(stream.read_with(read).await?, 5);
+    Ok(())
+})?
+# }
+```"#,
+    both
+);

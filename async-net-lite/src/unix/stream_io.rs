@@ -14,6 +14,10 @@ impl UnixStream {
     /// Waits until a read is likely to return bytes, an end of file or an error. Returns the readiness that the kernel
     /// has reported.
     ///
+    /// The stream stays readable until an operation of this type meets `WouldBlock`. For a system call of your own that is
+    /// [`read_with`](Self::read_with) or [`try_io`](Self::try_io); a `WouldBlock` of a call on the bare descriptor goes unnoticed, and a
+    /// loop around this method spins, unless you call [`clear_ready`](Self::clear_ready) after it.
+    ///
     /// # Errors
     ///
     /// `NotConnected` if the reactor has been dropped.
@@ -27,6 +31,10 @@ impl UnixStream {
 
     /// Waits until a write is likely to succeed or to return an error. Returns the readiness that the kernel has
     /// reported.
+    ///
+    /// The stream stays writable until an operation of this type meets `WouldBlock`. For a system call of your own that is
+    /// [`write_with`](Self::write_with) or [`try_io`](Self::try_io); a `WouldBlock` of a call on the bare descriptor goes unnoticed, and a
+    /// loop around this method spins, unless you call [`clear_ready`](Self::clear_ready) after it.
     ///
     /// # Errors
     ///

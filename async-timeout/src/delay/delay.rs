@@ -3,18 +3,21 @@
 //! Every public type of this crate that waits for the time holds a [`Delay`]. The states:
 //!
 //! ```text
-//!   After(duration) ──┐ first poll       ┌─► Reactor(timer) ──┐ the reactor
-//!                     ├──────────────────┤                    │ is dropped
+//!   After(duration) ──┐ first poll       ┌─► Reactor(timer) ──┐ the reactor is dropped,
+//!                     ├──────────────────┤                    │ or belongs to the parent process
 //!   At(instant) ──────┘ is there a       └─► Thread(timer) ◄──┘
 //!                       current reactor?
 //! ```
 //!
 //! Without a current reactor, an instant that has passed at the first poll leads to `Passed`, which needs no timer.
 //! `Over` is set from outside, by a future that needs its timer no longer.
+//!
+//! A forked child has neither its parent's reactor nor the helper thread of futures-timer. A delay finds that out when it
+//! is polled, and moves on: to the timer of a reactor that the child starts as its own helper, which is a `Reactor` again.
 
-use super::thread_timer::ThreadTimer;
+use super::thread_timer::{Helper, ThreadTimer, helper};
 use crate::now::now;
-use crate::platform::{Timer, poll_cooperate};
+use crate::platform::{Timer, helper_timer, poll_cooperate};
 use crate::scope;
 use futures::FutureExt;
 use std::task::{Context, Poll, ready};
@@ -28,9 +31,9 @@ pub(crate) enum Delay {
     At(Instant),
     /// The instant had passed at the first poll, so no timer was armed.
     Passed(Instant),
-    /// Armed in a reactor.
+    /// Armed in a reactor: the current one, or the helper of a forked child.
     Reactor(Timer),
-    /// Armed on the helper thread of futures-timer.
+    /// Armed on the helper thread of futures-timer, or waiting for such a thread.
     Thread(Box<ThreadTimer>),
     /// Not needed any more. Never ready, and keeps this state also when reset.
     Over,
@@ -46,12 +49,26 @@ impl Delay {
             match timer.poll_unpin(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
-                // The reactor has been dropped, so futures-timer takes over the deadline.
+                // The reactor has been dropped, or belongs to the parent process. A helper takes over the deadline.
                 Poll::Ready(Err(_)) => *self = Self::on_thread(timer.deadline()),
+            }
+        } else if let Self::Thread(timer) = self {
+            if timer.needs_helper() {
+                *self = Self::on_thread(timer.deadline());
             }
         }
         match self {
             Self::Thread(timer) => timer.poll_elapsed(cx),
+            Self::Reactor(timer) => match timer.poll_unpin(cx) {
+                Poll::Ready(Err(_)) => {
+                    // The reactor that is the helper ends by an error whenever it is started.
+                    let mut timer = Box::new(ThreadTimer::without_helper(timer.deadline()));
+                    let polled = timer.poll_elapsed(cx);
+                    *self = Self::Thread(timer);
+                    polled
+                }
+                polled => polled.map(drop),
+            },
             Self::Over => Poll::Pending,
             _ => Poll::Ready(()),
         }
@@ -118,9 +135,16 @@ impl Delay {
         }
     }
 
-    /// Creates a delay on the helper thread of futures-timer.
+    /// Creates a delay on a helper thread: that of futures-timer, or, in a forked child that has lost it, a reactor's.
     fn on_thread(deadline: Option<Instant>) -> Self {
-        Self::Thread(Box::new(ThreadTimer::new(deadline)))
+        Self::Thread(Box::new(match helper() {
+            Helper::Runs => ThreadTimer::new(deadline),
+            Helper::Absent => ThreadTimer::without_helper(deadline),
+            Helper::Lost => match helper_timer(deadline) {
+                Some(timer) => return Self::Reactor(timer),
+                None => ThreadTimer::without_helper(deadline),
+            },
+        }))
     }
 
     /// Sets another deadline. A task that waited for the old deadline is woken at the new deadline.

@@ -125,15 +125,19 @@ impl Operation {
 /// The outcome of an operation that is ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
-    /// Bytes have moved.
-    Moved,
+    /// Bytes were written.
+    Written,
+    /// This number of bytes was read and taken: 0 if the buffer was empty.
+    Taken(usize),
+    /// The reader has this number of bytes, not 0, in its buffer, and shows them.
+    Shown(usize),
     /// No byte is left to flush. The flush has certainly moved bytes only if it had to wait before.
     Flushed,
     /// No byte will follow in this direction.
     Ended,
     /// An error, or a write of no byte although the buffer had bytes.
     Failed,
-    /// The buffer was empty, so there was nothing to do.
+    /// There was nothing to write.
     Nothing,
 }
 
@@ -158,6 +162,10 @@ pub(crate) struct Limits {
     is_flushing: bool,
     /// By direction: whether no byte will follow, so no operation of this direction counts as waiting.
     ended: [bool; 2],
+    /// The number of bytes that the reader has shown and that were not taken since, so they have counted. 0 if unknown. Set
+    /// when the reader shows its buffer; reduced when bytes are taken; 0 again when a read has to wait, as the buffer is
+    /// empty then.
+    seen: usize,
 }
 
 impl Limits {
@@ -208,6 +216,8 @@ impl Limits {
         let writes = direction == Direction::Write;
         if writes {
             self.is_flushing = operation == Operation::Flush;
+        } else {
+            self.seen = 0;
         }
         let is_new = |limit: Option<Duration>, since: Option<Instant>| limit.is_some() && since.is_none();
         let waits = is_new(self.idle, self.waiting[direction as usize]);
@@ -229,7 +239,19 @@ impl Limits {
     pub(crate) fn complete(&mut self, operation: Operation, outcome: Outcome) {
         let direction = operation.direction();
         match outcome {
-            Outcome::Moved => self.moved(direction),
+            Outcome::Written => self.moved(direction),
+            Outcome::Taken(len) => {
+                let is_new = len > self.seen;
+                self.take(len);
+                if is_new {
+                    self.moved(direction);
+                }
+            }
+            Outcome::Shown(len) => {
+                if len > std::mem::replace(&mut self.seen, len) {
+                    self.moved(direction);
+                }
+            }
             Outcome::Flushed if self.is_flushing => self.moved(direction),
             Outcome::Flushed | Outcome::Nothing => {}
             Outcome::Failed => self.waiting[direction as usize] = None,
@@ -244,6 +266,16 @@ impl Limits {
         if outcome != Outcome::Nothing && direction == Direction::Write {
             self.is_flushing = false;
         }
+    }
+
+    /// Records that `len` bytes of those seen were taken from the reader's buffer.
+    pub(crate) fn take(&mut self, len: usize) {
+        self.seen = self.seen.saturating_sub(len);
+    }
+
+    /// Records that the reader may have been used directly, so nothing is known of its buffer.
+    pub(crate) fn forget_seen(&mut self) {
+        self.seen = 0;
     }
 
     /// Records that bytes have moved in `direction`.

@@ -73,6 +73,21 @@ pin_project! {
     /// A limit for each read would need a timer operation for each read, and could not cut a peer that sends a byte now
     /// and then. So the limits belong to the whole connection.
     ///
+    /// What counts as progress, which ends a wait and restarts the count of the other direction:
+    ///
+    /// | operation | progress if it is ready with |
+    /// |---|---|
+    /// | `poll_read`, vectored, too | at least one byte |
+    /// | `poll_fill_buf` | more bytes than were shown before and not consumed |
+    /// | `consume` | nothing: its bytes have counted when they were shown |
+    /// | `poll_write`, vectored, too | at least one byte |
+    /// | `poll_flush` | anything, if the flush had to wait |
+    /// | `poll_close` | nothing: it ends the direction |
+    ///
+    /// A byte counts once. But a `poll_read` of a reader with a buffer, such as `BufReader`, may return bytes that have
+    /// been in this buffer for long, and the guard cannot know that. So guard the connection, and not the buffer around
+    /// it: `BufReader::new(guard(connection))`.
+    ///
     /// Only the total limit can fail an operation that is ready: the inner operation is tried first, and only a pending
     /// operation can exceed another limit. A limit is exceeded after its full time, never before, and the error comes as
     /// soon as the executor polls.
@@ -198,12 +213,15 @@ impl<T> IoGuard<T> {
 
     /// Returns a mutable reference to the inner connection. Direct operations on it count for no limit.
     pub fn get_mut(&mut self) -> &mut T {
+        self.tracker.forget_seen();
         &mut self.io
     }
 
     /// Returns a pinned mutable reference to the inner connection. Direct operations on it count for no limit.
     pub fn get_pin_mut(self: Pin<&mut Self>) -> Pin<&mut T> {
-        self.project().io
+        let this = self.project();
+        this.tracker.forget_seen();
+        this.io
     }
 
     /// Returns the inner connection, without limits.
@@ -244,11 +262,12 @@ impl<T> IoGuard<T> {
 
 /// Returns the outcome of a read of `len` bytes into a buffer.
 fn read(len: usize, has_room: bool) -> Outcome {
-    match len {
-        0 if has_room => Outcome::Ended,
-        0 => Outcome::Nothing,
-        _ => Outcome::Moved,
-    }
+    if len == 0 && has_room { Outcome::Ended } else { Outcome::Taken(len) }
+}
+
+/// Returns the outcome of a look at the `len` bytes of a buffer.
+fn shown(len: usize) -> Outcome {
+    if len == 0 { Outcome::Ended } else { Outcome::Shown(len) }
 }
 
 /// Returns the outcome of a write of `len` bytes out of a buffer.
@@ -256,7 +275,7 @@ fn written(len: usize, has_bytes: bool) -> Outcome {
     match len {
         0 if has_bytes => Outcome::Failed,
         0 => Outcome::Nothing,
-        _ => Outcome::Moved,
+        _ => Outcome::Written,
     }
 }
 
@@ -278,11 +297,13 @@ impl<T: AsyncRead> AsyncRead for IoGuard<T> {
 
 impl<T: AsyncBufRead> AsyncBufRead for IoGuard<T> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        self.poll(cx, Operation::Read, |io, cx| io.poll_fill_buf(cx), |bytes| read(bytes.len(), true))
+        self.poll(cx, Operation::Read, |io, cx| io.poll_fill_buf(cx), |bytes| shown(bytes.len()))
     }
 
     fn consume(self: Pin<&mut Self>, amt: usize) {
-        self.project().io.consume(amt);
+        let this = self.project();
+        this.tracker.take(amt);
+        this.io.consume(amt);
     }
 }
 

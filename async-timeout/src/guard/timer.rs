@@ -12,13 +12,14 @@
 //! No fire is missed. A task that has to wait looks at the clock, sets the timer, and registers last. Registering fails
 //! if the timer has fired since the last registration of the same direction, and the task then looks at the clock once
 //! more. Fire and registration take the same lock. A fire before the registration is therefore seen, and a fire after the
-//! registration wakes the task.
+//! registration wakes the task. A fork counts as a fire: the timer of the parent does not fire in the child.
 //!
 //! The lock is held for a few instructions, never while a waker is cloned, woken or dropped: wakers are code of the
 //! executor.
 
 use super::limits::Direction;
 use crate::delay::Delay;
+use crate::platform::process_number;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,34 +88,44 @@ impl GuardTimer {
 
 /// A waker that wakes the tasks of both directions.
 #[derive(Default)]
-struct WakerPair(Mutex<[Registration; 2]>);
+struct WakerPair(Mutex<Registrations>);
 
-/// The state of one direction.
+/// The state of both directions, by the number of the [`Direction`].
 #[derive(Default)]
-struct Registration {
-    /// Whether the timer has fired since this direction registered. A fire sets it, and `register` clears it.
-    has_fired: bool,
-    /// The waker of the waiting task. `register` sets it, and a fire takes it.
-    waker: Option<Waker>,
+struct Registrations {
+    /// Whether the timer has fired since the direction registered. A fire sets it, and `register` clears it.
+    have_fired: [bool; 2],
+    /// The [number](process_number) of the process that registered last; 0 before.
+    process: u32,
+    /// The wakers of the waiting tasks. `register` sets one, and a fire takes both.
+    wakers: [Option<Waker>; 2],
 }
 
 impl WakerPair {
     /// Locks the registrations. No code panics while it holds the lock, so the lock is never poisoned.
-    fn lock(&self) -> MutexGuard<'_, [Registration; 2]> {
+    fn lock(&self) -> MutexGuard<'_, Registrations> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// See [`GuardTimer::register`].
     fn register(&self, direction: Direction, waker: &Waker) -> bool {
+        let (process, index) = (process_number(), direction as usize);
         // A fire takes the waker. If the waker is still registered, the timer has not fired.
-        if self.lock()[direction as usize].waker.as_ref().is_some_and(|registered| registered.will_wake(waker)) {
+        let is_registered = |registrations: &Registrations| {
+            registrations.process == process
+                && registrations.wakers[index].as_ref().is_some_and(|registered| registered.will_wake(waker))
+        };
+        if is_registered(&self.lock()) {
             return true;
         }
         let clone = waker.clone();
         let mut registrations = self.lock();
-        let registration = &mut registrations[direction as usize];
-        let has_fired = mem::take(&mut registration.has_fired);
-        let replaced = registration.waker.replace(clone);
+        let before = mem::replace(&mut registrations.process, process);
+        if before != 0 && before != process {
+            registrations.have_fired = [true; 2];
+        }
+        let has_fired = mem::take(&mut registrations.have_fired[index]);
+        let replaced = registrations.wakers[index].replace(clone);
         drop(registrations);
         drop(replaced);
         !has_fired
@@ -124,9 +135,8 @@ impl WakerPair {
     fn wake_directions<const N: usize>(&self, directions: [Direction; N]) {
         let mut registrations = self.lock();
         let wakers = directions.map(|direction| {
-            let registration = &mut registrations[direction as usize];
-            registration.has_fired = true;
-            registration.waker.take()
+            registrations.have_fired[direction as usize] = true;
+            registrations.wakers[direction as usize].take()
         });
         drop(registrations);
         let mut panicked = None;

@@ -48,6 +48,16 @@ impl Tracker {
         self.exceeded
     }
 
+    /// Records that `len` bytes were taken from the reader's buffer.
+    pub(crate) fn take(&mut self, len: usize) {
+        self.limits.take(len);
+    }
+
+    /// Records that the connection may have been used directly.
+    pub(crate) fn forget_seen(&mut self) {
+        self.limits.forget_seen();
+    }
+
     /// Records the outcome of an operation that is ready.
     pub(crate) fn complete(&mut self, operation: Operation, outcome: Outcome) {
         self.limits.complete(operation, outcome);
