@@ -289,8 +289,12 @@ impl ForkMark {
     /// Returns whether the calling process is a forked child of the process that made the mark, or a child of a child.
     #[inline]
     pub fn is_child(self) -> bool {
+        let word = WORD.load(Ordering::Acquire);
+        // SAFETY: This mark exists, so `make_word` has stored this pointer: to a static, or to a mapping that is never
+        // unmapped. Whatever brought the mark to this thread has brought the pointer along.
+        let word = unsafe { &*word };
         // The first comparison is all that a process without a fork needs.
-        word().load(Ordering::Relaxed) != self.0.get() && self != Self::new()
+        word.load(Ordering::Relaxed) != self.0.get() && self != Self::new()
     }
 
     /// Returns the number of the process that made the mark: greater than the numbers of its ancestors. Children of one

@@ -10,6 +10,9 @@
 
 use std::os::fd::RawFd;
 
+/// Whether the feature is enabled. Code that only prepares reports asks first.
+pub(crate) const ENABLED: bool = cfg!(feature = "tracing");
+
 /// With the feature.
 #[cfg(feature = "tracing")]
 mod enabled {

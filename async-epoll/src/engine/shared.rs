@@ -176,7 +176,7 @@ impl Shared {
     /// Notes that a poll of a source or a timer returns `Pending`. The driver notes the waits of tasks.
     #[inline]
     pub(crate) fn note_wait(&self) {
-        if !budget::is_bounded() {
+        if trace::ENABLED && !budget::is_bounded() {
             self.runner.note_stranger();
         }
     }

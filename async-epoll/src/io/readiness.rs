@@ -36,7 +36,7 @@
 //!
 //! Deliberately not here: the tasks that wait. See [waiters](super::waiters) and [registry](super::registry).
 
-use super::interest::Interest;
+use super::interest::{Interest, Want};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,6 +60,8 @@ const CONCERNS_READERS: u32 = IN | PRI | RDHUP | HUP | ERR;
 /// The events that concern writers. `EPOLLRDHUP` is not among them: after the peer's half-close data can still be sent,
 /// and a blocked writer would spin if the event meant "writable".
 const CONCERNS_WRITERS: u32 = OUT | HUP | ERR;
+/// The events that concern waits for the exceptional condition: after all but `EPOLLPRI` it may never come.
+const CONCERNS_PRIORITY: u32 = PRI | RDHUP | HUP | ERR;
 
 /// What is known about a source: which operations are likely to succeed, and which directions are closed.
 ///
@@ -252,14 +254,22 @@ impl ReadinessWord {
     }
 
     /// Clears `flags`, unless there was an event since `seen`.
+    #[inline]
     fn clear(&self, seen: Snapshot, flags: u64) {
-        let mut word = seen.0;
+        if let Err(newer) = self.0.compare_exchange(seen.0, seen.0 & !flags, Ordering::AcqRel, Ordering::Relaxed) {
+            self.clear_changed(seen, newer, flags);
+        }
+    }
+
+    /// As [`clear`](Self::clear), when the word has changed to `word` since `seen`.
+    #[cold]
+    fn clear_changed(&self, seen: Snapshot, mut word: u64, flags: u64) {
         // A newer event must stay. Other flags that were cleared since do not matter: the rest is cleared as well.
-        while let Err(newer) = self.0.compare_exchange(word, word & !flags, Ordering::AcqRel, Ordering::Relaxed) {
-            if newer / GENERATION != seen.0 / GENERATION {
-                return;
+        while word / GENERATION == seen.0 / GENERATION {
+            match self.0.compare_exchange(word, word & !flags, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(newer) => word = newer,
             }
-            word = newer;
         }
     }
 
@@ -332,12 +342,7 @@ impl Snapshot {
 
 /// Notes the event mask `events` in both directions. Returns which waiters it concerns.
 pub(crate) fn merge(read: &ReadinessWord, write: &ReadinessWord, events: u32) -> Concerned {
-    let concerned = Concerned {
-        readers: events & CONCERNS_READERS != 0,
-        writers: events & CONCERNS_WRITERS != 0,
-        priority: events & (PRI | RDHUP | HUP | ERR) != 0,
-        errors: events & ERR != 0,
-    };
+    let concerned = Concerned(events);
     // Nearly all masks have IN and OUT only.
     let (mut of_read, mut of_write) = (READY, READY);
     if events & !(IN | OUT) != 0 {
@@ -346,12 +351,12 @@ pub(crate) fn merge(read: &ReadinessWord, write: &ReadinessWord, events: u32) ->
         of_read |= flag(HUP, HUP_FLAG) | flag(PRI | RDHUP | HUP | ERR, UNUSUAL);
         of_write |= flag(HUP, HUP_FLAG) | flag(HUP | ERR, UNUSUAL);
     }
-    if concerned.readers {
+    if concerned.concerns(Want::Read) {
         read.set(of_read);
     } else {
         read.set_usual();
     }
-    if concerned.writers {
+    if concerned.concerns(Want::Write) {
         write.set(of_write);
     } else {
         write.set_usual();
@@ -359,17 +364,25 @@ pub(crate) fn merge(read: &ReadinessWord, write: &ReadinessWord, events: u32) ->
     concerned
 }
 
-/// The waiters that an event concerns.
+/// The waiters that an event concerns: its mask.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Concerned {
-    /// The waiters for reading.
-    pub(crate) readers: bool,
-    /// The waiters for writing.
-    pub(crate) writers: bool,
-    /// The waiters for the exceptional condition.
-    pub(crate) priority: bool,
-    /// The waiters for errors.
-    pub(crate) errors: bool,
+pub(crate) struct Concerned(u32);
+
+impl Concerned {
+    /// All waiters.
+    pub(crate) const ALL: Self = Self(!0);
+
+    /// Returns whether the waits for `want` may be over.
+    #[inline]
+    pub(crate) const fn concerns(self, want: Want) -> bool {
+        let events = match want {
+            Want::Read => CONCERNS_READERS,
+            Want::Write => CONCERNS_WRITERS,
+            Want::Priority => CONCERNS_PRIORITY,
+            Want::Error => ERR,
+        };
+        self.0 & events != 0
+    }
 }
 
 #[cfg(test)]
@@ -420,7 +433,7 @@ mod tests {
         let (read, write) = registered();
         write.clear_ready(write.snapshot());
         let concerned = merge(&read, &write, IN | RDHUP);
-        assert!(concerned.readers && !concerned.writers);
+        assert!(concerned.concerns(Want::Read) && !concerned.concerns(Want::Write));
         assert!(!write.snapshot().is_ready());
     }
 
@@ -432,7 +445,7 @@ mod tests {
             read.clear_ready(read.snapshot());
             write.clear_ready(write.snapshot());
             let concerned = merge(&read, &write, events);
-            assert!(concerned.readers && concerned.writers);
+            assert!(concerned.concerns(Want::Read) && concerned.concerns(Want::Write));
             assert!(read.snapshot().is_ready() && write.snapshot().is_ready());
         }
     }
@@ -536,14 +549,14 @@ mod tests {
     fn data_and_errors_are_cleared_apart() {
         let (read, write) = registered();
         let concerned = merge(&read, &write, ERR);
-        assert!(concerned.readers && concerned.writers && concerned.priority && concerned.errors);
+        assert!([Want::Read, Want::Write, Want::Priority, Want::Error].iter().all(|&want| concerned.concerns(want)));
         let seen = read.snapshot();
         read.clear_ready(seen);
         assert!(!read.snapshot().is_ready() && read.snapshot().is_error());
         // The word has changed since `seen`, but there was no event: the second operation clears as well.
         read.clear_attempt(seen, Interest::ERROR);
         assert!(!read.snapshot().is_error() && read.snapshot().ends_priority());
-        assert!(!merge(&read, &write, IN | OUT | RDHUP | HUP).errors);
+        assert!(!merge(&read, &write, IN | OUT | RDHUP | HUP).concerns(Want::Error));
     }
 
     /// After PRI, RDHUP, HUP or ERR, a short read does not mean "drained".

@@ -12,7 +12,7 @@
 //! the engine wakes them after it has released all locks.
 
 use super::interest::{Interest, Want};
-use super::readiness::{self, ReadinessWord, Snapshot};
+use super::readiness::{self, Concerned, ReadinessWord, Snapshot};
 use super::waiters::{Claim, Waiters};
 use crate::sys::{self, epoll_event};
 use crate::table::Table;
@@ -69,7 +69,8 @@ impl Registration {
             write: ReadinessWord::new(),
             waiters: Mutex::default(),
             fd,
-            interest,
+            // The kernel reports errors unasked.
+            interest: interest | Interest::ERROR,
             sole_since: AtomicU16::new(if is_sole { sys::fork_count() } else { NOT_BY_CLOSING }),
         }
     }
@@ -122,10 +123,12 @@ impl Registration {
             drop(waker);
             return Some(seen);
         }
-        let leftover = waiters.insert(want, waker, claim);
-        drop(waiters);
-        if let Some(leftover) = leftover {
-            leftover.wake_or_drop(on_panic);
+        match waiters.insert(want, waker, claim) {
+            None => drop(waiters),
+            Some(leftover) => {
+                drop(waiters);
+                leftover.wake_or_drop(on_panic);
+            }
         }
         None
     }
@@ -144,8 +147,7 @@ impl Registration {
 
     /// Moves the wakers of all waiters to `wakers`. The caller drops or wakes them when no lock is held.
     pub(crate) fn take_all(&self, wakers: &mut Vec<Waker>) {
-        let all = readiness::Concerned { readers: true, writers: true, priority: true, errors: true };
-        self.lock().take(all, wakers);
+        self.lock().take(Concerned::ALL, wakers);
     }
 
     /// Locks the waiters. No code that can panic half-way runs under this lock.
@@ -265,6 +267,22 @@ mod tests {
 
     fn event(token: u64, events: i32) -> epoll_event {
         epoll_event { events: events as u32, u64: token }
+    }
+
+    /// Found 4: a wait for errors needs no interest of its own, since the kernel reports errors unasked.
+    #[test]
+    fn every_registration_includes_errors() {
+        let all = [Want::Read, Want::Write, Want::Priority, Want::Error];
+        for (interest, included) in [
+            (Interest::READABLE, [true, false, false, true]),
+            (Interest::WRITABLE, [false, true, false, true]),
+            (Interest::PRIORITY, [false, false, true, true]),
+            (Interest::ERROR, [false, false, false, true]),
+            (Interest::ALL, [true; 4]),
+        ] {
+            let registration = Registration::new(3, interest, true);
+            assert_eq!(all.map(|want| registration.interest.includes(want)), included, "{interest:?}");
+        }
     }
 
     /// Bug A1, A11: the token of a removed source never reaches the source that has taken its index.

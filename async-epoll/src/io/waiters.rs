@@ -48,17 +48,13 @@ const GENERATION: u32 = 2;
 /// The wakers of one source.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// The waker of the first task waiting to read.
-    reader: Option<Waker>,
-    /// The waker of the first task waiting to write.
-    writer: Option<Waker>,
+    /// The slots: the waker of the first task waiting to read, and of the first task waiting to write.
+    slots: [Option<Waker>; 2],
     /// All other wakers. Boxed, to keep the common case small; `None` while there are no others.
     others: Option<Box<Others>>,
-    /// The generations of the two slots: the number of wakers put into each so far, and [`CLAIMED`]. Wraps. Not beside the
+    /// The generations of the slots: the number of wakers put into each with a claim so far, and [`CLAIMED`]. Wraps. Not beside the
     /// wakers, where they would take twice the room.
-    reader_generation: u32,
-    /// As `reader_generation`.
-    writer_generation: u32,
+    generations: [u32; 2],
 }
 
 /// The right of a future to one entry. The future must not move while it has an entry, because an entry of the list is
@@ -145,17 +141,29 @@ impl Waiters {
     /// Returns the slot for `want`, with its generation. `None` if waits for it have no slot.
     #[inline]
     fn slot(&mut self, want: Want) -> Option<(&mut Option<Waker>, &mut u32)> {
-        match want {
-            Want::Read => Some((&mut self.reader, &mut self.reader_generation)),
-            Want::Write => Some((&mut self.writer, &mut self.writer_generation)),
-            Want::Priority | Want::Error => None,
-        }
+        let index = want as usize;
+        Some((self.slots.get_mut(index)?, &mut self.generations[index]))
     }
 
     /// Adds the waker of a poll function, unless an equal waker of a poll function waits for the same already; or, with a
     /// claim, the waker of a future, in place of the future's old waker. Returns the wakers left over.
     #[inline]
     pub(crate) fn insert(&mut self, want: Want, waker: Waker, claim: Option<&Claim>) -> Option<Leftover> {
+        // Nearly always: a poll function, and no other task waits.
+        if claim.is_none() {
+            if let Some((slot @ None, generation)) = self.slot(want) {
+                *slot = Some(waker);
+                // An even generation, which no claim has.
+                *generation &= !CLAIMED;
+                return None;
+            }
+        }
+        self.insert_rest(want, waker, claim)
+    }
+
+    /// As [`insert`](Self::insert), for futures, and for sources on which another task waits.
+    #[inline(never)]
+    fn insert_rest(&mut self, want: Want, waker: Waker, claim: Option<&Claim>) -> Option<Leftover> {
         if let Some(claim) = claim.filter(|claim| !claim.is_empty()) {
             match self.own(want, claim) {
                 Some(own) if own.will_wake(&waker) => return Some(Leftover::Duplicate(waker)),
@@ -164,24 +172,20 @@ impl Waiters {
                 None => {}
             }
         }
-        match self.slot(want) {
-            Some((slot @ None, generation)) => {
+        match (claim, self.slot(want)) {
+            (Some(claim), Some((slot @ None, generation))) => {
                 *slot = Some(waker);
-                *generation = (*generation & !CLAIMED).wrapping_add(GENERATION);
-                if let Some(claim) = claim {
-                    *generation |= CLAIMED;
-                    claim.entry.set(*generation);
-                }
-                None
+                *generation = (*generation).wrapping_add(GENERATION) | CLAIMED;
+                claim.entry.set(*generation);
+                return None;
             }
             // A poll function does not share the entry of a future, which the future will remove.
-            Some((Some(first), generation))
-                if claim.is_none() && *generation & CLAIMED == 0 && first.will_wake(&waker) =>
-            {
-                Some(Leftover::Duplicate(waker))
+            (None, Some((Some(first), generation))) if *generation & CLAIMED == 0 && first.will_wake(&waker) => {
+                return Some(Leftover::Duplicate(waker));
             }
-            _ => self.insert_other(want, waker, claim, Instant::now()),
+            _ => {}
         }
+        self.insert_other(want, waker, claim, Instant::now())
     }
 
     /// Returns the waker of the entry that belongs to `claim`, unless the entry has been taken.
@@ -213,8 +217,9 @@ impl Waiters {
     /// Calls `visit` with every waker and what it waits for.
     #[cfg(feature = "inspect")]
     pub(crate) fn visit(&self, mut visit: impl FnMut(Want, &Waker)) {
-        self.reader.iter().for_each(|waker| visit(Want::Read, waker));
-        self.writer.iter().for_each(|waker| visit(Want::Write, waker));
+        for (want, slot) in [Want::Read, Want::Write].into_iter().zip(&self.slots) {
+            slot.iter().for_each(|waker| visit(want, waker));
+        }
         self.others.iter().flat_map(|others| &others.waiting).for_each(|other| visit(other.want, &other.waker));
     }
 
@@ -227,13 +232,14 @@ impl Waiters {
     /// Moves the wakers that an event concerns to `wakers`.
     #[inline(always)]
     pub(crate) fn take(&mut self, concerned: Concerned, wakers: &mut Vec<Waker>) {
-        if concerned.readers {
-            if let Some(reader) = self.reader.take() {
+        let [reader, writer] = &mut self.slots;
+        if concerned.concerns(Want::Read) {
+            if let Some(reader) = reader.take() {
                 wakers.push(reader);
             }
         }
-        if concerned.writers {
-            if let Some(writer) = self.writer.take() {
+        if concerned.concerns(Want::Write) {
+            if let Some(writer) = writer.take() {
                 wakers.push(writer);
             }
         }
@@ -284,12 +290,7 @@ impl Others {
     #[cold]
     fn take(&mut self, concerned: Concerned, wakers: &mut Vec<Waker>) {
         let (taken, left): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|other| match other.want {
-                Want::Read => concerned.readers,
-                Want::Write => concerned.writers,
-                Want::Priority => concerned.priority,
-                Want::Error => concerned.errors,
-            });
+            std::mem::take(&mut self.waiting).into_iter().partition(|other| concerned.concerns(other.want));
         wakers.extend(taken.into_iter().map(|other| other.waker));
         self.waiting = left;
     }
@@ -356,7 +357,7 @@ mod tests {
         fn check(mut self) {
             self.poll();
             let mut wakers = Vec::new();
-            self.others.take(Concerned { readers: true, writers: false, priority: false, errors: false }, &mut wakers);
+            self.others.take(Concerned::ALL, &mut wakers);
             wakers.into_iter().for_each(Waker::wake);
             assert_eq!(self.poll(), self.tasks.len(), "a waiting task was lost");
         }

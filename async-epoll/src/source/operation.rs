@@ -684,29 +684,56 @@ impl<T: AsFd> Source<T> {
     ) -> Poll<io::Result<R>> {
         ready!(budget::poll_proceed(cx));
         let direction = self.link.registration.direction(want);
-        loop {
-            let mut seen = direction.snapshot();
-            if !seen.is_surely_ready() {
-                seen = ready!(self.poll_may_be_ready(want, cx, claim, seen))?;
+        let mut seen = direction.snapshot();
+        if !seen.is_surely_ready() {
+            seen = ready!(self.poll_may_be_ready(want, cx, claim, seen))?;
+        }
+        match op(&self.io) {
+            Ok(result) => {
+                if is_drained(seen, &result) {
+                    direction.clear_ready(seen);
+                }
+                budget::spend();
+                Poll::Ready(Ok(result))
             }
+            Err(error) => self.poll_op_again(want, cx, claim, op, is_drained, seen, error),
+        }
+    }
+
+    /// Goes on with an operation whose attempt at `seen` has met `error`. Out of line, so that the way of an operation that
+    /// succeeds at once has no loop.
+    #[inline(never)]
+    #[allow(clippy::too_many_arguments, reason = "the arguments of poll_op, and its two variables")]
+    fn poll_op_again<R>(
+        &self,
+        want: Want,
+        cx: &Context<'_>,
+        claim: Option<&Claim>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+        is_drained: impl Fn(Snapshot, &R) -> bool,
+        mut seen: Snapshot,
+        mut error: io::Error,
+    ) -> Poll<io::Result<R>> {
+        let direction = self.link.registration.direction(want);
+        let result = loop {
+            match error.kind() {
+                io::ErrorKind::WouldBlock => direction.clear_ready(seen),
+                io::ErrorKind::Interrupted => {}
+                _ => break Err(error),
+            }
+            seen = ready!(self.poll_may_be_ready(want, cx, claim, direction.snapshot()))?;
             match op(&self.io) {
+                Err(next) => error = next,
                 Ok(result) => {
                     if is_drained(seen, &result) {
                         direction.clear_ready(seen);
                     }
-                    budget::spend();
-                    return Poll::Ready(Ok(result));
+                    break Ok(result);
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => direction.clear_ready(seen),
-                    io::ErrorKind::Interrupted => {}
-                    _ => {
-                        budget::spend();
-                        return Poll::Ready(Err(error));
-                    }
-                },
             }
-        }
+        };
+        budget::spend();
+        Poll::Ready(result)
     }
 
     /// Waits until an operation may succeed: the kernel has reported the source ready, or has not reported anything

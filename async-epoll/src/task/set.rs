@@ -37,7 +37,7 @@ use super::waker::{PoolQueue, TaskWaker};
 use crate::budget;
 use crate::engine::handle::Handle;
 use crate::table::Table;
-use crate::trace::TaskSpan;
+use crate::trace::{self, TaskSpan};
 use crate::wake::scheduled::ScheduledFlag;
 use futures::executor::LocalSpawner;
 use futures::task::{LocalFutureObj, LocalSpawn, SpawnError, waker_ref};
@@ -223,8 +223,8 @@ impl TaskSet {
 
     /// Polls a task. Returns whether the task has ended.
     fn poll_task(&self, number: u32) -> bool {
-        let task = self.tasks.borrow_mut()[number].take();
-        let Some(mut task) = task else {
+        let mut entry = self.tasks.borrow_mut()[number].take();
+        let Some(task) = &mut entry else {
             // The task ended while its number was in the queue.
             self.tasks.borrow_mut().remove(number);
             return false;
@@ -251,13 +251,13 @@ impl TaskSet {
         }
         match result {
             Ok(Poll::Pending) => {
-                self.tasks.borrow_mut()[number] = Some(task);
+                self.tasks.borrow_mut()[number] = entry;
                 return false;
             }
             Ok(Poll::Ready(())) => {}
             Err(panic) => self.turn.report_task(panic),
         }
-        self.end(task);
+        entry.into_iter().for_each(|task| self.end(task));
         true
     }
 
@@ -474,7 +474,7 @@ impl Future for Driver {
             Stop::Later => cx.waker().wake_by_ref(),
         }
         let shared = &set.turn.shared;
-        if !shared.runner.is_run() && !set.turn.is_detached() {
+        if trace::ENABLED && !shared.runner.is_run() && !set.turn.is_detached() {
             shared.runner.note_idle_driver(shared.clock.real());
         }
         Poll::Pending

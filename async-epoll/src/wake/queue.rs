@@ -79,6 +79,20 @@ struct Call {
     end_sleep: bool,
 }
 
+impl Call {
+    /// Calls the driver, and ends the reactor's sleep. Once per batch of work, so out of line: what is done for each task
+    /// stays small.
+    #[inline(never)]
+    fn make<E: Signal>(self, notifier: &Notifier<E>) {
+        let end_sleep = EndSleep(self.end_sleep.then_some(notifier));
+        // The pool first: a reactor that wakes finds the pool told.
+        if let Some(driver) = self.driver {
+            driver.wake();
+        }
+        drop(end_sleep);
+    }
+}
+
 /// Ends the reactor's sleep when it is dropped, also if the driver's waker has panicked: the work is counted, and the
 /// reactor must not sleep on it.
 struct EndSleep<'a, E: Signal>(Option<&'a Notifier<E>>);
@@ -119,13 +133,8 @@ impl<A> Queue<A> {
         let mut state = self.lock();
         let call = change(&mut state);
         drop(state);
-        if let Some(Call { driver, end_sleep }) = call {
-            let end_sleep = EndSleep(end_sleep.then_some(notifier));
-            // The pool first: a reactor that wakes finds the pool told.
-            if let Some(driver) = driver {
-                driver.wake();
-            }
-            drop(end_sleep);
+        if let Some(call) = call {
+            call.make(notifier);
         }
     }
 
@@ -263,9 +272,12 @@ impl<A> State<A> {
     /// anyway.
     #[inline]
     fn become_busy<E: Signal>(&mut self, notifier: &Notifier<E>) -> Option<Call> {
-        if self.busy {
-            return None;
-        }
+        if self.busy { None } else { self.leave_idle(notifier) }
+    }
+
+    /// Makes an idle queue busy. Out of line: of a batch of wakes, only the first one meets an idle queue.
+    #[inline(never)]
+    fn leave_idle<E: Signal>(&mut self, notifier: &Notifier<E>) -> Option<Call> {
         self.busy = true;
         // Counted before the pool is told: in between, the reactor must not sleep.
         let end_sleep = !self.uncounted && notifier.busy();

@@ -28,6 +28,13 @@ pub(crate) trait SocketIo: AsFd {
         Ok(())
     }
 
+    /// Returns the error that a reading call has met. Begins a handshake that was put off if the call would block, because
+    /// the caller may wait for the peer now.
+    #[inline]
+    fn read_error(&self, error: io::Error) -> io::Error {
+        error
+    }
+
     /// Returns the error that a writing call has met, in the words of a source: `WouldBlock` means "wait".
     fn write_error(error: io::Error) -> io::Error {
         error
@@ -60,8 +67,7 @@ plain_sockets!(
 impl<T: SocketIo> Socket<T> {
     /// Waits until the reading call `op` does not meet `WouldBlock`.
     pub(crate) async fn read_own<R>(&self, mut op: impl FnMut(&T::Std) -> io::Result<R>) -> io::Result<R> {
-        self.get_ref().begin()?;
-        self.read_with(|io| op(io.std())).await
+        self.read_with(|io| op(io.std()).map_err(|error| io.read_error(error))).await
     }
 
     /// The poll form of [`read_own`](Self::read_own).
@@ -70,8 +76,7 @@ impl<T: SocketIo> Socket<T> {
         cx: &mut Context<'_>,
         mut op: impl FnMut(&T::Std) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        self.get_ref().begin()?;
-        self.poll_read_with(cx, |io| op(io.std()))
+        self.poll_read_with(cx, |io| op(io.std()).map_err(|error| io.read_error(error)))
     }
 
     /// Waits until the writing call `op` does not meet `WouldBlock`.
@@ -90,7 +95,7 @@ impl<T: SocketIo> Socket<T> {
 
     /// Tries `op` once, unless the socket is known not to be ready.
     pub(crate) fn try_own<R>(&self, interest: Interest, mut op: impl FnMut(&T::Std) -> io::Result<R>) -> io::Result<R> {
-        self.try_io(interest, |io| op(io.std()).map_err(T::write_error))
+        self.try_io(interest, |io| op(io.std()).map_err(|error| io.read_error(T::write_error(error))))
     }
 }
 

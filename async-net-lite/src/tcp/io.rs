@@ -16,13 +16,13 @@
 //!
 //! 1. The first write may fail with `EINPROGRESS` although nothing is wrong: the cookie was valid when connecting, and is
 //!    not any more, so the handshake has begun without the bytes. That is `WouldBlock`: see [`until_connected`].
-//! 2. A read waits for ever, since the server knows of no connection. So a read that has to wait begins the handshake.
+//! 2. A read waits for ever, since the server knows of no connection. So a read that would block begins the handshake.
 //! 3. `shutdown(2)` does not close one direction but ends the connection, and the bytes of the first write are lost. So
 //!    closing begins the handshake, and waits until the server has answered.
 //! 4. There is no address of a peer.
 //!
 //! The state is beside the descriptor, in bytes that would be padding: a stream is no larger for it. A stream without
-//! fast open is done from the beginning, and costs one load where it has to wait.
+//! fast open is done from the beginning, and costs one load where a read would block.
 
 use crate::socket::own_calls::SocketIo;
 use crate::socket::stream_io::{send, until_connected};
@@ -103,6 +103,11 @@ impl SocketIo for TcpIo {
         if self.handshake.load(Ordering::Relaxed) == DEFERRED { self.begin_deferred() } else { Ok(()) }
     }
 
+    #[cold]
+    fn read_error(&self, error: io::Error) -> io::Error {
+        if error.kind() == io::ErrorKind::WouldBlock { self.begin().err().unwrap_or(error) } else { error }
+    }
+
     fn write_error(error: io::Error) -> io::Error {
         until_connected(error)
     }
@@ -142,11 +147,11 @@ impl From<OwnedFd> for TcpIo {
 
 impl Read for &TcpIo {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&self.stream).read(buffer)
+        (&self.stream).read(buffer).map_err(|error| self.read_error(error))
     }
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&self.stream).read_vectored(buffers)
+        (&self.stream).read_vectored(buffers).map_err(|error| self.read_error(error))
     }
 }
 

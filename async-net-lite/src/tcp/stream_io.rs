@@ -217,11 +217,7 @@ impl StreamSocket for TcpStream {
         wanted: usize,
         mut op: impl FnMut(&net::TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let polled = self.socket.poll_read_tcp(cx, wanted, |io| op(io.std()));
-        if polled.is_pending() {
-            self.socket.get_ref().begin()?;
-        }
-        polled
+        self.socket.poll_read_tcp(cx, wanted, |io| op(io.std()).map_err(|error| io.read_error(error)))
     }
 
     #[inline]
