@@ -343,14 +343,20 @@ impl Snapshot {
 /// Notes the event mask `events` in both directions. Returns which waiters it concerns.
 pub(crate) fn merge(read: &ReadinessWord, write: &ReadinessWord, events: u32) -> Concerned {
     let concerned = Concerned(events);
-    // Nearly all masks have IN and OUT only.
-    let (mut of_read, mut of_write) = (READY, READY);
-    if events & !(IN | OUT) != 0 {
-        let flag = |mask: u32, flag: u64| if events & mask != 0 { flag } else { 0 };
-        of_read |= flag(PRI, PRIORITY) | flag(RDHUP, RDHUP_FLAG) | flag(ERR, ERROR | ERROR_ENDS_PRIORITY);
-        of_read |= flag(HUP, HUP_FLAG) | flag(PRI | RDHUP | HUP | ERR, UNUSUAL);
-        of_write |= flag(HUP, HUP_FLAG) | flag(HUP | ERR, UNUSUAL);
+    // Nearly all masks of a socket.
+    if events == IN | OUT {
+        read.set(READY);
+        write.set(READY);
+        return concerned;
     }
+    let flag = |mask: u32, flag: u64| if events & mask != 0 { flag } else { 0 };
+    let of_read = READY
+        | flag(PRI, PRIORITY)
+        | flag(RDHUP, RDHUP_FLAG)
+        | flag(HUP, HUP_FLAG)
+        | flag(ERR, ERROR | ERROR_ENDS_PRIORITY)
+        | flag(PRI | RDHUP | HUP | ERR, UNUSUAL);
+    let of_write = READY | flag(HUP, HUP_FLAG) | flag(HUP | ERR, UNUSUAL);
     if concerned.concerns(Want::Read) {
         read.set(of_read);
     } else {
