@@ -358,8 +358,8 @@ fn no_socket_connects_to_itself() {
         let options = ConnectOptions::new().bind(free);
         assert_eq!(options.connect([free, good]).await.unwrap().peer_addr().unwrap(), good, "the next address");
         // A port of the ephemeral range, which the kernel sooner or later chooses as the local port.
-        let free = "127.0.0.1:40000";
-        drop(std::net::TcpListener::bind(free).expect("a port that no program uses"));
+        let is_free = |address: &SocketAddr| std::net::TcpListener::bind(address).is_ok();
+        let free = (40_000..40_200).step_by(2).map(|port| ([127, 0, 0, 1], port).into()).find(is_free).unwrap();
         for attempt in 0..60_000 {
             let error = TcpStream::connect(free).await.expect_err("no program listens");
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "attempt {attempt}");

@@ -21,11 +21,6 @@ const FOLDERS: [(&str, &str); 4] = [
     ("tests/tests", ""),
 ];
 
-/// The rows of the tables "Found" and "Mutants" that may be without a test and without a reason. To become empty.
-const WITHOUT_TEST_YET: &str = "
-    Found 6 16 17 19 20
-";
-
 /// What a last column without a test begins with, in the tables that have rows of both kinds.
 const NO_TEST: &str = "no test: ";
 
@@ -34,7 +29,7 @@ const NO_TEST: &str = "no test: ";
 struct Row {
     /// `A1`, `12`, `Found 12`, `M1`.
     id: String,
-    /// Whether the row names tests. Other rows tell why there is no test, or are [without a test](WITHOUT_TEST_YET).
+    /// Whether the row names tests. Other rows tell why there is no test.
     is_tested: bool,
     /// The last column: the tests, or the reason.
     last: String,
@@ -323,7 +318,7 @@ fn rows(coverage: &str) -> Vec<Row> {
     rows
 }
 
-/// Returns the numbers of a list such as [`WITHOUT_TEST_YET`]: a line that begins with "Found" has numbers of that
+/// Returns the numbers of a list such as [`CATALOGUE`]: a line that begins with "Found" has numbers of that
 /// class.
 fn listed_in(text: &str) -> BTreeSet<String> {
     let mut listed = BTreeSet::new();
@@ -382,19 +377,13 @@ fn every_number_of_the_catalogue_is_there() {
     assert_eq!(checkout.rows.len(), tested.len() + explained.len(), "one has two rows");
 }
 
-/// A row has a test or a reason, unless it is listed as being without. Only rows of two tables may be.
+/// A row has a test or a reason.
 #[test]
 fn no_row_is_empty() {
-    let (catalogue, tolerated) = (listed_in(CATALOGUE), listed_in(WITHOUT_TEST_YET));
-    let unknown: Vec<_> = tolerated.difference(&catalogue).collect();
-    assert!(unknown.is_empty(), "no such rows: {unknown:?}");
-    let is_new = |id: &str| id.starts_with(FOUND) || id.starts_with('M');
-    assert!(tolerated.iter().all(|id| is_new(id)), "{tolerated:?}");
     // The start of a reason is no reason.
     let is_empty = |row: &&Row| row.last.strip_prefix(NO_TEST.trim_end()).unwrap_or(&row.last).trim().is_empty();
     let empty: Vec<_> = CHECKOUT.rows.iter().filter(is_empty).map(|row| &row.id).collect();
-    let wrong: Vec<_> = empty.iter().filter(|id| !tolerated.contains(**id)).collect();
-    assert!(wrong.is_empty(), "neither a test nor a reason: {wrong:?}");
+    assert!(empty.is_empty(), "neither a test nor a reason: {empty:?}");
 }
 
 /// Each row names tests that run and cite the row's number, and each test with a citation is named in its row.

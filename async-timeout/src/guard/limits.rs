@@ -141,6 +141,11 @@ pub(crate) enum Outcome {
     Nothing,
 }
 
+/// Returns a number of bytes in 32 bits. A buffer of 4 GiB or more counts as one of 4 GiB.
+fn capped(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
 /// The limits, and the instants from which they count.
 #[derive(Default)]
 pub(crate) struct Limits {
@@ -164,8 +169,8 @@ pub(crate) struct Limits {
     ended: [bool; 2],
     /// The number of bytes that the reader has shown and that were not taken since, so they have counted. 0 if unknown. Set
     /// when the reader shows its buffer; reduced when bytes are taken; 0 again when a read has to wait, as the buffer is
-    /// empty then.
-    seen: usize,
+    /// empty then. [Capped](capped), to fit beside the flags.
+    seen: u32,
 }
 
 impl Limits {
@@ -241,14 +246,14 @@ impl Limits {
         match outcome {
             Outcome::Written => self.moved(direction),
             Outcome::Taken(len) => {
-                let is_new = len > self.seen;
+                let is_new = capped(len) > self.seen;
                 self.take(len);
                 if is_new {
                     self.moved(direction);
                 }
             }
             Outcome::Shown(len) => {
-                if len > std::mem::replace(&mut self.seen, len) {
+                if capped(len) > std::mem::replace(&mut self.seen, capped(len)) {
                     self.moved(direction);
                 }
             }
@@ -270,7 +275,7 @@ impl Limits {
 
     /// Records that `len` bytes of those seen were taken from the reader's buffer.
     pub(crate) fn take(&mut self, len: usize) {
-        self.seen = self.seen.saturating_sub(len);
+        self.seen = self.seen.saturating_sub(capped(len));
     }
 
     /// Records that the reader may have been used directly, so nothing is known of its buffer.
