@@ -10,6 +10,9 @@
 //! calls the closure at once, and again after each event of the reactor. When the closure fails with `WouldBlock`, the
 //! socket knows that it is not readable any more.
 //!
+//! Time stamps (`SO_TIMESTAMPNS`) arrive in the same way, but `recvmsg` of rustix 1 returns descriptors and credentials
+//! only: for the rest the closure calls another library, such as nix.
+//!
 //! A call on the bare descriptor goes unnoticed: after its `WouldBlock`, `readable()` would return at once, again and
 //! again. For code that has to do so, a C library for example, there is `clear_ready`.
 

@@ -214,15 +214,16 @@ pub(crate) fn peer(fd: RawFd) -> Option<std::net::SocketAddr> {
     }
 }
 
-/// Sets `O_NONBLOCK`, by `fcntl(2)`, unless it is set already.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+/// Sets or clears `O_NONBLOCK`, by `fcntl(2)`, unless it is so already. Returns whether that has changed the flag.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<bool> {
     // SAFETY: `F_GETFL` takes no third argument and touches no memory of ours.
     let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
-    if flags & libc::O_NONBLOCK == 0 {
-        // SAFETY: `F_SETFL` takes an integer and touches no memory of ours.
-        cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    if (flags & libc::O_NONBLOCK != 0) == nonblocking {
+        return Ok(false);
     }
-    Ok(())
+    // SAFETY: `F_SETFL` takes an integer and touches no memory of ours.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags ^ libc::O_NONBLOCK) })?;
+    Ok(true)
 }
 
 /// A mark of the process that made it: tells a forked child from its parent, without a system call.

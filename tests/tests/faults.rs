@@ -505,20 +505,22 @@ fn connections_that_cannot_be_registered() {
     });
 }
 
-/// If the system does not allow TCP Fast Open, connections are made without it.
+/// If the system does not allow TCP Fast Open, or does not know it, connections are made without it. Other errors count.
 #[test]
 fn without_fast_open() {
     let _alone = alone();
-    on_a_thread(|| {
-        let option = [(1, libc::IPPROTO_TCP), (2, libc::TCP_FASTOPEN_CONNECT)];
-        refuse(libc::SYS_setsockopt, &option, libc::EOPNOTSUPP);
-        async_epoll::block_on(async {
-            let listener = TcpListener::bind(LOCALHOST).await.unwrap();
-            let options = ConnectOptions::new().fastopen(true);
-            options.connect(listener.local_addr().unwrap()).await.unwrap();
-        })
-        .unwrap();
-    });
+    for (error, is_fatal) in [(libc::EOPNOTSUPP, false), (libc::ENOPROTOOPT, false), (libc::EINVAL, true)] {
+        on_a_thread(|| {
+            refuse(libc::SYS_setsockopt, &[(1, libc::IPPROTO_TCP), (2, libc::TCP_FASTOPEN_CONNECT)], error);
+            async_epoll::block_on(async {
+                let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+                let options = ConnectOptions::new().fastopen(true);
+                let connected = options.connect(listener.local_addr().unwrap()).await;
+                assert_eq!(connected.err().and_then(|error| error.raw_os_error()), is_fatal.then_some(error));
+            })
+            .unwrap();
+        });
+    }
 }
 
 /// A socket without room waits for room, although the kernel has reported nothing about it yet.

@@ -429,3 +429,34 @@ fn a_failed_registration_is_retried() {
         }
     });
 }
+
+/// Found 16: a file that cannot be registered goes back as it came: blocking, if it was, also for its duplicates.
+#[test]
+fn a_refused_file_is_given_back_as_it_came() {
+    let is_nonblocking = |fd: &dyn AsRawFd| {
+        let flags = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap();
+        let flags = flags.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+        u32::from_str_radix(flags.trim(), 8).unwrap() & libc::O_NONBLOCK as u32 != 0
+    };
+    let gone = Reactor::new().unwrap().handle();
+    on_a_reactor(async |_| {
+        let here = Handle::current().unwrap();
+        for nonblocking in [false, true] {
+            // Epoll refuses regular files (EPERM), a second registration (EEXIST), and everything for a reactor that is gone.
+            let (stream, _peer) = unix_std::UnixStream::pair().unwrap();
+            stream.set_nonblocking(nonblocking).unwrap();
+            let file = std::fs::File::open("/proc/self/exe").unwrap();
+            SockRef::from(&file).set_nonblocking(nonblocking).unwrap();
+            for (kind, io, handle) in [
+                (ErrorKind::PermissionDenied, OwnedFd::from(file), &here),
+                (ErrorKind::NotConnected, OwnedFd::from(stream), &gone),
+            ] {
+                let duplicate = io.try_clone().unwrap();
+                let refused = Source::with_interest(io, Interest::READABLE, handle).unwrap_err();
+                assert_eq!(refused.error.kind(), kind);
+                assert_eq!(is_nonblocking(&refused.source), nonblocking, "{kind:?}");
+                assert_eq!(is_nonblocking(&duplicate), nonblocking, "{kind:?}");
+            }
+        }
+    });
+}

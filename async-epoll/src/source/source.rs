@@ -130,7 +130,7 @@ impl Drop for Link {
 pub struct SourceError<T> {
     /// The reason.
     pub error: io::Error,
-    /// The I/O object, usable as before, but set to non-blocking.
+    /// The I/O object, as it came: blocking, if it was.
     pub source: T,
 }
 
@@ -212,12 +212,17 @@ impl<T: AsFd> Source<T> {
     /// # }
     /// ```
     pub fn with_interest(io: T, interest: Interest, handle: &Handle) -> Result<Self, SourceError<T>> {
-        let prepared = sys::set_nonblocking(io.as_fd());
+        let changed = match sys::set_nonblocking(io.as_fd(), true) {
+            Ok(changed) => changed,
+            Err(error) => return Err(SourceError { error, source: io }),
+        };
         let source = Self::unregistered(io, interest, false, handle);
-        match prepared.and_then(|()| source.register()) {
-            Ok(()) => Ok(source),
-            Err(error) => Err(SourceError { error, source: source.io }),
+        let Err(error) = source.register() else { return Ok(source) };
+        if changed {
+            // The object goes back as it came. There is nothing better to do if even this fails.
+            let _ = sys::set_nonblocking(source.io.as_fd(), false);
         }
+        Err(SourceError { error, source: source.io })
     }
 
     /// Makes a source of a non-blocking descriptor, and registers it only when an operation first meets `WouldBlock`.

@@ -147,8 +147,8 @@ impl ConnectOptions {
         set_buffers(socket, self.recv_buffer, self.send_buffer)?;
         if self.fastopen {
             match sys::set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1) {
-                // The system does not allow it, so the connection is made without.
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+                // The system does not allow it, or does not know it, so the connection is made without.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOPROTOOPT)) => {}
                 result => result?,
             }
         }
