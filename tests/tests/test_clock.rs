@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
-use tests::common::{pool_and_reactor, sources};
+use tests::common::sources;
 use tests::{CountingWaker, HOUR, TIME, WakerCall, hostile_waker, thread_cpu, waker_fn, watchdog, yield_now};
 
 const MS: Duration = Duration::from_millis(1);
@@ -443,26 +443,32 @@ fn wakers_that_panic() {
     assert_eq!(woken.count(), 2);
 }
 
-/// An advance waits for tasks of a pool that is not being run, and does not spin.
+/// An advance waits for tasks of a pool that is not being run, and does not spin; nor does a reactor that was made to be
+/// embedded, and then got a thread of its own.
 #[test]
 fn waiting_for_a_pool_is_quiet() {
     let _watchdog = watchdog(TIME);
-    let (mut pool, reactor, spawner) = pool_and_reactor();
-    let reactor = reactor.into_background().unwrap();
-    let clock = reactor.handle().test_clock();
-    let begin = clock.now();
-    clock.pause();
-    spawner.spawn_local(async {}).unwrap();
-    let advance = std::thread::spawn(move || block_on(clock.advance(HOUR)));
-    let before = reactor.handle().stats().sleeps;
-    std::thread::sleep(300 * MS);
-    let sleeps = reactor.handle().stats().sleeps - before;
-    assert!(!advance.is_finished(), "the task has not run");
-    assert!(sleeps < 1000, "it spins: {sleeps} sleeps in 0.3 s");
-    pool.run();
-    advance.join().unwrap().unwrap();
-    assert!(reactor.handle().test_clock().now() - begin >= HOUR);
-    reactor.shutdown().unwrap();
+    for embedded in [false, true] {
+        let mut pool = LocalPool::new();
+        let builder = Reactor::builder();
+        let reactor = if embedded { builder.embedded() } else { builder }.build().unwrap();
+        let spawner = reactor.spawner(&pool);
+        let reactor = reactor.into_background().unwrap();
+        let clock = reactor.handle().test_clock();
+        let begin = clock.now();
+        clock.pause();
+        spawner.spawn_local(async {}).unwrap();
+        let advance = std::thread::spawn(move || block_on(clock.advance(HOUR)));
+        let before = reactor.handle().stats();
+        std::thread::sleep(300 * MS);
+        let after = reactor.handle().stats();
+        assert!(!advance.is_finished(), "the task has not run");
+        assert!(after.sleeps - before.sleeps < 1000 && after.turns - before.turns < 1000, "it spins: {after:?}");
+        pool.run();
+        advance.join().unwrap().unwrap();
+        assert!(reactor.handle().test_clock().now() - begin >= HOUR);
+        reactor.shutdown().unwrap();
+    }
 }
 
 /// Each misuse is an error that says what to do, also without a reactor.

@@ -103,7 +103,15 @@ fn resets() {
         assert!((&mut timeout).await.is_err() && (&mut timeout).await.is_err());
         Pin::new(&mut timeout).reset(Instant::now() + SHORT);
         assert!(futures::poll!(&mut timeout).is_pending());
-        assert!(timeout.await.is_err());
+        assert!((&mut timeout).await.is_err());
+        // From now, not from the deadline before.
+        let now = Instant::now();
+        Pin::new(&mut timeout).reset_after(TIME);
+        let deadline = timeout.deadline().unwrap();
+        assert!(deadline >= now + TIME && deadline <= Instant::now() + TIME);
+        assert!(futures::poll!(&mut timeout).is_pending());
+        let shown = format!("{timeout:?}");
+        assert!(shown.contains("Pending") && shown.contains(&format!("{deadline:?}")), "{shown}");
     });
 }
 
