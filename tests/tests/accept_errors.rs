@@ -3,17 +3,19 @@
 //! A filter of `seccomp(2)` makes a system call fail on one thread. So each case has a thread of its own, and the system
 //! call keeps failing to the end of the thread. `strace.rs` has the cases in which the call succeeds again.
 
-use async_epoll::{LocalRuntime, Stats};
+use async_epoll::{LocalRuntime, OPERATIONS_PER_POLL, Stats};
 use async_net_lite::unix::{UnixListener, UnixStream};
-use async_net_lite::{AcceptReport, TcpListener, TcpStream};
+use async_net_lite::{AcceptReport, TcpListener, TcpStream, UdpSocket};
 use async_timeout::{TimeoutExt, sleep};
 use futures::StreamExt;
 use futures::future::FutureExt;
 use futures::stream::LocalBoxStream;
 use std::fs::File;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::SocketAddr;
+use std::pin::pin;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -193,6 +195,38 @@ fn accepting_that_never_succeeds() {
             assert!(scene.incoming.next().now_or_never().expect("at once").is_none(), "it has ended");
             assert_eq!((stats().counter("accept_errors"), stats().counter("accept_errors_listener")), (1, 1));
         });
+    }
+}
+
+/// Found 12a: a task whose other work leaves only some operations to the stream, so that the accept which confirms a pause
+/// is refused, pauses and reports all the same.
+#[test]
+fn a_shortage_while_the_budget_is_spent() {
+    for left in [1, 2, 3, 4, OPERATIONS_PER_POLL] {
+        for number in [libc::EMFILE, libc::ECONNABORTED] {
+            on_threads(async |mut scene| {
+                refuse_accept(number, scene.fd);
+                let peer = std::net::UdpSocket::bind(LOCALHOST).unwrap();
+                peer.send_to(b"x", peer.local_addr().unwrap()).unwrap();
+                let peer = UdpSocket::from_std(peer, &async_epoll::Handle::current().unwrap()).unwrap();
+                let mut polls = 0;
+                let mut next = pin!(poll_fn(|cx| {
+                    polls += 1;
+                    for _ in left..OPERATIONS_PER_POLL {
+                        let _ = peer.poll_peek(cx, &mut [0]);
+                    }
+                    scene.incoming.poll_next_unpin(cx).map(drop)
+                }));
+                while stats().counter("accept_pauses") < 3 {
+                    assert!(next.as_mut().timeout(Duration::from_millis(10)).await.is_err());
+                }
+                let cpu = thread_cpu();
+                assert!(next.timeout(Duration::from_millis(100)).await.is_err());
+                assert!(thread_cpu() - cpu < Duration::from_millis(50), "{left} left: it spins");
+                assert!(polls < if number == libc::EMFILE { 100 } else { 30_000 }, "{left} left: {polls} polls");
+                assert!(scene.reports.try_recv().is_ok(), "{left} left: a report");
+            });
+        }
     }
 }
 
