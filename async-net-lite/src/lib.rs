@@ -84,6 +84,7 @@
 // In reading order, from the ground up: a room imports only from the rooms above its line.
 
 mod sys;
+mod foreign;
 
 mod socket;
 

@@ -29,8 +29,8 @@
 //!
 //! `accept/` decides when a listener pauses, and for how long.
 
+use crate::foreign::contain;
 use futures::task::AtomicWaker;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -113,11 +113,7 @@ impl Paused {
             entry.is_released.store(true, Ordering::Release);
             // A waker is user code. Its panic must not reach the code that drops a socket, nor keep the other entries
             // waiting.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| entry.waker.wake())) {
-                // Dropping the payload may panic again. The second payload is leaked, because dropping that may panic,
-                // too.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(std::mem::forget);
-            }
+            contain(|| entry.waker.wake());
         }
     }
 }
