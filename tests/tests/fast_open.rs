@@ -486,7 +486,7 @@ fn handshakes_that_cannot_begin() {
     });
 }
 
-/// Found 15, found 17: while the handshake is put off, no peer tells whether a socket connects to itself. It is refused all
+/// Found 15, Found 17: while the handshake is put off, no peer tells whether a socket connects to itself. It is refused all
 /// the same, and a server with the port of its client is not.
 #[test]
 #[ignore = "needs a network namespace"]
