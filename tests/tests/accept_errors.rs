@@ -25,15 +25,16 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// A report of a stream of connections, as the tests keep it: the error's number, the pause, the number of suppressed
-/// errors, and the text.
-type Report = (Option<i32>, Option<Duration>, u64, String);
+/// errors, the text, and whether it is about a shortage.
+type Report = (Option<i32>, Option<Duration>, u64, String, bool);
 
 /// Returns a closure for `on_error`, and the reports that it gets.
 fn reports() -> (impl FnMut(&AcceptReport<'_>) + Send, Receiver<Report>) {
     let (sender, receiver) = channel();
     let hook = move |report: &AcceptReport<'_>| {
         let number = report.error.raw_os_error();
-        sender.send((number, report.pause, report.suppressed, report.to_string())).expect("the test goes on");
+        let text = report.to_string();
+        sender.send((number, report.pause, report.suppressed, text, report.is_shortage())).expect("the test goes on");
     };
     (hook, receiver)
 }
@@ -131,8 +132,8 @@ fn a_listener_that_cannot_be_registered() {
             assert_eq!((stats().sources, stats().counter("accept_errors_listener")), (0, 0));
             assert_eq!(stats().counter("accept_errors"), stats().counter(counter), "{:?}", stats());
             assert!(thread_cpu() - cpu < Duration::from_millis(100), "it spins");
-            let (_, pause, suppressed, text) = scene.reports.try_recv().expect("a report");
-            assert_eq!((pause, suppressed), (Some(Duration::from_millis(5)), 0));
+            let (_, pause, suppressed, text, is_shortage) = scene.reports.try_recv().expect("a report");
+            assert_eq!((pause, suppressed, is_shortage), (Some(Duration::from_millis(5)), 0, true));
             assert!(text.starts_with("accepting pauses for 5ms: "), "{text}");
             assert_eq!(number == libc::ENOSPC, text.contains("max_user_watches"), "{text}");
         });
@@ -182,8 +183,9 @@ fn accepting_that_never_succeeds() {
             let cpu = thread_cpu();
             assert!(scene.incoming.next().timeout(Duration::from_millis(50)).await.is_err(), "{number}");
             assert!(thread_cpu() - cpu < Duration::from_millis(25), "it spins");
-            let (reported, pause, suppressed, text) = scene.reports.try_recv().expect("a report");
-            assert_eq!((reported, suppressed), (Some(number), 0));
+            let (reported, pause, suppressed, text, is_reported_as_shortage) =
+                scene.reports.try_recv().expect("a report");
+            assert_eq!((reported, suppressed, is_reported_as_shortage), (Some(number), 0, is_shortage));
             assert_eq!(pause, is_shortage.then_some(Duration::from_millis(5)), "{text}");
         });
     }

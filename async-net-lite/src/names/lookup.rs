@@ -27,11 +27,12 @@ const MAX_PARTS_IN_A_ROW: u32 = 64;
 ///
 /// # Errors
 ///
-/// Those of the resolver; `InvalidInput` if there is no resolver, if `host` is empty, or if it looks like a numeric
-/// address and is none; `NotFound` if it has the name of a zone that is no network interface.
+/// Those of the resolver; `InvalidInput` if there is no resolver, if `host` is empty, or if it has the brackets or the zone
+/// of an IPv6 address and is none; `NotFound` if it has the name of a zone that is no network interface. Any other text is a
+/// name for the resolver, such as `256.1.1.1`.
 ///
-/// The system's resolver fails with `NotFound` if the name is unknown, and with `ResourceBusy` if thousands of lookups
-/// wait already.
+/// The system's resolver fails with `NotFound` if the name is unknown, with `ResourceBusy` if thousands of lookups wait
+/// already, and with the error of the system (`EMFILE`) if no descriptor is free.
 ///
 /// # Cancel safety
 ///

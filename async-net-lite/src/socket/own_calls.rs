@@ -120,8 +120,9 @@ macro_rules! own_calls {
             /// Makes a reading system call of your own, and waits as long as the call meets `WouldBlock`. Returns the
             /// result of `op`.
             ///
-            /// `op` is called at once, and again after each event. It must return the error of the call as it is: by
-            /// `WouldBlock` the socket knows that it is not readable. An `op` that never returns this error never waits.
+            /// `op` is called at once, unless the socket is known not to be readable, and then after each event. It must
+            /// return the error of the call as it is: by `WouldBlock` the socket knows that it is not readable. An `op` that
+            /// never returns this error waits at most once.
             ///
             /// # Errors
             ///
