@@ -156,7 +156,7 @@ mod linux {
     #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
     pub use self::task::inspect::{TaskInfo, WaitsFor};
     pub use self::{
-        budget::{OPERATIONS_PER_POLL, poll_cooperate},
+        budget::{OPERATIONS_PER_POLL, poll_cooperate, refused_operations},
         engine::handle::{EnterGuard, Handle},
         engine::timer::Timer,
         io::interest::Interest,

@@ -90,9 +90,12 @@ impl AcceptLoop {
                         self.reporter.report(&handle, listener.as_raw_fd(), &error, Some(length));
                     }
                 }
-                result => {
+                Poll::Pending => {
+                    self.backoff.find_empty();
+                    return Poll::Pending;
+                }
+                Poll::Ready(result) => {
                     self.backoff.cancel();
-                    let result = ready!(result);
                     self.backoff.succeed();
                     self.has_ended = result.is_err();
                     return Poll::Ready(Some(result.map_err(io::Error::from)));
