@@ -10,7 +10,6 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// The largest number of names in [`NamedCounters`].
 const MAX_NAMES: usize = 24;
@@ -127,7 +126,7 @@ impl NamedCounters {
     }
 
     /// Adds `n` to the counter `name`. The last place is for all names that have found no place.
-    fn add(&mut self, name: &'static str, n: u64) {
+    pub(crate) fn add(&mut self, name: &'static str, n: u64) {
         let found = self.entries().iter().position(|entry| entry.0 == name);
         let place = found.unwrap_or(self.length.min(MAX_NAMES - 1));
         if place == self.length {
@@ -207,21 +206,6 @@ pub(crate) struct Counters {
     /// Panics of wakers. Written by the engine, and by each thread that drops or replaces a source, a timer or a waiting
     /// future.
     pub(crate) waker_panics: SharedCounter,
-    /// The counters of code above the reactor. Written by any thread.
-    named: Mutex<NamedCounters>,
-}
-
-impl Counters {
-    /// Adds `n` to a counter of code above the reactor.
-    pub(crate) fn count(&self, name: &'static str, n: u64) {
-        // A panic cannot leave the counters half-changed: no user code runs under this lock.
-        self.named.lock().unwrap_or_else(PoisonError::into_inner).add(name, n);
-    }
-
-    /// Returns the counters of code above the reactor.
-    pub(crate) fn named(&self) -> NamedCounters {
-        *self.named.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[cfg(test)]
@@ -234,11 +218,11 @@ mod tests {
             "00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16", "17",
             "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29",
         ];
-        let counters = Counters::default();
+        let mut named = NamedCounters::default();
         for _ in 0..2 {
-            NAMES.iter().for_each(|name| counters.count(name, 1));
+            NAMES.iter().for_each(|name| named.add(name, 1));
         }
-        let stats = Stats { named: counters.named(), ..Stats::default() };
+        let stats = Stats { named, ..Stats::default() };
         assert_eq!(stats.counters().count(), MAX_NAMES);
         assert_eq!((stats.counter("00"), stats.counter("22"), stats.counter("23")), (2, 2, 0));
         assert_eq!(stats.counter(OTHER), 2 * (NAMES.len() - MAX_NAMES + 1) as u64);

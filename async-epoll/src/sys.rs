@@ -15,8 +15,8 @@ use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError, TryLockError};
 use std::time::Duration;
 
 pub(crate) use libc::epoll_event;
@@ -296,6 +296,26 @@ impl ForkMark {
         let word = unsafe { &*word };
         // The first comparison is all that a process without a fork needs.
         word.load(Ordering::Relaxed) != self.0.get() && self != Self::new()
+    }
+
+    /// Locks `mutex`, which belongs to the process that made the mark. Returns `None` in a forked child if another thread
+    /// held the mutex at the fork: the child does not have this thread, so nothing would ever release the mutex. What the
+    /// mutex guards is lost to the child then.
+    ///
+    /// Costs as much as [`Mutex::lock`]: the question for the process comes after the first attempt has failed.
+    #[inline]
+    pub(crate) fn lock<T>(self, mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+        match mutex.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => self.lock_held(mutex),
+        }
+    }
+
+    /// As [`lock`](Self::lock), for a mutex that another thread holds, or held at the fork.
+    #[cold]
+    fn lock_held<T>(self, mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+        (!self.is_child()).then(|| mutex.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns the number of the process that made the mark: greater than the numbers of its ancestors. Children of one

@@ -177,7 +177,8 @@ impl Handle {
 
     /// Returns what the reactor has done so far, in numbers.
     ///
-    /// Takes the reactor's locks for a moment, so call this now and then, not for each request.
+    /// Takes the reactor's locks for a moment, so call this now and then, not for each request. In a forked child, numbers
+    /// behind a lock that another thread held at the fork are 0.
     ///
     /// # Examples
     ///
@@ -195,8 +196,8 @@ impl Handle {
         Stats {
             live_tasks: self.shared.live_tasks(),
             ready_tasks: self.shared.ready_tasks(),
-            sources: self.shared.registry().len(),
-            timers: self.shared.wheel().armed(),
+            sources: self.shared.registry_in_child().map_or(0, |registry| registry.len()),
+            timers: self.shared.wheel_in_child().map_or(0, |wheel| wheel.armed()),
             turns: counters.turns.get(),
             sleeps: counters.sleeps.get(),
             events: counters.events.get(),
@@ -207,7 +208,7 @@ impl Handle {
             parks: counters.parks.get(),
             task_panics: counters.task_panics.get(),
             waker_panics: counters.waker_panics.get(),
-            named: counters.named(),
+            named: self.shared.named_counters(),
         }
     }
 
@@ -229,7 +230,7 @@ impl Handle {
     /// ```
     #[cold]
     pub fn count(&self, name: &'static str, n: u64) {
-        self.shared.counters.count(name, n);
+        self.shared.count(name, n);
     }
 }
 

@@ -310,7 +310,7 @@ impl Reactor {
     /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
         let shared = &self.engine.shared;
-        let next = shared.wheel().next();
+        let next = shared.wheel_in_child()?.next();
         shared.clock.to_instant(next)
     }
 

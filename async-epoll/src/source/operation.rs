@@ -824,7 +824,7 @@ impl<'a> Wait<'a> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if !self.claim.is_empty() {
-            if let Some(waker) = self.link.registration.give_up(self.want, &self.claim) {
+            if let Some(waker) = self.link.registration.give_up(self.want, &self.claim, self.link.shared.process) {
                 self.link.shared.drop_waker(waker);
             }
         }
