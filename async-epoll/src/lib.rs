@@ -98,7 +98,9 @@
 //!   [`Reactor::run`] returns and names the lines where the tasks were spawned.
 //! - **No timer fires early**, and a duration that is too long for the clock means never.
 //! - **A forked child cannot disturb its parent**, and does not wait in vain: whatever would wait for the parent's reactor
-//!   is an error in the child. A reactor that the child makes works. [`ForkMark`] tells the processes apart.
+//!   is an error in the child. If a task forks, the child polls no other task of a [`Spawner`]. A reactor that the child
+//!   makes works. [`ForkMark`] tells the processes apart. (After a bare `clone(2)`, without the C library, the child's tasks
+//!   are polled until the end of the turn.)
 //!
 //! # Features
 //!

@@ -6,6 +6,7 @@
 
 use super::shared::Shared;
 use crate::stats::Stats;
+use crate::sys;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
@@ -17,13 +18,15 @@ thread_local! {
     /// The handle of the current reactor, which [`Handle::current`] clones. Written by [`replace_current`].
     static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
     /// The address of the shared half in `CURRENT`, 0 for none: lets [`Handle::is_current`] answer with one load.
-    /// Written together with `CURRENT`.
+    /// Written together with `CURRENT`. Always 0 for the reactor of the parent in a forked child: see
+    /// [`Handle::watch_forks`].
     static CURRENT_ADDRESS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Makes `handle` the current one, and returns the handle that was current before.
 fn replace_current(handle: Option<Handle>) -> Option<Handle> {
-    let address = handle.as_ref().map_or(0, |handle| Arc::as_ptr(&handle.shared).addr());
+    let own = handle.as_ref().filter(|handle| !handle.shared.is_child());
+    let address = own.map_or(0, |handle| Arc::as_ptr(&handle.shared).addr());
     // `try_with`: a destructor of another thread-local may get here after the destructor of `CURRENT`.
     CURRENT
         .try_with(|current| {
@@ -121,8 +124,18 @@ impl Handle {
         Self::enter_shared(&self.shared)
     }
 
-    /// Returns whether the reactor of `shared` is the current one. One load, since this is asked for every poll of a
-    /// task.
+    /// Lets forked children notice that they are children: in a child, [`is_current`](Self::is_current) is false for the
+    /// reactor of the parent. The driver asks for this after each poll anyway, so a child is found out there at no price.
+    pub(crate) fn watch_forks() {
+        extern "C" fn in_child() {
+            // Plain data without a destructor, so the access runs no other code.
+            CURRENT_ADDRESS.set(0);
+        }
+        sys::count_forks(in_child);
+    }
+
+    /// Returns whether the reactor of `shared` is the current one, and not the one of a forked child's parent. One load,
+    /// since this is asked for every poll of a task.
     #[inline]
     pub(crate) fn is_current(shared: &Arc<Shared>) -> bool {
         // The address belongs to a live shared half, since `CURRENT` keeps it alive.
@@ -252,6 +265,11 @@ pub struct EnterGuard {
 }
 
 impl EnterGuard {
+    /// Returns whether the guard has made another reactor current than before.
+    pub(crate) fn has_replaced(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// Returns the reactor that was current before, if the guard has replaced another reactor.
     pub(crate) fn replaced(&self) -> Option<&Shared> {
         self.before.as_ref()?.as_ref().map(|handle| &*handle.shared)

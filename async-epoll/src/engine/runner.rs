@@ -36,7 +36,8 @@ const METHOD: u16 = 1;
 const LOOP: u16 = 2;
 /// A thread of its own or a host's loop runs the reactor, from now on.
 const ALWAYS: u16 = 4;
-/// A driver of *another* reactor was polled by the present `run` method. Cleared when a `run` method begins.
+/// A driver of *another* reactor was polled by the present `run` method, or a task has forked and this is the child.
+/// Cleared when a `run` method begins.
 const STRAY_DRIVER: u16 = 8;
 /// A task of the pool's own spawner has waited for the reactor while it was run.
 const STRANGER: u16 = 16;
@@ -109,7 +110,13 @@ impl Runner {
         }
     }
 
-    /// Returns whether the present `run` method has polled a driver of another reactor.
+    /// Notes that a driver was polled in a forked child, where the present `run` method has to end.
+    #[cold]
+    pub(crate) fn note_child(&self) {
+        self.state.fetch_or(STRAY_DRIVER, Ordering::Relaxed);
+    }
+
+    /// Returns whether the present `run` method has polled a driver of another reactor, or is in a forked child.
     pub(crate) fn has_stray_driver(&self) -> bool {
         self.state.load(Ordering::Relaxed) & STRAY_DRIVER != 0
     }

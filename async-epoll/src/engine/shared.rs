@@ -21,7 +21,7 @@ use crate::foreign::{drop_all, drop_payload, drop_waker};
 use crate::io::interest::Interest;
 use crate::io::registry::{NOTIFIER_TOKEN, Registration, Registry, TIMERFD_TOKEN};
 use crate::stats::{Counters, NamedCounters};
-use crate::sys::{self, Epoll, ForkMark};
+use crate::sys::{Epoll, ForkMark};
 use crate::table::push_pruned;
 use crate::time::clock::Clock;
 use crate::time::nanos::NEVER;
@@ -101,7 +101,6 @@ impl Shared {
     ///
     /// Those of `epoll_create1(2)`, `eventfd(2)`, `timerfd_create(2)` and `epoll_ctl(2)`.
     pub(crate) fn new(with_timerfd: bool) -> io::Result<Self> {
-        sys::count_forks();
         let (epoll, notifier) = (Epoll::new()?, Notifier::new()?);
         trace::create(epoll.as_fd().as_raw_fd(), notifier.fd());
         epoll.add(notifier.fd(), Interest::READABLE.events(), NOTIFIER_TOKEN)?;

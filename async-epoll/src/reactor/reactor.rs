@@ -219,6 +219,7 @@ impl ReactorBuilder {
     ///   and `timerfd_create(2)`: no descriptors left, or no memory.
     /// - `ENOSPC` beyond `/proc/sys/fs/epoll/max_user_watches`, because the eventfd is registered.
     pub fn build(self) -> io::Result<Reactor> {
+        Handle::watch_forks();
         let shared = Arc::new(Shared::new(self.embedded || self.precise_timers)?);
         if self.embedded {
             shared.notifier.embed();
