@@ -106,8 +106,10 @@
 //!
 //! All are off by default. Each only adds.
 //!
-//! - `tracing`: reports what the reactor does as events of the crate `tracing`, and each task's polls as a span. Waits
-//!   that nothing will end are reported at level `WARN`, all else at level `TRACE`.
+//! - `tracing`: reports what the reactor does as events of the crate `tracing` at level `TRACE`, and each task's polls as a
+//!   span. If something waits while no thread runs the reactor, this is reported at level `DEBUG` at once (it is normal
+//!   before the first wait of a hand-written loop), and at level `WARN` if it is polled again a second later. A task that
+//!   [`run`](Reactor::run) leaves behind is reported at level `WARN`.
 //! - `inspect`: `Handle::tasks` lists what each task waits for, and how long its polls take.
 //! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
 //!

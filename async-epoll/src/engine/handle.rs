@@ -103,8 +103,9 @@ impl Handle {
     /// [`wait`](crate::Reactor::wait) on it, this one or a [background thread](crate::Reactor::into_background).
     /// Without such a thread, a future that is awaited in `futures::executor::block_on`, for example, waits for ever,
     /// and its timeouts do too. Use [`async_epoll::block_on`](crate::block_on) or
-    /// [`Reactor::run_until`](crate::Reactor::run_until) in its place. With the feature `tracing`, such a wait on the
-    /// reactor's own thread is reported at level `WARN`.
+    /// [`Reactor::run_until`](crate::Reactor::run_until) in its place. With the feature `tracing`, such a wait is reported
+    /// if an executor of futures-rs polls it on the reactor's own thread: at level `DEBUG` at once, and at level `WARN` if
+    /// it is polled again a second later. Waits in other executors, and on other threads, are not reported.
     ///
     /// # Examples
     ///

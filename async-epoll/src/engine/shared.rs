@@ -154,6 +154,14 @@ impl Shared {
         self.timerfd.is_some()
     }
 
+    /// Returns whether any task waits for a source or a timer.
+    #[cold]
+    pub(crate) fn has_waiters(&self) -> bool {
+        // One lock at a time.
+        self.registry_in_child().is_some_and(|registry| registry.has_waiters(self.process))
+            || self.wheel_in_child().is_some_and(|wheel| wheel.armed() != 0)
+    }
+
     /// Returns whether any source is registered.
     pub(crate) fn has_sources(&self) -> bool {
         self.sources.load(Ordering::Acquire) != 0
@@ -192,7 +200,7 @@ impl Shared {
     #[inline]
     pub(crate) fn note_wait(&self) {
         if trace::ENABLED && !budget::is_bounded() {
-            self.runner.note_stranger();
+            self.runner.note_stranger(|| self.clock.real());
         }
     }
 

@@ -232,6 +232,11 @@ impl Registry {
         found
     }
 
+    /// Returns whether a task waits for any source.
+    pub(crate) fn has_waiters(&self, process: ForkMark) -> bool {
+        self.sources.iter().any(|(source, _)| process.lock(&source.waiters).is_some_and(|waiters| !waiters.is_empty()))
+    }
+
     /// Calls `visit` for every waker of every source. `visit` must not run user code: the table is locked.
     #[cfg(feature = "inspect")]
     pub(crate) fn visit_waiters(&self, process: ForkMark, mut visit: impl FnMut(RawFd, Want, &Waker)) {

@@ -220,6 +220,11 @@ impl Waiters {
         if *generation == entry { slot.take() } else { None }
     }
 
+    /// Returns whether no waker is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.iter().all(Option::is_none) && self.others.as_ref().is_none_or(|others| others.waiting.is_empty())
+    }
+
     /// Calls `visit` with every waker and what it waits for.
     #[cfg(feature = "inspect")]
     pub(crate) fn visit(&self, mut visit: impl FnMut(Want, &Waker)) {

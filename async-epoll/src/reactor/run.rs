@@ -99,7 +99,7 @@ impl Reactor {
         loop {
             refuse_stray_drivers(&shared)?;
             if members.are_done() {
-                shared.runner.note_end_of_run(|| shared.has_sources() || shared.wheel().armed() != 0);
+                shared.runner.note_end_of_run(|| shared.has_waiters());
                 return Ok(());
             }
             // 3 to 6. Sleep, dispatch, wake, give a new budget.
