@@ -18,6 +18,7 @@ use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures::stream::StreamExt;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -782,6 +783,30 @@ const TABLE: &[Part] = &[
     }),
     ("Source::readable", [REFUSED, REFUSED], |scene| {
         Parent::new(scene).fork(|parent| told(block_on(parent.source.readable())))
+    }),
+    ("Source: waits that are over", [WORKS, REFUSED], |scene| {
+        let mut reactor = Reactor::new().unwrap();
+        let (peer, stream) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let source = Source::lazy(stream, &reactor.handle());
+        drop(peer);
+        if scene.is_used {
+            assert!(source.readable().now_or_never().is_none());
+            reactor.wait(Some(LIMIT)).unwrap();
+        }
+        scene.fork(|| {
+            let ends = [
+                told(block_on(source.readable())),
+                told(block_on(source.writable())),
+                told(block_on(source.priority())),
+                told(block_on(poll_fn(|cx| source.poll_readable(cx)))),
+                told(block_on(poll_fn(|cx| source.poll_write_closed(cx)))),
+            ];
+            assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
+            // There is no error, so this one has to wait.
+            assert_eq!(told(block_on(source.errors())), REFUSED);
+            ends[0].clone()
+        })
     }),
     ("Source::try_io, with bytes there", [WORKS, WORKS], |scene| {
         let mut parent = Parent::new(scene);

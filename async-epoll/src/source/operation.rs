@@ -287,11 +287,9 @@ impl<T: AsFd> Source<T> {
     /// # }
     /// ```
     pub fn poll_write_closed(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-        ready!(budget::poll_proceed(cx));
-        let seen = self.link.registration.direction(Want::Write).snapshot();
-        ready!(self.poll_wait(Want::Write, cx, None, seen, Snapshot::is_hung_up))?;
-        budget::spend();
-        Poll::Ready(Ok(self.readiness()))
+        // An event notes a hang-up in both words. A word without it has refuted it, as in `Readiness::of`.
+        let read = &self.link.registration.read;
+        self.poll_state(Want::Write, cx, None, |write| write.is_hung_up() && read.snapshot().is_hung_up())
     }
 
     /// Reads with `op`, waiting as long as `op` meets `WouldBlock`. Returns the result of `op`.
@@ -757,14 +755,28 @@ impl<T: AsFd> Source<T> {
 
     /// Waits until the kernel has reported the source ready for `want`.
     fn poll_reported(&self, want: Want, cx: &Context<'_>, claim: Option<&Claim>) -> Poll<io::Result<Readiness>> {
-        ready!(budget::poll_proceed(cx));
-        let seen = self.link.registration.direction(want).snapshot();
         let is_over = match want {
             Want::Read | Want::Write => Snapshot::is_ready,
             Want::Priority => Snapshot::ends_priority,
             Want::Error => Snapshot::is_error,
         };
-        ready!(self.poll_wait(want, cx, claim, seen, is_over))?;
+        self.poll_state(want, cx, claim, is_over)
+    }
+
+    /// Waits until the kernel has reported a state for which `is_over` is true, in the word of `want`.
+    fn poll_state(
+        &self,
+        want: Want,
+        cx: &Context<'_>,
+        claim: Option<&Claim>,
+        is_over: impl Fn(Snapshot) -> bool,
+    ) -> Poll<io::Result<Readiness>> {
+        ready!(budget::poll_proceed(cx));
+        let seen = self.link.registration.direction(want).snapshot();
+        // If the state is there already, nothing can fail, not even in a forked child.
+        if seen.is_unregistered() || seen.is_gone() || !is_over(seen) {
+            ready!(self.poll_wait(want, cx, claim, seen, is_over))?;
+        }
         budget::spend();
         Poll::Ready(Ok(self.readiness()))
     }
