@@ -230,7 +230,7 @@ impl Handle {
     /// events, such as errors that no caller sees, in the place where operators look.
     ///
     /// Takes a lock for a moment, so do not call this for each request. A reactor keeps at most 23 names apart; further
-    /// names are counted together, as `other`.
+    /// names are counted together, as `other`, with what is counted under this name.
     ///
     /// # Examples
     ///
