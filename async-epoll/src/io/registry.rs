@@ -145,6 +145,18 @@ impl Registration {
         self.lock().take(concerned, wakers);
     }
 
+    /// Notes that the kernel has reported an exceptional condition or an error elsewhere than in an event, and moves the
+    /// wakers concerned to `wakers` if that is new. Leaves the wakers in a child of `process` that
+    /// [cannot lock](ForkMark::lock) the waiters.
+    #[cold]
+    pub(crate) fn note_reported(&self, priority: bool, error: bool, wakers: &mut Vec<Waker>, process: ForkMark) {
+        if let Some(concerned) = readiness::note_reported(&self.read, priority, error) {
+            if let Some(mut waiters) = process.lock(&self.waiters) {
+                waiters.take(concerned, wakers);
+            }
+        }
+    }
+
     /// Moves the wakers of all waiters to `wakers`. The caller drops or wakes them when no lock is held. Leaves them in a
     /// child of `process` that [cannot lock](ForkMark::lock) the waiters.
     pub(crate) fn take_all(&self, wakers: &mut Vec<Waker>, process: ForkMark) {
