@@ -582,6 +582,7 @@ impl<T: AsFd> Source<T> {
         // The kernel reports nothing about a source that is not registered, or outside of its interest, so the operation
         // has to be tried. Neither does a forked child hear of events, which go to its parent.
         let ready = reading.is_unregistered()
+            || interest.exceeds(self.link.registration.interest)
             || interest.is_readable() && reading.may_be_ready()
             || interest.is_writable() && writing.may_be_ready()
             || interest.is_priority() && reading.ends_priority()
@@ -597,6 +598,9 @@ impl<T: AsFd> Source<T> {
                     read.clear_attempt(reading, interest);
                     if interest.is_writable() {
                         write.clear_ready(writing);
+                    }
+                    if interest.exceeds(self.link.registration.interest) {
+                        self.guess_outside_of_interest();
                     }
                     return Err(error);
                 }
@@ -667,6 +671,9 @@ impl<T: AsFd> Source<T> {
                 }
             }
         }
+        if interest.exceeds(registration.interest) {
+            self.guess_outside_of_interest();
+        }
         if events & (libc::POLLPRI | libc::POLLERR) != 0 {
             let mut wakers = Vec::new();
             registration.note_reported(
@@ -676,6 +683,18 @@ impl<T: AsFd> Source<T> {
                 shared.process,
             );
             wake_all(&mut wakers, |panic| shared.note_waker_panic(panic));
+        }
+    }
+
+    /// Notes that nothing is known about the directions outside of the interest: the kernel reports nothing about them, so
+    /// the next operation has to try.
+    #[cold]
+    fn guess_outside_of_interest(&self) {
+        let registration = &self.link.registration;
+        for want in [Want::Read, Want::Write] {
+            if !registration.interest.includes(want) {
+                registration.direction(want).set_guess();
+            }
         }
     }
 
@@ -819,6 +838,7 @@ impl<T: AsFd> Source<T> {
             self.link.shared.refuse_child()?;
         }
         if !self.link.registration.interest.includes(want) {
+            self.guess_outside_of_interest();
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the source was not registered for this: name it in the interest of Source::with_interest",
