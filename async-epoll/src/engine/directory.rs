@@ -3,24 +3,32 @@
 //! The engine does not know what a task is, so the directory holds weak references to any type. The task room enters
 //! its task wakers, and gets them back by a downcast when the user asks for the tasks.
 
+use crate::sys::ForkMark;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// A task waker. The engine does not know its type.
 pub(crate) type AnyTask = dyn Any + Send + Sync;
 
 /// The live tasks by number, and the number of the next one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Directory {
     /// The number of the task that is spawned next. Counts from 0.
     next: AtomicU64,
     /// The tasks by number. Entered when a task is spawned, removed when the task has ended.
     tasks: Mutex<BTreeMap<u64, Weak<AnyTask>>>,
+    /// The process of the reactor. A forked child that [cannot lock](ForkMark::lock) the tasks leaves them as they are.
+    process: ForkMark,
 }
 
 impl Directory {
+    /// Returns an empty directory.
+    pub(crate) fn new() -> Self {
+        Self { next: AtomicU64::new(0), tasks: Mutex::default(), process: ForkMark::new() }
+    }
+
     /// Returns a number that no other task of this reactor has, now or later.
     pub(crate) fn next_number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
@@ -28,23 +36,21 @@ impl Directory {
 
     /// Enters a task.
     pub(crate) fn add(&self, number: u64, task: Weak<AnyTask>) {
-        self.lock().insert(number, task);
+        if let Some(mut tasks) = self.process.lock(&self.tasks) {
+            tasks.insert(number, task);
+        }
     }
 
     /// Removes a task.
     pub(crate) fn remove(&self, number: u64) {
         // The weak reference may be the last reference, and dropping it frees memory: not under the lock.
-        let removed = self.lock().remove(&number);
+        let removed = self.process.lock(&self.tasks).and_then(|mut tasks| tasks.remove(&number));
         drop(removed);
     }
 
     /// Returns the live tasks in order of their numbers.
     pub(crate) fn tasks(&self) -> Vec<Arc<AnyTask>> {
-        self.lock().values().filter_map(Weak::upgrade).collect()
-    }
-
-    /// Locks the tasks. No code that can panic half-way runs under this lock.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<AnyTask>>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+        let tasks = self.process.lock(&self.tasks);
+        tasks.map_or_else(Vec::new, |tasks| tasks.values().filter_map(Weak::upgrade).collect())
     }
 }
