@@ -19,9 +19,9 @@
 
 use super::limits::Direction;
 use crate::delay::Delay;
+use crate::foreign::wake_all;
 use crate::platform::process_number;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -139,16 +139,8 @@ impl WakerPair {
             registrations.wakers[direction as usize].take()
         });
         drop(registrations);
-        let mut panicked = None;
-        for waker in wakers.into_iter().flatten() {
-            // If the first waker panics, the second must still be woken.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                panicked = Some(panic);
-            }
-        }
-        if let Some(panic) = panicked {
-            resume_unwind(panic);
-        }
+        // If the first waker panics, the second is woken all the same.
+        wake_all(wakers.into_iter().flatten());
     }
 }
 
