@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 /// Tells any number of tasks, on any threads, to stop.
 ///
-/// All clones are the same token. A [`child`](Self::child) is a token of its own: it is cancelled with its parent, but its
-/// own cancel does not reach the parent. A token stays cancelled for ever.
+/// All clones are the same token. A [`child`](Self::child) is a token of its own: it is cancelled with its parent, but
+/// its own cancel does not reach the parent. A token stays cancelled for ever.
 ///
 /// A token ends nothing by itself. A future ends by a token if it [waits](Self::cancelled) for it, or is wrapped by
 /// [`until`](crate::TimeoutExt::until) or [`with_token`](crate::with_token). A [`Stream`] ends by
@@ -22,7 +22,8 @@ use std::sync::Arc;
 ///
 /// [`is_cancelled`](Self::is_cancelled) is one load. A wait takes the lock of its own token for a few instructions, when
 /// it begins and when it is dropped, however many others wait. Making and dropping a child takes the lock of the whole
-/// tree, for a few instructions. A cancel takes both locks for each token that it reaches. It is a loop, not a recursion.
+/// tree, for a few instructions. A cancel takes the lock of the tree once, and that of each token which it reaches. It
+/// is a loop, not a recursion.
 ///
 /// Dropping the last clone of a token frees it. The tokens below are then directly below what was above.
 ///
@@ -66,8 +67,8 @@ impl CancelToken {
     ///
     /// # Panics
     ///
-    /// If a waker of a waiting task panics. All other tasks are woken first. While the thread unwinds from another panic,
-    /// the panic of a waker is dropped.
+    /// If a waker of a waiting task panics. All other tasks are woken first. While the thread unwinds from another
+    /// panic, the panic of a waker is dropped.
     pub fn cancel(&self) {
         self.node.cancel(None);
     }
@@ -113,8 +114,8 @@ impl CancelToken {
 
     /// Returns whether `error` comes from a cancel of this token itself.
     ///
-    /// Returns `false` for a cancel of a token above, although that cancels this token, too. So code around a scope of its
-    /// own can tell whether its own cancel has ended the scope, or whether it has to end as well.
+    /// Returns `false` for a cancel of a token above, although that cancels this token, too. So code around a scope of
+    /// its own can tell whether its own cancel has ended the scope, or whether it has to end as well.
     ///
     /// # Examples
     ///
@@ -156,6 +157,15 @@ impl Default for CancelToken {
         Self::new()
     }
 }
+
+/// Two tokens are equal if one is a clone of the other.
+impl PartialEq for CancelToken {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.node, &other.node)
+    }
+}
+
+impl Eq for CancelToken {}
 
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -27,7 +27,7 @@ pub struct Cancellation {
 /// The states of a [`Cancellation`].
 #[derive(Clone, Copy, PartialEq)]
 enum State {
-    /// Not polled yet, or dropped from the token by [`Cancellation::give_up`].
+    /// Nothing: the future has not been polled.
     New,
     /// A waker with this key.
     Waiting(usize),
@@ -41,9 +41,9 @@ impl Cancellation {
         Self { node: Arc::clone(node), state: State::New }
     }
 
-    /// Returns whether no poll has found the token not cancelled.
-    pub(super) fn is_new(&self) -> bool {
-        self.state == State::New
+    /// Returns whether the token was cancelled before the first poll of this future, which is still to come.
+    pub(super) fn is_too_late(&self) -> bool {
+        self.state == State::New && self.node.is_cancelled()
     }
 
     /// Returns the error for the cancel, or `None` if the token is not cancelled.

@@ -1,6 +1,6 @@
 //! Tokens that end futures: cancel from outside, by any thread.
 //!
-//! A [`CancelToken`](crate::CancelToken) tells any number of tasks to stop, and each of its children those of a part of
+//! A [`CancelToken`] tells any number of tasks to stop, and each of its children those of a part of
 //! the program. [`until`](crate::TimeoutExt::until) ends one future by a token. [`with_token`] also makes the token
 //! [`current`] for all code inside, as [`with_deadline`](crate::with_deadline) does with a deadline.
 //!
@@ -12,7 +12,7 @@
 //!                          ▼                    ▼
 //!                        waits                waits
 //!
-//!   cancel_token ──► node ──► links ──► arena       what users hold; a token; who is below whom; a table
+//!   cancel_token ──► node ──► links ──► arena       what users hold; a token; the tree; a table
 //!   until, scope ──► cancellation ──► node          futures that end, and the wait for the token
 //! ```
 //!

@@ -13,14 +13,14 @@ pin_project! {
     /// A future that ends early when a token is cancelled: `Ok` with its output, or `Err(Cancelled)`. From
     /// [`TimeoutExt::until`](crate::TimeoutExt::until).
     ///
-    /// If the token is cancelled before the first poll, the inner future is not polled at all. Otherwise a loop over futures
-    /// that are always ready, such as reads from a busy peer, would never end by its token. Once the inner future has begun,
-    /// it is polled first, as in a [`Timeout`](crate::Timeout): an output that is ready is never lost.
+    /// If the token is cancelled before the first poll, the inner future is not polled at all. Otherwise a loop over
+    /// futures that are always ready, such as reads from a busy peer, would never end by its token. Once the inner
+    /// future has begun, it is polled first, as in a [`Timeout`](crate::Timeout): an output that is ready is never lost.
     ///
     /// # Cancel safety
     ///
-    /// The inner future is dropped when the token is cancelled, at the next poll, in whatever state it is. Dropping this
-    /// future drops the inner future.
+    /// The inner future is dropped at the first poll after the cancel, in whatever state it is. Dropping this future
+    /// drops the inner future.
     #[must_use = "futures do nothing unless polled or awaited"]
     pub struct Until<F> {
         // The inner future; `None` once it has been ready or the token was cancelled.
@@ -49,7 +49,7 @@ impl<F: Future> Future for Until<F> {
     /// Polls the inner future, then the token. After `Err`, further polls return `Err` again; after `Ok`, `Pending`.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let is_too_late = this.cancellation.as_ref().is_some_and(|wait| wait.is_new() && wait.error().is_some());
+        let is_too_late = this.cancellation.as_ref().is_some_and(Cancellation::is_too_late);
         if let Some(future) = this.future.as_mut().as_pin_mut().filter(|_| !is_too_late) {
             if let Poll::Ready(output) = future.poll(cx) {
                 *this.cancellation = None;
