@@ -383,8 +383,15 @@ fn the_last_task_is_woken() {
 #[test]
 fn wakers_may_use_the_token() {
     let _watchdog = watchdog(TIME);
-    for call in [WakerCall::Clone, WakerCall::Wake, WakerCall::Drop] {
-        for act in ["cancel", "cancel the parent", "cancel the child", "make a child", "wait", "drop a wait", "panic"] {
+    let acts = ["cancel", "cancel the parent", "cancel the child", "make a child", "wait", "drop a wait", "panic"];
+    for (call, end) in [
+        (WakerCall::Clone, "cancel"),
+        (WakerCall::Wake, "cancel"),
+        (WakerCall::Drop, "cancel"),
+        (WakerCall::Drop, "another waker"),
+        (WakerCall::Drop, "give up"),
+    ] {
+        for act in acts {
             let parent = CancelToken::new();
             let (token, calls) = (parent.child(), Arc::new(AtomicUsize::new(0)));
             let child = token.child();
@@ -414,19 +421,26 @@ fn wakers_may_use_the_token() {
             panics += usize::from(guarded(&mut || {
                 let polled = wait.poll_unpin(&mut Context::from_waker(&waker));
                 // A cancel between the first look and the registration is seen.
-                assert_eq!(polled.is_ready(), token.is_cancelled(), "{call:?} {act}");
+                assert_eq!(polled.is_ready(), token.is_cancelled(), "{call:?} {end} {act}");
             }));
             let after = if token.is_cancelled() { None } else { Some((after, waiting(&token))) };
+            panics += usize::from(guarded(&mut || match end {
+                "another waker" => {
+                    let _ = poll_once(&mut wait);
+                }
+                "give up" => drop(std::mem::replace(&mut wait, token.cancelled())),
+                _ => {}
+            }));
             panics += usize::from(guarded(&mut || token.cancel()));
             panics += usize::from(guarded(&mut || drop(std::mem::replace(&mut wait, token.cancelled()))));
-            assert_eq!(panics, usize::from(act == "panic" && calls.load(Ordering::SeqCst) > 0), "{call:?} {act}");
-            assert_eq!(before.1.count(), 1, "{call:?} {act}");
-            assert!(after.is_none_or(|(_, (_, counter))| counter.count() == 1), "{call:?} {act}");
+            assert_eq!(panics, usize::from(act == "panic" && calls.load(Ordering::SeqCst) > 0), "{call:?} {end} {act}");
+            assert_eq!(before.1.count(), 1, "{call:?} {end} {act}");
+            assert!(after.is_none_or(|(_, (_, counter))| counter.count() == 1), "{call:?} {end} {act}");
             assert!(child.is_cancelled() && token.is_cancelled());
             assert!(wait.now_or_never().is_some());
             let waker = AssertUnwindSafe(waker);
             let _ = catch_unwind(|| drop(waker));
-            assert!(calls.load(Ordering::SeqCst) > 0, "{call:?} {act}: it is called");
+            assert!(calls.load(Ordering::SeqCst) > 0, "{call:?} {end} {act}: it is called");
         }
     }
 }
@@ -796,6 +810,28 @@ fn two_cancels_at_once() {
     }
 }
 
+/// A token that shows its cancel is above cancelled tokens only, at every moment of a cancel.
+#[test]
+fn a_cancel_shows_from_the_leaves_up() {
+    let _watchdog = watchdog(TIME);
+    for _ in 0..5 {
+        let root = CancelToken::new();
+        let middle = root.child();
+        let children: Vec<_> = (0..MANY).map(|_| middle.child()).collect();
+        let observer = {
+            let middle = middle.clone();
+            thread::spawn(move || {
+                while !middle.is_cancelled() {
+                    thread::yield_now();
+                }
+                assert!([0, MANY / 2, MANY - 1].iter().all(|number| children[*number].is_cancelled()));
+            })
+        };
+        root.cancel();
+        observer.join().unwrap();
+    }
+}
+
 /// A hundred thousand descendants, deep and wide, are cancelled and dropped in each order on a small stack.
 #[test]
 fn a_hundred_thousand_descendants() {
@@ -847,6 +883,8 @@ fn a_hundred_thousand_descendants() {
 #[test]
 fn memory() {
     const WAITS: usize = 10_000;
+    /// Bytes that the test harness may allocate meanwhile, and the kept entries.
+    const NOISE: usize = 16 * 1024;
     if !in_child("memory") {
         return;
     }
@@ -856,7 +894,7 @@ fn memory() {
     for round in 0..3 {
         let before = live_heap();
         waits.extend((0..WAITS).map(|_| root.cancelled()));
-        assert_eq!(live_heap(), before, "nothing until the first poll");
+        assert!(live_heap().saturating_sub(before) <= NOISE, "nothing until the first poll");
         waits.iter_mut().for_each(|wait| assert!(wait.poll_unpin(&mut cx).is_pending()));
         let each = (live_heap() - before) / WAITS;
         println!("a wait: {each} bytes of the heap, {} of its own", size_of::<Cancellation>());
@@ -868,7 +906,7 @@ fn memory() {
             while waits.pop().is_some() {}
         }
         let left = live_heap().saturating_sub(before);
-        assert!(left <= 1024, "{left} bytes are left");
+        assert!(left <= NOISE, "{left} bytes are left");
     }
     let mut children = Vec::with_capacity(MANY);
     let before = live_heap();
@@ -878,14 +916,15 @@ fn memory() {
     assert!(each <= 256, "{each} bytes");
     children.drain(..).for_each(drop);
     let left = live_heap().saturating_sub(before);
-    assert!(left <= 4096, "{left} bytes are left");
+    assert!(left <= NOISE, "{left} bytes are left");
 
     // A chain of which only the last token is held does not grow.
     let mut last = root.child();
     for _ in 0..MANY {
         last = last.child();
     }
-    assert!(live_heap() - before <= 4096, "{} bytes", live_heap() - before);
+    let left = live_heap().saturating_sub(before);
+    assert!(left <= NOISE, "{left} bytes are left");
     // The same with a sibling per link, which is dropped later.
     let mut siblings = Vec::with_capacity(1000);
     let before = live_heap();
