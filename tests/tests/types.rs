@@ -148,7 +148,8 @@ fn sizes() {
     assert_eq!(size_of::<CancelToken>(), 8);
     assert_eq!(size_of::<Result<u64, Cancelled>>(), 16);
     assert!(size_of::<Cancellation>() <= 24, "{}", size_of::<Cancellation>());
-    assert!(size_of::<IoGuard<()>>() <= 192, "{}", size_of::<IoGuard<()>>());
+    // 192, and the pointer to the limits of one direction, which a guard without them does not allocate.
+    assert!(size_of::<IoGuard<()>>() <= 200, "{}", size_of::<IoGuard<()>>());
 }
 
 /// The extension traits of async-timeout and of futures, all imported by globs.

@@ -17,7 +17,7 @@
 //! The lock is held for a few instructions, never while a waker is cloned, woken or dropped: wakers are code of the
 //! executor.
 
-use super::limits::Direction;
+use super::operation::Direction;
 use crate::delay::Delay;
 use crate::foreign::wake_all;
 use crate::platform::process_number;
