@@ -938,6 +938,13 @@ fn what_counts_for_a_rate() {
             true,
         ),
         Row("the other direction waits", &[(0, Write, Pending)], 12, false),
+        Row("the other direction does not judge", &[(0, Read, Pending), (12, Write, Pending)], 12, true),
+        Row(
+            "a burst, then a byte",
+            &[(0, Read, Ready(1_000)), (0, Read, Pending), (6, Read, Ready(1)), (6, Read, Pending)],
+            12,
+            true,
+        ),
         Row("polled again", &[(0, Read, Pending), (3, Read, Pending), (6, Read, Pending)], 12, true),
         Row("an error", &[(0, Read, Pending), (6, Read, Fails), (6, Read, Pending)], 12, true),
         Row("an error, then no wait", &[(0, Read, Pending), (6, Read, Fails), (9, Read, Pending)], 12, false),
@@ -1172,6 +1179,14 @@ fn rates_that_change() {
     let result = block_on(connection.read(&mut [0; 8]));
     assert!(begin.elapsed() < LIMIT + TIME / 10);
     names(result, Limit::MinReadRate, LIMIT);
+    // The limit of another kind, set during the wait, does not begin the count again.
+    let mut connection = guard(Never).read_idle(5 * LIMIT);
+    assert!(pending(&mut connection));
+    std::thread::sleep(3 * LIMIT);
+    let mut connection = connection.idle(LONG);
+    pending(&mut connection);
+    std::thread::sleep(3 * LIMIT);
+    names(connection.read(&mut [0; 8]).now_or_never().unwrap(), Limit::ReadIdle, 5 * LIMIT);
     // With a period of zero no operation may wait.
     let zero = Duration::ZERO;
     names(block_on(guard(Never).min_read_rate(1, zero).read(&mut [0; 8])), Limit::MinReadRate, zero);
