@@ -237,7 +237,7 @@ fn cell(state: State, operation: Operation) -> bool {
         Operation::UntilReady => {
             let Some(token) = &token else { return false };
             let polls = Cell::new(0);
-            let mut until = poll_fn(|_| Poll::Ready(polls.set(polls.get() + 1))).until(token);
+            let mut until = poll_fn(|_| Poll::Ready(polls.replace(polls.get() + 1))).until(token);
             assert!(!until.is_terminated());
             let polled = poll_once(&mut until);
             assert!(until.is_terminated());
@@ -246,7 +246,7 @@ fn cell(state: State, operation: Operation) -> bool {
                 assert_eq!((cancelled.reason(), polls.get()), (Some("first"), 0), "not polled");
                 assert_eq!(poll_once(&mut until), Poll::Ready(Err(cancelled)), "the same again");
             } else {
-                assert_eq!((polled, polls.get()), (Poll::Ready(Ok(())), 1));
+                assert_eq!((polled, polls.get()), (Poll::Ready(Ok(0)), 1));
                 assert!(poll_once(&mut until).is_pending());
                 scene.cancel();
                 assert!(poll_once(&mut until).is_pending(), "it has been ready");
