@@ -135,6 +135,7 @@ impl<A> Queue<A> {
 
     /// Locks the state. No code that can panic half-way runs under this lock.
     #[cfg(not(loom))]
+    #[inline(always)]
     fn lock(&self) -> MutexGuard<'_, State<A>> {
         match self.state.try_lock() {
             Ok(state) => state,
