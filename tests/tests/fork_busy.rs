@@ -68,8 +68,9 @@ fn told<T, E: ToString>(result: Result<T, E>) -> String {
     result.map_or_else(|error| error.to_string(), |_| WORKS.into())
 }
 
-/// Returns that an act without a result has ended.
-fn did((): ()) -> String {
+/// Drops a part.
+fn drop_it<T>(part: T) -> String {
+    drop(part);
     WORKS.into()
 }
 
@@ -77,18 +78,18 @@ fn did((): ()) -> String {
 type Act = (&'static str, &'static str, fn(Parent) -> String);
 
 const ACTS: &[Act] = &[
-    ("a timer: drop", WORKS, |parent| did(drop(parent.timer))),
+    ("a timer: drop", WORKS, |parent| drop_it(parent.timer)),
     ("a timer: reset, poll", REFUSED, |mut parent| {
         parent.timer.reset(Instant::now() + HOUR);
         told(block_on(&mut parent.timer))
     }),
     ("a timer: poll", REFUSED, |mut parent| told(block_on(&mut parent.timer))),
-    ("a source: drop", WORKS, |parent| did(drop(parent.source))),
+    ("a source: drop", WORKS, |parent| drop_it(parent.source)),
     ("a source: into_inner", WORKS, |parent| told(parent.source.into_inner())),
     ("a source: wait", REFUSED, |parent| told(block_on(parent.source.readable()))),
-    ("a future of a source: drop", WORKS, |parent| did(drop(parent.wait))),
+    ("a future of a source: drop", WORKS, |parent| drop_it(parent.wait)),
     ("Background::shutdown", REFUSED, |parent| told(parent.background.shutdown())),
-    ("Background: drop", WORKS, |parent| did(drop(parent.background))),
+    ("Background: drop", WORKS, |parent| drop_it(parent.background)),
     ("a handle", WORKS, |parent| {
         for handle in [parent.background.handle(), parent.runtime.handle()] {
             handle.notify();
@@ -97,12 +98,15 @@ const ACTS: &[Act] = &[
         }
         WORKS.into()
     }),
-    ("a wake of a task", WORKS, |parent| did(parent.waker.wake())),
+    ("a wake of a task", WORKS, |parent| {
+        parent.waker.wake();
+        WORKS.into()
+    }),
     ("a spawner", WORKS, |parent| told(parent.spawner.spawn_local(async {}))),
     ("LocalRuntime::run", REFUSED, |mut parent| told(parent.runtime.run())),
     ("LocalRuntime::run_until", REFUSED, |mut parent| told(parent.runtime.run_until(pending::<()>()))),
-    ("LocalRuntime: drop", WORKS, |parent| did(drop(parent.runtime))),
-    ("RemoteSpawner: drop", WORKS, |parent| did(drop(parent.remote))),
+    ("LocalRuntime: drop", WORKS, |parent| drop_it(parent.runtime)),
+    ("RemoteSpawner: drop", WORKS, |parent| drop_it(parent.remote)),
 ];
 
 /// Calls `act` on a thread of its own until `stop` is set.

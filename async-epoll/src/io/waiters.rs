@@ -254,6 +254,16 @@ impl Waiters {
                 wakers.push(writer);
             }
         }
+        if self.others.is_some() {
+            self.take_others(concerned, wakers);
+        }
+    }
+
+    /// Moves the wakers of the list that an event concerns to `wakers`. Out of line, so that sources without a list pay one
+    /// comparison.
+    #[cold]
+    #[inline(never)]
+    fn take_others(&mut self, concerned: Concerned, wakers: &mut Vec<Waker>) {
         if let Some(others) = &mut self.others {
             others.take(concerned, wakers);
             self.free_list();
@@ -313,7 +323,6 @@ impl Others {
     }
 
     /// Moves the wakers that an event concerns to `wakers`.
-    #[cold]
     fn take(&mut self, concerned: Concerned, wakers: &mut Vec<Waker>) {
         let (taken, left): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(|other| concerned.concerns(other.want));

@@ -35,7 +35,7 @@ use loom::sync::{
 use std::sync::PoisonError;
 #[cfg(not(loom))]
 use std::sync::{
-    Mutex, MutexGuard, OnceLock,
+    Mutex, MutexGuard, OnceLock, TryLockError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -135,16 +135,23 @@ impl<A> Queue<A> {
 
     /// Locks the state. No code that can panic half-way runs under this lock.
     #[cfg(not(loom))]
+    #[inline(always)]
     fn lock(&self) -> MutexGuard<'_, State<A>> {
-        self.orphan.process.lock(&self.state).unwrap_or_else(|| self.lock_orphan())
+        match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => self.lock_held(),
+        }
     }
 
-    /// Locks the closed queue in place of the state.
+    /// Locks the state that another thread has locked; in a forked child that cannot, the closed queue in its place.
     #[cfg(not(loom))]
     #[cold]
-    fn lock_orphan(&self) -> MutexGuard<'_, State<A>> {
-        let orphan = self.orphan.state.get_or_init(|| Box::new(Mutex::new(State::new(true))));
-        orphan.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_held(&self) -> MutexGuard<'_, State<A>> {
+        self.orphan.process.lock(&self.state).unwrap_or_else(|| {
+            let orphan = self.orphan.state.get_or_init(|| Box::new(Mutex::new(State::new(true))));
+            orphan.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 
     /// Locks the state. No code that can panic half-way runs under this lock.

@@ -84,7 +84,9 @@ impl Signal for WakeFd {
 }
 
 impl WakeFd {
-    /// Reads until the eventfd or the pipe is empty.
+    /// Reads until the eventfd or the pipe is empty. Out of line: an eventfd is emptied only if it is full.
+    #[cold]
+    #[inline(never)]
     fn empty(&self) {
         let mut reader = self.reader.as_ref().unwrap_or(&self.writer);
         loop {
