@@ -1,16 +1,17 @@
 //! The timers of async-epoll, or stand-ins where that crate is not available.
 //!
 //! This file holds the one platform condition of the inner code: Linux with the feature `reactor`. All other files use
-//! [`Timer`], [`poll_cooperate`], [`clock_now`], [`process_number`] and [`helper_timer`] on every platform. Without async-epoll, `Timer` is a type without
-//! values, so the compiler removes the branches that handle a reactor's timer. The public items that name an
-//! `async_epoll::Handle` repeat the condition, because they do not exist elsewhere.
+//! [`Timer`], [`poll_cooperate`], [`refused_operations`], [`clock_now`], [`process_number`] and [`helper_timer`] on every
+//! platform. Without async-epoll, `Timer` is a type without values, so the compiler removes the branches that handle a
+//! reactor's timer. The public items that name an `async_epoll::Handle` repeat the condition, because they do not exist
+//! elsewhere.
 
-pub(crate) use imp::{Timer, clock_now, helper_timer, poll_cooperate, process_number};
+pub(crate) use imp::{Timer, clock_now, helper_timer, poll_cooperate, process_number, refused_operations};
 
 #[cfg(all(feature = "reactor", target_os = "linux"))]
 mod imp {
     use async_epoll::{Background, ForkMark, Handle, Reactor};
-    pub(crate) use async_epoll::{Timer, poll_cooperate};
+    pub(crate) use async_epoll::{Timer, poll_cooperate, refused_operations};
     use futures::FutureExt;
     use std::sync::Mutex;
     use std::task::{Context, Poll, Waker};
@@ -76,6 +77,11 @@ mod imp {
     use std::pin::Pin;
     use std::task::{Context, Poll};
     use std::time::{Duration, Instant};
+
+    /// Returns how many operations were refused: without async-epoll, none.
+    pub(crate) const fn refused_operations() -> u32 {
+        0
+    }
 
     /// A stand-in for `async_epoll::Timer`. No value of this type exists.
     pub(crate) enum Timer {}

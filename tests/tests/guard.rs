@@ -1,6 +1,7 @@
 //! Time limits on connections (`IoGuard`): in a plain `block_on`, in a plain pool, and on a reactor.
 
 use async_epoll::{LocalRuntime, Reactor};
+use async_net_lite::unix::UnixStream;
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::{IoGuard, Limit, LimitExceeded, TimeoutExt, guard, sleep};
 use futures::executor::block_on;
@@ -1203,6 +1204,42 @@ fn rates_that_change() {
         // What was spent is more than the new period, unless a new one begins.
         let mut connection = connection.min_read_rate(bytes, LIMIT);
         assert_eq!(connection.read(&mut [0; 8]).now_or_never().is_some(), is_exceeded);
+    }
+}
+
+/// Found 18: a read that is refused, because the task has spent its budget, is not known to wait. Only the total limit can
+/// fail an operation that is ready.
+#[test]
+fn a_refused_operation_exceeds_no_limit() {
+    let _watchdog = watchdog(TIME);
+    for is_ready in [false, true] {
+        async_epoll::block_on(async {
+            let (mut peer, stream) = UnixStream::pair().unwrap();
+            let (one, mut other) = UnixStream::pair().unwrap();
+            other.write_all(b"x").await.unwrap();
+            let mut connection = guard(stream).idle(LIMIT);
+            let mut polls = 0;
+            let mut buffer = [0; 8];
+            let read = poll_fn(|cx| {
+                polls += 1;
+                if polls == 2 {
+                    // The timer has fired. Bytes have come, too, or not, and another future of the task spends the budget.
+                    if is_ready {
+                        assert_eq!(peer.try_write(b"bytes").unwrap(), 5);
+                    }
+                    while one.poll_read_with(cx, |_| Ok(())).is_ready() {}
+                }
+                let polled = Pin::new(&mut connection).poll_read(cx, &mut buffer);
+                assert!(polled.is_pending() || polls == 3, "{polled:?}");
+                polled
+            });
+            match read.await {
+                Ok(length) => assert_eq!((is_ready, length), (true, 5)),
+                Err(error) => assert_eq!((is_ready, error.kind()), (false, ErrorKind::TimedOut)),
+            }
+            drop(peer.close().await);
+        })
+        .unwrap();
     }
 }
 

@@ -24,9 +24,9 @@
 //!     └──────────────────────────────── answers, by channels ◄──────────────── threads ◄─┴─┘
 //! ```
 //!
-//! Callers are woken and channels are dropped without the lock, since wakers run foreign code. No panic of this code ends a
-//! thread: the count of threads would not go down, and once it has reached the maximum, no lookup would begin. Nothing here knows
-//! `getaddrinfo`, or that a process can fork: see `system.rs`.
+//! Callers are woken and channels are dropped without the lock, since wakers run foreign code. No panic of this code
+//! ends a thread: the count of threads would not go down, and once it has reached the maximum, no lookup would begin.
+//! Nothing here knows `getaddrinfo`, or that a process can fork: see `system.rs`.
 
 use super::family::Family;
 use crate::foreign::contain;

@@ -29,6 +29,7 @@ mod tracker;
 
 pub use exceeded::{Limit, LimitExceeded};
 
+use crate::platform::refused_operations;
 use futures::io::{AsyncBufRead, AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
 use operation::{Operation, Outcome};
 use pace::Kind;
@@ -385,10 +386,14 @@ impl<T> IoGuard<T> {
             }
             return Poll::Ready(Err(exceeded.into()));
         }
+        let refused = refused_operations();
         let polled = poll(this.io, cx);
         match &polled {
             Poll::Ready(Ok(done)) => this.tracker.complete(operation, outcome(done)),
             Poll::Ready(Err(_)) => this.tracker.complete(operation, Outcome::Failed),
+            // The task has spent its budget, and is woken. The operation may be ready, so it does not wait, and exceeds no
+            // limit.
+            Poll::Pending if refused_operations() != refused => {}
             Poll::Pending => {
                 if let Some(exceeded) = this.tracker.wait(operation, cx) {
                     return Poll::Ready(Err(exceeded.into()));
