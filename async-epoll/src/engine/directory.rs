@@ -5,27 +5,19 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A task waker. The engine does not know its type.
 pub(crate) type AnyTask = dyn Any + Send + Sync;
 
-/// The live tasks by number, and the number of the next one.
+/// The live tasks by number.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    /// The number of the task that is spawned next. Counts from 0.
-    next: AtomicU64,
     /// The tasks by number. Entered when a task is spawned, removed when the task has ended.
     tasks: Mutex<BTreeMap<u64, Weak<AnyTask>>>,
 }
 
 impl Directory {
-    /// Returns a number that no other task of this reactor has, now or later.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// Enters a task.
     pub(crate) fn add(&self, number: u64, task: Weak<AnyTask>) {
         self.lock().insert(number, task);
