@@ -436,7 +436,8 @@ impl TaskSet {
     /// Wakes what waits for the end of the last task, if the set is empty.
     #[cold]
     fn note_idle(&self) {
-        if self.is_empty() {
+        // Asked in this order: most programs never wait for the last task.
+        if !self.idle.borrow().is_empty() && self.is_empty() {
             let waiting = self.idle.borrow_mut().take_all();
             waiting.into_iter().for_each(|waker| self.wake(waker));
         }

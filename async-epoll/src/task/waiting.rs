@@ -34,6 +34,11 @@ impl Waiting {
         self.wakers.iter_mut().filter_map(|(_, waker)| waker.take()).collect()
     }
 
+    /// Returns whether no future has a number.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wakers.len() == 0
+    }
+
     /// Returns the wakers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Waker> {
         self.wakers.iter().flatten()
