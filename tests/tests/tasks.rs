@@ -901,14 +901,22 @@ fn waiting_for_the_last_task() {
             .unwrap();
         assert_eq!(done.load(Ordering::SeqCst), 11 * (round + 1));
     }
+    // The last arrival makes no task.
+    spawner.remote().spawn_with(|| resume_unwind(Box::new("no future")) as futures::future::Ready<()>).unwrap();
+    runtime.run_until(spawner.idle()).unwrap();
     // When the pool is dropped, no task is left.
     spawner.spawn(pending()).unwrap();
     let (counter, waker) = CountingWaker::new();
     let mut idle = spawner.idle();
     assert!(idle.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    let mut given_up = spawner.idle();
+    assert!(given_up.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    drop(given_up);
     drop(runtime);
     assert_eq!(counter.count(), 1);
     assert!(idle.now_or_never().is_some());
+    drop(waker);
+    assert_eq!(Arc::strong_count(&counter), 1);
 }
 
 /// A task that yields goes behind all tasks that are ready.
@@ -987,6 +995,68 @@ fn tasks_that_abort_each_other() {
         assert!(handles.borrow().iter().all(TaskHandle::is_finished));
         assert_eq!(runtime.handle().stats().task_panics, 0);
         handles.take();
+    }
+}
+
+/// Tasks that end while their number is in the queue let the driver end all the same: `LocalPool::run` returns.
+#[test]
+fn the_driver_ends_with_the_last_task() {
+    let _watchdog = watchdog(TIME);
+    let (mut pool, reactor, spawner) = pool_and_reactor();
+    for _ in 0..3 {
+        let task = spawner.spawn_task(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Ready(())
+        }));
+        let aborted = spawner.spawn_task(pending::<()>()).unwrap().abort_on_drop();
+        pool.try_run_one();
+        drop(aborted);
+        pool.run();
+        assert!(task.unwrap().is_finished());
+        assert_eq!((spawner.live_tasks(), reactor.handle().stats().ready_tasks), (0, 0));
+    }
+}
+
+/// `detach` leaves a task running, also if its handle was to abort it.
+#[test]
+fn detaching_takes_back_the_abort() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let done = Rc::new(Cell::new(false));
+    let flag = Rc::clone(&done);
+    runtime.spawner().spawn_task(async move { flag.set(true) }).unwrap().abort_on_drop().detach();
+    runtime.run().unwrap();
+    assert!(done.get());
+}
+
+/// A thread aborts and wakes tasks while they end. Whatever the order, the queue is empty afterwards, so the reactor sleeps.
+#[test]
+fn aborts_beside_the_end_leave_nothing_in_the_queue() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (spawner, handle) = (runtime.spawner(), runtime.handle());
+    for round in 0..2000 {
+        let started = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&started);
+        let task = spawner.spawn_task(poll_fn(move |cx| {
+            if !flag.load(Ordering::Acquire) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            (0..round % 50).for_each(|_| std::hint::spin_loop());
+            Poll::Ready(())
+        }));
+        let task = task.unwrap();
+        let abort = task.abort_handle();
+        let helper = thread::spawn(move || {
+            started.store(true, Ordering::Release);
+            abort.abort();
+        });
+        drop(runtime.run_until(task).unwrap());
+        helper.join().unwrap();
+        runtime.run_for(Duration::ZERO).unwrap();
+        let stats = handle.stats();
+        assert_eq!((stats.live_tasks, stats.ready_tasks), (0, 0));
     }
 }
 

@@ -197,16 +197,13 @@ impl Watched {
     /// Takes all tasks that have not ended out of the table, and forgets what is in the queue: the pool was dropped.
     pub(crate) fn close(&mut self) -> Vec<(u32, Work, Arc<TaskWaker>)> {
         self.queued = 0;
-        let (mut live, mut over) = (Vec::new(), Vec::new());
+        let mut live = Vec::new();
         for (number, entry) in self.table.iter_mut() {
             entry.is_queued = false;
             if let (Some(work), Some(waker)) = (entry.work.take(), &entry.waker) {
                 live.push((number | WATCHED, work, Arc::clone(waker)));
-            } else if entry.is_over() {
-                over.push(number);
             }
         }
-        over.into_iter().for_each(|number| drop(self.table.remove(number)));
         live
     }
 

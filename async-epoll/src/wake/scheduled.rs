@@ -26,8 +26,8 @@
 //! The hard race is a wake on another thread while the task is being polled. The flag is cleared *before* the poll, so
 //! such a wake schedules the task again; at worst one poll finds nothing to do.
 //!
-//! `schedule` and `abort` release and `begin_poll` acquires: what each waking thread did before is visible to the next
-//! poll, or to the drop in its place. `finish` releases and `is_done` acquires: what the task's destructor did is visible
+//! `schedule` and `abort` release, `begin_poll` and `is_aborted` acquire: what each waking thread did before is visible to
+//! the next poll, or to the drop in its place. `finish` releases and `is_done` acquires: what the task's destructor did is visible
 //! to a thread that sees the end.
 
 #[cfg(loom)]
@@ -64,9 +64,9 @@ impl ScheduledFlag {
     }
 
     /// Returns whether the task has been aborted. Asked after [`begin_poll`](Self::begin_poll): an abort that comes later
-    /// schedules the task anew.
+    /// schedules the task anew, and one that comes in between is found here.
     pub(crate) fn is_aborted(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & ABORTED != 0
+        self.0.load(Ordering::Acquire) & ABORTED != 0
     }
 
     /// Returns whether the task has ended.
