@@ -625,9 +625,15 @@ fn no_spawner_is_current_outside() {
     runtime.run_until(async { thread::spawn(move || current_error().kind()).join().unwrap() }).unwrap();
     check();
     // A destructor of a thread-local that runs at the end of its thread.
-    thread_local!(static LAST: RefCell<Option<OnDrop<fn()>>> = const { RefCell::new(None) });
+    struct Last;
+    impl Drop for Last {
+        fn drop(&mut self) {
+            drop(current_error());
+        }
+    }
+    thread_local!(static LAST: Cell<Option<Last>> = const { Cell::new(None) });
     thread::spawn(|| {
-        LAST.set(Some(OnDrop(|| drop(current_error()))));
+        LAST.set(Some(Last));
         block_on(async { spawn_local(async {}).unwrap() }).unwrap();
     })
     .join()

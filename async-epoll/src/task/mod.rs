@@ -6,8 +6,8 @@
 //! many polls are left before the reactor has to look for events, and reports panics. With the feature `inspect` a
 //! [`Record`](record::Record) of each task is kept.
 //!
-//! A task that has a handle or a name is a [watched](watched) task; that page has the races of abort. The
-//! [current](current) spawner is the one that [`spawn_local`](crate::spawn_local) uses.
+//! A task that has a handle or a name is a [watched] task; that page has the races of abort. The
+//! [current] spawner is the one that [`spawn_local`](crate::spawn_local) uses.
 //!
 //! ```text
 //!   Spawner ──► TaskSet ◄── Driver ◄── LocalPool::run_until_stalled

@@ -30,7 +30,7 @@ use std::sync::Arc;
 ///
 /// | to spawn | returns | the task has |
 /// |---|---|---|
-/// | [`spawn`](Self::spawn), [`spawn_local`](crate::spawn_local) | `io::Result<()>` | nothing beside its future |
+/// | [`spawn`](Self::spawn), [`spawn_local`] | `io::Result<()>` | nothing beside its future |
 /// | [`spawn_task`](Self::spawn_task) | a [`TaskHandle`]: await, abort; dropping it leaves the task running | a handle |
 /// | [`task`](Self::task) | either of the two | a name |
 /// | [`spawn_local_with_handle`](Self::spawn_local_with_handle) | the `RemoteHandle` of futures-rs, whose drop cancels | |
