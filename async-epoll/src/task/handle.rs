@@ -87,6 +87,8 @@ impl<T: 'static> TaskHandle<T> {
     /// The future is not dropped inside of this call, so the call may come from anywhere, also from the task itself, and
     /// with a `RefCell` borrowed that the future's destructor borrows, too. Wait for the drop by awaiting the handle.
     ///
+    /// A task in another pool than the one that is run is dropped when its own pool is run or dropped.
+    ///
     /// Does nothing if the task has ended. If the task is being polled and that poll is ready, the task ends with its
     /// output: the abort came too late.
     pub fn abort(&self) {
