@@ -54,6 +54,11 @@ impl<T> Table<T> {
         self.entries.get(number as usize)
     }
 
+    /// Returns the entry with this number, if there is an entry.
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        self.entries.get_mut(number as usize)
+    }
+
     /// Removes and returns the entry with this number.
     ///
     /// # Panics

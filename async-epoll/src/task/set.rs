@@ -286,15 +286,9 @@ impl TaskSet {
 
     /// Polls a task. Returns whether the task has ended.
     fn poll_task(&self, number: u32) -> bool {
-        if number & WATCHED != 0 {
-            return self.poll_watched(number);
-        }
-        let mut entry = self.tasks.borrow_mut()[number].take();
-        let Some(task) = &mut entry else {
-            // The task ended while its number was in the queue.
-            self.tasks.borrow_mut().remove(number);
-            return false;
-        };
+        // The number of a watched task is beyond the end of this table, so the test of the number costs nothing.
+        let mut entry = self.tasks.borrow_mut().get_mut(number).and_then(Option::take);
+        let Some(task) = &mut entry else { return self.poll_another(number) };
         task.waker.scheduled.begin_poll();
         let result = self.poll_future(Pin::new(&mut task.future), &task.waker, &task.span);
         match result {
@@ -337,8 +331,18 @@ impl TaskSet {
         result
     }
 
-    /// Polls a task with a handle or a name, or drops it if it was aborted. Returns whether the task has ended.
+    /// Polls a task with a handle or a name. Removes the entry of any other task, which ended while its number was in the
+    /// queue.
     #[inline(never)]
+    fn poll_another(&self, number: u32) -> bool {
+        if number & WATCHED != 0 {
+            return self.poll_watched(number);
+        }
+        self.tasks.borrow_mut().remove(number);
+        false
+    }
+
+    /// Polls a task with a handle or a name, or drops it if it was aborted. Returns whether the task has ended.
     fn poll_watched(&self, number: u32) -> bool {
         let Some((mut work, waker)) = self.watched.borrow_mut().begin_poll(number) else {
             // The task ended while its number was in the queue.
