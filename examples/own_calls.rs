@@ -7,7 +7,7 @@
 //!
 //! The idea: the receiver asks the kernel for the credentials of the sender of each datagram (`SO_PASSCRED` of
 //! `unix(7)`), which arrive as a control message of `recvmsg(2)`. rustix makes the call, and `read_with` makes it wait: it
-//! calls the closure at once, and again after each event of the reactor. When the closure fails with `WouldBlock`, the
+//! calls the closure at once, unless the socket is known not to be readable, and then after each event of the reactor. When the closure fails with `WouldBlock`, the
 //! socket knows that it is not readable any more.
 //!
 //! Time stamps (`SO_TIMESTAMPNS`) arrive in the same way, but `recvmsg` of rustix 1 returns descriptors and credentials

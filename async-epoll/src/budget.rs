@@ -13,6 +13,8 @@
 //! blocks the thread, but must not also wait for a new budget without end. So after [very many refusals](MAX_REFUSALS)
 //! the budget is refilled.
 //!
+//! A refusal is not to be mistaken for a source that is not ready. [`refused_operations`] tells one from the other.
+//!
 //! A future that is ready without an operation, such as a timer with a deadline in the past, has a
 //! [budget of its own](poll_cooperate): a busy socket in the same task must not make the timer wait.
 
@@ -69,6 +71,8 @@ thread_local! {
     static LEFT: Cell<u32> = const { Cell::new(OPERATIONS_PER_POLL) };
     /// Refusals since [`refuse`] last refilled the budget.
     static REFUSALS: Cell<u32> = const { Cell::new(0) };
+    /// All refusals of this thread. Wraps.
+    static ALL_REFUSALS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// A full budget for one poll. Dropped at the end of the poll.
@@ -123,6 +127,7 @@ fn refuse(left: u32, cx: &Context<'_>) -> Poll<()> {
     } else {
         REFUSALS.set(refusals);
     }
+    ALL_REFUSALS.set(ALL_REFUSALS.get().wrapping_add(1));
     cx.waker().wake_by_ref();
     Poll::Pending
 }
@@ -136,6 +141,40 @@ pub(crate) fn spend() {
 pub(crate) fn spend_several(operations: u32) {
     let left = LEFT.get();
     LEFT.set(left - operations.min(left & OPERATIONS));
+}
+
+/// Returns how many operations this thread has refused so far, for want of [budget](OPERATIONS_PER_POLL). The number wraps.
+///
+/// A `Pending` usually says that a source is not ready. For code that draws a conclusion from this, such as "no more bytes
+/// are there", a refusal must not count. The number is the same before and after an operation that was not refused. After a
+/// refusal the task is woken already, so the code returns `Pending`, and asks again in the next poll.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_epoll::{OPERATIONS_PER_POLL, Source, refused_operations};
+/// use futures::{AsyncReadExt, FutureExt};
+/// use std::io::Write;
+/// use std::os::unix::net::UnixStream;
+///
+/// async_epoll::block_on(async {
+///     let (mut peer, stream) = UnixStream::pair()?;
+///     let mut source = Source::new(stream)?;
+///     let before = refused_operations();
+///     assert!(source.read(&mut [0]).now_or_never().is_none());
+///     assert_eq!(refused_operations(), before, "the source has no bytes");
+///
+///     peer.write_all(&[7; 100])?;
+///     source.readable().await?;
+///     while source.read(&mut [0]).now_or_never().is_some() {}
+///     assert_ne!(refused_operations(), before, "it has more");
+///     Ok(())
+/// })?
+/// # }
+/// ```
+pub fn refused_operations() -> u32 {
+    ALL_REFUSALS.get()
 }
 
 /// Yields now and then, for futures that may be ready many times in a row.
@@ -239,6 +278,21 @@ mod tests {
         let _budget = begin_poll();
         assert!((0..STEPS_PER_POLL).all(|_| poll_cooperate(&cx).is_ready()));
         assert_eq!(operations_until_pending(), OPERATIONS_PER_POLL);
+    }
+
+    /// Refusals are counted in every kind of poll, and nothing else is.
+    #[test]
+    fn refusals_are_counted() {
+        let before = refused_operations();
+        assert_eq!(operations_until_pending(), OPERATIONS_PER_POLL);
+        assert_eq!(refused_operations(), before.wrapping_add(1), "elsewhere");
+        let _budget = begin_poll();
+        assert_eq!(operations_until_pending(), OPERATIONS_PER_POLL);
+        let cx = Context::from_waker(Waker::noop());
+        let until_refilled = (0..=MAX_REFUSALS).take_while(|_| poll_proceed(&cx).is_pending()).count() as u32;
+        assert_eq!(refused_operations(), before.wrapping_add(2 + until_refilled));
+        while poll_cooperate(&cx).is_ready() {}
+        assert_eq!(refused_operations(), before.wrapping_add(2 + until_refilled));
     }
 
     #[test]

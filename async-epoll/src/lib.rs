@@ -100,14 +100,18 @@
 //!   [`Reactor::run`] returns and names the lines where the tasks were spawned.
 //! - **No timer fires early**, and a duration that is too long for the clock means never.
 //! - **A forked child cannot disturb its parent**, and does not wait in vain: whatever would wait for the parent's reactor
-//!   is an error in the child. A reactor that the child makes works. [`ForkMark`] tells the processes apart.
+//!   is an error in the child. If a task forks, the child polls no other task of a [`Spawner`]. A reactor that the child
+//!   makes works. [`ForkMark`] tells the processes apart. (After a bare `clone(2)`, without the C library, the child's tasks
+//!   are polled until the end of the turn.)
 //!
 //! # Features
 //!
 //! All are off by default. Each only adds.
 //!
-//! - `tracing`: reports what the reactor does as events of the crate `tracing`, and each task's polls as a span. Waits
-//!   that nothing will end are reported at level `WARN`, all else at level `TRACE`.
+//! - `tracing`: reports what the reactor does as events of the crate `tracing` at level `TRACE`, and each task's polls as a
+//!   span. If something waits while no thread runs the reactor, this is reported at level `DEBUG` at once (it is normal
+//!   before the first wait of a hand-written loop), and at level `WARN` if it is polled again a second later. A task that
+//!   [`run`](Reactor::run) leaves behind is reported at level `WARN`.
 //! - `inspect`: `Handle::tasks` lists what each task waits for, and how long its polls take.
 //! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
 //!
@@ -158,7 +162,7 @@ mod linux {
     #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
     pub use self::task::inspect::{TaskInfo, WaitsFor};
     pub use self::{
-        budget::{OPERATIONS_PER_POLL, poll_cooperate},
+        budget::{OPERATIONS_PER_POLL, poll_cooperate, refused_operations},
         engine::handle::{EnterGuard, Handle},
         engine::timer::Timer,
         io::interest::Interest,

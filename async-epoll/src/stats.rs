@@ -10,7 +10,6 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// The largest number of names in [`NamedCounters`].
 const MAX_NAMES: usize = 24;
@@ -126,12 +125,15 @@ impl NamedCounters {
         &self.entries[..self.length]
     }
 
-    /// Adds `n` to the counter `name`. The last place is for all names that have found no place.
-    fn add(&mut self, name: &'static str, n: u64) {
-        let found = self.entries().iter().position(|entry| entry.0 == name);
-        let place = found.unwrap_or(self.length.min(MAX_NAMES - 1));
+    /// Adds `n` to the counter `name`. One place is for all names that have found no place, and for this name itself.
+    pub(crate) fn add(&mut self, name: &'static str, n: u64) {
+        let find = |name| self.entries().iter().position(|entry| entry.0 == name);
+        let (found, other) = (find(name), find(OTHER));
+        let has_room = self.length < MAX_NAMES - usize::from(other.is_none());
+        let name = if has_room { name } else { OTHER };
+        let place = found.or(if has_room { None } else { other }).unwrap_or(self.length);
         if place == self.length {
-            self.entries[place].0 = if place == MAX_NAMES - 1 { OTHER } else { name };
+            self.entries[place].0 = name;
             self.length += 1;
         }
         self.entries[place].1 = self.entries[place].1.wrapping_add(n);
@@ -207,41 +209,36 @@ pub(crate) struct Counters {
     /// Panics of wakers. Written by the engine, and by each thread that drops or replaces a source, a timer or a waiting
     /// future.
     pub(crate) waker_panics: SharedCounter,
-    /// The counters of code above the reactor. Written by any thread.
-    named: Mutex<NamedCounters>,
-}
-
-impl Counters {
-    /// Adds `n` to a counter of code above the reactor.
-    pub(crate) fn count(&self, name: &'static str, n: u64) {
-        // A panic cannot leave the counters half-changed: no user code runs under this lock.
-        self.named.lock().unwrap_or_else(PoisonError::into_inner).add(name, n);
-    }
-
-    /// Returns the counters of code above the reactor.
-    pub(crate) fn named(&self) -> NamedCounters {
-        *self.named.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The name of the common place may be used like any other, before or after the other names.
     #[test]
     fn names_have_a_bound() {
         const NAMES: [&str; 30] = [
             "00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16", "17",
             "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29",
         ];
-        let counters = Counters::default();
-        for _ in 0..2 {
-            NAMES.iter().for_each(|name| counters.count(name, 1));
+        for other_at in [None, Some(0), Some(5), Some(22), Some(23), Some(24), Some(29)] {
+            let mut named = NamedCounters::default();
+            for _ in 0..2 {
+                for (index, name) in NAMES.iter().enumerate() {
+                    if other_at == Some(index) {
+                        named.add(OTHER, 100);
+                    }
+                    named.add(name, 1);
+                }
+            }
+            let stats = Stats { named, ..Stats::default() };
+            let own = if other_at.is_some() { 200 } else { 0 };
+            assert_eq!(stats.counters().count(), MAX_NAMES, "{other_at:?}");
+            assert_eq!((stats.counter("00"), stats.counter("22"), stats.counter("23")), (2, 2, 0), "{other_at:?}");
+            assert_eq!(stats.counter(OTHER), own + 2 * (NAMES.len() - MAX_NAMES + 1) as u64, "{other_at:?}");
+            assert_eq!(stats.counters().filter(|counter| counter.0 == OTHER).count(), 1, "{other_at:?}");
+            assert_eq!(stats.counters().map(|counter| counter.1).sum::<u64>(), own + 2 * NAMES.len() as u64);
         }
-        let stats = Stats { named: counters.named(), ..Stats::default() };
-        assert_eq!(stats.counters().count(), MAX_NAMES);
-        assert_eq!((stats.counter("00"), stats.counter("22"), stats.counter("23")), (2, 2, 0));
-        assert_eq!(stats.counter(OTHER), 2 * (NAMES.len() - MAX_NAMES + 1) as u64);
-        assert_eq!(stats.counters().map(|counter| counter.1).sum::<u64>(), 2 * NAMES.len() as u64);
     }
 }

@@ -15,8 +15,8 @@ use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError, TryLockError};
 use std::time::Duration;
 
 pub(crate) use libc::epoll_event;
@@ -298,6 +298,26 @@ impl ForkMark {
         word.load(Ordering::Relaxed) != self.0.get() && self != Self::new()
     }
 
+    /// Locks `mutex`, which belongs to the process that made the mark. Returns `None` in a forked child if another thread
+    /// held the mutex at the fork: the child does not have this thread, so nothing would ever release the mutex. What the
+    /// mutex guards is lost to the child then.
+    ///
+    /// Costs as much as [`Mutex::lock`]: the question for the process comes after the first attempt has failed.
+    #[inline]
+    pub(crate) fn lock<T>(self, mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+        match mutex.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => self.lock_held(mutex),
+        }
+    }
+
+    /// As [`lock`](Self::lock), for a mutex that another thread holds, or held at the fork.
+    #[cold]
+    fn lock_held<T>(self, mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+        (!self.is_child()).then(|| mutex.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Returns the number of the process that made the mark: greater than the numbers of its ancestors. Children of one
     /// parent may have the same number.
     pub fn number(self) -> NonZeroU32 {
@@ -382,21 +402,25 @@ pub(crate) const FORKS_UNKNOWN: u16 = u16::MAX;
 /// its parent's count.
 static FORKS: AtomicU16 = AtomicU16::new(1);
 
-/// Starts to count the forks of this process, once per process. Called before the first source is made.
+/// Starts to count the forks of this process, once per process. Called before the first source is made. From then on,
+/// each forked child calls `in_child`, on the thread that has forked, before anything else. (Not a child of a bare
+/// `clone(2)`.) `in_child` must not allocate, lock or unwind.
 ///
 /// Each fork is counted twice: in the parent before the child exists, so that a descriptor closed while `fork(2)` runs
 /// counts as inherited, and in the parent afterwards, so that a descriptor opened meanwhile counts as inherited, too.
 /// Commands that std starts by `posix_spawn(3)` are not counted: their descriptors end with `execve(2)`.
-pub(crate) fn count_forks() {
+pub(crate) fn count_forks(in_child: extern "C" fn()) {
     /// Adds 1 to the count. The count stays at [`FORKS_UNKNOWN`] once it is there.
     extern "C" fn count() {
         let _ = FORKS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |forks| forks.checked_add(1));
     }
     static COUNTING: Once = Once::new();
     COUNTING.call_once(|| {
-        // SAFETY: `count` only changes an atomic: it does not allocate, lock or unwind, so it may run around any fork. If
-        // this code is in a shared object that is unloaded, glibc forgets its handlers; musl never unloads.
-        if unsafe { libc::pthread_atfork(Some(count), Some(count), None) } != 0 {
+        let in_child: unsafe extern "C" fn() = in_child;
+        // SAFETY: `count` only changes an atomic, and neither it nor `in_child`, by this function's contract, allocates,
+        // locks or unwinds, so both may run around any fork. If this code is in a shared object that is unloaded, glibc
+        // forgets its handlers; musl never unloads.
+        if unsafe { libc::pthread_atfork(Some(count), Some(count), Some(in_child)) } != 0 {
             FORKS.store(FORKS_UNKNOWN, Ordering::Relaxed);
         }
     });

@@ -2,8 +2,9 @@
 //!
 //! Every other file calls these functions without asking for the feature. Without the feature they are empty, and the
 //! compiler removes the calls. Each event has a message and no other field, at level `TRACE` and target `async_epoll`,
-//! in the form `epoll:ctl_add fd:4`. A task is a span. Waits that nothing will end are reported at level `WARN`, with
-//! the remedy (see [`runner`](crate::engine::runner)).
+//! in the form `epoll:ctl_add fd:4`. A task is a span. A wait while no thread runs the reactor is reported at level
+//! `DEBUG` at once, and at level `WARN` if something that waits is polled again a second later; a task that `run` leaves
+//! behind at level `WARN`. Each report names the remedy (see [`runner`](crate::engine::runner)).
 //!
 //! A subscriber is user code, so no function of this file may be called while a lock is held, except
 //! [`Log::event`]. Events that are found under a lock are collected in a [`Log`] and emitted afterwards.
@@ -117,12 +118,23 @@ mod enabled {
         }
     }
 
+    /// Hints that a source or a timer is polled by an executor of futures-rs before the reactor is run.
+    pub(crate) fn blocked_yet() {
+        debug!(
+            target: TARGET,
+            "a source or a timer waits in an executor of futures-rs, and its reactor is not run: that is normal for a \
+             single poll, and before the first wait of a hand-written loop; otherwise use async_epoll::block_on, \
+             Reactor::run or Reactor::run_until in place of this executor, or move the reactor to a thread of its own by \
+             Reactor::into_background"
+        );
+    }
+
     /// Reports a wait that an executor of futures-rs blocks: see the first line of the message.
     pub(crate) fn blocked() {
         warn!(
             target: TARGET,
-            "a source or a timer waits, but this thread is in an executor of futures-rs that does not run the reactor, \
-             and no other thread can: use async_epoll::block_on, Reactor::run or Reactor::run_until in its place, or move \
+            "sources or timers have waited for more than a second in an executor of futures-rs that does not run their \
+             reactor, and no other thread can: use async_epoll::block_on, Reactor::run or Reactor::run_until in its place, or move \
              the reactor to a thread of its own by Reactor::into_background"
         );
     }
@@ -131,8 +143,9 @@ mod enabled {
     pub(crate) fn not_run_yet() {
         debug!(
             target: TARGET,
-            "tasks wait, and their reactor is not run yet: call Reactor::run or Reactor::run_until, or Reactor::wait in a \
-             loop; LocalPool::run does not run the reactor"
+            "tasks wait, and their reactor is not run yet: that is normal before the first wait of a hand-written loop; \
+             otherwise call Reactor::run or Reactor::run_until, or Reactor::wait in a loop; LocalPool::run does not run \
+             the reactor"
         );
     }
 
@@ -201,6 +214,7 @@ mod disabled {
     pub(crate) const fn notified() {}
     pub(crate) const fn timers(_: usize) {}
     pub(crate) const fn wake(_: usize) {}
+    pub(crate) const fn blocked_yet() {}
     pub(crate) const fn blocked() {}
     pub(crate) const fn not_run_yet() {}
     pub(crate) const fn not_run() {}

@@ -64,6 +64,9 @@
 //! | `accept_errors_listener` | errors of the listener itself, which end its stream |
 //! | `accept_pauses` | pauses after shortages |
 //!
+//! A stream accepts once more before it pauses, so each pause counts two errors. There is no report of its end: accepting
+//! goes on as long as connections come and `accept_pauses` stays the same.
+//!
 //! # Features
 //!
 //! - `resolve`, on by default: host names in addition to numeric addresses.
@@ -84,6 +87,7 @@
 // In reading order, from the ground up: a room imports only from the rooms above its line.
 
 mod sys;
+mod foreign;
 
 mod socket;
 

@@ -16,10 +16,18 @@ impl Folder {
     #[expect(clippy::new_without_default, reason = "it makes something on the disk")]
     pub fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tests-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).expect("a new directory");
-        Self(path)
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("tests-{}-{number}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                // Left by a test that was killed in a PID namespace of its own, where it had the same ID.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => {
+                    made.expect("a new directory");
+                    return Self(path);
+                }
+            }
+        }
     }
 
     /// Returns the path of the directory.

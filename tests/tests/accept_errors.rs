@@ -3,17 +3,19 @@
 //! A filter of `seccomp(2)` makes a system call fail on one thread. So each case has a thread of its own, and the system
 //! call keeps failing to the end of the thread. `strace.rs` has the cases in which the call succeeds again.
 
-use async_epoll::{LocalRuntime, Stats};
+use async_epoll::{LocalRuntime, OPERATIONS_PER_POLL, Stats};
 use async_net_lite::unix::{UnixListener, UnixStream};
-use async_net_lite::{AcceptReport, TcpListener, TcpStream};
+use async_net_lite::{AcceptReport, TcpListener, TcpStream, UdpSocket};
 use async_timeout::{TimeoutExt, sleep};
 use futures::StreamExt;
 use futures::future::FutureExt;
 use futures::stream::LocalBoxStream;
 use std::fs::File;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::SocketAddr;
+use std::pin::pin;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,15 +25,16 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// A report of a stream of connections, as the tests keep it: the error's number, the pause, the number of suppressed
-/// errors, and the text.
-type Report = (Option<i32>, Option<Duration>, u64, String);
+/// errors, the text, and whether it is about a shortage.
+type Report = (Option<i32>, Option<Duration>, u64, String, bool);
 
 /// Returns a closure for `on_error`, and the reports that it gets.
 fn reports() -> (impl FnMut(&AcceptReport<'_>) + Send, Receiver<Report>) {
     let (sender, receiver) = channel();
     let hook = move |report: &AcceptReport<'_>| {
         let number = report.error.raw_os_error();
-        sender.send((number, report.pause, report.suppressed, report.to_string())).expect("the test goes on");
+        let text = report.to_string();
+        sender.send((number, report.pause, report.suppressed, text, report.is_shortage())).expect("the test goes on");
     };
     (hook, receiver)
 }
@@ -129,8 +132,8 @@ fn a_listener_that_cannot_be_registered() {
             assert_eq!((stats().sources, stats().counter("accept_errors_listener")), (0, 0));
             assert_eq!(stats().counter("accept_errors"), stats().counter(counter), "{:?}", stats());
             assert!(thread_cpu() - cpu < Duration::from_millis(100), "it spins");
-            let (_, pause, suppressed, text) = scene.reports.try_recv().expect("a report");
-            assert_eq!((pause, suppressed), (Some(Duration::from_millis(5)), 0));
+            let (_, pause, suppressed, text, is_shortage) = scene.reports.try_recv().expect("a report");
+            assert_eq!((pause, suppressed, is_shortage), (Some(Duration::from_millis(5)), 0, true));
             assert!(text.starts_with("accepting pauses for 5ms: "), "{text}");
             assert_eq!(number == libc::ENOSPC, text.contains("max_user_watches"), "{text}");
         });
@@ -180,8 +183,9 @@ fn accepting_that_never_succeeds() {
             let cpu = thread_cpu();
             assert!(scene.incoming.next().timeout(Duration::from_millis(50)).await.is_err(), "{number}");
             assert!(thread_cpu() - cpu < Duration::from_millis(25), "it spins");
-            let (reported, pause, suppressed, text) = scene.reports.try_recv().expect("a report");
-            assert_eq!((reported, suppressed), (Some(number), 0));
+            let (reported, pause, suppressed, text, is_reported_as_shortage) =
+                scene.reports.try_recv().expect("a report");
+            assert_eq!((reported, suppressed, is_reported_as_shortage), (Some(number), 0, is_shortage));
             assert_eq!(pause, is_shortage.then_some(Duration::from_millis(5)), "{text}");
         });
     }
@@ -193,6 +197,38 @@ fn accepting_that_never_succeeds() {
             assert!(scene.incoming.next().now_or_never().expect("at once").is_none(), "it has ended");
             assert_eq!((stats().counter("accept_errors"), stats().counter("accept_errors_listener")), (1, 1));
         });
+    }
+}
+
+/// Found 12a: a task whose other work leaves only some operations to the stream, so that the accept which confirms a pause
+/// is refused, pauses and reports all the same.
+#[test]
+fn a_shortage_while_the_budget_is_spent() {
+    for left in [1, 2, 3, 4, OPERATIONS_PER_POLL] {
+        for number in [libc::EMFILE, libc::ECONNABORTED] {
+            on_threads(async |mut scene| {
+                refuse_accept(number, scene.fd);
+                let peer = std::net::UdpSocket::bind(LOCALHOST).unwrap();
+                peer.send_to(b"x", peer.local_addr().unwrap()).unwrap();
+                let peer = UdpSocket::from_std(peer, &async_epoll::Handle::current().unwrap()).unwrap();
+                let mut polls = 0;
+                let mut next = pin!(poll_fn(|cx| {
+                    polls += 1;
+                    for _ in left..OPERATIONS_PER_POLL {
+                        let _ = peer.poll_peek(cx, &mut [0]);
+                    }
+                    scene.incoming.poll_next_unpin(cx).map(drop)
+                }));
+                while stats().counter("accept_pauses") < 3 {
+                    assert!(next.as_mut().timeout(Duration::from_millis(10)).await.is_err());
+                }
+                let cpu = thread_cpu();
+                assert!(next.timeout(Duration::from_millis(100)).await.is_err());
+                assert!(thread_cpu() - cpu < Duration::from_millis(50), "{left} left: it spins");
+                assert!(polls < if number == libc::EMFILE { 100 } else { 30_000 }, "{left} left: {polls} polls");
+                assert!(scene.reports.try_recv().is_ok(), "{left} left: a report");
+            });
+        }
     }
 }
 

@@ -4,17 +4,20 @@
 //! The table has each future that waits for a source ([`WAITS`]), each [`State`] in which it may be, and each [`End`] of
 //! it. After each cell the source has exactly the wakers that it must wake; then an event comes, and wakes each once.
 
-use async_epoll::{Interest, Reactor, Source};
+use async_epoll::{Interest, LocalRuntime, Reactor, Source, Timer};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-use tests::{CountingWaker, TIME, watchdog};
+use std::time::{Duration, Instant};
+use tests::common::sources;
+use tests::{CountingWaker, TIME, thread_cpu, watchdog};
 
 type Shared = Arc<Source<UnixStream>>;
 type Wait = BoxFuture<'static, io::Result<()>>;
@@ -348,5 +351,43 @@ fn some_of_many_are_cancelled() {
         for (n, task) in tasks.iter().enumerate() {
             assert_eq!((task.count(), task.left()), (usize::from(n % keep == 0), 0), "{n} of every {keep}");
         }
+    }
+}
+
+/// Found 12c: a poll of a task makes many short-lived futures of one source, beside the task's own poll function or not.
+/// The source collects no wakers, and wakes no task again and again: with an idle peer, a task is polled a few times.
+#[test]
+fn short_lived_futures_do_not_spin() {
+    // Tasks; futures that each poll makes at the same time; whether each poll also waits by a poll function.
+    let table =
+        [(1, 40, false), (1, 40, true), (1, 200, true), (33, 1, true), (40, 2, true), (40, 2, false), (200, 3, true)];
+    let _watchdog = watchdog(TIME);
+    for (tasks, futures, polls_too) in table {
+        let mut runtime = LocalRuntime::new().unwrap();
+        let handle = runtime.handle();
+        let (_peer, source) = sources::with_peer(&handle);
+        let source = Rc::new(source);
+        for _ in 0..tasks {
+            let source = Rc::clone(&source);
+            let wait = poll_fn(move |cx| {
+                if polls_too {
+                    assert!(source.poll_readable(cx).is_pending());
+                }
+                let mut all: Vec<_> = (0..futures).map(|_| Box::pin(source.readable())).collect();
+                assert!(all.iter_mut().all(|wait| wait.poll_unpin(cx).is_pending()));
+                Poll::<()>::Pending
+            });
+            runtime.spawner().spawn_local(wait).unwrap();
+        }
+        let (begin, cpu) = (Instant::now(), thread_cpu());
+        runtime.run_until(Timer::after(Duration::from_millis(250), &handle)).unwrap().unwrap();
+        // An eviction for each 100 milliseconds at most; each polls each task once.
+        let most = (tasks + 1) * (4 + begin.elapsed().as_millis() as u64 / 100);
+        let polls = handle.stats().polls;
+        assert!(
+            polls <= most,
+            "{tasks} tasks, {futures} futures, {polls_too}: {polls} polls, {:?}",
+            thread_cpu() - cpu
+        );
     }
 }

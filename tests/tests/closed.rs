@@ -8,6 +8,7 @@ use futures::future::FutureExt;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -17,9 +18,11 @@ use tests::common::block_on;
 use tests::common::waiting::{fill, idle, waits};
 use tests::{Folder, LOCALHOST, abstract_name, std_tcp_pair};
 
-/// Returns what is closed: reading, writing.
+/// Returns what is closed: reading, writing. Checks that the wait for the end of writing agrees.
 fn closed<T: AsFd>(source: &Source<T>) -> (bool, bool) {
     let readiness = source.readiness();
+    let has_ended = poll_fn(|cx| source.poll_write_closed(cx)).now_or_never().is_some();
+    assert_eq!(has_ended, readiness.is_write_closed(), "ready without the state: a loop around the wait spins");
     (readiness.is_read_closed(), readiness.is_write_closed())
 }
 

@@ -2,7 +2,8 @@
 //! connect leaves behind.
 
 use async_epoll::{Handle, LocalRuntime, Reactor};
-use async_net_lite::{ConnectOptions, ListenOptions, Resolver, TcpListener, TcpStream, with_resolver};
+use async_net_lite::{ConnectOptions, ListenOptions, Resolver, TcpListener, TcpStream, UdpSocket, with_resolver};
+use async_timeout::TimeoutExt;
 use futures::executor::LocalPool;
 use futures::future::{BoxFuture, FutureExt, join_all, pending};
 use futures::io::AsyncReadExt;
@@ -272,6 +273,38 @@ impl Resolver for Parts {
         };
         stream::select_all(self.0.each_ref().map(|known| stream::once(part(known)).boxed())).boxed()
     }
+}
+
+/// A resolver whose stream is always ready, and has the same part again and again.
+struct Endless(Vec<SocketAddr>);
+
+impl Resolver for Endless {
+    fn resolve<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        panic!("connecting asks for parts")
+    }
+
+    fn resolve_stream<'a>(&'a self, _: &'a str, _: u16) -> BoxStream<'a, io::Result<Vec<SocketAddr>>> {
+        stream::repeat_with(|| Ok(self.0.clone())).boxed()
+    }
+}
+
+/// Found 11: a resolver whose stream never ends, and never waits, does not hold the thread: other futures of the task go
+/// on, and so does the time limit.
+#[test]
+fn endless_parts_of_a_name() {
+    block_on(async {
+        let refused = refused();
+        for part in [Vec::new(), vec![refused]] {
+            let options = ConnectOptions::new().resolver(Arc::new(Endless(part)));
+            let connected = options.timeout(Duration::from_millis(50)).connect(("endless.test", 1)).await;
+            assert_eq!(connected.unwrap_err().kind(), ErrorKind::TimedOut);
+        }
+        // A UDP socket waits for an address of its family.
+        let socket = UdpSocket::bind(LOCALHOST).await.unwrap();
+        let send = async { socket.send_to(b"x", ("endless.test", 1)).await };
+        let send = with_resolver(Arc::new(Endless(Vec::new())), send);
+        assert!(send.timeout(Duration::from_millis(50)).await.is_err());
+    });
 }
 
 /// Found 11: when each family becomes known × what it is. IPv6 addresses are used at once, IPv4 addresses after 50 ms or

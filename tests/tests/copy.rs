@@ -731,7 +731,7 @@ fn streams_that_never_wait_starve_nobody() {
         };
         let (copied, number) = join(copying, timers).await;
         assert!(copied.is_err());
-        assert!(number > 20, "{number} of 300 timers");
+        assert!(number > 5, "{number} of 300 timers");
     });
 }
 

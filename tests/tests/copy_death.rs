@@ -4,11 +4,12 @@
 //! The sides are `a`, which dies, and `b`. Their peers are called the near peer (of `a`) and the far peer (of `b`). Each
 //! cell of the table runs twice: with `a` as the first and as the second argument of the copy.
 
+use async_epoll::{OPERATIONS_PER_POLL, Reactor};
 use async_net_lite::unix::UnixStream;
-use async_net_lite::{CopyError, TcpStream, copy_bidirectional};
+use async_net_lite::{CopyError, TcpStream, UdpSocket, copy_bidirectional};
 use async_timeout::{Timeout, sleep};
-use futures::future::{Either, join, join3, select};
-use futures::io::{AsyncReadExt, AsyncWriteExt};
+use futures::future::{Either, FutureExt, join, join3, select};
+use futures::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use futures::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
@@ -21,7 +22,7 @@ use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tests::common::{block_on, tcp};
-use tests::{TIME, noise, watchdog};
+use tests::{LOCALHOST, TIME, noise, std_tcp_pair, watchdog};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -686,6 +687,179 @@ fn errors_of_streams_in_memory() {
             }
         }
     }
+}
+
+/// Found 9: bytes before an error, that a writer with a buffer of its own has taken, reach the far peer, whichever poll
+/// meets the error.
+#[test]
+fn bytes_in_the_buffer_of_a_writer() {
+    block_on(async {
+        for fails_later in [false, true] {
+            for swapped in [false, true] {
+                let fails = Rc::new(Cell::new((!fails_later).then_some(ErrorKind::InvalidData)));
+                let a = Frail { fails: Rc::clone(&fails), input: Rc::new(Cell::new(5)), ..Frail::default() };
+                let (b, mut far) = UnixStream::pair().unwrap();
+                let b = BufWriter::new(b);
+                let copy = async move {
+                    if swapped { copy_bidirectional(b, a).await } else { copy_bidirectional(a, b).await }
+                };
+                let mut copy = pin!(copy);
+                if fails_later {
+                    assert!(copy.as_mut().now_or_never().is_none());
+                    fails.set(Some(ErrorKind::InvalidData));
+                }
+                assert_eq!(copy.await.unwrap_err().kind(), ErrorKind::InvalidData);
+                assert_eq!(drain(&mut far).await, 5, "later {fails_later}, swapped {swapped}");
+            }
+        }
+    });
+}
+
+/// A socket with a datagram, by which a task does as many operations as it likes.
+struct Spender(UdpSocket);
+
+impl Spender {
+    fn new(handle: &async_epoll::Handle) -> Self {
+        let socket = net::UdpSocket::bind(LOCALHOST).unwrap();
+        socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+        Self(UdpSocket::from_std(socket, handle).unwrap())
+    }
+
+    /// Does operations until `left` are left. Outside a task of ours: there the first refusal gives a new budget.
+    fn leave(&self, left: u32) {
+        let cx = &mut Context::from_waker(Waker::noop());
+        while self.0.poll_peek(cx, &mut [0]).is_ready() {}
+        (left..OPERATIONS_PER_POLL).for_each(|_| assert!(self.0.poll_peek(cx, &mut [0]).is_ready()));
+    }
+}
+
+/// Polls a copy without a driver, until it ends. At first `left` operations are left.
+fn poll_to_the_end<T>(mut copy: Pin<&mut impl Future<Output = T>>, spender: &Spender, left: u32) -> T {
+    let (counter, waker) = tests::CountingWaker::new();
+    spender.leave(left);
+    for _ in 0..1000 {
+        let wakes = counter.count();
+        if let Poll::Ready(ended) = copy.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return ended;
+        }
+        // The watchdog ends a copy that is not woken.
+        while counter.count() == wakes {
+            std::thread::yield_now();
+        }
+    }
+    panic!("never ends")
+}
+
+/// Found 9: an operation that is refused, because the task has spent its budget, is no sign that a side has no more
+/// bytes, or takes none. A server that answers and resets the connection is heard in every case. Here the copy is polled
+/// by an executor that the budget does not know, so it runs on across polls.
+#[test]
+fn last_bytes_while_the_budget_is_spent() {
+    let _watchdog = watchdog(TIME);
+    let background = Reactor::new().unwrap().into_background().unwrap();
+    let handle = background.handle();
+    let spender = Spender::new(&handle);
+    let cx = &mut Context::from_waker(Waker::noop());
+    let nap = || std::thread::sleep(Duration::from_millis(2));
+    for (is_foreign, swapped) in [(false, false), (false, true), (true, false)] {
+        // Which direction is polled first depends on the number of polls.
+        for (left, is_odd) in (0..=3).chain([OPERATIONS_PER_POLL]).flat_map(|left| [(left, false), (left, true)]) {
+            let ((mut client, a), (b, mut server)) = (std_tcp_pair(), std_tcp_pair());
+            let (a, b) = (TcpStream::from_std(a, &handle).unwrap(), TcpStream::from_std(b, &handle).unwrap());
+            let (c, d) = (a.clone(), b.clone());
+            let copy = match (is_foreign, swapped) {
+                (false, false) => copy_bidirectional(a, b).left_future().left_future(),
+                (false, true) => copy_bidirectional(b, a).right_future().left_future(),
+                // Bytes for the client wait in a buffer, until the copy flushes it.
+                (true, _) => copy_bidirectional(BufWriter::new(a), Stranger(b)).right_future(),
+            };
+            let mut copy = pin!(copy);
+            // A large request fills everything up.
+            client.set_nonblocking(true).unwrap();
+            let (mut quiet, mut is_next_odd) = (0, false);
+            while quiet < 4 || is_next_odd != is_odd {
+                is_next_odd = !is_next_odd;
+                quiet = if client.write(&[7; 64 * KIB]).is_ok() { 0 } else { quiet + 1 };
+                assert!(copy.as_mut().poll(cx).is_pending());
+                nap();
+            }
+            // The server answers before it has read the request.
+            server.read_exact(&mut [0; 10]).unwrap();
+            server.write_all(&[8; 100]).unwrap();
+            drop(server);
+            nap();
+            let error = poll_to_the_end(copy.as_mut(), &spender, left).unwrap_err();
+            drop((c, d));
+            client.set_nonblocking(false).unwrap();
+            client.read_exact(&mut [0; 100]).unwrap_or_else(|read| {
+                panic!(
+                    "foreign {is_foreign}, swapped {swapped}, odd {is_odd}, {left} left: {error:?}, the answer: {read}"
+                )
+            });
+        }
+    }
+}
+
+/// Found 9: nor is a refused operation a sign that there are no bytes for a side that takes none. The copy to a closed
+/// Unix peer fails.
+#[test]
+fn bytes_for_a_closed_peer_while_the_budget_is_spent() {
+    let _watchdog = watchdog(TIME);
+    let background = Reactor::new().unwrap().into_background().unwrap();
+    let handle = background.handle();
+    let spender = Spender::new(&handle);
+    let cx = &mut Context::from_waker(Waker::noop());
+    let nap = || std::thread::sleep(Duration::from_millis(2));
+    for swapped in [false, true] {
+        for left in (0..=4).chain([OPERATIONS_PER_POLL]) {
+            let pair = std::os::unix::net::UnixStream::pair;
+            let ((near, a), (b, mut far)) = (pair().unwrap(), pair().unwrap());
+            let (a, b) = (UnixStream::from_std(a, &handle).unwrap(), UnixStream::from_std(b, &handle).unwrap());
+            let mut copy = pin!(if swapped { copy_bidirectional(&b, &a) } else { copy_bidirectional(&a, &b) });
+            spender.leave(OPERATIONS_PER_POLL);
+            for _ in 0..3 {
+                assert!(copy.as_mut().poll(cx).is_pending());
+                nap();
+            }
+            drop(near);
+            nap();
+            // The copy learns that the side is closed, and not yet that there are bytes for it.
+            spender.leave(OPERATIONS_PER_POLL);
+            assert!(copy.as_mut().poll(cx).is_pending());
+            far.write_all(&[7; 100]).unwrap();
+            nap();
+            let ended = poll_to_the_end(copy.as_mut(), &spender, left);
+            let kind = ended.expect_err("bytes are lost").kind();
+            assert_eq!(kind, ErrorKind::BrokenPipe, "swapped {swapped}, {left} left");
+        }
+    }
+}
+
+/// Found 9: the same in one task, with a future beside the copy that leaves it one operation in each poll.
+#[test]
+fn last_bytes_beside_a_busy_future() {
+    block_on(async {
+        let spender = Spender::new(&async_epoll::Handle::current().unwrap());
+        for left in 1..=8 {
+            let ((mut near, a), (b, mut far)) = (tcp::pair().await, tcp::pair().await);
+            let bytes = noise(4, 5 * KIB);
+            near.write_all(&bytes).await.unwrap();
+            far.write_all(b"unread").await.unwrap();
+            settle().await;
+            near.reset();
+            settle().await;
+            let mut copy = pin!(copy_bidirectional(&a, &b));
+            let copy = poll_fn(|cx| {
+                (left..OPERATIONS_PER_POLL).for_each(|_| assert!(spender.0.poll_peek(cx, &mut [0]).is_ready()));
+                copy.as_mut().poll(cx)
+            });
+            let error = copy.await.unwrap_err().downcast::<CopyError>().unwrap();
+            assert_eq!((error.a_to_b, error.b_to_a), (bytes.len() as u64, 0), "{left} left: {error:?}");
+            let mut received = vec![0; bytes.len()];
+            far.read_exact(&mut received).await.unwrap();
+            assert!(received == bytes);
+        }
+    });
 }
 
 /// Copies between two blocking sockets, each direction in a thread. Returns the results of both as they end.

@@ -15,10 +15,11 @@ use std::mem::MaybeUninit;
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::process::Command;
+use std::task::Context;
 use std::time::Duration;
 use tests::common::block_on;
 use tests::common::waiting::{idle, waits};
-use tests::{LOCALHOST, report_icmp_errors, set_socket_option};
+use tests::{CountingWaker, LOCALHOST, report_icmp_errors, set_socket_option};
 
 /// The options of `SO_TIMESTAMPING`: the time of sending by software, and only the time.
 const SEND_TIMES: libc::c_uint =
@@ -284,22 +285,87 @@ fn priority_together_with_errors() {
 /// The name of the variable that tells the child of [`files_with_priority_and_error`].
 const IN_NAMESPACE: &str = "TEST_IN_NAMESPACE";
 
+/// Runs the test named `test` again in a mount namespace of its own, where it is root. Some machines forbid that. Returns
+/// `false` in the parent, where the test must return.
+fn in_mount_namespace(test: &str) -> bool {
+    if std::env::var_os(IN_NAMESPACE).is_some() {
+        return true;
+    }
+    let unshare = ["--user", "--map-root-user", "--mount"];
+    let allowed = Command::new("unshare").args(unshare).arg("true").status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        println!("no namespaces here");
+        return false;
+    }
+    let mut child = Command::new("unshare");
+    child.args(unshare).arg(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture"]).env(IN_NAMESPACE, "1");
+    assert!(child.status().unwrap().success());
+    false
+}
+
+/// Changes the table of mounts.
+fn mount() {
+    assert!(Command::new("mount").args(["-t", "tmpfs", "none", "/mnt"]).status().unwrap().success());
+}
+
+/// Found 6: `/proc/self/mounts` reports a change to the first call that asks for it, even by `poll(2)`. A notice of
+/// `WouldBlock`, which asks the kernel, loses no change, whatever it is about: the waits end, also those that have begun.
+#[test]
+fn a_notice_loses_no_change_of_a_file() {
+    if !in_mount_namespace("a_notice_loses_no_change_of_a_file") {
+        return;
+    }
+    let all = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY | Interest::ERROR;
+    let notices = [
+        Interest::READABLE,
+        Interest::WRITABLE,
+        Interest::PRIORITY,
+        Interest::ERROR,
+        Interest::READABLE | Interest::PRIORITY,
+        Interest::PRIORITY | Interest::ERROR,
+        all,
+    ];
+    for interest in [all, Interest::PRIORITY] {
+        for notice in notices {
+            for waits in [true, false] {
+                let case = format!("{interest:?}, {notice:?}, {waits}");
+                let mut reactor = Reactor::new().unwrap();
+                let file = File::open("/proc/self/mounts").unwrap();
+                let source = Source::with_interest(file, interest, &reactor.handle()).unwrap();
+                reactor.wait(Some(Duration::from_millis(1))).unwrap();
+                for _ in 0..2 {
+                    let (counter, waker) = CountingWaker::new();
+                    let mut cx = Context::from_waker(&waker);
+                    let mut wait = Box::pin(join(source.priority(), source.errors()));
+                    if waits {
+                        assert!(wait.poll_unpin(&mut cx).is_pending(), "{case}");
+                    }
+                    mount();
+                    // Takes the change, before the reactor sees it.
+                    source.clear_ready(notice);
+                    if waits {
+                        assert_ne!(counter.count(), 0, "not woken: {case}");
+                    }
+                    assert!(wait.poll_unpin(&mut cx).is_ready(), "lost: {case}");
+                    // Nothing is left, so a notice is true now.
+                    let _ = source.try_io(Interest::PRIORITY | Interest::ERROR, nothing);
+                    reactor.wait(Some(Duration::from_millis(1))).unwrap();
+                    let _ = source.try_io(Interest::PRIORITY | Interest::ERROR, nothing);
+                    source.clear_ready(notice);
+                    assert!(source.priority().now_or_never().is_none(), "left over: {case}");
+                    assert!(source.errors().now_or_never().is_none(), "left over: {case}");
+                }
+            }
+        }
+    }
+}
+
 /// Found 4: `/proc/self/mounts` reports a change as the exceptional condition together with an error. One change ends
 /// one wait.
 #[test]
 fn files_with_priority_and_error() {
-    let name = "files_with_priority_and_error";
-    if std::env::var_os(IN_NAMESPACE).is_none() {
-        // A mount needs a namespace of its own, which some machines forbid.
-        let mut child = Command::new("unshare");
-        let allowed = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).status();
-        if !allowed.is_ok_and(|status| status.success()) {
-            println!("no namespaces here");
-            return;
-        }
-        child.args(["--user", "--map-root-user", "--mount"]).arg(std::env::current_exe().unwrap());
-        child.args(["--exact", name, "--nocapture"]).env(IN_NAMESPACE, "1");
-        assert!(child.status().unwrap().success());
+    if !in_mount_namespace("files_with_priority_and_error") {
         return;
     }
     block_on(async {
@@ -318,8 +384,7 @@ fn files_with_priority_and_error() {
         assert!((&mut watch).timeout(Duration::from_millis(10)).await.is_err());
         assert_eq!(times.get(), 0, "no change yet");
         for change in 1..=3 {
-            let mounted = Command::new("mount").args(["-t", "tmpfs", "none", "/mnt"]).status().unwrap();
-            assert!(mounted.success());
+            mount();
             assert!((&mut watch).timeout(Duration::from_millis(50)).await.is_err());
             assert_eq!(times.get(), change);
             assert!(seen.get().is_priority() && seen.get().is_error());

@@ -12,20 +12,24 @@ use async_net_lite::unix::UnixListenOptions;
 use async_net_lite::{TcpListener, TcpStream, UdpSocket, copy_bidirectional};
 use async_timeout::{IoGuard, Timeout, interval, sleep, with_deadline};
 use futures::channel::oneshot;
-use futures::executor::block_on;
+use futures::executor::{LocalPool, block_on};
 use futures::future::{FutureExt, pending};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures::stream::StreamExt;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tests::common::pool_and_reactor;
 use tests::{CountingWaker, Folder, Forked};
 
 /// Bug A10: a forked child drops everything that it shares with its parent, and the parent still gets its events. Found 7
@@ -595,6 +599,69 @@ fn fork_inside(scene: Scene, waits: bool) -> String {
     forked.wait(LIMIT).unwrap()
 }
 
+/// Forks inside of a task, while others are ready: of the same spawner, of another one, and one that arrives from another
+/// thread. `run` runs the pool until all tasks have ended. The child polls none of the tasks, which belong to the parent.
+fn fork_in_a_task(scene: Scene, waits: bool, run: fn(Reactor, LocalPool) -> std::io::Result<()>) -> String {
+    let (mut pool, mut reactor, spawner) = pool_and_reactor();
+    if scene.is_used {
+        spawner.spawn_local(sleep(Duration::from_millis(1))).unwrap();
+        reactor.run(&mut pool).unwrap();
+    }
+    let polls = Arc::new(AtomicUsize::new(0));
+    let counted = || {
+        let polls = Arc::clone(&polls);
+        async move {
+            polls.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let forked = Rc::new(RefCell::new(None));
+    let keep = Rc::clone(&forked);
+    let task = async move {
+        let parent = scene.before_fork();
+        let process = tests::fork();
+        if matches!(process, Forked::Child(_)) {
+            scene.check_ids(parent);
+        }
+        keep.replace(Some(process));
+        if waits {
+            tests::yield_now().await;
+        }
+    };
+    spawner.spawn_local(task).unwrap();
+    spawner.spawn_local(counted()).unwrap();
+    spawner.spawn_local(counted()).unwrap();
+    reactor.spawner(&pool).spawn_local(counted()).unwrap();
+    let last = counted();
+    spawner.remote().spawn_with(move || last).unwrap();
+    let outcome = run(reactor, pool);
+    let mut forked = forked.take().unwrap();
+    if matches!(forked, Forked::Child(_)) {
+        assert_eq!(polls.load(Ordering::SeqCst), 0, "the child has polled a task of the parent");
+        forked.end(&told(outcome.as_ref()));
+    }
+    outcome.unwrap();
+    assert_eq!(polls.load(Ordering::SeqCst), 4);
+    forked.wait(LIMIT).unwrap()
+}
+
+/// Runs a pool by a loop written by hand.
+fn run_by_hand(mut reactor: Reactor, mut pool: LocalPool) -> std::io::Result<()> {
+    loop {
+        pool.run_until_stalled();
+        if reactor.handle().stats().live_tasks == 0 {
+            return Ok(());
+        }
+        reactor.wait(None)?;
+    }
+}
+
+/// Runs a pool by its own `run`, beside a reactor in the background.
+fn run_beside(reactor: Reactor, mut pool: LocalPool) -> std::io::Result<()> {
+    let _background = reactor.into_background()?;
+    pool.run();
+    Ok(())
+}
+
 /// A part: its name; what the child sees if the parent has used it, and if not; and the cell.
 type Part = (&'static str, [&'static str; 2], fn(Scene) -> String);
 
@@ -634,10 +701,43 @@ const TABLE: &[Part] = &[
     }),
     ("run_until, a fork inside, then the end", [WORKS, WORKS], |scene| fork_inside(scene, false)),
     ("run_until, a fork inside, then a wait", [REFUSED, REFUSED], |scene| fork_inside(scene, true)),
+    ("run, a fork in a task, then its end", [REFUSED, REFUSED], |scene| {
+        fork_in_a_task(scene, false, |mut reactor, mut pool| reactor.run(&mut pool))
+    }),
+    ("run, a fork in a task, then a wait", [REFUSED, REFUSED], |scene| {
+        fork_in_a_task(scene, true, |mut reactor, mut pool| reactor.run(&mut pool))
+    }),
+    ("run_until, a fork in a task", [REFUSED, REFUSED], |scene| {
+        fork_in_a_task(scene, true, |mut reactor, mut pool| {
+            reactor.run_until(&mut pool, sleep(Duration::from_millis(50)))
+        })
+    }),
+    ("a hand-written loop, a fork in a task, then its end", [REFUSED, REFUSED], |scene| {
+        fork_in_a_task(scene, false, run_by_hand)
+    }),
+    ("a hand-written loop, a fork in a task, then a wait", [REFUSED, REFUSED], |scene| {
+        fork_in_a_task(scene, true, run_by_hand)
+    }),
+    ("LocalPool::run, a fork in a task, then its end", [WORKS, WORKS], |scene| {
+        fork_in_a_task(scene, false, run_beside)
+    }),
+    ("LocalPool::run, a fork in a task, then a wait", [WORKS, WORKS], |scene| fork_in_a_task(scene, true, run_beside)),
     ("Spawner", [REFUSED, REFUSED], |scene| {
         Parent::new(scene).fork(|parent| {
             parent.runtime.spawner().spawn_local(async { panic!("polled in the child") }).unwrap();
             told(parent.runtime.run())
+        })
+    }),
+    ("TaskHandle and Idle, which would wait", [WORKS, WORKS], |scene| {
+        let parent = Parent::new(scene);
+        let spawner = parent.runtime.spawner();
+        let mut task = spawner.spawn_task(async {}).unwrap();
+        parent.fork(move |_| {
+            task.abort();
+            let error = block_on(&mut task).unwrap_err().to_string();
+            assert!(error.contains("belongs to the parent process"), "{error}");
+            block_on(spawner.idle());
+            WORKS.into()
         })
     }),
     ("RemoteSpawner", [REFUSED, REFUSED], |scene| {
@@ -695,6 +795,30 @@ const TABLE: &[Part] = &[
     }),
     ("Source::readable", [REFUSED, REFUSED], |scene| {
         Parent::new(scene).fork(|parent| told(block_on(parent.source.readable())))
+    }),
+    ("Source: waits that are over", [WORKS, REFUSED], |scene| {
+        let mut reactor = Reactor::new().unwrap();
+        let (peer, stream) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let source = Source::lazy(stream, &reactor.handle());
+        drop(peer);
+        if scene.is_used {
+            assert!(source.readable().now_or_never().is_none());
+            reactor.wait(Some(LIMIT)).unwrap();
+        }
+        scene.fork(|| {
+            let ends = [
+                told(block_on(source.readable())),
+                told(block_on(source.writable())),
+                told(block_on(source.priority())),
+                told(block_on(poll_fn(|cx| source.poll_readable(cx)))),
+                told(block_on(poll_fn(|cx| source.poll_write_closed(cx)))),
+            ];
+            assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
+            // There is no error, so this one has to wait.
+            assert_eq!(told(block_on(source.errors())), REFUSED);
+            ends[0].clone()
+        })
     }),
     ("Source::try_io, with bytes there", [WORKS, WORKS], |scene| {
         let mut parent = Parent::new(scene);

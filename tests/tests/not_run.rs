@@ -3,7 +3,7 @@
 //! | polled by | the reactor is run | it is not |
 //! |---|---|---|
 //! | tasks and main futures | silence | `LocalPool::run`: a hint at level `DEBUG`, and a warning a second later |
-//! | another future in an executor of futures-rs, on the reactor's thread | silence, until `run` leaves it: a warning | a warning |
+//! | another future in an executor of futures-rs, on the reactor's thread | silence, until `run` leaves it: a warning | the same |
 //! | another thread, another executor, a single poll | silence | silence |
 //!
 //! The subscriber belongs to the process, and keeps the lines of each thread apart.
@@ -14,7 +14,7 @@ use futures::channel::oneshot;
 use futures::executor::{LocalPool, block_on};
 use futures::future::{Either, FutureExt, pending, select};
 use futures::task::LocalSpawnExt;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -103,8 +103,8 @@ fn for_a_while<T>(future: impl Future<Output = T>) -> Option<T> {
     output
 }
 
-/// A source or a timer that waits in the `block_on` of futures-rs, on the thread of its reactor: one warning, whether
-/// the reactor was never run or a `run` method has ended.
+/// A source or a timer that waits in the `block_on` of futures-rs, on the thread of its reactor: a hint at once, and one
+/// warning when it is polled again after more than a second, whether the reactor was never run or a `run` method has ended.
 #[test]
 fn another_executor_on_the_reactors_thread() {
     type Wait = (&'static str, fn(&Handle));
@@ -128,21 +128,30 @@ fn another_executor_on_the_reactors_thread() {
             thread.join().unwrap().unwrap();
         }),
     ];
-    for (case, wait) in waits {
-        for has_run in [false, true] {
-            let found = events(|| {
-                let mut runtime = LocalRuntime::new().unwrap();
-                if has_run {
-                    runtime.run_until(async { yield_now().await }).unwrap();
-                    runtime.run().unwrap();
-                }
-                wait(&runtime.handle());
-                // Once for a reactor.
-                wait(&runtime.handle());
-            });
-            assert_warning(&found, case);
+    let play = |case, wait: fn(&Handle), has_run| {
+        let found = events(|| {
+            let mut runtime = LocalRuntime::new().unwrap();
+            if has_run {
+                runtime.run_until(async { yield_now().await }).unwrap();
+                runtime.run().unwrap();
+            }
+            // Once for a reactor.
+            wait(&runtime.handle());
+            wait(&runtime.handle());
+            assert!(LINES.with_borrow(|lines| lines.len() == 1), "{case}: a hint and nothing else");
+            std::thread::sleep(Duration::from_millis(1050));
+            wait(&runtime.handle());
+            wait(&runtime.handle());
+        });
+        let [(Level::DEBUG, hint), warning] = &found[..] else { panic!("{case}: {found:?}") };
+        assert!(hint.contains("block_on") && hint.contains("hand-written loop"), "{hint}");
+        assert_warning(std::slice::from_ref(warning), case);
+    };
+    std::thread::scope(|scope| {
+        for (case, wait) in waits {
+            scope.spawn(move || [false, true].map(|has_run| play(case, wait, has_run)));
         }
-    }
+    });
 }
 
 /// Tasks in `LocalPool::run`: a hint at once, and a warning when they are polled again after more than a second.
@@ -177,7 +186,7 @@ fn tasks_in_a_pool_that_runs_itself() {
             thread.join().unwrap();
         });
         let [(Level::DEBUG, hint), warning] = &found[..] else { panic!("{found:?}") };
-        assert!(hint.contains("LocalPool::run"), "{hint}");
+        assert!(hint.contains("LocalPool::run") && hint.contains("hand-written loop"), "{hint}");
         assert_warning(std::slice::from_ref(warning), "the warning");
     }
 }
@@ -326,4 +335,90 @@ fn all_is_well() {
         }
     });
     assert!(matches!(&found[..], [(Level::DEBUG, _)]), "{found:?}");
+}
+
+/// A loop written by hand, which ends with the flag.
+fn loop_by_hand(reactor: &mut Reactor, pool: &mut LocalPool, has_ended: &Cell<bool>) {
+    while !has_ended.get() {
+        pool.run_until_stalled();
+        if !has_ended.get() {
+            reactor.wait(None).unwrap();
+        }
+    }
+}
+
+/// Correct programs that poll before the reactor is run, or leave something idle: hints at most, and no warning.
+#[test]
+fn correct_programs_see_no_warning() {
+    /// A task of the pool's own spawner that waits, and then sets the flag.
+    fn own_task(reactor: &Reactor, pool: &LocalPool) -> Rc<Cell<bool>> {
+        let has_ended = Rc::new(Cell::new(false));
+        let (flag, timer) = (Rc::clone(&has_ended), Timer::after(Duration::from_millis(2), &reactor.handle()));
+        pool.spawner().spawn_local(timer.map(move |end| flag.set(end.is_ok()))).unwrap();
+        has_ended
+    }
+    type Case = (&'static str, usize, fn());
+    let cases: [Case; 7] = [
+        ("a hand-written loop with a task of the pool's own", 1, || {
+            let (mut pool, mut reactor, _spawner) = pool_and_reactor();
+            let has_ended = own_task(&reactor, &pool);
+            loop_by_hand(&mut reactor, &mut pool, &has_ended);
+        }),
+        ("the same after a run method", 1, || {
+            let (mut pool, mut reactor, _spawner) = pool_and_reactor();
+            for _ in 0..3 {
+                reactor.run_until(&mut pool, async {}).unwrap();
+                let has_ended = own_task(&reactor, &pool);
+                loop_by_hand(&mut reactor, &mut pool, &has_ended);
+            }
+        }),
+        ("the same, a second later", 1, || {
+            let (mut pool, mut reactor, _spawner) = pool_and_reactor();
+            for _ in 0..2 {
+                let has_ended = own_task(&reactor, &pool);
+                loop_by_hand(&mut reactor, &mut pool, &has_ended);
+                reactor.run_until(&mut pool, async {}).unwrap();
+                std::thread::sleep(Duration::from_millis(1050));
+            }
+        }),
+        ("a single poll in another executor", 1, || {
+            let mut runtime = LocalRuntime::new().unwrap();
+            let timer = Timer::after(Duration::from_millis(1), &runtime.handle());
+            block_on(async { assert!(Timer::after(HOUR, &runtime.handle()).now_or_never().is_none()) });
+            runtime.run_until(timer).unwrap().unwrap();
+        }),
+        ("a task of the pool's own has ended, and a source is idle", 0, || {
+            let (mut pool, mut reactor, spawner) = pool_and_reactor();
+            let (_peer, _idle) = sources::with_peer(&reactor.handle());
+            let has_ended = own_task(&reactor, &pool);
+            let own = Timer::after(Duration::from_millis(20), &reactor.handle());
+            spawner.spawn_local(own.map(|end| end.unwrap())).unwrap();
+            reactor.run(&mut pool).unwrap();
+            assert!(has_ended.get());
+        }),
+        ("one has ended in an earlier run, and now a timer is left", 0, || {
+            let (mut pool, mut reactor, spawner) = pool_and_reactor();
+            let _has_ended = own_task(&reactor, &pool);
+            let own = Timer::after(Duration::from_millis(20), &reactor.handle());
+            spawner.spawn_local(own.map(|end| end.unwrap())).unwrap();
+            reactor.run(&mut pool).unwrap();
+            let mut left = Timer::after(HOUR, &reactor.handle());
+            spawner.spawn_local(async {}).unwrap();
+            assert!((&mut left).now_or_never().is_none());
+            reactor.run(&mut pool).unwrap();
+        }),
+        ("one has ended in a hand-written loop, and now a timer is left", 1, || {
+            let (mut pool, mut reactor, spawner) = pool_and_reactor();
+            let has_ended = own_task(&reactor, &pool);
+            loop_by_hand(&mut reactor, &mut pool, &has_ended);
+            let mut left = Timer::after(HOUR, &reactor.handle());
+            assert!((&mut left).now_or_never().is_none());
+            spawner.spawn_local(async {}).unwrap();
+            reactor.run(&mut pool).unwrap();
+        }),
+    ];
+    for (case, hints, run) in cases {
+        let found = events(run);
+        assert!(found.iter().all(|(level, _)| *level == Level::DEBUG) && found.len() <= hints, "{case}: {found:?}");
+    }
 }

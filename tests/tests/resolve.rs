@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::{TIME, has_ipv6, in_child, limit_memory, watchdog, yield_now};
+use tests::{TIME, has_ipv6, in_child, limit_memory, limit_open_files, open_fds, watchdog, yield_now};
 
 /// A resolver with the same address for every name. Records the questions.
 struct Table {
@@ -243,4 +243,24 @@ fn threads_of_a_resolver() {
         assert!(begin.elapsed() < Duration::from_secs(3), "idle threads stay, although their resolver is gone");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Found 11: without descriptors the C library does not find any name. The error says why, and is not `NotFound`.
+#[test]
+fn names_without_descriptors() {
+    if !in_child("names_without_descriptors") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    block_on(async {
+        limit_open_files(open_fds() + 5);
+        let hoard: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        let error = resolve("localhost", 1).await.unwrap_err();
+        assert_ne!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert_eq!(error.to_string(), "cannot look up \"localhost\": Too many open files (os error 24)");
+        drop(hoard);
+        assert!(!resolve("localhost", 1).await.unwrap().is_empty(), "found again");
+        assert_eq!(resolve("no such name", 1).await.unwrap_err().kind(), ErrorKind::NotFound);
+    })
+    .unwrap();
 }

@@ -1,6 +1,6 @@
 //! Any descriptor as a `Source`.
 
-use async_epoll::{Handle, Interest, LocalRuntime, Source};
+use async_epoll::{Handle, Interest, LocalRuntime, Reactor, Source};
 use futures::future::FutureExt;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -311,6 +311,62 @@ fn interests() {
         (&peer).write_all(b"x").unwrap();
         assert!(source.readable().await.unwrap().is_readable());
     });
+}
+
+/// Operations outside of the interest of a source are tried, again and again. They fail only when they would have to wait.
+#[test]
+fn operations_outside_of_the_interest() {
+    block_on(async {
+        let handle = Handle::current().unwrap();
+        let read = |mut stream: &UnixStream| Read::read(&mut stream, &mut [0; 8]);
+        let write = |mut stream: &UnixStream| Write::write(&mut stream, &[0; 1 << 20]);
+        for interest in [Interest::WRITABLE, Interest::PRIORITY, Interest::ERROR] {
+            let (peer, stream) = UnixStream::pair().unwrap();
+            let source = Source::with_interest(stream, interest, &handle).unwrap();
+            for _ in 0..3 {
+                // Twice each: the second one knows of the first one's `WouldBlock`.
+                for _ in 0..2 {
+                    assert_eq!(source.read_with(read).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+                }
+                Write::write_all(&mut &peer, b"x").unwrap();
+                assert_eq!(source.read_with(read).await.unwrap(), 1, "{interest:?}");
+                for _ in 0..2 {
+                    let kind = source.try_io(Interest::READABLE, read).unwrap_err().kind();
+                    assert_eq!(kind, ErrorKind::WouldBlock);
+                }
+                Write::write_all(&mut &peer, b"x").unwrap();
+                assert_eq!(source.try_io(Interest::READABLE, read).unwrap(), 1, "{interest:?}");
+                Write::write_all(&mut &peer, b"x").unwrap();
+                assert_eq!(AsyncReadExt::read(&mut &source, &mut [0; 8]).await.unwrap(), 1, "{interest:?}");
+                assert_eq!(source.readable().await.unwrap_err().kind(), ErrorKind::InvalidInput);
+            }
+        }
+        let (peer, stream) = UnixStream::pair().unwrap();
+        let source = Source::with_interest(stream, Interest::READABLE, &handle).unwrap();
+        for _ in 0..3 {
+            while source.write_with(write).await.is_ok() {}
+            assert_eq!(source.write_with(write).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+            peer.set_nonblocking(true).unwrap();
+            while Read::read(&mut &peer, &mut vec![0; 1 << 20]).is_ok() {}
+            assert!(source.write_with(write).await.unwrap() > 0);
+            while source.try_io(Interest::WRITABLE, write).is_ok() {}
+            while Read::read(&mut &peer, &mut vec![0; 1 << 20]).is_ok() {}
+            assert!(source.try_io(Interest::WRITABLE, write).unwrap() > 0);
+        }
+    });
+    // A reactor that is gone is the error, not the interest.
+    let reactor = Reactor::new().unwrap();
+    let (_peer, stream) = UnixStream::pair().unwrap();
+    let source = Source::with_interest(stream, Interest::WRITABLE, &reactor.handle()).unwrap();
+    assert!(source.try_io(Interest::READABLE, |mut stream| Read::read(&mut stream, &mut [0])).is_err());
+    drop(reactor);
+    let mut tries = 0;
+    let error = source.read_with(|mut stream| {
+        tries += 1;
+        Read::read(&mut stream, &mut [0])
+    });
+    assert!(error.now_or_never().unwrap().is_err());
+    assert_eq!(tries, 0);
 }
 
 /// Behaviour 177: many tasks wait on one direction, in both forms. All are woken.

@@ -6,6 +6,7 @@
 
 use super::shared::Shared;
 use crate::stats::Stats;
+use crate::sys;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
@@ -17,13 +18,15 @@ thread_local! {
     /// The handle of the current reactor, which [`Handle::current`] clones. Written by [`replace_current`].
     static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
     /// The address of the shared half in `CURRENT`, 0 for none: lets [`Handle::is_current`] answer with one load.
-    /// Written together with `CURRENT`.
+    /// Written together with `CURRENT`. Always 0 for the reactor of the parent in a forked child: see
+    /// [`Handle::watch_forks`].
     static CURRENT_ADDRESS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Makes `handle` the current one, and returns the handle that was current before.
 fn replace_current(handle: Option<Handle>) -> Option<Handle> {
-    let address = handle.as_ref().map_or(0, |handle| Arc::as_ptr(&handle.shared).addr());
+    let own = handle.as_ref().filter(|handle| !handle.shared.is_child());
+    let address = own.map_or(0, |handle| Arc::as_ptr(&handle.shared).addr());
     // `try_with`: a destructor of another thread-local may get here after the destructor of `CURRENT`.
     CURRENT
         .try_with(|current| {
@@ -100,8 +103,9 @@ impl Handle {
     /// [`wait`](crate::Reactor::wait) on it, this one or a [background thread](crate::Reactor::into_background).
     /// Without such a thread, a future that is awaited in `futures::executor::block_on`, for example, waits for ever,
     /// and its timeouts do too. Use [`async_epoll::block_on`](crate::block_on) or
-    /// [`Reactor::run_until`](crate::Reactor::run_until) in its place. With the feature `tracing`, such a wait on the
-    /// reactor's own thread is reported at level `WARN`.
+    /// [`Reactor::run_until`](crate::Reactor::run_until) in its place. With the feature `tracing`, such a wait is reported
+    /// if an executor of futures-rs polls it on the reactor's own thread: at level `DEBUG` at once, and at level `WARN` if
+    /// it is polled again a second later. Waits in other executors, and on other threads, are not reported.
     ///
     /// # Examples
     ///
@@ -121,8 +125,18 @@ impl Handle {
         Self::enter_shared(&self.shared)
     }
 
-    /// Returns whether the reactor of `shared` is the current one. One load, since this is asked for every poll of a
-    /// task.
+    /// Lets forked children notice that they are children: in a child, [`is_current`](Self::is_current) is false for the
+    /// reactor of the parent. The driver asks for this after each poll anyway, so a child is found out there at no price.
+    pub(crate) fn watch_forks() {
+        extern "C" fn in_child() {
+            // Plain data without a destructor, so the access runs no other code.
+            CURRENT_ADDRESS.set(0);
+        }
+        sys::count_forks(in_child);
+    }
+
+    /// Returns whether the reactor of `shared` is the current one, and not the one of a forked child's parent. One load,
+    /// since this is asked for every poll of a task.
     #[inline]
     pub(crate) fn is_current(shared: &Arc<Shared>) -> bool {
         // The address belongs to a live shared half, since `CURRENT` keeps it alive.
@@ -177,7 +191,8 @@ impl Handle {
 
     /// Returns what the reactor has done so far, in numbers.
     ///
-    /// Takes the reactor's locks for a moment, so call this now and then, not for each request.
+    /// Takes the reactor's locks for a moment, so call this now and then, not for each request. In a forked child, numbers
+    /// behind a lock that another thread held at the fork are 0.
     ///
     /// # Examples
     ///
@@ -195,8 +210,8 @@ impl Handle {
         Stats {
             live_tasks: self.shared.live_tasks(),
             ready_tasks: self.shared.ready_tasks(),
-            sources: self.shared.registry().len(),
-            timers: self.shared.wheel().armed(),
+            sources: self.shared.registry_in_child().map_or(0, |registry| registry.len()),
+            timers: self.shared.wheel_in_child().map_or(0, |wheel| wheel.armed()),
             turns: counters.turns.get(),
             sleeps: counters.sleeps.get(),
             events: counters.events.get(),
@@ -207,7 +222,7 @@ impl Handle {
             parks: counters.parks.get(),
             task_panics: counters.task_panics.get(),
             waker_panics: counters.waker_panics.get(),
-            named: counters.named(),
+            named: self.shared.named_counters(),
         }
     }
 
@@ -215,7 +230,7 @@ impl Handle {
     /// events, such as errors that no caller sees, in the place where operators look.
     ///
     /// Takes a lock for a moment, so do not call this for each request. A reactor keeps at most 23 names apart; further
-    /// names are counted together, as `other`.
+    /// names are counted together, as `other`, with what is counted under this name.
     ///
     /// # Examples
     ///
@@ -229,7 +244,7 @@ impl Handle {
     /// ```
     #[cold]
     pub fn count(&self, name: &'static str, n: u64) {
-        self.shared.counters.count(name, n);
+        self.shared.count(name, n);
     }
 }
 
@@ -251,6 +266,11 @@ pub struct EnterGuard {
 }
 
 impl EnterGuard {
+    /// Returns whether the guard has made another reactor current than before.
+    pub(crate) fn has_replaced(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// Returns the reactor that was current before, if the guard has replaced another reactor.
     pub(crate) fn replaced(&self) -> Option<&Shared> {
         self.before.as_ref()?.as_ref().map(|handle| &*handle.shared)

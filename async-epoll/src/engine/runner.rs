@@ -10,15 +10,17 @@
 //!   ──────────────────────────────────  ──────────────────────  ───────────────────────────────────────────────────
 //!   a task or a main future of ours     all is well             the driver looks: a hint at once, a warning if
 //!                                                               tasks are polled again a second later
-//!   another future in an executor of    a task of the pool's    a warning: the executor blocks the only thread that
-//!   futures-rs, on the reactor's thread own spawner: a warning  could run the reactor
-//!                                       if `run` leaves it
+//!   another future in an executor of    a task of the pool's    the same: the executor blocks the only thread that
+//!   futures-rs, on the reactor's thread own spawner: a warning  could run the reactor, or a hand-written loop is about
+//!                                       if `run` leaves it      to
 //!   any code on another thread          nothing is known: the reactor's thread may run the reactor at any time
 //! ```
 //!
-//! Why only a hint at once for tasks? A hand-written loop polls its pool before it first calls `wait`, and the driver
-//! cannot tell such a poll from `LocalPool::run`. In all other cases a correct program sees no warning. A reactor
-//! reports each case once. The reports are events of the feature `tracing`; without it, all of this is dead code.
+//! Why only a hint at once? A hand-written loop polls its pool before it first calls `wait`, and again after each `run`
+//! method; nothing tells such a poll from `LocalPool::run` or `block_on`. And a program may poll a future once. So a
+//! correct program sees hints, of level `DEBUG`. It sees a warning only if it polls twice what waits, with more than
+//! [`PATIENCE`] in between and no turn of the reactor. A reactor reports each case once. The reports are events of the
+//! feature `tracing`; without it, all of this is dead code.
 //!
 //! A driver of another reactor in the pool that is run is not a warning but an error: the `run` method is there to
 //! return it.
@@ -36,17 +38,20 @@ const METHOD: u16 = 1;
 const LOOP: u16 = 2;
 /// A thread of its own or a host's loop runs the reactor, from now on.
 const ALWAYS: u16 = 4;
-/// A driver of *another* reactor was polled by the present `run` method. Cleared when a `run` method begins.
+/// A driver of *another* reactor was polled by the present `run` method, or a task has forked and this is the child.
+/// Cleared when a `run` method begins.
 const STRAY_DRIVER: u16 = 8;
-/// A task of the pool's own spawner has waited for the reactor while it was run.
+/// A task of the pool's own spawner has waited for the reactor while it was run. Cleared when a `run` method begins.
 const STRANGER: u16 = 16;
 /// The cases that were reported: see the table above.
 const REPORTED_BLOCKED: u16 = 32;
 const REPORTED_LEFT: u16 = 64;
 const REPORTED_HINT: u16 = 128;
 const REPORTED_IDLE: u16 = 256;
+const REPORTED_BLOCKED_HINT: u16 = 512;
 
-/// How long tasks may be polled without a turn of their reactor before this is reported, in nanoseconds.
+/// How long tasks and other futures may be polled without a turn of their reactor before this is reported, in
+/// nanoseconds.
 const PATIENCE: u64 = 1_000_000_000;
 
 /// What is known about the running of a reactor.
@@ -57,8 +62,8 @@ pub(crate) struct Runner {
     /// The thread that has made the reactor, as [`this_thread`] names it. Until the reactor is in the background, no
     /// other thread can run it.
     home: usize,
-    /// The time of the driver's first poll since the reactor was last run, in nanoseconds of the reactor's clock; 0 for
-    /// none. Written by the reactor's thread.
+    /// The time of the first poll of a driver, or of another future, that has left something waiting since the reactor was
+    /// last run, in nanoseconds of the reactor's clock; 0 for none. Written by the reactor's thread.
     idle_since: AtomicU64,
 }
 
@@ -77,7 +82,7 @@ impl Runner {
 
     /// Marks a `run` method as active until the guard is dropped.
     pub(crate) fn begin(&self) -> RunGuard<'_> {
-        self.state.fetch_and(!STRAY_DRIVER, Ordering::Relaxed);
+        self.state.fetch_and(!(STRAY_DRIVER | STRANGER), Ordering::Relaxed);
         self.state.fetch_or(METHOD, Ordering::Relaxed);
         RunGuard(self)
     }
@@ -109,15 +114,21 @@ impl Runner {
         }
     }
 
-    /// Returns whether the present `run` method has polled a driver of another reactor.
+    /// Notes that a driver was polled in a forked child, where the present `run` method has to end.
+    #[cold]
+    pub(crate) fn note_child(&self) {
+        self.state.fetch_or(STRAY_DRIVER, Ordering::Relaxed);
+    }
+
+    /// Returns whether the present `run` method has polled a driver of another reactor, or is in a forked child.
     pub(crate) fn has_stray_driver(&self) -> bool {
         self.state.load(Ordering::Relaxed) & STRAY_DRIVER != 0
     }
 
-    /// Notes that a future which is neither a task nor a main future waits for the reactor. Reports the wait if nothing
-    /// can run the reactor meanwhile.
+    /// Notes that a future which is neither a task nor a main future waits for the reactor, at the time that `now` returns.
+    /// Reports the wait if nothing can run the reactor meanwhile.
     #[cold]
-    pub(crate) fn note_stranger(&self) {
+    pub(crate) fn note_stranger(&self, now: impl FnOnce() -> u64) {
         let state = self.state.load(Ordering::Relaxed);
         // Inside an executor of futures-rs, no other one can begin.
         if state & ALWAYS != 0 || self.home != this_thread() || executor::enter().is_ok() {
@@ -125,7 +136,12 @@ impl Runner {
         }
         if state & (METHOD | LOOP) != 0 {
             self.state.fetch_or(STRANGER, Ordering::Relaxed);
-        } else if self.is_first(REPORTED_BLOCKED) {
+            return;
+        }
+        if self.is_first(REPORTED_BLOCKED_HINT) {
+            trace::blocked_yet();
+        }
+        if self.is_impatient(now()) && self.is_first(REPORTED_BLOCKED) {
             trace::blocked();
         }
     }
@@ -136,15 +152,24 @@ impl Runner {
         if self.is_first(REPORTED_HINT) {
             trace::not_run_yet();
         }
-        match self.idle_since.load(Ordering::Relaxed) {
-            0 => self.idle_since.store(now.max(1), Ordering::Relaxed),
-            since if now.saturating_sub(since) >= PATIENCE && self.is_first(REPORTED_IDLE) => trace::not_run(),
-            _ => {}
+        if self.is_impatient(now) && self.is_first(REPORTED_IDLE) {
+            trace::not_run();
         }
     }
 
-    /// Reports that `run` returns and leaves a task of the pool's own spawner, if there has been such a task and
-    /// `is_waiting`: something still waits for the reactor.
+    /// Returns whether something has waited since a poll long before `now`, while the reactor was not run.
+    fn is_impatient(&self, now: u64) -> bool {
+        match self.idle_since.load(Ordering::Relaxed) {
+            0 => {
+                self.idle_since.store(now.max(1), Ordering::Relaxed);
+                false
+            }
+            since => now.saturating_sub(since) >= PATIENCE,
+        }
+    }
+
+    /// Reports that `run` returns and leaves a task of the pool's own spawner, if such a task has waited during this `run`
+    /// and `is_waiting`: a source or a timer still has a waker.
     pub(crate) fn note_end_of_run(&self, is_waiting: impl FnOnce() -> bool) {
         if self.state.load(Ordering::Relaxed) & STRANGER != 0 && is_waiting() && self.is_first(REPORTED_LEFT) {
             trace::left_behind();

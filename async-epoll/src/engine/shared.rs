@@ -6,6 +6,11 @@
 //! also held for one `epoll_ctl(2)` at a time, so that the table and the kernel change in one order. An operation that
 //! need not wait takes no lock.
 //!
+//! In a forked child, a lock may be held by a thread that the child does not have: the thread held it at the fork. So a
+//! child never waits for a lock of its parent's reactor. What would wait for the reactor is refused before it locks, and
+//! what a child may do (drop, reset, ask for numbers) locks by [`ForkMark::lock`]. If that fails, the child leaves the
+//! state behind the lock alone: the entry of a dropped timer, for example, is leaked with the rest of the wheel.
+//!
 //! Deliberately not here: tasks. A pool of tasks registers as a [`Pool`], to be counted and to be told of the end.
 
 #[cfg(feature = "inspect")]
@@ -15,8 +20,8 @@ use crate::budget;
 use crate::foreign::{drop_all, drop_payload, drop_waker};
 use crate::io::interest::Interest;
 use crate::io::registry::{NOTIFIER_TOKEN, Registration, Registry, TIMERFD_TOKEN};
-use crate::stats::Counters;
-use crate::sys::{self, Epoll, ForkMark};
+use crate::stats::{Counters, NamedCounters};
+use crate::sys::{Epoll, ForkMark};
 use crate::table::push_pruned;
 use crate::time::clock::Clock;
 use crate::time::nanos::NEVER;
@@ -68,12 +73,14 @@ pub(crate) struct Shared {
     pools: Mutex<Vec<Weak<dyn Pool>>>,
     /// The counters for [`Stats`](crate::Stats).
     pub(crate) counters: Counters,
+    /// The counters of code above the reactor. Written by any thread.
+    named: Mutex<NamedCounters>,
     /// Whether a thread runs the reactor.
     pub(crate) runner: Runner,
     /// The reactor has been dropped. Set once.
     gone: AtomicBool,
     /// The process that made the reactor, and not a forked child of it.
-    fork: ForkMark,
+    pub(crate) process: ForkMark,
 }
 
 /// Returns the error of every operation on a reactor that has been dropped.
@@ -94,7 +101,6 @@ impl Shared {
     ///
     /// Those of `epoll_create1(2)`, `eventfd(2)`, `timerfd_create(2)` and `epoll_ctl(2)`.
     pub(crate) fn new(with_timerfd: bool) -> io::Result<Self> {
-        sys::count_forks();
         let (epoll, notifier) = (Epoll::new()?, Notifier::new()?);
         trace::create(epoll.as_fd().as_raw_fd(), notifier.fd());
         epoll.add(notifier.fd(), Interest::READABLE.events(), NOTIFIER_TOKEN)?;
@@ -107,7 +113,7 @@ impl Shared {
             notifier,
             timerfd,
             #[cfg(feature = "inspect")]
-            directory: Directory::default(),
+            directory: Directory::new(),
             live_tasks: AtomicUsize::new(0),
             pools: Mutex::default(),
             registry: Mutex::new(Registry::new()),
@@ -115,25 +121,45 @@ impl Shared {
             wheel: Mutex::new(Wheel::new()),
             clock: Clock::new(),
             counters: Counters::default(),
+            named: Mutex::default(),
             runner: Runner::new(),
             gone: AtomicBool::new(false),
-            fork: ForkMark::new(),
+            process: ForkMark::new(),
         })
     }
 
-    /// Locks the table of sources. A panic cannot leave the table half-changed: no user code runs under this lock.
+    /// Locks the table of sources, for code that is not reached in a forked child. A panic cannot leave the table half-changed: no user code runs under this lock.
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks the timers. No user code runs under this lock either.
+    /// Locks the timers, for code that is not reached in a forked child. No user code runs under this lock either.
     pub(crate) fn wheel(&self) -> MutexGuard<'_, Wheel> {
         self.wheel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the table of sources, unless this is a forked child that [cannot](ForkMark::lock).
+    pub(crate) fn registry_in_child(&self) -> Option<MutexGuard<'_, Registry>> {
+        self.process.lock(&self.registry)
+    }
+
+    /// Locks the timers, unless this is a forked child that [cannot](ForkMark::lock).
+    #[inline]
+    pub(crate) fn wheel_in_child(&self) -> Option<MutexGuard<'_, Wheel>> {
+        self.process.lock(&self.wheel)
     }
 
     /// Returns whether a timerfd ends the waits.
     pub(crate) const fn has_timerfd(&self) -> bool {
         self.timerfd.is_some()
+    }
+
+    /// Returns whether any task waits for a source or a timer.
+    #[cold]
+    pub(crate) fn has_waiters(&self) -> bool {
+        // One lock at a time.
+        self.registry_in_child().is_some_and(|registry| registry.has_waiters(self.process))
+            || self.wheel_in_child().is_some_and(|wheel| wheel.armed() != 0)
     }
 
     /// Returns whether any source is registered.
@@ -142,17 +168,14 @@ impl Shared {
     }
 
     /// Returns the time at which the next wait has to end for a timer: [`NEVER`] if there is no timer, or if the
-    /// timerfd ends the wait. Sets the timerfd, if there is one.
+    /// timerfd ends the wait. Sets the timerfd, if there is one. Not called in a forked child, which shares the timerfd
+    /// with its parent and must not change it.
     pub(crate) fn wake_time(&self) -> u64 {
         let mut wheel = self.wheel();
         let time = if self.clock.is_stopped() { NEVER } else { wheel.wake_time() };
         let Some(timerfd) = &self.timerfd else { return time };
-        // A forked child shares the timerfd with its parent, and must not change it.
-        if !self.is_child() {
-            // Under the lock: if another thread arms an earlier timer meanwhile, that thread sets the timerfd after
-            // this one.
-            timerfd.set(time, &self.clock);
-        }
+        // Under the lock: if another thread arms an earlier timer meanwhile, that thread sets the timerfd after this one.
+        timerfd.set(time, &self.clock);
         NEVER
     }
 
@@ -166,10 +189,10 @@ impl Shared {
 
     /// Tells a sleeping engine that the first timer to fire has changed.
     pub(crate) fn first_timer_changed(&self) {
-        if self.notifier.is_embedded() {
-            self.wake_time();
-        } else {
+        if !self.notifier.is_embedded() {
             self.notifier.end_sleep();
+        } else if !self.is_child() {
+            self.wake_time();
         }
     }
 
@@ -177,8 +200,22 @@ impl Shared {
     #[inline]
     pub(crate) fn note_wait(&self) {
         if trace::ENABLED && !budget::is_bounded() {
-            self.runner.note_stranger();
+            self.runner.note_stranger(|| self.clock.real());
         }
+    }
+
+    /// Adds `n` to a counter of code above the reactor. Adds nothing in a forked child that
+    /// [cannot lock](ForkMark::lock) the counters.
+    pub(crate) fn count(&self, name: &'static str, n: u64) {
+        // A panic cannot leave the counters half-changed: no user code runs under this lock.
+        if let Some(mut named) = self.process.lock(&self.named) {
+            named.add(name, n);
+        }
+    }
+
+    /// Returns the counters of code above the reactor; none in a forked child that [cannot lock](ForkMark::lock) them.
+    pub(crate) fn named_counters(&self) -> NamedCounters {
+        self.process.lock(&self.named).map_or_else(NamedCounters::default, |named| *named)
     }
 
     /// Counts a task that is spawned.
@@ -198,13 +235,15 @@ impl Shared {
 
     /// Adds a pool, for [`ready_tasks`](Self::ready_tasks) to count.
     pub(crate) fn add_pool(&self, pool: Weak<dyn Pool>) {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        push_pruned(&mut pools, pool, |pool| pool.strong_count() != 0);
+        if let Some(mut pools) = self.process.lock(&self.pools) {
+            push_pruned(&mut pools, pool, |pool| pool.strong_count() != 0);
+        }
     }
 
     /// Returns the pools that still exist.
     pub(crate) fn pools(&self) -> Vec<Arc<dyn Pool>> {
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+        let pools = self.process.lock(&self.pools);
+        pools.map_or_else(Vec::new, |pools| pools.iter().filter_map(Weak::upgrade).collect())
     }
 
     /// Tells the pools that the reactor has been dropped.
@@ -227,7 +266,7 @@ impl Shared {
     /// child: no thread of the child waits for events.
     #[inline]
     pub(crate) fn is_child(&self) -> bool {
-        self.fork.is_child()
+        self.process.is_child()
     }
 
     /// Fails in a forked child, in place of everything that would wait or register.
@@ -296,10 +335,10 @@ impl Shared {
     /// Removes a source from the table. Also deletes it from the epoll instance, unless closing the descriptor will do
     /// so.
     pub(crate) fn deregister(&self, registration: &Registration, will_be_closed: bool) {
-        let mut registry = self.registry();
+        let Some(mut registry) = self.registry_in_child() else { return };
         let removed = registry.remove(registration);
         self.sources.store(registry.len(), Ordering::Release);
-        let deletes = removed.is_some() && !will_be_closed && !self.fork.is_child();
+        let deletes = removed.is_some() && !will_be_closed && !self.is_child();
         if deletes {
             // Under the lock, because another thread may register the same descriptor: see `register`. This fails if
             // other code has closed the descriptor: then the kernel has removed the entry already.
@@ -311,7 +350,7 @@ impl Shared {
         }
         // Otherwise a task that owns its own socket would be kept alive by its waker in the registration.
         let mut wakers = Vec::new();
-        registration.take_all(&mut wakers);
+        registration.take_all(&mut wakers, self.process);
         drop_all(&mut wakers, |panic| self.note_waker_panic(panic));
     }
 
@@ -335,11 +374,13 @@ impl Shared {
         let mut wakers = Vec::new();
         // No `EPOLL_CTL_DEL` for each source: no thread waits on this epoll instance any more, and the last handle
         // closes the instance.
-        let sources = self.registry().close(&mut wakers);
+        let sources = self.registry_in_child().map(|mut registry| registry.close(&mut wakers, self.process));
         drop(sources);
-        self.wheel().close(&mut wakers);
+        if let Some(mut wheel) = self.wheel_in_child() {
+            wheel.close(&mut wakers);
+        }
         #[cfg(feature = "test-util")]
-        wakers.extend(self.clock.hands.close());
+        wakers.extend(self.clock.hands.close(self.process));
         wakers
     }
 }

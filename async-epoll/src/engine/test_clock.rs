@@ -235,8 +235,7 @@ impl Drop for Advance {
     fn drop(&mut self) {
         if let Some((number, _)) = self.step {
             let shared = &self.clock.shared;
-            let hands = &shared.clock.hands;
-            let mut wakers = hands.end(&mut hands.advances(), |step| step.number == number);
+            let mut wakers = shared.clock.hands.end_in_child(shared.process, |step| step.number == number);
             // Dropped with no lock held.
             drop_all(&mut wakers, |panic| shared.note_waker_panic(panic));
         }

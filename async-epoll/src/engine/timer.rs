@@ -175,7 +175,12 @@ impl Timer {
             self.state = State::Idle;
             return;
         };
-        let is_first = self.shared.wheel().reset(key, deadline);
+        let Some(mut wheel) = self.shared.wheel_in_child() else {
+            self.state = State::Idle;
+            return;
+        };
+        let is_first = wheel.reset(key, deadline);
+        drop(wheel);
         match is_first {
             Some(true) => self.shared.first_timer_changed(),
             Some(false) => {}
@@ -316,7 +321,7 @@ impl Timer {
     fn disarm(&mut self) {
         if let State::Armed(key) = self.state {
             self.state = State::Idle;
-            let waker = self.shared.wheel().remove(key);
+            let waker = self.shared.wheel_in_child().and_then(|mut wheel| wheel.remove(key));
             // Dropped with no lock held. It belongs to the task that polled last, which may be another one.
             if let Some(waker) = waker {
                 self.shared.drop_waker(waker);

@@ -79,6 +79,11 @@ impl Interest {
         self.0 & other.0 != 0
     }
 
+    /// Returns whether this set has a kind of events that `other` lacks.
+    pub(crate) const fn exceeds(self, other: Self) -> bool {
+        self.0 & !other.0 != 0
+    }
+
     /// Returns whether the kernel reports `want` to a source of this interest, so that a wait for it can end.
     pub(crate) const fn includes(self, want: Want) -> bool {
         self.0 & 1 << want as u8 != 0

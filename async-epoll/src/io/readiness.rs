@@ -246,11 +246,11 @@ impl ReadinessWord {
         self.update(|word| (word & !(READY | GUESS | UNREGISTERED) | GONE).wrapping_add(GENERATION));
     }
 
-    /// Notes that the source could not be registered: the kernel reports nothing about it, so the next operation tries
-    /// at once, and then registers again.
+    /// Notes that the kernel reports nothing, because the source could not be registered or its interest lacks this
+    /// direction: so the next operation tries at once, and registers again if the source is not registered.
     #[cold]
     pub(crate) fn set_guess(&self) {
-        self.update(|word| word | GUESS);
+        self.update(|word| if word & GONE == 0 { word | GUESS } else { word });
     }
 
     /// Clears `flags`, unless there was an event since `seen`.
@@ -368,6 +368,19 @@ pub(crate) fn merge(read: &ReadinessWord, write: &ReadinessWord, events: u32) ->
         write.set_usual();
     }
     concerned
+}
+
+/// Notes an exceptional condition and an error that the kernel has reported elsewhere than in an event. Returns which
+/// waiters that concerns; `None` if all was noted before.
+///
+/// Says nothing about data and room, so that a source is not made readable by a condition that lasts.
+pub(crate) fn note_reported(read: &ReadinessWord, priority: bool, error: bool) -> Option<Concerned> {
+    let flag = |set: bool, flags: u64| if set { flags } else { 0 };
+    let flags = flag(priority, PRIORITY) | flag(error, ERROR | ERROR_ENDS_PRIORITY);
+    let is_new = |word: u64| word & flags != flags;
+    let change = |word: u64| is_new(word).then_some((word | flags | UNUSUAL).wrapping_add(GENERATION));
+    read.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, change).ok()?;
+    Some(Concerned(if priority { PRI } else { 0 } | if error { ERR } else { 0 }))
 }
 
 /// The waiters that an event concerns: its mask.

@@ -14,7 +14,7 @@
 use super::interest::{Interest, Want};
 use super::readiness::{self, Concerned, ReadinessWord, Snapshot};
 use super::waiters::{Claim, Waiters};
-use crate::sys::{self, epoll_event};
+use crate::sys::{self, ForkMark, epoll_event};
 use crate::table::Table;
 use crate::trace;
 use std::any::Any;
@@ -134,9 +134,9 @@ impl Registration {
     }
 
     /// Removes the waker that a future has left with its claim. Returns the waker, unless an event has taken it; the
-    /// caller drops the waker.
-    pub(crate) fn give_up(&self, want: Want, claim: &Claim) -> Option<Waker> {
-        self.lock().remove(want, claim)
+    /// caller drops the waker. Leaves the waker in a child of `process` that [cannot lock](ForkMark::lock) the waiters.
+    pub(crate) fn give_up(&self, want: Want, claim: &Claim, process: ForkMark) -> Option<Waker> {
+        process.lock(&self.waiters)?.remove(want, claim)
     }
 
     /// Notes an event, and moves the wakers concerned to `wakers`.
@@ -145,9 +145,24 @@ impl Registration {
         self.lock().take(concerned, wakers);
     }
 
-    /// Moves the wakers of all waiters to `wakers`. The caller drops or wakes them when no lock is held.
-    pub(crate) fn take_all(&self, wakers: &mut Vec<Waker>) {
-        self.lock().take(Concerned::ALL, wakers);
+    /// Notes that the kernel has reported an exceptional condition or an error elsewhere than in an event, and moves the
+    /// wakers concerned to `wakers` if that is new. Leaves the wakers in a child of `process` that
+    /// [cannot lock](ForkMark::lock) the waiters.
+    #[cold]
+    pub(crate) fn note_reported(&self, priority: bool, error: bool, wakers: &mut Vec<Waker>, process: ForkMark) {
+        if let Some(concerned) = readiness::note_reported(&self.read, priority, error) {
+            if let Some(mut waiters) = process.lock(&self.waiters) {
+                waiters.take(concerned, wakers);
+            }
+        }
+    }
+
+    /// Moves the wakers of all waiters to `wakers`. The caller drops or wakes them when no lock is held. Leaves them in a
+    /// child of `process` that [cannot lock](ForkMark::lock) the waiters.
+    pub(crate) fn take_all(&self, wakers: &mut Vec<Waker>, process: ForkMark) {
+        if let Some(mut waiters) = process.lock(&self.waiters) {
+            waiters.take(Concerned::ALL, wakers);
+        }
     }
 
     /// Locks the waiters. No code that can panic half-way runs under this lock.
@@ -229,24 +244,31 @@ impl Registry {
         found
     }
 
+    /// Returns whether a task waits for any source.
+    pub(crate) fn has_waiters(&self, process: ForkMark) -> bool {
+        self.sources.iter().any(|(source, _)| process.lock(&source.waiters).is_some_and(|waiters| !waiters.is_empty()))
+    }
+
     /// Calls `visit` for every waker of every source. `visit` must not run user code: the table is locked.
     #[cfg(feature = "inspect")]
-    pub(crate) fn visit_waiters(&self, mut visit: impl FnMut(RawFd, Want, &Waker)) {
+    pub(crate) fn visit_waiters(&self, process: ForkMark, mut visit: impl FnMut(RawFd, Want, &Waker)) {
         for (source, _) in self.sources.iter() {
-            source.lock().visit(|want, waker| visit(source.fd, want, waker));
+            if let Some(waiters) = process.lock(&source.waiters) {
+                waiters.visit(|want, waker| visit(source.fd, want, waker));
+            }
         }
     }
 
     /// Empties the table because the reactor is dropped: marks every source as gone, and moves all wakers to `wakers`.
     /// Returns the sources; the caller drops them after it has released the table's lock.
-    pub(crate) fn close(&mut self, wakers: &mut Vec<Waker>) -> Vec<Arc<Registration>> {
+    pub(crate) fn close(&mut self, wakers: &mut Vec<Waker>, process: ForkMark) -> Vec<Arc<Registration>> {
         self.closed = true;
         let sources: Vec<_> = self.sources.take_all().into_iter().map(|(source, _)| source).collect();
         for source in &sources {
             source.token.store(NO_TOKEN, Ordering::Release);
             source.read.set_gone();
             source.write.set_gone();
-            source.take_all(wakers);
+            source.take_all(wakers, process);
         }
         sources
     }
@@ -332,7 +354,7 @@ mod tests {
         assert!(wakers.is_empty(), "no task waits to write");
         source.dispatch(libc::EPOLLIN as u32, &mut wakers);
         assert_eq!(wakers.len(), 5, "all readers, but not the waiter for priority");
-        source.take_all(&mut wakers);
+        source.take_all(&mut wakers, ForkMark::new());
         assert_eq!(wakers.len(), 6);
     }
 }

@@ -18,10 +18,15 @@
 //! 2. **Poll functions** such as `Source::poll_readable` know nothing about the future around them. Equal wakers of poll
 //!    functions share an entry. A future that was polled by a `FuturesUnordered` and then dropped leaves its waker here,
 //!    and such a waker looks like the waker of a task still waiting. If the list kept only the newest wakers, waiting tasks
-//!    would be lost. If it kept all, an idle connection would collect wakers without end. So the list has a limit. Beyond
-//!    the limit all its wakers are *evicted*: the whole list is woken and emptied. Tasks still waiting register again;
-//!    wakers of dropped futures do not. After [`REREGISTER_TIME`] the new limit is twice the number of wakers in the list.
-//!    So the list has at most twice as many wakers as necessary, besides the wakers added within this time.
+//!    would be lost. If it kept all, an idle connection would collect wakers without end. So the list has a limit for the
+//!    wakers of poll functions. Beyond the limit all of them are *evicted*: woken and removed. Tasks still waiting
+//!    register again; wakers of dropped futures do not. After [`REREGISTER_TIME`] the new limit is twice the number of
+//!    these wakers in the list. So the list has at most twice as many as necessary, besides the wakers added within this
+//!    time.
+//!
+//! An evicted task is polled, and may wait again in more ways than fit. Two rules keep this from becoming a loop that
+//! never sleeps. Entries with a claim neither count nor are evicted: their futures remove them. And the time of the last
+//! eviction outlives the entries of the list, so evictions of one source are [`REREGISTER_TIME`] apart.
 //!
 //! Nothing here runs user code under a lock: wakers are compared by address, and returned to the caller, which wakes or
 //! drops them when no lock is held.
@@ -35,9 +40,10 @@ use std::marker::PhantomPinned;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// The number of wakers in the list before the first eviction, and the lowest limit afterwards.
+/// The number of wakers of poll functions in the list before the first eviction, and the lowest limit afterwards.
 const FIRST_LIMIT: usize = 32;
-/// How long evicted tasks that are still waiting may take to register again.
+/// How long evicted tasks that are still waiting may take to register again. No eviction of the same source is nearer to
+/// the last one.
 const REREGISTER_TIME: Duration = Duration::from_millis(100);
 
 /// The bit of a slot's generation that says that the waker in the slot was put there with a claim.
@@ -50,7 +56,7 @@ const GENERATION: u32 = 2;
 pub(crate) struct Waiters {
     /// The slots: the waker of the first task waiting to read, and of the first task waiting to write.
     slots: [Option<Waker>; 2],
-    /// All other wakers. Boxed, to keep the common case small; `None` while there are no others.
+    /// All other wakers. Boxed, to keep the common case small; `None` while there are no others, and no recent eviction.
     others: Option<Box<Others>>,
     /// The generations of the slots: the number of wakers put into each with a claim so far, and [`CLAIMED`]. Wraps. Not beside the
     /// wakers, where they would take twice the room.
@@ -102,9 +108,9 @@ struct Other {
 struct Others {
     /// The entries, in order of arrival.
     waiting: Vec<Other>,
-    /// The maximum length of `waiting`. Set anew after an eviction.
+    /// The maximum number of entries without a claim. Set anew after an eviction.
     limit: usize,
-    /// The time of the last eviction. `None` once the limit has been set anew.
+    /// The time of the last eviction. `None` once the limit has been set anew, [`REREGISTER_TIME`] later.
     evicted_at: Option<Instant>,
 }
 
@@ -214,6 +220,11 @@ impl Waiters {
         if *generation == entry { slot.take() } else { None }
     }
 
+    /// Returns whether no waker is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.iter().all(Option::is_none) && self.others.as_ref().is_none_or(|others| others.waiting.is_empty())
+    }
+
     /// Calls `visit` with every waker and what it waits for.
     #[cfg(feature = "inspect")]
     pub(crate) fn visit(&self, mut visit: impl FnMut(Want, &Waker)) {
@@ -249,9 +260,9 @@ impl Waiters {
         }
     }
 
-    /// Frees the list if it is empty.
+    /// Frees the list if it is empty, and was not emptied by a recent eviction.
     fn free_list(&mut self) {
-        if self.others.as_ref().is_some_and(|others| others.waiting.is_empty()) {
+        if self.others.as_ref().is_some_and(|others| others.waiting.is_empty() && !others.is_evicting(Instant::now)) {
             self.others = None;
         }
     }
@@ -264,26 +275,41 @@ impl Default for Others {
 }
 
 impl Others {
-    /// Adds a waker, and evicts all if there are too many. Returns the wakers left over.
+    /// Returns whether evicted tasks may still register again. Asks for the time only after an eviction.
+    fn is_evicting(&self, now: impl Fn() -> Instant) -> bool {
+        self.evicted_at.is_some_and(|then| now().saturating_duration_since(then) < REREGISTER_TIME)
+    }
+
+    /// Adds a waker. Evicts the wakers of poll functions if there are too many. Returns the wakers left over.
     fn insert(&mut self, want: Want, waker: Waker, claim: Option<&Claim>, now: Instant) -> Option<Leftover> {
-        let is_equal = |other: &Other| other.claim == 0 && other.want == want && other.waker.will_wake(&waker);
-        if claim.is_none() && self.waiting.iter().any(is_equal) {
-            return Some(Leftover::Duplicate(waker));
-        }
-        if self.evicted_at.is_some_and(|then| now.saturating_duration_since(then) >= REREGISTER_TIME) {
-            // The tasks still waiting have registered again.
-            self.limit = FIRST_LIMIT.max(2 * self.waiting.len());
-            self.evicted_at = None;
-        }
         if let Some(claim) = claim {
             claim.entry.set(Claim::LISTED);
+            self.waiting.push(Other { want, waker, claim: claim.address() });
+            return None;
         }
-        self.waiting.push(Other { want, waker, claim: claim.map_or(0, Claim::address) });
-        if self.waiting.len() <= self.limit || self.evicted_at.is_some() {
+        let mut polled = 0;
+        for other in self.waiting.iter().filter(|other| other.claim == 0) {
+            if other.want == want && other.waker.will_wake(&waker) {
+                return Some(Leftover::Duplicate(waker));
+            }
+            polled += 1;
+        }
+        self.waiting.push(Other { want, waker, claim: 0 });
+        if self.is_evicting(|| now) {
+            return None;
+        }
+        if self.evicted_at.take().is_some() {
+            // The tasks still waiting have registered again.
+            self.limit = FIRST_LIMIT.max(2 * polled);
+        }
+        if polled < self.limit {
             return None;
         }
         self.evicted_at = Some(now);
-        Some(Leftover::Evicted(std::mem::take(&mut self.waiting).into_iter().map(|other| other.waker).collect()))
+        let (evicted, left): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|other| other.claim == 0);
+        self.waiting = left;
+        Some(Leftover::Evicted(evicted.into_iter().map(|other| other.waker).collect()))
     }
 
     /// Moves the wakers that an event concerns to `wakers`.
@@ -405,6 +431,60 @@ mod tests {
         });
         assert_eq!(panics, 5);
         assert_eq!(counting.0.load(Ordering::SeqCst), 5);
+    }
+
+    /// Found 12c: an eviction that empties the list is remembered, by futures that go or by an event. The
+    /// next eviction is a [`REREGISTER_TIME`] later at the earliest, and the list is freed then.
+    #[test]
+    fn evictions_are_apart() {
+        let waker = || Arc::new(Counting::default()).into();
+        for by_event in [false, true] {
+            let mut waiters = Waiters::default();
+            let claim = Claim::default();
+            let (mut evictions, begin) = (0, Instant::now());
+            for _ in 0..1000 {
+                for _ in 0..FIRST_LIMIT + 2 {
+                    match waiters.insert(Want::Read, waker(), None) {
+                        Some(Leftover::Evicted(_)) => evictions += 1,
+                        other => assert!(other.is_none(), "{other:?}"),
+                    }
+                }
+                let mut wakers = Vec::new();
+                if by_event {
+                    waiters.take(Concerned::ALL, &mut wakers);
+                } else {
+                    assert!(waiters.insert(Want::Read, waker(), Some(&claim)).is_none());
+                    // As after an eviction without poll functions.
+                    waiters.others.as_mut().unwrap().waiting.retain(|other| other.claim != 0);
+                    assert!(waiters.remove(Want::Read, &claim).is_some());
+                }
+            }
+            let most = 1 + begin.elapsed().as_nanos() / REREGISTER_TIME.as_nanos();
+            assert!((1..=most).contains(&evictions), "{evictions} evictions, by event: {by_event}");
+            let others = waiters.others.as_mut().unwrap();
+            others.evicted_at = others.evicted_at.and_then(|then| then.checked_sub(REREGISTER_TIME));
+            waiters.free_list();
+            assert!(waiters.others.is_none());
+        }
+    }
+
+    /// Found 12c: the entries of futures neither count nor are evicted.
+    #[test]
+    fn claims_have_no_limit() {
+        let waker = || Arc::new(Counting::default()).into();
+        let mut others = Others::default();
+        let claims: Vec<_> = (0..10 * FIRST_LIMIT).map(|_| Claim::default()).collect();
+        for claim in &claims {
+            assert!(others.insert(Want::Read, waker(), Some(claim), Instant::now()).is_none());
+        }
+        for n in 0..=FIRST_LIMIT {
+            match others.insert(Want::Read, waker(), None, Instant::now()) {
+                None => assert!(n < FIRST_LIMIT),
+                Some(Leftover::Evicted(evicted)) => assert_eq!((n, evicted.len()), (FIRST_LIMIT, FIRST_LIMIT + 1)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(others.waiting.len(), claims.len());
     }
 
     /// The limit grows to fit hundreds of waiting tasks, after a few needless wakes.

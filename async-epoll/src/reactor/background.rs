@@ -137,7 +137,8 @@ impl Background {
     ///
     /// - The error of `epoll_wait(2)` by which the thread had ended before.
     /// - An error in a forked child of the process that made the reactor. The child does not have the thread. The child's
-    ///   waiting operations are woken and fail, and the parent's go on.
+    ///   waiting operations are woken and fail, and the parent's go on. (Operations behind a lock that another thread held
+    ///   at the fork are not woken.)
     ///
     /// # Panics
     ///

@@ -31,16 +31,24 @@ const POLL_BUDGET: u32 = 256;
 ///
 /// A reactor stands beside a [`LocalPool`]: the pool polls tasks until no task is ready, then the reactor puts the
 /// thread to sleep until an event, a timer or a wake. [`run`](Self::run) and [`run_until`](Self::run_until) are this
-/// loop. The loop may also be written by hand:
+/// loop. The loop may also be written by hand. It asks whether tasks are left *after* polling and *before* waiting:
+/// without a task, nothing would end the wait.
 ///
-/// ```no_run
+/// ```
 /// # fn main() -> std::io::Result<()> {
 /// # let mut pool = futures::executor::LocalPool::new();
 /// # let mut reactor = async_epoll::Reactor::new()?;
+/// # let spawner = reactor.spawner(&pool);
+/// # spawner.spawn_local(async_epoll::Timer::after(std::time::Duration::from_millis(1), &reactor.handle()).map(drop)).unwrap();
+/// # use futures::FutureExt;
 /// loop {
 ///     pool.run_until_stalled();
+///     if spawner.live_tasks() == 0 {
+///         break;
+///     }
 ///     reactor.wait(None)?;
 /// }
+/// # Ok(())
 /// # }
 /// ```
 ///
@@ -219,6 +227,7 @@ impl ReactorBuilder {
     ///   and `timerfd_create(2)`: no descriptors left, or no memory.
     /// - `ENOSPC` beyond `/proc/sys/fs/epoll/max_user_watches`, because the eventfd is registered.
     pub fn build(self) -> io::Result<Reactor> {
+        Handle::watch_forks();
         let shared = Arc::new(Shared::new(self.embedded || self.precise_timers)?);
         if self.embedded {
             shared.notifier.embed();
@@ -310,7 +319,7 @@ impl Reactor {
     /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
         let shared = &self.engine.shared;
-        let next = shared.wheel().next();
+        let next = shared.wheel_in_child()?.next();
         shared.clock.to_instant(next)
     }
 
@@ -320,7 +329,8 @@ impl Reactor {
     /// The reasons are an event of a source, a due timer, a wake of a task, a [`notify`](Handle::notify), an earlier
     /// timer that another thread sets, and the end of `timeout` (`None`: no end). Nothing else ends the sleep: neither
     /// a signal, nor an event of a dropped source. Without a task, a source and a timer, `wait(None)` sleeps until a
-    /// `notify`.
+    /// `notify`. So a [hand-written loop](Self) checks [`live_tasks`](crate::Spawner::live_tasks) after polling, before
+    /// waiting.
     ///
     /// The reactor does not sleep while a task spawned through [`Spawner`] is ready to be polled, so a hand-written
     /// loop cannot miss a wake.

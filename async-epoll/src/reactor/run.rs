@@ -108,7 +108,7 @@ impl Reactor {
         loop {
             refuse_stray_drivers(&shared)?;
             if members.are_done() {
-                shared.runner.note_end_of_run(|| shared.has_sources() || shared.wheel().armed() != 0);
+                shared.runner.note_end_of_run(|| shared.has_waiters());
                 return Ok(());
             }
             // 3 to 6. Sleep, dispatch, wake, give a new budget.
@@ -295,9 +295,11 @@ impl<F> Drop for MainFuture<'_, F> {
     }
 }
 
-/// Fails if the pool has polled tasks of another reactor: this loop does not run the other reactor.
+/// Fails if the pool has polled tasks of another reactor: this loop does not run the other reactor. Also if a task has
+/// forked, in the child.
 fn refuse_stray_drivers(shared: &Shared) -> io::Result<()> {
     if shared.runner.has_stray_driver() {
+        shared.refuse_child()?;
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "the pool has tasks of another reactor, which would wait in vain: run it by that one, whose \

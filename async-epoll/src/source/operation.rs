@@ -22,6 +22,7 @@
 use super::source::{Link, Source};
 use crate::budget;
 use crate::engine::shared::gone;
+use crate::foreign::wake_all;
 use crate::io::interest::{Interest, Want};
 use crate::io::readiness::{Readiness, Snapshot};
 use crate::io::registry::Registration;
@@ -44,7 +45,7 @@ impl<T: AsFd> Source<T> {
     ///
     /// - `NotConnected` if the reactor has been dropped.
     /// - An error in a forked child of the process that made the reactor, if the source would have to wait.
-    /// - `InvalidInput` if the source was [registered](Self::with_interest) without the interest.
+    /// - `InvalidInput` if the source was [registered](Self::with_interest) without the interest, and would have to wait.
     /// - For a [lazy](Self::lazy) source, the errors of `epoll_ctl(2)`.
     ///
     /// # Cancel safety
@@ -287,11 +288,9 @@ impl<T: AsFd> Source<T> {
     /// # }
     /// ```
     pub fn poll_write_closed(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-        ready!(budget::poll_proceed(cx));
-        let seen = self.link.registration.direction(Want::Write).snapshot();
-        ready!(self.poll_wait(Want::Write, cx, None, seen, Snapshot::is_hung_up))?;
-        budget::spend();
-        Poll::Ready(Ok(self.readiness()))
+        // An event notes a hang-up in both words. A word without it has refuted it, as in `Readiness::of`.
+        let read = &self.link.registration.read;
+        self.poll_state(Want::Write, cx, None, |write| write.is_hung_up() && read.snapshot().is_hung_up())
     }
 
     /// Reads with `op`, waiting as long as `op` meets `WouldBlock`. Returns the result of `op`.
@@ -540,7 +539,8 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Tries `op` without waiting. Returns its result, or `WouldBlock` if the source is known not to be ready for
-    /// `interest`. In a forked child, which gets no events of its parent's reactor, `op` is always tried.
+    /// `interest`. What is not known is tried: in a forked child, which gets no events of its parent's reactor, and outside
+    /// of the interest of [`with_interest`](Self::with_interest), `op` is always tried.
     ///
     /// If `op` meets `WouldBlock`, the readiness is cleared, so a later wait waits for a new event. With several
     /// interests, `op` is tried if the source is ready for at least one of them, and `WouldBlock` clears the readiness
@@ -579,9 +579,10 @@ impl<T: AsFd> Source<T> {
         if reading.is_gone() || reading.is_unregistered() && self.link.shared.is_gone() {
             return Err(gone());
         }
-        // The kernel reports nothing about a source that is not registered, so the operation has to be tried. Neither does
-        // a forked child hear of events, which go to its parent.
+        // The kernel reports nothing about a source that is not registered, or outside of its interest, so the operation
+        // has to be tried. Neither does a forked child hear of events, which go to its parent.
         let ready = reading.is_unregistered()
+            || interest.exceeds(self.link.registration.interest)
             || interest.is_readable() && reading.may_be_ready()
             || interest.is_writable() && writing.may_be_ready()
             || interest.is_priority() && reading.ends_priority()
@@ -597,6 +598,9 @@ impl<T: AsFd> Source<T> {
                     read.clear_attempt(reading, interest);
                     if interest.is_writable() {
                         write.clear_ready(writing);
+                    }
+                    if interest.exceeds(self.link.registration.interest) {
+                        self.guess_outside_of_interest();
                     }
                     return Err(error);
                 }
@@ -615,6 +619,8 @@ impl<T: AsFd> Source<T> {
     /// Asks the kernel about each interest, by `poll(2)` without waiting, and leaves the source ready for what the kernel
     /// reports. So no event is lost that arrives between your call and this notice, not even with a reactor in the
     /// background. While an error is pending, or a message is in the error queue, the source stays readable and writable.
+    /// The exceptional condition and errors are noted if the kernel reports them, even if `interest` does not have them: a
+    /// file such as `/proc/self/mounts` reports each change once, to the first that asks.
     ///
     /// # Examples
     ///
@@ -640,21 +646,54 @@ impl<T: AsFd> Source<T> {
     /// # }
     /// ```
     pub fn clear_ready(&self, interest: Interest) {
-        for (one, events, ready) in [
-            (Interest::READABLE, libc::POLLIN | libc::POLLRDHUP, !0),
-            (Interest::WRITABLE, libc::POLLOUT, !0),
+        let Link { registration, shared } = &self.link;
+        // Read before the kernel is asked, so an event that is dispatched in between is not cleared.
+        let (reading, writing) = (registration.read.snapshot(), registration.write.snapshot());
+        if reading.is_gone() || reading.is_unregistered() && shared.is_gone() {
+            return;
+        }
+        // One question for all kinds: some files tell of a change only once, whatever they are asked for. If the kernel
+        // cannot be asked, the source stays ready: too often is better than never.
+        let asked = libc::POLLIN | libc::POLLRDHUP | libc::POLLOUT | libc::POLLPRI;
+        let Ok(events) = sys::present_events(self.io.as_fd(), asked) else { return };
+        for (one, ready) in [
+            // Errors and hang-ups, which the kernel reports unasked, make the source readable and writable.
+            (Interest::READABLE, !(libc::POLLOUT | libc::POLLPRI)),
+            (Interest::WRITABLE, !(libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI)),
             // Errors and hang-ups are not the exceptional condition.
-            (Interest::PRIORITY, libc::POLLPRI, libc::POLLPRI),
-            // The kernel reports errors unasked.
-            (Interest::ERROR, 0, libc::POLLERR),
+            (Interest::PRIORITY, libc::POLLPRI),
+            (Interest::ERROR, libc::POLLERR),
         ] {
-            if interest.intersects(one) {
-                // The readiness is read before the kernel is asked, so an event that is dispatched in between is not
-                // cleared. If the kernel cannot be asked, the source stays ready: too often is better than never.
-                let _ = self.try_io(one, |io| match sys::present_events(io.as_fd(), events)? & ready {
-                    0 => Err(io::ErrorKind::WouldBlock.into()),
-                    _ => Ok(()),
-                });
+            if interest.intersects(one) && events & ready == 0 {
+                registration.read.clear_attempt(reading, one);
+                if one.is_writable() {
+                    registration.write.clear_ready(writing);
+                }
+            }
+        }
+        if interest.exceeds(registration.interest) {
+            self.guess_outside_of_interest();
+        }
+        if events & (libc::POLLPRI | libc::POLLERR) != 0 {
+            let mut wakers = Vec::new();
+            registration.note_reported(
+                events & libc::POLLPRI != 0,
+                events & libc::POLLERR != 0,
+                &mut wakers,
+                shared.process,
+            );
+            wake_all(&mut wakers, |panic| shared.note_waker_panic(panic));
+        }
+    }
+
+    /// Notes that nothing is known about the directions outside of the interest: the kernel reports nothing about them, so
+    /// the next operation has to try.
+    #[cold]
+    fn guess_outside_of_interest(&self) {
+        let registration = &self.link.registration;
+        for want in [Want::Read, Want::Write] {
+            if !registration.interest.includes(want) {
+                registration.direction(want).set_guess();
             }
         }
     }
@@ -757,14 +796,28 @@ impl<T: AsFd> Source<T> {
 
     /// Waits until the kernel has reported the source ready for `want`.
     fn poll_reported(&self, want: Want, cx: &Context<'_>, claim: Option<&Claim>) -> Poll<io::Result<Readiness>> {
-        ready!(budget::poll_proceed(cx));
-        let seen = self.link.registration.direction(want).snapshot();
         let is_over = match want {
             Want::Read | Want::Write => Snapshot::is_ready,
             Want::Priority => Snapshot::ends_priority,
             Want::Error => Snapshot::is_error,
         };
-        ready!(self.poll_wait(want, cx, claim, seen, is_over))?;
+        self.poll_state(want, cx, claim, is_over)
+    }
+
+    /// Waits until the kernel has reported a state for which `is_over` is true, in the word of `want`.
+    fn poll_state(
+        &self,
+        want: Want,
+        cx: &Context<'_>,
+        claim: Option<&Claim>,
+        is_over: impl Fn(Snapshot) -> bool,
+    ) -> Poll<io::Result<Readiness>> {
+        ready!(budget::poll_proceed(cx));
+        let seen = self.link.registration.direction(want).snapshot();
+        // If the state is there already, nothing can fail, not even in a forked child.
+        if seen.is_unregistered() || seen.is_gone() || !is_over(seen) {
+            ready!(self.poll_wait(want, cx, claim, seen, is_over))?;
+        }
         budget::spend();
         Poll::Ready(Ok(self.readiness()))
     }
@@ -785,6 +838,7 @@ impl<T: AsFd> Source<T> {
             self.link.shared.refuse_child()?;
         }
         if !self.link.registration.interest.includes(want) {
+            self.guess_outside_of_interest();
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the source was not registered for this: name it in the interest of Source::with_interest",
@@ -824,7 +878,7 @@ impl<'a> Wait<'a> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if !self.claim.is_empty() {
-            if let Some(waker) = self.link.registration.give_up(self.want, &self.claim) {
+            if let Some(waker) = self.link.registration.give_up(self.want, &self.claim, self.link.shared.process) {
                 self.link.shared.drop_waker(waker);
             }
         }

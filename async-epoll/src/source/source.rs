@@ -173,12 +173,13 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Sets `io` to non-blocking, and registers it with the reactor of `handle` for `interest`. An operation outside of
-    /// `interest` fails when it would have to wait.
+    /// `interest` is tried, and fails when it would have to wait.
     ///
     /// The non-blocking mode belongs to the open file, not to the descriptor. It stays when the source is dropped, and
     /// it affects all descriptors of the file, in other processes too. A terminal, for example, is usually one open
     /// file that standard input, output and error share with the shell: in non-blocking mode, `println!` may fail. Open
-    /// `/dev/tty` anew for a source instead.
+    /// `/dev/tty` anew for a source instead. If registering fails, the mode becomes what it was; so two threads must not
+    /// make sources of duplicates of one blocking descriptor at the same time.
     ///
     /// # Errors
     ///

@@ -47,6 +47,8 @@ pub(crate) enum Reason {
     Panicked(Mutex<Payload>),
     /// The outcome has been taken before.
     Taken,
+    /// This is a forked child, and the task runs in its parent.
+    InChild,
 }
 
 impl TaskError {
@@ -99,6 +101,7 @@ impl fmt::Display for TaskError {
             Reason::Aborted => f.write_str("was aborted"),
             Reason::PoolDropped => f.write_str("was dropped with its pool"),
             Reason::Taken => f.write_str("has been awaited before: its handle is ready once"),
+            Reason::InChild => f.write_str("belongs to the parent process; a forked child does not run it"),
             Reason::Panicked(payload) => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
                 let text = payload.downcast_ref::<&str>().copied();

@@ -38,7 +38,7 @@ use std::task::{Context, Poll, Waker};
 /// # Cancel safety
 ///
 /// Awaiting `&mut handle` may be given up and begun again; nothing is lost. Once the handle has been ready, awaiting it
-/// again returns an error that says so.
+/// again returns an error that says so. In a forked child of the process that runs the task, awaiting it is an error.
 ///
 /// # Examples
 ///
@@ -176,7 +176,13 @@ impl<T: 'static> Future for TaskHandle<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Poll::Ready(outcome) = self.poll_outcome(cx.waker()) else { return Poll::Pending };
+        let Poll::Ready(outcome) = self.poll_outcome(cx.waker()) else {
+            // Nothing would end the wait in a forked child.
+            if self.tasks.turn.shared.is_child() {
+                return Poll::Ready(Err(TaskError::new(self.label.clone(), Reason::InChild)));
+            }
+            return Poll::Pending;
+        };
         self.is_taken = true;
         let reason = match outcome {
             Outcome::Done(job) => {

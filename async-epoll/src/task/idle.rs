@@ -28,7 +28,8 @@ impl Future for Idle {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { tasks, number } = &mut *self;
-        if tasks.is_empty() {
+        // A forked child runs none of its parent's tasks.
+        if tasks.is_empty() || tasks.turn.shared.is_child() {
             return Poll::Ready(());
         }
         if number.is_some_and(|number| tasks.idle().borrow().will_wake(number, cx.waker())) {

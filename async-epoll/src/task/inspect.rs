@@ -137,7 +137,9 @@ impl<'a> HeldWakers<'a> {
     /// Collects the wakers of all sources and timers.
     fn of(shared: &'a Shared) -> Self {
         let mut waiting = Vec::new();
-        shared.registry().visit_waiters(|fd, want, waker| waiting.push((fd, want, address(waker))));
+        if let Some(registry) = shared.registry_in_child() {
+            registry.visit_waiters(shared.process, |fd, want, waker| waiting.push((fd, want, address(waker))));
+        }
         let mut wakers: Vec<_> = waiting
             .into_iter()
             .map(|(fd, want, address)| {
@@ -151,9 +153,11 @@ impl<'a> HeldWakers<'a> {
                 (address, waits_for)
             })
             .collect();
-        shared.wheel().visit(|deadline, waker| {
-            wakers.push((address(waker), WaitsFor::Timer { deadline: shared.clock.to_instant(deadline) }));
-        });
+        if let Some(mut wheel) = shared.wheel_in_child() {
+            wheel.visit(|deadline, waker| {
+                wakers.push((address(waker), WaitsFor::Timer { deadline: shared.clock.to_instant(deadline) }));
+            });
+        }
         wakers.sort_by_key(|(address, _)| *address);
         Self { wakers, clock: &shared.clock }
     }

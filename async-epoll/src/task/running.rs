@@ -44,6 +44,11 @@ impl Running {
         }
     }
 
+    /// Returns whether another reactor was current before, or none. Always so in a forked child of the reactor's process.
+    pub(crate) fn has_changed_current(&self) -> bool {
+        self.current.has_replaced()
+    }
+
     /// Tells the reactor that was current before, if any, that the pool has polled tasks of another reactor. The `run`
     /// method of the former will not wake these tasks.
     pub(crate) fn tell_replaced(&self) {

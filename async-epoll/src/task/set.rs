@@ -303,6 +303,20 @@ impl TaskSet {
         true
     }
 
+    /// Deals with a task that has left another reactor current than its own.
+    #[cold]
+    fn current_has_changed(&self) {
+        if self.turn.shared.is_child() {
+            // The task has forked, and this is the child. The other tasks belong to the parent: no poll is left for them.
+            self.turn.shared.runner.note_child();
+            self.free.set(0);
+            self.turn.end_early();
+        } else {
+            // The task holds a guard of another reactor across an await. The guard must not affect other tasks.
+            Handle::make_current(&self.turn.shared);
+        }
+    }
+
     /// Polls the future of a task, and catches its panic.
     #[inline]
     fn poll_future(
@@ -325,8 +339,7 @@ impl TaskSet {
             result
         };
         if !Handle::is_current(&self.turn.shared) {
-            // The task holds a guard of another reactor across an await. The guard must not affect other tasks.
-            Handle::make_current(&self.turn.shared);
+            self.current_has_changed();
         }
         result
     }
@@ -664,6 +677,20 @@ impl Driver {
         }
         Poll::Ready(())
     }
+
+    /// Polls nothing, in a forked child: the tasks belong to the parent. They stay until the pool is dropped. A pool that
+    /// runs itself, beside a reactor in the background, would wait for them without end: it loses the driver, and the
+    /// tasks are leaked.
+    #[cold]
+    fn poll_in_child(&mut self, set: &Rc<TaskSet>) -> Poll<()> {
+        set.turn.shared.runner.note_child();
+        if set.turn.is_detached() {
+            std::mem::forget(self.set.take());
+            return Poll::Ready(());
+        }
+        set.turn.park(&set.pool);
+        Poll::Pending
+    }
 }
 
 impl Future for Driver {
@@ -671,10 +698,13 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(set) = self.set.clone() else { return Poll::Ready(()) };
+        let running = Running::begin(&set, &set.turn.shared);
+        if running.has_changed_current() && set.turn.shared.is_child() {
+            return self.poll_in_child(&set);
+        }
         let (old_waker, arrivals) = set.pool.queue().attend(cx.waker().clone());
         drop(old_waker);
         set.has_run.set(true);
-        let running = Running::begin(&set, &set.turn.shared);
         if !set.turn.is_detached() {
             running.tell_replaced();
         }

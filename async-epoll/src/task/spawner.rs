@@ -239,7 +239,8 @@ impl Spawner {
     ///
     /// Await this in the future of a `run` method, or in a task of another spawner. A task of this spawner would wait for its
     /// own end, which [`run`](crate::Reactor::run) reports as a deadlock. For a limit: `idle().timeout(…)` of
-    /// async-timeout, or [`LocalRuntime::run_for`](crate::LocalRuntime::run_for).
+    /// async-timeout, or [`LocalRuntime::run_for`](crate::LocalRuntime::run_for). Ready at once in a forked child, which runs
+    /// none of its parent's tasks.
     ///
     /// # Cancel safety
     ///

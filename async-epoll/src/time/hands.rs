@@ -9,6 +9,7 @@
 //! ask only afterwards. The hands must not go back for it.
 
 use super::nanos::NEVER;
+use crate::sys::ForkMark;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -122,9 +123,15 @@ impl Hands {
         Vec::into_iter(over).map(|step| step.waker).collect()
     }
 
+    /// Ends the advances for which `is_over` is true, in `process`, or in a forked child unless the child
+    /// [cannot lock](ForkMark::lock) them. Returns their wakers.
+    pub(crate) fn end_in_child(&self, process: ForkMark, is_over: impl Fn(&Step) -> bool) -> Vec<Waker> {
+        process.lock(&self.advances).map_or_else(Vec::new, |mut advances| self.end(&mut advances, is_over))
+    }
+
     /// Ends all advances because the reactor is dropped: no code will move the clock any more. Returns their wakers.
-    pub(crate) fn close(&self) -> Vec<Waker> {
-        self.end(&mut self.advances(), |_| true)
+    pub(crate) fn close(&self, process: ForkMark) -> Vec<Waker> {
+        self.end_in_child(process, |_| true)
     }
 }
 

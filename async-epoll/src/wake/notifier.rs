@@ -185,9 +185,8 @@ impl<E: Signal> Notifier<E> {
     /// Ends the sleep on the reactor's side, and clears the notification. Returns whether there was a notification.
     pub(crate) fn awake(&self) -> bool {
         let notified = self.word.fetch_and(!(ASLEEP | NOTIFIED), Ordering::Acquire) & NOTIFIED != 0;
-        if notified {
-            self.wake_fd.clear();
-        }
+        // Also without a notification: the thread that has notified an earlier sleep may have written only now.
+        self.wake_fd.clear();
         notified
     }
 
@@ -207,6 +206,8 @@ impl<E: Signal> Notifier<E> {
 mod tests {
     use super::*;
     use crate::sys::{Epoll, epoll_event};
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     #[test]
@@ -293,5 +294,49 @@ mod tests {
             assert_eq!(notifier.writes(), sleep);
             assert!(notifier.wake_fd.is_empty(), "sleep {sleep} has left bytes behind");
         }
+    }
+
+    /// Found 12b: a thread is preempted between its notification and its write, so the write comes in a later sleep. The
+    /// pipe is empty after that sleep, too, and the next write makes an edge on every kernel.
+    #[test]
+    fn a_late_write_is_emptied() {
+        /// A pipe whose first write waits for the engine's next sleep.
+        struct Late {
+            pipe: WakeFd,
+            is_later: AtomicBool,
+            about_to_write: Barrier,
+            may_write: Barrier,
+        }
+        impl Signal for Late {
+            fn raise(&self) {
+                if !self.is_later.swap(true, Ordering::Relaxed) {
+                    self.about_to_write.wait();
+                    self.may_write.wait();
+                }
+                self.pipe.raise();
+            }
+            fn clear(&self) {
+                self.pipe.clear();
+            }
+        }
+        let (pipe, is_later) = (WakeFd::pipe().unwrap(), AtomicBool::new(false));
+        let (about_to_write, may_write) = (Barrier::new(2), Barrier::new(2));
+        let notifier = Notifier::with_signal(Late { pipe, is_later, about_to_write, may_write });
+        let pipe = &notifier.wake_fd.pipe;
+        let (epoll, mut events) = (Epoll::new().unwrap(), [epoll_event { events: 0, u64: 0 }]);
+        epoll.add(pipe.fd(), (libc::EPOLLIN | libc::EPOLLET) as u32, 7).unwrap();
+        assert!(notifier.try_sleep());
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| notifier.notify());
+            notifier.wake_fd.about_to_write.wait();
+            // A timer ends the sleep. The notification is taken, and the next sleep begins.
+            assert!(notifier.awake());
+            assert!(notifier.try_sleep());
+            notifier.wake_fd.may_write.wait();
+            thread.join().unwrap();
+        });
+        assert_eq!(epoll.wait(&mut events, Some(Duration::from_secs(10))).unwrap(), 1);
+        assert!(!notifier.awake(), "the notification was taken before");
+        assert!(pipe.is_empty(), "the late write is left behind");
     }
 }

@@ -22,6 +22,8 @@
 
 use super::notifier::Notifier;
 use super::wake_fd::Signal;
+#[cfg(not(loom))]
+use crate::sys::ForkMark;
 use std::collections::VecDeque;
 use std::task::Waker;
 
@@ -33,7 +35,7 @@ use loom::sync::{
 use std::sync::PoisonError;
 #[cfg(not(loom))]
 use std::sync::{
-    Mutex, MutexGuard,
+    Mutex, MutexGuard, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -49,6 +51,20 @@ pub(crate) struct Queue<A> {
     state: Mutex<State<A>>,
     /// The number of tasks that the driver has taken and not polled yet. Only the driver writes this field.
     taken: AtomicUsize,
+    /// What a forked child of the pool's process uses if it cannot lock the state.
+    #[cfg(not(loom))]
+    orphan: Orphan<A>,
+}
+
+/// A closed queue in place of the state, for a forked child. Another thread may have held the lock of the state at the
+/// fork; the child does not have this thread, and the lock is never released.
+#[cfg(not(loom))]
+#[derive(Debug)]
+struct Orphan<A> {
+    /// The process that made the queue.
+    process: ForkMark,
+    /// Made by the first call that finds the state locked.
+    state: OnceLock<Box<Mutex<State<A>>>>,
 }
 
 /// What is under the lock.
@@ -109,19 +125,30 @@ impl<E: Signal> Drop for EndSleep<'_, E> {
 impl<A> Queue<A> {
     /// Returns an empty queue, which is idle.
     pub(crate) fn new() -> Self {
-        let state = State {
-            ready: Vec::new(),
-            arrivals: VecDeque::new(),
-            busy: false,
-            driver: None,
-            closed: false,
-            refuses_arrivals: false,
-            uncounted: false,
-        };
-        Self { state: Mutex::new(state), taken: AtomicUsize::new(0) }
+        Self {
+            state: Mutex::new(State::new(false)),
+            taken: AtomicUsize::new(0),
+            #[cfg(not(loom))]
+            orphan: Orphan { process: ForkMark::new(), state: OnceLock::new() },
+        }
     }
 
     /// Locks the state. No code that can panic half-way runs under this lock.
+    #[cfg(not(loom))]
+    fn lock(&self) -> MutexGuard<'_, State<A>> {
+        self.orphan.process.lock(&self.state).unwrap_or_else(|| self.lock_orphan())
+    }
+
+    /// Locks the closed queue in place of the state.
+    #[cfg(not(loom))]
+    #[cold]
+    fn lock_orphan(&self) -> MutexGuard<'_, State<A>> {
+        let orphan = self.orphan.state.get_or_init(|| Box::new(Mutex::new(State::new(true))));
+        orphan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the state. No code that can panic half-way runs under this lock.
+    #[cfg(loom)]
     fn lock(&self) -> MutexGuard<'_, State<A>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -268,6 +295,19 @@ impl<A> Queue<A> {
 }
 
 impl<A> State<A> {
+    /// Returns the state of an empty and idle queue.
+    const fn new(closed: bool) -> Self {
+        Self {
+            ready: Vec::new(),
+            arrivals: VecDeque::new(),
+            busy: false,
+            driver: None,
+            closed,
+            refuses_arrivals: false,
+            uncounted: false,
+        }
+    }
+
     /// Makes the queue busy. Returns what is left to do, or `None` if the queue was busy: then the driver will come
     /// anyway.
     #[inline]

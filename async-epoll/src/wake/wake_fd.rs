@@ -2,7 +2,8 @@
 //!
 //! The descriptor is registered edge-triggered, and each successful write makes a new edge, whether the descriptor was
 //! read or not. So an eventfd is not read: its counter takes 2⁶⁴ - 2 writes. A pipe takes some thousand, and is emptied
-//! after each sleep ended by it.
+//! after each sleep, whatever has ended the sleep: a thread may be preempted between its notification and its write, so
+//! the write may come in a later sleep.
 //!
 //! The hard idea is a write that fails. A full eventfd or pipe refuses the write with `WouldBlock`, and a refused write
 //! makes no edge: epoll would report the descriptor as readable to a new registration, but the present sleep would not
@@ -30,7 +31,7 @@ pub(crate) trait Signal {
     /// Ends the present sleep, or the next one.
     fn raise(&self);
 
-    /// Prepares for the next sleep, after [`raise`](Self::raise) has ended one.
+    /// Prepares for the next sleep, at the end of each.
     fn clear(&self) {}
 }
 
@@ -74,6 +75,7 @@ impl Signal for WakeFd {
         raise_with(|| (&self.writer).write(&1_u64.to_ne_bytes()), || self.empty());
     }
 
+    #[inline]
     fn clear(&self) {
         if self.reader.is_some() {
             self.empty();

@@ -90,9 +90,12 @@ impl AcceptLoop {
                         self.reporter.report(&handle, listener.as_raw_fd(), &error, Some(length));
                     }
                 }
-                result => {
+                Poll::Pending => {
+                    self.backoff.find_empty();
+                    return Poll::Pending;
+                }
+                Poll::Ready(result) => {
                     self.backoff.cancel();
-                    let result = ready!(result);
                     self.backoff.succeed();
                     self.has_ended = result.is_err();
                     return Poll::Ready(Some(result.map_err(io::Error::from)));
@@ -244,7 +247,9 @@ mod tests {
         one.pause();
         two.pause();
         one.accept_loop = AcceptLoop::new();
-        assert_eq!((paused::count(), Arc::strong_count(&one.woken)), (1, 1));
+        assert_eq!(Arc::strong_count(&one.woken), 1);
+        // None is left if another test has closed a socket meanwhile, which ends all pauses.
+        assert!(paused::count() <= 1);
         drop(two);
         assert_eq!(paused::count(), 0);
     }
@@ -254,6 +259,7 @@ mod tests {
     fn other_errors_end_it() {
         let _alone = alone();
         let mut scene = Scene::new(false);
+        assert!(!scene.accept_loop.has_ended());
         assert!(matches!(scene.poll(|| Err(io::ErrorKind::NotConnected.into())), Poll::Ready(Some(Err(_)))));
         assert!(scene.accept_loop.has_ended() && matches!(scene.poll(|| Ok(7)), Poll::Ready(None)));
     }

@@ -13,7 +13,7 @@
 //! `socket/paused.rs` explains why the loop accepts once more, and how a closed socket ends a pause.
 
 use crate::socket::paused::PausedListener;
-use async_epoll::{Handle, Timer};
+use async_epoll::{Handle, Timer, refused_operations};
 use futures::future::FutureExt;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -43,6 +43,8 @@ struct Pause {
     timer: Timer,
     /// Whether accepting has failed again after the registration. Only a confirmed pause waits.
     is_confirmed: bool,
+    /// The number of operations that this thread had refused before the accept that is to confirm the pause.
+    refused: u32,
 }
 
 impl Backoff {
@@ -51,9 +53,14 @@ impl Backoff {
         Self { next: FIRST_PAUSE, pause: None, length: Duration::ZERO }
     }
 
-    /// Waits until the confirmed pause is over, if there is one: a socket has been closed, or the timer has fired.
+    /// Waits until the confirmed pause is over, if there is one: a socket has been closed, or the timer has fired. Called
+    /// before each accept.
     pub(super) fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(pause) = self.pause.as_mut().filter(|pause| pause.is_confirmed) else { return Poll::Ready(()) };
+        let Some(pause) = &mut self.pause else { return Poll::Ready(()) };
+        if !pause.is_confirmed {
+            pause.refused = refused_operations();
+            return Poll::Ready(());
+        }
         if pause.listener.poll_closed(cx).is_pending() {
             // If the reactor has been dropped, accepting will fail and report this.
             let _ = ready!(pause.timer.poll_unpin(cx));
@@ -70,13 +77,23 @@ impl Backoff {
             return Some(self.length);
         }
         let listener = PausedListener::register();
-        self.pause = Some(Pause { listener, timer: Timer::after(self.next, handle), is_confirmed: false });
+        let timer = Timer::after(self.next, handle);
+        self.pause = Some(Pause { listener, timer, is_confirmed: false, refused: 0 });
         self.length = self.next;
         self.next = (self.next * 2).min(MAX_PAUSE);
         None
     }
 
-    /// Ends the pause, if there is one: a connection was accepted, or the queue is empty.
+    /// Ends the pause, if there is one, after a pending accept: the queue is empty. But if the accept was refused for want
+    /// of budget, the queue has not been looked at, and the next accept confirms the pause. Otherwise a task that has one
+    /// operation left for the listener in each poll would begin pauses without end, and spin.
+    pub(super) fn find_empty(&mut self) {
+        if self.pause.as_ref().is_some_and(|pause| pause.refused == refused_operations()) {
+            self.pause = None;
+        }
+    }
+
+    /// Ends the pause, if there is one: a connection was accepted.
     pub(super) fn cancel(&mut self) {
         self.pause = None;
     }

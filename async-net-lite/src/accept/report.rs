@@ -7,6 +7,7 @@
 //!
 //! The counters of [`Stats`](async_epoll::Stats) are not here: the acceptor counts every error, reported or not.
 
+use super::errors::Concern;
 use async_epoll::Handle;
 use std::fmt;
 use std::io;
@@ -45,6 +46,32 @@ pub struct AcceptReport<'a> {
     /// The number of skipped connections and pauses that have not been reported since the last report, because that was
     /// less than a second ago.
     pub suppressed: u64,
+}
+
+impl AcceptReport<'_> {
+    /// Returns whether something has run out: descriptors, memory of the kernel, or places in epoll. Accepting succeeds again
+    /// after something has been freed. Otherwise the error concerns connections.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # async_epoll::block_on(async {
+    /// # let listener = async_net_lite::TcpListener::bind("127.0.0.1:0").await?;
+    /// let incoming = listener.incoming().on_error(|report| {
+    ///     // A client that has gone is not worth a line.
+    ///     if report.is_shortage() {
+    ///         eprintln!("server: {report}");
+    ///     }
+    /// });
+    /// # drop(incoming);
+    /// # Ok(())
+    /// # })?
+    /// # }
+    /// ```
+    pub fn is_shortage(&self) -> bool {
+        matches!(Concern::of_wait(self.error), Concern::Shortage(_))
+    }
 }
 
 impl fmt::Display for AcceptReport<'_> {

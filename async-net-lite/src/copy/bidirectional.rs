@@ -3,7 +3,7 @@
 //! The two [`Direction`]s are independent as long as both sides live. This file decides what follows when a side dies:
 //!
 //! ```text
-//!   a read fails ───────────────────────────────────────────────────────────► the copy ends with the error
+//!   a read fails ──────────────► the writer of this direction is flushed ───► the copy ends with the error
 //!
 //!   a write fails, or a side ──► last bytes: the direction from this side ──► the copy ends with the error
 //!   that is not read fails       goes on as long as it makes progress
@@ -198,6 +198,10 @@ impl Pair {
         for is_there in [!self.is_back_first, self.is_back_first] {
             let polled = if is_there { self.there.poll(cx, a, b) } else { self.back.poll(cx, b, a) };
             match polled {
+                // The last bytes are those that the writer holds.
+                Poll::Ready(Err(Failure::Reader(error))) if self.direction(is_there).is_unflushed() => {
+                    return self.end(cx, error, is_there, false);
+                }
                 Poll::Ready(Err(Failure::Reader(error))) => return Poll::Ready(Err(error)),
                 // The writer has failed: the last bytes are those of the other direction.
                 Poll::Ready(Err(Failure::Writer(error))) => return self.end(cx, error, !is_there, false),
@@ -225,15 +229,20 @@ impl Pair {
         Poll::Pending
     }
 
+    /// Returns `there`, or else `back`.
+    fn direction(&self, is_there: bool) -> &Direction {
+        if is_there { &self.there } else { &self.back }
+    }
+
     /// Begins the end of the copy with `error`. The last bytes are those of `there`, or else of `back`.
     fn end(&mut self, cx: &Context<'_>, error: io::Error, is_there: bool, is_complete: bool) -> Poll<io::Result<()>> {
-        let direction = if is_there { &self.there } else { &self.back };
+        let direction = self.direction(is_there);
         if direction.is_done() {
             return Poll::Ready(Err(error));
         }
         let limit = direction.copied.saturating_add(MAX_LAST_BYTES);
         self.ending = Some(Ending { error, is_there, is_complete, limit });
-        // Another poll has all operations of the task's budget.
+        // The next poll moves the last bytes.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -251,8 +260,11 @@ impl Ending {
         }
         // An end of file may be wrong, since the error has been taken. So the writer is not closed.
         let before = direction.copied;
-        let polled = direction.poll_move(cx, reader, writer);
-        if polled.is_pending() && direction.copied > before && direction.copied < self.limit {
+        let polled = direction.poll_last(cx, reader, writer);
+        // A direction that has yielded may have more bytes, and may not even have asked for them: the other futures of the
+        // task may have used up the operations of this poll.
+        let goes_on = direction.copied > before || direction.has_yielded();
+        if polled.is_pending() && goes_on && direction.copied < self.limit {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -24,6 +24,7 @@
 
 use super::buffer::{BUFFER_BYTES, Buffer};
 use super::splice::{Splice, is_refusal, socket};
+use async_epoll::refused_operations;
 use futures::io::{AsyncRead, AsyncWrite};
 use std::io;
 use std::pin::Pin;
@@ -36,9 +37,9 @@ const BYTES_PER_POLL: usize = 16 * BUFFER_BYTES;
 /// The remaining work of one direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
-    /// The reader has not reached its end of file.
+    /// The reader has neither reached its end of file nor failed.
     Moving,
-    /// All bytes are written, but the writer is not closed.
+    /// No more bytes come, and all are written, but the writer is not closed.
     Closing,
     /// The writer is closed.
     Done,
@@ -51,7 +52,8 @@ enum Wait {
     Reader,
     /// Room in the writer. The reader is not read meanwhile.
     Writer,
-    /// Its turn: the direction has yielded.
+    /// Its turn: the direction has yielded, or an operation was refused for want of budget. Nothing is known of the reader
+    /// and the writer, and the task is woken.
     Turn,
 }
 
@@ -135,6 +137,16 @@ impl Direction {
         self.wait == Wait::Reader && self.stage == Stage::Moving
     }
 
+    /// Returns whether the writer may hold bytes that it has not passed on.
+    pub(super) fn is_unflushed(&self) -> bool {
+        self.is_unflushed
+    }
+
+    /// Returns whether the last poll has yielded, so the next poll may move more bytes at once.
+    pub(super) fn has_yielded(&self) -> bool {
+        self.wait == Wait::Turn
+    }
+
     /// Returns whether all bytes of the reader are copied, and no byte can be written to it.
     pub(super) fn is_reader_spent(&self) -> bool {
         self.is_done() && self.is_reader_dead
@@ -170,6 +182,39 @@ impl Direction {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
+        self.note_refusals(|direction| direction.poll_steps(cx, reader, writer))
+    }
+
+    /// Copies the last bytes of a reader that has failed, as far as the writer takes them, and flushes the writer. Does not
+    /// close it.
+    pub(super) fn poll_last<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W) -> Poll<()>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        self.note_refusals(|direction| match ready!(direction.poll_steps(cx, reader, writer)) {
+            Err(Failure::Writer(_)) => Poll::Ready(()),
+            Ok(()) | Err(Failure::Reader(_)) => direction.poll_flush(cx, writer).map(drop),
+        })
+    }
+
+    /// Polls by `poll`, and notes whether the result is pending because an operation was refused.
+    fn note_refusals<R>(&mut self, poll: impl FnOnce(&mut Self) -> Poll<R>) -> Poll<R> {
+        let refused = refused_operations();
+        let polled = poll(self);
+        // A stream around a socket may use many operations, so the number of refusals is compared, and not the budget.
+        if polled.is_pending() && refused_operations() != refused {
+            self.wait = Wait::Turn;
+        }
+        polled
+    }
+
+    /// The loop of a direction, at the top of this file. Takes each `Pending` for a side that has to wait.
+    fn poll_steps<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W) -> Poll<Result<(), Failure>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let mut left = BYTES_PER_POLL;
         self.wait = Wait::Writer;
         while self.stage == Stage::Moving {
@@ -179,15 +224,16 @@ impl Direction {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            match self.poll_read(cx, reader).map_err(Failure::Reader)? {
-                Poll::Ready(Some(length)) => left = left.saturating_sub(length.max(BUFFER_BYTES)),
-                Poll::Ready(None) => self.stage = Stage::Closing,
+            match self.poll_read(cx, reader) {
+                Poll::Ready(Ok(Some(length))) => left = left.saturating_sub(length.max(BUFFER_BYTES)),
+                Poll::Ready(Ok(None)) => self.stage = Stage::Closing,
+                Poll::Ready(Err(error)) => {
+                    self.stage = Stage::Closing;
+                    return Poll::Ready(Err(Failure::Reader(error)));
+                }
                 Poll::Pending => {
                     self.wait = Wait::Reader;
-                    if self.is_unflushed {
-                        ready!(Pin::new(writer).poll_flush(cx)).map_err(Failure::Writer)?;
-                        self.is_unflushed = false;
-                    }
+                    ready!(self.poll_flush(cx, writer)).map_err(Failure::Writer)?;
                     return Poll::Pending;
                 }
             }
@@ -216,6 +262,15 @@ impl Direction {
             }
             None => Death::Closed,
         }))
+    }
+
+    /// Flushes the writer, if bytes were written since the last flush.
+    fn poll_flush<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<io::Result<()>> {
+        if self.is_unflushed {
+            ready!(Pin::new(writer).poll_flush(cx))?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes all held bytes.

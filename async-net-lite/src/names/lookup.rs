@@ -9,10 +9,15 @@ use super::numeric::numeric;
 use super::resolver::{Resolver, current};
 #[cfg(feature = "resolve")]
 use super::system::SystemResolver;
-use futures::stream::StreamExt;
+use futures::stream::{self, Stream, StreamExt};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
+
+/// The largest number of parts in a row that a lookup takes from a resolver before it yields. A resolver whose stream is
+/// always ready must not hold the thread.
+const MAX_PARTS_IN_A_ROW: u32 = 64;
 
 /// Looks up the addresses of `host`, each with `port`.
 ///
@@ -22,11 +27,12 @@ use std::sync::Arc;
 ///
 /// # Errors
 ///
-/// Those of the resolver; `InvalidInput` if there is no resolver, if `host` is empty, or if it looks like a numeric
-/// address and is none; `NotFound` if it has the name of a zone that is no network interface.
+/// Those of the resolver; `InvalidInput` if there is no resolver, if `host` is empty, or if it has the brackets or the zone
+/// of an IPv6 address and is none; `NotFound` if it has the name of a zone that is no network interface. Any other text is a
+/// name for the resolver, such as `256.1.1.1`.
 ///
-/// The system's resolver fails with `NotFound` if the name is unknown, and with `ResourceBusy` if thousands of lookups
-/// wait already.
+/// The system's resolver fails with `NotFound` if the name is unknown, with `ResourceBusy` if thousands of lookups wait
+/// already, and with the error of the system (`EMFILE`) if no descriptor is free.
 ///
 /// # Cancel safety
 ///
@@ -59,7 +65,7 @@ pub(super) async fn resolve_family(host: &str, port: u16, family: Family) -> io:
         Some(resolver) if family == Family::Any => return resolver.resolve(host, port).await,
         Some(resolver) => resolver,
     };
-    let (mut parts, mut others, mut error) = (resolver.resolve_stream(host, port), Vec::new(), None);
+    let (mut parts, mut others, mut error) = (parts(&*resolver, host, port), Vec::new(), None);
     while let Some(part) = parts.next().await {
         match part {
             Ok(part) if part.iter().any(|address| family.has(address)) => return Ok(family.choose(part)),
@@ -68,6 +74,25 @@ pub(super) async fn resolve_family(host: &str, port: u16, family: Family) -> io:
         }
     }
     error.filter(|_| others.is_empty()).map_or(Ok(others), Err)
+}
+
+/// Returns the parts of the addresses of `host`, as `resolver` gets to know them. Yields now and then.
+pub(crate) fn parts<'a>(
+    resolver: &'a dyn Resolver,
+    host: &'a str,
+    port: u16,
+) -> impl Stream<Item = io::Result<Vec<SocketAddr>>> + Send + Unpin + 'a {
+    let (mut parts, mut in_a_row) = (resolver.resolve_stream(host, port), 0);
+    stream::poll_fn(move |cx| {
+        if in_a_row == MAX_PARTS_IN_A_ROW {
+            in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = parts.poll_next_unpin(cx);
+        in_a_row = if polled.is_ready() { in_a_row + 1 } else { 0 };
+        polled
+    })
 }
 
 /// Returns the resolver of the scope, for a lookup of the name `host` in parts, and outside of any scope the system's.

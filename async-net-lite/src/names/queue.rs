@@ -24,16 +24,17 @@
 //!     └──────────────────────────────── answers, by channels ◄──────────────── threads ◄─┴─┘
 //! ```
 //!
-//! Callers are woken and channels are dropped without the lock, since wakers run foreign code. Nothing here knows
+//! Callers are woken and channels are dropped without the lock, since wakers run foreign code. No panic of this code ends a
+//! thread: the count of threads would not go down, and once it has reached the maximum, no lookup would begin. Nothing here knows
 //! `getaddrinfo`, or that a process can fork: see `system.rs`.
 
 use super::family::Family;
+use crate::foreign::contain;
 use futures::channel::oneshot;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -265,7 +266,7 @@ impl Queue {
     /// Distributes new lookups to the two queues.
     fn classify(self: &Arc<Self>, batch: VecDeque<Question>) {
         let quick = || self.backend.quick(&mut batch.iter().map(|question| &*question.host));
-        let quick = catch_unwind(AssertUnwindSafe(quick)).unwrap_or_default();
+        let quick = contain(quick).unwrap_or_default();
         let mut state = self.lock();
         for question in batch {
             // The backend returns names in lower case.
@@ -278,8 +279,7 @@ impl Queue {
     /// Does a lookup, and gives the answer to its waiters.
     fn look_up(&self, question: &Question, is_quick: bool) {
         let (host, family) = (&*question.host, question.family);
-        let result = catch_unwind(AssertUnwindSafe(|| self.backend.look_up(host, family, is_quick)));
-        let result = result.unwrap_or_else(|_| {
+        let result = contain(|| self.backend.look_up(host, family, is_quick)).unwrap_or_else(|| {
             let message = format!("the lookup of {host:?} has panicked").into();
             Err(Failure { kind: io::ErrorKind::Other, message })
         });
@@ -376,22 +376,32 @@ fn take_given_up(waiters: &mut Vec<Waiter>) -> Vec<Waiter> {
 fn answer(waiters: Vec<Waiter>, answer: &Answer) {
     for waiter in waiters {
         // A waiter without a receiver does not take the answer.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(waiter.send(answer.clone()))));
+        contain(|| drop(waiter.send(answer.clone())));
     }
 }
 
 /// Drops the channels of waiters without a receiver. A waiter may be giving up right now, and its waker be called.
 fn discard(waiters: Vec<Waiter>) {
     for waiter in waiters {
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(waiter)));
+        contain(|| drop(waiter));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::panic::panic_any;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Instant;
+
+    /// The payload of a panic. It panics when it is dropped.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(thread::panicking(), "dropped on purpose");
+        }
+    }
 
     /// A backend whose names say what happens. It records the lookups that have begun.
     #[derive(Clone, Default)]
@@ -427,7 +437,9 @@ mod tests {
 
     impl Backend for Fake {
         fn quick(&self, names: &mut dyn Iterator<Item = &str>) -> HashSet<String> {
-            assert!(!self.0.is_broken.load(Ordering::Relaxed), "on purpose");
+            if self.0.is_broken.load(Ordering::Relaxed) {
+                panic_any(Bomb);
+            }
             names.filter(|name| name.starts_with("quick")).map(String::from).collect()
         }
 
@@ -442,6 +454,9 @@ mod tests {
                 return Err(Failure { kind: io::ErrorKind::NotFound, message: "no such name".into() });
             }
             assert!(!host.contains("panic"), "on purpose");
+            if host.contains("bomb") {
+                panic_any(Bomb);
+            }
             let last = if family == Family::V6 { "[::1]:0" } else { "127.0.0.1:0" };
             Ok(if host.contains("nothing") { Vec::new() } else { vec![last.parse().unwrap()] })
         }
@@ -489,7 +504,7 @@ mod tests {
     #[test]
     fn every_answer_reaches_every_waiter() {
         for threads in [1, 2, 8] {
-            for kind in ["", "error", "panic", "nothing"] {
+            for kind in ["", "error", "panic", "bomb", "nothing"] {
                 for speed in ["quick", "slow", "plain"] {
                     let (queue, fake) = queue(threads);
                     let name = format!("{speed}-{kind}");
@@ -515,7 +530,9 @@ mod tests {
                                 (Ok(addresses), "") => assert_eq!(addresses.len(), 1, "{host}"),
                                 (Ok(addresses), "nothing") => assert!(addresses.is_empty(), "{host}"),
                                 (Err(failure), "error") => assert_eq!(failure.kind, io::ErrorKind::NotFound),
-                                (Err(failure), "panic") => assert!(failure.message.contains("panicked"), "{host}"),
+                                (Err(failure), "panic" | "bomb") => {
+                                    assert!(failure.message.contains("panicked"), "{host}")
+                                }
                                 other => panic!("{host}: {other:?}"),
                             }
                         }
@@ -633,26 +650,33 @@ mod tests {
         assert_idle(&patient);
     }
 
-    /// A waker that panics does not keep other waiters from their answer, and a backend that cannot say which names are
-    /// quick is asked for all of them.
+    /// Found 11: a waker that panics does not keep other waiters from their answer, whatever the panic carries, and a backend
+    /// that cannot say which names are quick is asked for all of them. No thread is lost, not even if each lookup panics.
     #[test]
     fn panics() {
-        struct Panics;
+        struct Panics(fn());
         impl futures::task::ArcWake for Panics {
-            fn wake_by_ref(_: &Arc<Self>) {
-                panic!("on purpose")
+            fn wake_by_ref(this: &Arc<Self>) {
+                (this.0)();
             }
         }
         use futures::future::FutureExt;
-        let (queue, fake) = queue(2);
-        fake.0.is_broken.store(true, Ordering::Relaxed);
-        let (mut bad, good) = (ask(&queue, "slow"), ask(&queue, "slow"));
-        let waker = futures::task::waker(Arc::new(Panics));
-        assert!(bad.poll_unpin(&mut std::task::Context::from_waker(&waker)).is_pending());
-        fake.open();
-        wait(good).unwrap();
-        wait(bad).unwrap();
-        wait(ask(&queue, "quick")).unwrap();
-        assert_idle(&queue);
+        let (plain, bomb): (fn(), fn()) = (|| panic!("on purpose"), || panic_any(Bomb));
+        for (act, threads) in [(plain, 2), (bomb, 1), (bomb, 2)] {
+            let (queue, fake) = queue(threads);
+            fake.0.is_broken.store(true, Ordering::Relaxed);
+            for round in 0..2 * threads {
+                *fake.0.is_open.lock().unwrap() = false;
+                let name = format!("slow{round}");
+                let (mut bad, good) = (ask(&queue, &name), ask(&queue, &name));
+                let waker = futures::task::waker(Arc::new(Panics(act)));
+                assert!(bad.poll_unpin(&mut std::task::Context::from_waker(&waker)).is_pending());
+                fake.open();
+                wait(good).unwrap();
+                wait(bad).unwrap();
+                wait(ask(&queue, "quick")).unwrap();
+            }
+            assert_idle(&queue);
+        }
     }
 }

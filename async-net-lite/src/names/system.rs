@@ -24,6 +24,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use once_cell::race::OnceBox;
 use std::collections::HashSet;
 use std::fmt;
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -247,7 +248,15 @@ fn getaddrinfo(host: &str, family: Family) -> Result<Vec<SocketAddr>, LookupErro
 }
 
 /// Returns the error of a lookup, with the name in its message.
+///
+/// Without descriptors the C library cannot read its files or ask a server, and says that the name is unknown. So such an
+/// answer is not believed while no file can be opened.
 fn failure(host: &str, error: LookupError) -> Failure {
+    let opened = File::open("/dev/null");
+    if let Some(error @ (libc::EMFILE | libc::ENFILE)) = opened.err().and_then(|error| error.raw_os_error()) {
+        let error = io::Error::from_raw_os_error(error);
+        return Failure { kind: error.kind(), message: format!("cannot look up {host:?}: {error}").into() };
+    }
     let (kind, error) = (error.kind(), io::Error::from(error));
     let kind = match kind {
         LookupErrorKind::NoName | LookupErrorKind::NoData => io::ErrorKind::NotFound,

@@ -93,6 +93,14 @@ impl<T: SocketIo> Socket<T> {
         self.poll_write_with(cx, |io| op(io.std()).map_err(T::write_error))
     }
 
+    /// Notes that calls past the source have met `WouldBlock`. As a read that would block, this begins a handshake that was
+    /// put off. If that fails, the socket stays ready, so the next operation returns the error.
+    pub(crate) fn clear_own(&self, interest: Interest) {
+        if !interest.is_readable() || self.get_ref().begin().is_ok() {
+            self.clear_ready(interest);
+        }
+    }
+
     /// Tries `op` once, unless the socket is known not to be ready.
     pub(crate) fn try_own<R>(&self, interest: Interest, mut op: impl FnMut(&T::Std) -> io::Result<R>) -> io::Result<R> {
         self.try_io(interest, |io| op(io.std()).map_err(|error| io.read_error(T::write_error(error))))
@@ -112,8 +120,9 @@ macro_rules! own_calls {
             /// Makes a reading system call of your own, and waits as long as the call meets `WouldBlock`. Returns the
             /// result of `op`.
             ///
-            /// `op` is called at once, and again after each event. It must return the error of the call as it is: by
-            /// `WouldBlock` the socket knows that it is not readable. An `op` that never returns this error never waits.
+            /// `op` is called at once, unless the socket is known not to be readable, and then after each event. It must
+            /// return the error of the call as it is: by `WouldBlock` the socket knows that it is not readable. An `op` that
+            /// never returns this error waits at most once.
             ///
             /// # Errors
             ///
@@ -167,7 +176,7 @@ macro_rules! own_calls {
             /// arrives in between: see [`Source::clear_ready`](async_epoll::Source::clear_ready). It costs a system
             /// call, [`try_io`](Self::try_io) and [`read_with`](Self::read_with) do not.
             pub fn clear_ready(&self, interest: async_epoll::Interest) {
-                self.inner().clear_ready(interest);
+                self.inner().clear_own(interest);
             }
         }
     };

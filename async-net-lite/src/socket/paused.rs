@@ -27,12 +27,18 @@
 //!   closer:                 close:  lock, free one, unlock ──► load the count
 //! ```
 //!
+//! # Forks
+//!
+//! A thread of the parent may hold the lock of the list at a fork, and then nothing releases it in the child. So a child
+//! never waits for the lock. If it cannot have the lock, a notice is lost, and the pause lasts until its time is over.
+//!
 //! `accept/` decides when a listener pauses, and for how long.
 
+use crate::foreign::contain;
+use async_epoll::ForkMark;
 use futures::task::AtomicWaker;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll};
 
 /// The registration of a paused listener in the list. Dropping it removes the entry.
@@ -46,9 +52,10 @@ impl PausedListener {
     /// Registers a listener: adds an entry to the list.
     pub(crate) fn register() -> Self {
         let entry = Arc::<Entry>::default();
-        let mut entries = PAUSED.lock();
-        entries.push(Arc::clone(&entry));
-        PAUSED.set_count(&entries);
+        if let Some(mut entries) = PAUSED.lock() {
+            entries.push(Arc::clone(&entry));
+            PAUSED.set_count(&entries);
+        }
         Self { entry }
     }
 
@@ -63,7 +70,7 @@ impl PausedListener {
 
 impl Drop for PausedListener {
     fn drop(&mut self) {
-        let mut entries = PAUSED.lock();
+        let Some(mut entries) = PAUSED.lock() else { return };
         entries.retain(|other| !Arc::ptr_eq(other, &self.entry));
         PAUSED.set_count(&entries);
         // No waker is dropped under the lock: `self.entry` still refers to it, and is dropped afterwards.
@@ -85,15 +92,27 @@ struct Paused {
     count: AtomicUsize,
     /// The entries, the oldest first. Added by a registration, removed by its drop; a notice removes all.
     entries: Mutex<Vec<Arc<Entry>>>,
+    /// The number of the process that was the first to lock the list; 0 before. Set once.
+    process: AtomicU32,
 }
 
 /// The list of this process. The top of this file says why there is only one.
-static PAUSED: Paused = Paused { count: AtomicUsize::new(0), entries: Mutex::new(Vec::new()) };
+static PAUSED: Paused =
+    Paused { count: AtomicUsize::new(0), entries: Mutex::new(Vec::new()), process: AtomicU32::new(0) };
 
 impl Paused {
-    /// Locks the list. A panic cannot leave the list half-changed: no user code runs under this lock.
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Entry>>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the list. Returns `None` in a forked child that cannot have the lock. A panic cannot leave the list half-changed:
+    /// no user code runs under this lock.
+    fn lock(&self) -> Option<MutexGuard<'_, Vec<Arc<Entry>>>> {
+        let this = ForkMark::new().number().get();
+        match self.process.compare_exchange(0, this, Ordering::Relaxed, Ordering::Relaxed) {
+            Err(first) if first != this => match self.entries.try_lock() {
+                Ok(entries) => Some(entries),
+                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            },
+            _ => Some(self.entries.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
 
     /// Stores the current length of the list.
@@ -105,7 +124,7 @@ impl Paused {
     /// Ends all pauses, since any of the listeners may have a connection in its queue.
     #[cold]
     fn release(&self) {
-        let mut entries = self.lock();
+        let Some(mut entries) = self.lock() else { return };
         let released = std::mem::take(&mut *entries);
         self.set_count(&entries);
         drop(entries);
@@ -113,11 +132,7 @@ impl Paused {
             entry.is_released.store(true, Ordering::Release);
             // A waker is user code. Its panic must not reach the code that drops a socket, nor keep the other entries
             // waiting.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| entry.waker.wake())) {
-                // Dropping the payload may panic again. The second payload is leaked, because dropping that may panic,
-                // too.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(std::mem::forget);
-            }
+            contain(|| entry.waker.wake());
         }
     }
 }
@@ -139,4 +154,41 @@ impl Drop for CloseNotice {
 #[cfg(test)]
 pub(crate) fn count() -> usize {
     PAUSED.count.load(Ordering::SeqCst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found 12a: a child whose parent held the lock at the fork neither waits nor wakes. With the lock free, it ends the
+    /// pauses.
+    #[test]
+    fn a_list_that_a_child_has_inherited() {
+        for is_locked in [false, true] {
+            let entry = Arc::<Entry>::default();
+            let parent = ForkMark::new().number().get().wrapping_add(1);
+            let list = Paused {
+                count: AtomicUsize::new(1),
+                entries: Mutex::new(vec![Arc::clone(&entry)]),
+                process: AtomicU32::new(parent),
+            };
+            if is_locked {
+                std::mem::forget(list.entries.lock());
+            }
+            list.release();
+            assert_eq!(entry.is_released.load(Ordering::SeqCst), !is_locked);
+        }
+    }
+
+    /// The threads of the first process wait for the lock.
+    #[test]
+    fn threads_wait_for_each_other() {
+        let list = Paused { count: AtomicUsize::new(0), entries: Mutex::default(), process: AtomicU32::new(0) };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| list.lock().expect("the lock").push(Arc::default())));
+            }
+        });
+        assert_eq!(list.lock().unwrap().len(), 4000);
+    }
 }

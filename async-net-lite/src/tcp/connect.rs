@@ -178,7 +178,7 @@ impl ConnectOptions {
         let known = match addresses {
             Addresses::Name(host, port) => {
                 let resolver = lookup::resolver(&host)?;
-                return race(resolver.resolve_stream(&host, port).as_mut(), self, handle).await;
+                return race(pin!(lookup::parts(&*resolver, &host, port)), self, handle).await;
             }
             Addresses::One(address) => vec![address],
             Addresses::Many(addresses) => addresses,

@@ -19,7 +19,7 @@
 //! 2. A read waits for ever, since the server knows of no connection. So a read that would block begins the handshake.
 //! 3. `shutdown(2)` does not close one direction but ends the connection, and the bytes of the first write are lost. So
 //!    closing begins the handshake, and waits until the server has answered.
-//! 4. There is no address of a peer.
+//! 4. There is no address of a peer. So a socket that may be about to connect to itself begins the handshake at once.
 //!
 //! The state is beside the descriptor, in bytes that would be padding: a stream is no larger for it. A stream without
 //! fast open is done from the beginning, and costs one load where a read would block.
@@ -60,6 +60,12 @@ impl TcpIo {
         self.stream
     }
 
+    /// Returns whether the kernel may have put the handshake off.
+    #[inline]
+    pub(super) fn is_deferred(&self) -> bool {
+        self.handshake.load(Ordering::Relaxed) == DEFERRED
+    }
+
     /// Returns whether the handshake is known to be done.
     #[inline]
     pub(super) fn is_done(&self) -> bool {
@@ -79,14 +85,21 @@ impl TcpIo {
     }
 
     /// Begins a handshake that was put off, by a write of no bytes.
+    ///
+    /// If the kernel refuses to begin (fast open was switched off since connecting), the handshake stays deferred, so each
+    /// later call gets the error, too. Otherwise a read would wait for a server that does not know of it.
     #[cold]
     fn begin_deferred(&self) -> io::Result<()> {
-        self.handshake.store(BEGUN, Ordering::Relaxed);
-        // If there was a first write already, this does nothing.
-        match send(&self.stream, &[]) {
+        // If there was a first write already, or another thread begins as well, this does nothing.
+        let result = match send(&self.stream, &[]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             result => result.map(drop),
+        };
+        if result.is_ok() || !sys::is_connecting(self.as_fd()).unwrap_or(false) {
+            // Another thread may know already that the handshake is done.
+            self.handshake.fetch_min(BEGUN, Ordering::Relaxed);
         }
+        result
     }
 }
 
@@ -100,7 +113,7 @@ impl SocketIo for TcpIo {
 
     #[inline]
     fn begin(&self) -> io::Result<()> {
-        if self.handshake.load(Ordering::Relaxed) == DEFERRED { self.begin_deferred() } else { Ok(()) }
+        if self.is_deferred() { self.begin_deferred() } else { Ok(()) }
     }
 
     #[cold]

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The last step is for a port of this machine on which no program listens. The kernel may choose the very port as the
-//! local one. The socket then connects to itself, by the simultaneous open of RFC 9293, section 3.5.
+//! local one. The socket then connects to itself, by the simultaneous open of RFC 9293, section 3.5. If fast open has put
+//! the handshake off, there is no peer yet; so a socket with the port of its peer does not wait for the first write.
 //!
 //! A host often has several addresses, and an address that does not answer costs two minutes. So the next attempt
 //! begins while the first is still pending: RFC 8305, "Happy Eyeballs". IPv6 and IPv4 addresses alternate, beginning
@@ -34,6 +35,7 @@ use super::connect_options::ConnectOptions;
 use super::io::TcpIo;
 use super::stream::TcpStream;
 use crate::names::addr::no_addresses;
+use crate::socket::own_calls::SocketIo;
 use crate::socket::socket::Socket;
 use async_epoll::{Handle, Timer};
 use futures::future::FutureExt;
@@ -103,7 +105,24 @@ impl Attempt {
             ready!(self.socket.poll_write_with(cx, |stream| is_connected(stream)))?;
         }
         let stream = self.socket.get_ref();
-        if self.own_port.is_some_and(|port| is_own_peer(stream, port)) {
+        if self.own_port.is_some_and(|port| has_port(stream, port)) {
+            ready!(self.poll_not_own_peer(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Fails if the socket is connected to itself. Its local port is the port of the peer, which is seldom so.
+    #[cold]
+    fn poll_not_own_peer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.socket.get_ref().is_deferred() {
+            self.socket.get_ref().begin()?;
+            self.is_connected = false;
+        }
+        if !self.is_connected {
+            ready!(self.socket.poll_write_with(cx, |stream| is_connected(stream)))?;
+        }
+        let stream = self.socket.get_ref();
+        if is_own_peer(stream) {
             // Without lingering, closing leaves nothing behind on the port: its server may be about to start.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
             return Poll::Ready(Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)));
@@ -124,12 +143,15 @@ fn is_connected(stream: &net::TcpStream) -> io::Result<()> {
     }
 }
 
-/// Returns whether `stream` is connected to itself. The peer has the port `port`.
-fn is_own_peer(stream: &net::TcpStream, port: u16) -> bool {
-    let Ok(local) = stream.local_addr() else { return false };
-    // Two ports are seldom equal, so the peer's address is seldom asked for. Only its port is known: connecting to
-    // 0.0.0.0 means 127.0.0.1.
-    local.port() == port && stream.peer_addr().is_ok_and(|peer| peer.ip() == local.ip() && peer.port() == port)
+/// Returns whether the local port of `stream` is `port`.
+fn has_port(stream: &net::TcpStream, port: u16) -> bool {
+    stream.local_addr().is_ok_and(|local| local.port() == port)
+}
+
+/// Returns whether `stream` is connected to itself. The requested address does not tell: 0.0.0.0 means 127.0.0.1.
+fn is_own_peer(stream: &net::TcpStream) -> bool {
+    let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return false };
+    peer.ip() == local.ip() && peer.port() == local.port()
 }
 
 /// Connects to the first address in `parts` that answers. The top of this file explains the race.

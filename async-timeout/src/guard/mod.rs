@@ -40,6 +40,38 @@ use tracker::Tracker;
 ///
 /// # Examples
 ///
+/// Sends back what it reads. A guard is not read by a shared reference, as a socket is, so it is split.
+///
+/// ```
+/// # #[cfg(all(feature = "reactor", target_os = "linux"))]
+/// # fn main() -> std::io::Result<()> {
+/// use async_epoll::Source;
+/// use async_timeout::guard;
+/// use futures::{AsyncReadExt, io::copy};
+/// use std::io::{Read, Write};
+/// use std::net::Shutdown;
+/// use std::os::unix::net::UnixStream;
+/// use std::time::Duration;
+///
+/// async_epoll::block_on(async {
+///     let (mut client, stream) = UnixStream::pair()?;
+///     client.write_all(b"hello")?;
+///     client.shutdown(Shutdown::Write)?;
+///     let connection = guard(Source::new(stream)?).idle(Duration::from_secs(30));
+///     let (reader, mut writer) = connection.split();
+///     copy(reader, &mut writer).await?;
+///     let mut echo = [0; 5];
+///     client.read_exact(&mut echo)?;
+///     assert_eq!(&echo, b"hello");
+///     Ok(())
+/// })?
+/// # }
+/// # #[cfg(not(all(feature = "reactor", target_os = "linux")))]
+/// # fn main() {}
+/// ```
+///
+/// Reads a request.
+///
 /// ```
 /// use async_timeout::guard;
 /// use futures::AsyncReadExt;

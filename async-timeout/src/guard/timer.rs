@@ -15,7 +15,8 @@
 //! registration wakes the task. A fork counts as a fire: the timer of the parent does not fire in the child.
 //!
 //! The lock is held for a few instructions, never while a waker is cloned, woken or dropped: wakers are code of the
-//! executor.
+//! executor. Another thread may hold it at a fork, and then nothing releases it in the child. So the child never waits for
+//! it: it takes over the wakers, if it can have the lock, and goes on with a pair of its own.
 
 use super::limits::Direction;
 use crate::delay::Delay;
@@ -56,6 +57,7 @@ impl GuardTimer {
         direction: Direction,
         has_fired: bool,
     ) -> Poll<Instant> {
+        self.renew_in_child();
         let was_due = self.due.is_some_and(|due| due <= now);
         if was_due || has_fired {
             self.due = None;
@@ -76,8 +78,17 @@ impl GuardTimer {
 
     /// Registers `waker` for the next fire. Returns `false` if the timer has fired since the last registration of
     /// `direction`; the caller must then look at the clock again.
-    pub(crate) fn register(&self, direction: Direction, waker: &Waker) -> bool {
+    pub(crate) fn register(&mut self, direction: Direction, waker: &Waker) -> bool {
+        self.renew_in_child();
         self.wakers.register(direction, waker)
+    }
+
+    /// Makes a new pair of wakers in a forked child.
+    #[inline]
+    fn renew_in_child(&mut self) {
+        if self.wakers.process != process_number() {
+            self.wakers = self.wakers.of_child();
+        }
     }
 
     /// Wakes the task of `direction` now.
@@ -87,32 +98,59 @@ impl GuardTimer {
 }
 
 /// A waker that wakes the tasks of both directions.
-#[derive(Default)]
-struct WakerPair(Mutex<Registrations>);
+struct WakerPair {
+    /// The [number](process_number) of the process that has made the pair.
+    process: u32,
+    /// The state of both directions.
+    registrations: Mutex<Registrations>,
+}
+
+impl Default for WakerPair {
+    fn default() -> Self {
+        Self { process: process_number(), registrations: Mutex::default() }
+    }
+}
 
 /// The state of both directions, by the number of the [`Direction`].
 #[derive(Default)]
 struct Registrations {
     /// Whether the timer has fired since the direction registered. A fire sets it, and `register` clears it.
     have_fired: [bool; 2],
-    /// The [number](process_number) of the process that registered last; 0 before.
-    process: u32,
     /// The wakers of the waiting tasks. `register` sets one, and a fire takes both.
     wakers: [Option<Waker>; 2],
 }
 
 impl WakerPair {
-    /// Locks the registrations. No code panics while it holds the lock, so the lock is never poisoned.
+    /// Locks the registrations, in the process that has made the pair. No code panics while it holds the lock, so the lock is
+    /// never poisoned.
     fn lock(&self) -> MutexGuard<'_, Registrations> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registrations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the registrations in any process. Returns `None` if a thread of the parent process held the lock at the fork.
+    fn lock_anywhere(&self) -> Option<MutexGuard<'_, Registrations>> {
+        if self.process == process_number() {
+            return Some(self.lock());
+        }
+        // No other code of the child uses this lock: the timer of the parent does not fire here.
+        self.registrations.try_lock().ok()
+    }
+
+    /// Returns the pair with which a forked child goes on. The fork counts as a fire.
+    #[cold]
+    fn of_child(&self) -> Arc<Self> {
+        let wakers =
+            self.lock_anywhere().map(|mut registrations| mem::take(&mut registrations.wakers)).unwrap_or_default();
+        let registrations = Registrations { have_fired: [true; 2], wakers };
+        Arc::new(Self { process: process_number(), registrations: Mutex::new(registrations) })
     }
 
     /// See [`GuardTimer::register`].
     fn register(&self, direction: Direction, waker: &Waker) -> bool {
-        let (process, index) = (process_number(), direction as usize);
+        let index = direction as usize;
         // A fire takes the waker. If the waker is still registered, the timer has not fired.
         let is_registered = |registrations: &Registrations| {
-            registrations.process == process
+            !registrations.have_fired[index]
                 && registrations.wakers[index].as_ref().is_some_and(|registered| registered.will_wake(waker))
         };
         if is_registered(&self.lock()) {
@@ -120,10 +158,6 @@ impl WakerPair {
         }
         let clone = waker.clone();
         let mut registrations = self.lock();
-        let before = mem::replace(&mut registrations.process, process);
-        if before != 0 && before != process {
-            registrations.have_fired = [true; 2];
-        }
         let has_fired = mem::take(&mut registrations.have_fired[index]);
         let replaced = registrations.wakers[index].replace(clone);
         drop(registrations);
@@ -133,7 +167,7 @@ impl WakerPair {
 
     /// Marks all of `directions` as fired, and wakes their registered tasks.
     fn wake_directions<const N: usize>(&self, directions: [Direction; N]) {
-        let mut registrations = self.lock();
+        let Some(mut registrations) = self.lock_anywhere() else { return };
         let wakers = directions.map(|direction| {
             registrations.have_fired[direction as usize] = true;
             registrations.wakers[direction as usize].take()
@@ -142,8 +176,11 @@ impl WakerPair {
         let mut panicked = None;
         for waker in wakers.into_iter().flatten() {
             // If the first waker panics, the second must still be woken.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                panicked = Some(panic);
+            match (catch_unwind(AssertUnwindSafe(|| waker.wake())), &panicked) {
+                (Ok(()), _) => {}
+                (Err(panic), None) => panicked = Some(panic),
+                // Leaked, because dropping the payload may panic, too.
+                (Err(panic), Some(_)) => mem::forget(panic),
             }
         }
         if let Some(panic) = panicked {
@@ -159,5 +196,82 @@ impl Wake for WakerPair {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.wake_directions([Direction::Read, Direction::Write]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::panic_any;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A waker that counts its wakes.
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Returns a timer as a forked child finds it: made by another process, perhaps with a lock that nothing releases.
+    fn inherited(waker: &Waker, is_locked: bool) -> GuardTimer {
+        let pair = WakerPair { process: process_number().wrapping_add(1), ..WakerPair::default() };
+        pair.registrations.lock().unwrap().wakers[Direction::Write as usize] = Some(waker.clone());
+        if is_locked {
+            mem::forget(pair.registrations.lock());
+        }
+        GuardTimer { wakers: Arc::new(pair), ..GuardTimer::default() }
+    }
+
+    /// Found 7: a child never waits for the lock of its parent. It registers anew, and wakes the task of the other direction
+    /// unless the lock keeps the waker.
+    #[test]
+    fn a_timer_that_a_child_has_inherited() {
+        for is_locked in [false, true] {
+            let counter = Arc::new(Counter::default());
+            let waker = Waker::from(Arc::clone(&counter));
+            // Woken before the child has registered.
+            inherited(&waker, is_locked).wake(Direction::Write);
+            assert_eq!(counter.0.swap(0, Ordering::SeqCst), usize::from(!is_locked));
+            // Woken after it.
+            let mut timer = inherited(&waker, is_locked);
+            assert!(!timer.register(Direction::Read, &waker), "the fork counts as a fire");
+            assert!(timer.register(Direction::Read, &waker));
+            timer.wake(Direction::Write);
+            assert_eq!(counter.0.swap(0, Ordering::SeqCst), usize::from(!is_locked));
+            assert!(!timer.register(Direction::Write, &waker), "the fork counts as a fire of both directions");
+            timer.wake(Direction::Write);
+            assert_eq!(counter.0.load(Ordering::SeqCst), 1);
+            // Setting the timer comes first in some polls.
+            let now = Instant::now();
+            let _ = inherited(&waker, is_locked).set(Some(now), now, Direction::Read, false);
+        }
+    }
+
+    /// Found 22: both wakers panic, with payloads that panic when they are dropped. The first panic is passed on.
+    #[test]
+    fn two_wakers_that_panic() {
+        struct Bomb(usize);
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("dropped on purpose: {}", self.0);
+            }
+        }
+        struct Panics(usize);
+        impl Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic_any(Bomb(self.0));
+            }
+        }
+        let pair = Arc::new(WakerPair::default());
+        for direction in [Direction::Read, Direction::Write] {
+            assert!(pair.register(direction, &Waker::from(Arc::new(Panics(direction as usize)))));
+        }
+        let panic = catch_unwind(AssertUnwindSafe(|| pair.wake_by_ref())).unwrap_err();
+        let bomb = panic.downcast::<Bomb>().unwrap_or_else(|_| unreachable!());
+        assert_eq!(bomb.0, Direction::Read as usize);
+        mem::forget(bomb);
     }
 }

@@ -102,7 +102,7 @@ impl Tracker {
                     continue;
                 }
             }
-            let timer = self.timer.as_ref()?;
+            let timer = self.timer.as_mut()?;
             if timer.register(direction, cx.waker()) {
                 return None;
             }
