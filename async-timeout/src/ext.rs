@@ -1,13 +1,14 @@
-//! The constructors of [`Timeout`] as methods of every future.
+//! The constructors of [`Timeout`] and [`Until`] as methods of every future.
 //!
 //! This file adds no behaviour of its own.
 
 use crate::timeout::{IoTimeout, Timeout};
+use crate::token::{CancelToken, Until};
 use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Adds timeouts to every future.
+/// Adds timeouts, and an end by a token, to every future.
 ///
 /// The name lets code import this trait beside `futures::FutureExt`.
 ///
@@ -60,6 +61,35 @@ pub trait TimeoutExt: Future {
         Self: Future<Output = io::Result<T>> + Sized,
     {
         IoTimeout::new(Timeout::new(self, duration))
+    }
+
+    /// Ends the future when `token` is cancelled.
+    ///
+    /// If the token is cancelled before the first poll, the future is not polled at all. After that the future is polled
+    /// first. See [`Until`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when the token is cancelled, in whatever state it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use async_timeout::{CancelToken, TimeoutExt};
+    /// use std::future::{pending, ready};
+    ///
+    /// futures::executor::block_on(async {
+    ///     let token = CancelToken::new();
+    ///     assert_eq!(ready(1).until(&token).await, Ok(1));
+    ///     token.cancel();
+    ///     assert!(pending::<()>().until(&token).await.is_err());
+    /// });
+    /// ```
+    fn until(self, token: &CancelToken) -> Until<Self>
+    where
+        Self: Sized,
+    {
+        Until::new(self, Some(token.cancelled()))
     }
 }
 

@@ -39,6 +39,22 @@
 //! A [`Timeout`] limits one operation. A request may need many operations, one after the other. [`with_deadline`] limits
 //! them all, and code inside can read the deadline by [`deadline::current`].
 //!
+//! # Tokens
+//!
+//! A [`CancelToken`] ends futures from outside: [`cancel`](CancelToken::cancel) may be called by any thread, for all tasks
+//! of a token and of its children. [`TimeoutExt::until`] ends one future, [`with_token`] everything inside.
+//!
+//! ```
+//! use async_timeout::{CancelToken, TimeoutExt, sleep};
+//! use std::time::Duration;
+//!
+//! let stop = CancelToken::new();
+//! let child = stop.child();
+//! std::thread::spawn(move || stop.cancel_with("shutting down"));
+//! let cancelled = futures::executor::block_on(sleep(Duration::from_secs(3600)).until(&child)).unwrap_err();
+//! assert_eq!(cancelled.reason(), Some("shutting down"));
+//! ```
+//!
 //! # Where the time comes from
 //!
 //! A timer is chosen at that first pending poll:
@@ -86,6 +102,7 @@ pub use now::now;
 mod elapsed;
 pub use elapsed::Elapsed;
 
+mod foreign;
 mod scope;
 // The timer under everything below.
 mod delay;
@@ -101,6 +118,10 @@ pub use missed_tick::MissedTickBehavior;
 
 mod interval;
 pub use interval::{Interval, interval, interval_at};
+
+pub mod token;
+#[doc(inline)]
+pub use token::{CancelToken, Cancellation, Cancelled, DropGuard, Until, WithToken, with_token};
 
 mod ext;
 pub use ext::TimeoutExt;

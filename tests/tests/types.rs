@@ -13,8 +13,8 @@ use async_net_lite::{
     RecvBatch, ReuniteError, SendBatch, TcpListener, TcpStream, UdpSocket, copy_bidirectional,
 };
 use async_timeout::{
-    Debounce, Elapsed, Interval, IoGuard, IoTimeout, ItemTimeout, Limit, LimitExceeded, MissedTickBehavior, Sleep,
-    Throttle, Timeout, TimeoutExt, sleep,
+    CancelToken, Cancellation, Cancelled, Debounce, DropGuard, Elapsed, Interval, IoGuard, IoTimeout, ItemTimeout,
+    Limit, LimitExceeded, MissedTickBehavior, Sleep, Throttle, Timeout, TimeoutExt, Until, WithToken, sleep,
 };
 use futures::future::FusedFuture;
 use futures::stream::{self, FusedStream};
@@ -112,6 +112,16 @@ assert_impl_all!(Debounce<stream::Pending<Rc<()>>>: FusedStream);
 assert_not_impl_any!(Debounce<stream::Pending<Rc<()>>>: Send, Sync);
 assert_not_impl_any!(Throttle<stream::Iter<std::vec::IntoIter<Rc<()>>>>: Send, Sync);
 assert_not_impl_any!(ItemTimeout<stream::Iter<std::vec::IntoIter<Rc<()>>>>: Send, Sync);
+// A token cancels from any thread, and a wait moves with its task.
+assert_impl_all!(CancelToken: Clone, Default, Eq, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Cancellation: FusedFuture, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Cancelled: Clone, Eq, Send, Sync, Debug, Display, Error, Into<std::io::Error>);
+assert_impl_all!(DropGuard: Send, Sync, Unpin, Debug, UnwindSafe);
+assert_not_impl_any!(DropGuard: Clone);
+assert_impl_all!(Until<Ready<()>>: FusedFuture, Send, Sync, Unpin, Debug);
+assert_impl_all!(WithToken<Ready<()>>: FusedFuture, Send, Sync, Unpin, Debug);
+assert_not_impl_any!(Until<Ready<Rc<()>>>: Send, Sync);
+assert_not_impl_any!(WithToken<Ready<Rc<()>>>: Send, Sync);
 // A guard has the traits of its connection.
 assert_impl_all!(IoGuard<TcpStream>: Send, Sync, Unpin, Debug, AsyncRead, AsyncWrite);
 assert_impl_all!(IoGuard<&'static [u8]>: AsyncRead, AsyncBufRead);
@@ -143,7 +153,11 @@ fn sizes() {
     assert!(size_of::<Timeout<u64>>() - size_of::<u64>() <= 24, "{}", size_of::<Timeout<u64>>());
     assert!(size_of::<Interval>() <= 64, "{}", size_of::<Interval>());
     assert_eq!(size_of::<Elapsed>(), 0);
-    assert!(size_of::<IoGuard<()>>() <= 192, "{}", size_of::<IoGuard<()>>());
+    assert_eq!(size_of::<CancelToken>(), 8);
+    assert_eq!(size_of::<Result<u64, Cancelled>>(), 16);
+    assert!(size_of::<Cancellation>() <= 24, "{}", size_of::<Cancellation>());
+    // 192, and the pointer to the limits of one direction, which a guard without them does not allocate.
+    assert!(size_of::<IoGuard<()>>() <= 200, "{}", size_of::<IoGuard<()>>());
 }
 
 /// The extension traits of async-timeout and of futures, all imported by globs.

@@ -10,136 +10,14 @@
 //! ```
 //!
 //! Each direction has its own count, from the first time that an operation of this direction has to wait. Bytes in one
-//! direction restart the count of the other. So the clock is read in two cases only: an operation starts to wait, or
+//! direction restart the count of the other. What counts in one direction alone is in [`Paces`]. So the clock is read in two cases only: an operation starts to wait, or
 //! bytes move while the other direction waits. Otherwise, bytes that move stop the count, which costs one store.
 
+use super::exceeded::{Limit, LimitExceeded};
+use super::operation::{Direction, Operation, Outcome};
+use super::pace::{Kind, Paces};
 use crate::now::{FOREVER, now};
-use std::error::Error;
-use std::fmt;
-use std::io;
 use std::time::{Duration, Instant};
-
-/// One of the limits of an [`IoGuard`](crate::IoGuard).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Limit {
-    /// No byte has moved in either direction. See [`IoGuard::idle`](crate::IoGuard::idle).
-    Idle,
-    /// The time of the whole connection is up. See [`IoGuard::total`](crate::IoGuard::total).
-    Total,
-    /// The peer has taken no byte. See [`IoGuard::write_stall`](crate::IoGuard::write_stall).
-    WriteStall,
-}
-
-/// The payload of the [`io::Error`]s of an [`IoGuard`](crate::IoGuard) when a limit has been exceeded.
-///
-/// The errors are of kind `TimedOut`.
-///
-/// # Examples
-///
-/// ```
-/// use async_timeout::{Limit, LimitExceeded, guard};
-/// use futures::{AsyncReadExt, TryStreamExt, stream};
-/// use std::{io, time::Duration};
-///
-/// // A peer that sends nothing.
-/// let silent = stream::pending::<io::Result<Vec<u8>>>().into_async_read();
-/// let limit = Duration::from_millis(5);
-/// let error = futures::executor::block_on(guard(silent).idle(limit).read(&mut [0; 16])).unwrap_err();
-///
-/// assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-/// let exceeded = LimitExceeded::of(&error).unwrap();
-/// assert_eq!((exceeded.limit, exceeded.after), (Limit::Idle, limit));
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub struct LimitExceeded {
-    /// The limit that was exceeded.
-    pub limit: Limit,
-    /// The duration of the limit.
-    pub after: Duration,
-}
-
-impl LimitExceeded {
-    /// Returns the payload of `error`, or `None` if `error` does not come from an [`IoGuard`](crate::IoGuard).
-    pub fn of(error: &io::Error) -> Option<Self> {
-        error.get_ref()?.downcast_ref().copied()
-    }
-}
-
-impl fmt::Display for LimitExceeded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let after = self.after;
-        match self.limit {
-            Limit::Idle => write!(f, "idle limit exceeded: no byte in either direction for {after:?}"),
-            Limit::Total => write!(f, "total limit exceeded: not done after {after:?}"),
-            Limit::WriteStall => write!(f, "write stall limit exceeded: the peer has taken no byte for {after:?}"),
-        }
-    }
-}
-
-impl Error for LimitExceeded {}
-
-impl From<LimitExceeded> for io::Error {
-    fn from(exceeded: LimitExceeded) -> Self {
-        Self::new(io::ErrorKind::TimedOut, exceeded)
-    }
-}
-
-/// A direction of a connection. At most one task waits for each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Direction {
-    Read,
-    Write,
-}
-
-impl Direction {
-    /// Returns the other direction.
-    pub(crate) const fn other(self) -> Self {
-        match self {
-            Self::Read => Self::Write,
-            Self::Write => Self::Read,
-        }
-    }
-}
-
-/// An operation on the connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Operation {
-    Read,
-    Write,
-    Flush,
-    Close,
-}
-
-impl Operation {
-    /// Returns the direction of the operation.
-    pub(crate) const fn direction(self) -> Direction {
-        match self {
-            Self::Read => Direction::Read,
-            Self::Write | Self::Flush | Self::Close => Direction::Write,
-        }
-    }
-}
-
-/// The outcome of an operation that is ready.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
-    /// Bytes were written.
-    Written,
-    /// This number of bytes was read and taken: 0 if the buffer was empty.
-    Taken(usize),
-    /// The reader has this number of bytes, not 0, in its buffer, and shows them.
-    Shown(usize),
-    /// No byte is left to flush. The flush has certainly moved bytes only if it had to wait before.
-    Flushed,
-    /// No byte will follow in this direction.
-    Ended,
-    /// An error, or a write of no byte although the buffer had bytes.
-    Failed,
-    /// There was nothing to write.
-    Nothing,
-}
 
 /// Returns a number of bytes in 32 bits. A buffer of 4 GiB or more counts as one of 4 GiB.
 fn capped(len: usize) -> u32 {
@@ -167,6 +45,8 @@ pub(crate) struct Limits {
     is_flushing: bool,
     /// By direction: whether no byte will follow, so no operation of this direction counts as waiting.
     ended: [bool; 2],
+    /// The limits that count for one direction alone.
+    paces: Paces,
     /// The number of bytes that the reader has shown and that were not taken since, so they have counted. 0 if unknown. Set
     /// when the reader shows its buffer; reduced when bytes are taken; 0 again when a read has to wait, as the buffer is
     /// empty then. [Capped](capped), to fit beside the flags.
@@ -192,9 +72,24 @@ impl Limits {
         self.write_stall = Some(limit).filter(|limit| *limit < FOREVER);
     }
 
-    /// Returns the limits as they were set: idle, total, write stall.
+    /// Sets one of the limits that count for one direction alone: `bytes` within each `period`.
+    pub(crate) fn set_pace(&mut self, kind: Kind, bytes: u64, period: Duration) {
+        self.paces.set(kind, bytes, period);
+    }
+
+    /// Returns the durations as they were set: idle, total, write stall.
     pub(crate) fn durations(&self) -> [Option<Duration>; 3] {
         [self.idle, self.total, self.write_stall]
+    }
+
+    /// Returns the limits that count for one direction alone.
+    pub(crate) fn paces(&self) -> &Paces {
+        &self.paces
+    }
+
+    /// Returns whether no limit is set.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.durations() == [None; 3] && self.paces.is_empty()
     }
 
     /// Returns whether both directions have ended, so no limit counts any more.
@@ -227,10 +122,12 @@ impl Limits {
         let is_new = |limit: Option<Duration>, since: Option<Instant>| limit.is_some() && since.is_none();
         let waits = is_new(self.idle, self.waiting[direction as usize]);
         let stalls = writes && is_new(self.write_stall, self.stalled);
-        if self.ended[direction as usize] || !(waits || stalls) {
+        let paces = self.paces.would_start(direction);
+        if self.ended[direction as usize] || !(waits || stalls || paces) {
             return None;
         }
         let now = now();
+        self.paces.start(direction, now);
         if waits {
             self.waiting[direction as usize] = Some(now);
         }
@@ -244,23 +141,29 @@ impl Limits {
     pub(crate) fn complete(&mut self, operation: Operation, outcome: Outcome) {
         let direction = operation.direction();
         match outcome {
-            Outcome::Written => self.moved(direction),
+            Outcome::Written(len) => self.moved(direction, len as u64),
             Outcome::Taken(len) => {
-                let is_new = capped(len) > self.seen;
+                let new = capped(len).saturating_sub(self.seen);
                 self.take(len);
-                if is_new {
-                    self.moved(direction);
+                if new > 0 {
+                    self.moved(direction, new.into());
                 }
             }
             Outcome::Shown(len) => {
-                if capped(len) > std::mem::replace(&mut self.seen, capped(len)) {
-                    self.moved(direction);
+                let new = capped(len).saturating_sub(std::mem::replace(&mut self.seen, capped(len)));
+                if new > 0 {
+                    self.moved(direction, new.into());
                 }
             }
-            Outcome::Flushed if self.is_flushing => self.moved(direction),
+            // Their number is not known, but there are no more.
+            Outcome::Flushed if self.is_flushing => self.moved(direction, u64::MAX),
             Outcome::Flushed | Outcome::Nothing => {}
-            Outcome::Failed => self.waiting[direction as usize] = None,
+            Outcome::Failed => {
+                self.waiting[direction as usize] = None;
+                self.paces.moved(direction, 0);
+            }
             Outcome::Ended => {
+                self.paces.moved(direction, u64::MAX);
                 self.ended[direction as usize] = true;
                 self.waiting[direction as usize] = None;
                 if direction == Direction::Write {
@@ -283,9 +186,10 @@ impl Limits {
         self.seen = 0;
     }
 
-    /// Records that bytes have moved in `direction`.
-    fn moved(&mut self, direction: Direction) {
+    /// Records that `bytes` have moved in `direction`.
+    fn moved(&mut self, direction: Direction, bytes: u64) {
         self.waiting[direction as usize] = None;
+        self.paces.moved(direction, bytes);
         match direction {
             // A terminal can yield more bytes after an end of file.
             Direction::Read => self.ended[Direction::Read as usize] = false,
@@ -300,18 +204,20 @@ impl Limits {
 
     /// Returns the limit that a pending operation of `direction` has exceeded at `now`. If several, returns the first.
     pub(crate) fn exceeded(&self, direction: Direction, now: Instant) -> Option<LimitExceeded> {
-        let judged = [self.total_deadline(), self.idle_deadline(direction), self.stall_deadline()];
-        // Only a writer judges the write stall, because a writer has just tried again.
-        let judged = if direction == Direction::Write { &judged[..] } else { &judged[..2] };
-        let passed = judged.iter().flatten().filter(|(deadline, _)| *deadline <= now);
-        passed.min_by_key(|(deadline, _)| *deadline).map(|(_, exceeded)| *exceeded)
+        // Only a writer judges the write stall, because a writer has just tried again. So do the paces of each direction.
+        let stall = self.stall_deadline().filter(|_| direction == Direction::Write);
+        let judged = [self.total_deadline(), self.idle_deadline(direction), stall].into_iter().flatten();
+        let passed = judged.chain(self.paces.deadlines(direction)).filter(|(deadline, _)| *deadline <= now);
+        passed.min_by_key(|(deadline, _)| *deadline).map(|(_, exceeded)| exceeded)
     }
 
     /// Returns the instant of the next check: the nearest deadline after `now`, of either direction.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
-        let idle = [Direction::Read, Direction::Write].map(|direction| self.idle_deadline(direction));
+        let directions = [Direction::Read, Direction::Write];
+        let idle = directions.map(|direction| self.idle_deadline(direction));
         let all = idle.into_iter().chain([self.total_deadline(), self.stall_deadline()]).flatten();
-        all.map(|(deadline, _)| deadline).filter(|deadline| *deadline > now).min()
+        let paces = directions.into_iter().flat_map(|direction| self.paces.deadlines(direction));
+        all.chain(paces).map(|(deadline, _)| deadline).filter(|deadline| *deadline > now).min()
     }
 
     /// Returns when the total limit will be exceeded.

@@ -16,18 +16,22 @@
 //!                     │
 //!                   Pending (the inner connection and the timer have the task's waker)
 //!
-//!   IoGuard ──► tracker ──► limits    which limit counts, from when
-//!                  └──────► timer     one timer that wakes two tasks
+//!   IoGuard ──► tracker ──► limits ──► pace    which limit counts, from when; those of one direction
+//!                  └──────► timer              one timer that wakes two tasks
 //! ```
 
+mod exceeded;
 mod limits;
+mod operation;
+mod pace;
 mod timer;
 mod tracker;
 
-pub use limits::{Limit, LimitExceeded};
+pub use exceeded::{Limit, LimitExceeded};
 
 use futures::io::{AsyncBufRead, AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
-use limits::{Operation, Outcome};
+use operation::{Operation, Outcome};
+use pace::Kind;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::io;
@@ -101,11 +105,14 @@ pin_project! {
     /// | [`idle`](Self::idle) | a task waits, and no byte moves in either direction |
     /// | [`total`](Self::total) | the time is up, whatever happens |
     /// | [`write_stall`](Self::write_stall) | the peer takes no byte that is sent |
+    /// | [`read_idle`](Self::read_idle) | a task waits to read, and no byte comes |
+    /// | [`min_read_rate`](Self::min_read_rate) | a task waits to read, and too few bytes come |
+    /// | [`min_write_rate`](Self::min_write_rate) | a task waits to write, and the peer takes too few bytes |
     ///
     /// A limit for each read would need a timer operation for each read, and could not cut a peer that sends a byte now
     /// and then. So the limits belong to the whole connection.
     ///
-    /// What counts as progress, which ends a wait and restarts the count of the other direction:
+    /// What counts as progress, which ends a wait and restarts the idle count of the other direction:
     ///
     /// | operation | progress if it is ready with |
     /// |---|---|
@@ -150,7 +157,8 @@ pin_project! {
     /// timer is a reactor's if a reactor is current, as [everywhere in this crate](crate#where-the-time-comes-from). It
     /// wakes the two tasks that last waited to read and to write, so the halves of `futures::io::split` may be in two
     /// tasks. An operation that does not have to wait costs next to nothing. It reads the clock in two cases: there
-    /// is a total limit, or bytes move while the other direction waits.
+    /// is a total limit, or bytes move while the other direction waits. With a minimum rate, there is a third: a wait ends
+    /// with fewer bytes than are still demanded.
     ///
     /// # Examples
     ///
@@ -233,6 +241,105 @@ impl<T> IoGuard<T> {
         self
     }
 
+    /// Limits the time without a byte from the peer, while a task waits to read.
+    ///
+    /// What is written does not count, in contrast to [`idle`](Self::idle): a peer that only takes bytes, such as a member of
+    /// a chat that never says a word, exceeds this limit. The time counts from the first read that has to wait since a byte
+    /// was last received. Only readers detect that the limit is exceeded; a waiting writer is woken and gets the error, too.
+    ///
+    /// A server that reads ahead while it answers waits to read all the while.
+    ///
+    /// With `Duration::ZERO`, no read may wait. `Duration::MAX`, and every duration beyond a century, means no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use async_timeout::{Limit, LimitExceeded, TimeoutExt, guard};
+    /// use futures::{AsyncReadExt, AsyncWriteExt};
+    /// use std::time::Duration;
+    /// # use futures::io::{AsyncRead, AsyncWrite};
+    /// # use std::{io, pin::Pin, task::{Context, Poll}};
+    /// # struct Silent;
+    /// # impl AsyncRead for Silent {
+    /// #     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> { Poll::Pending }
+    /// # }
+    /// # impl AsyncWrite for Silent {
+    /// #     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> { Poll::Ready(Ok(buf.len())) }
+    /// #     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> { Poll::Ready(Ok(())) }
+    /// #     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> { Poll::Ready(Ok(())) }
+    /// # }
+    ///
+    /// // A peer that takes everything and sends nothing.
+    /// let mut member = guard(Silent).read_idle(Duration::from_millis(20));
+    /// futures::executor::block_on(async {
+    ///     let error = loop {
+    ///         match member.read(&mut [0; 16]).timeout(Duration::from_millis(2)).await {
+    ///             Ok(read) => break read.unwrap_err(),
+    ///             Err(_) => member.write_all(b"what the others say").await.unwrap(),
+    ///         }
+    ///     };
+    ///     assert_eq!(LimitExceeded::of(&error).unwrap().limit, Limit::ReadIdle);
+    /// });
+    /// ```
+    pub fn read_idle(mut self, limit: Duration) -> Self {
+        self.tracker.change().set_pace(Kind::ReadIdle, 1, limit);
+        self
+    }
+
+    /// Demands that the peer sends at least `bytes` in each `period` of waiting.
+    ///
+    /// A period is made of the times in which a task waits to read, and ends as soon as `bytes` have come: the next period
+    /// begins with the next wait. So a peer that sends without a pause never exceeds this limit, and neither does one whose
+    /// bytes wait for a handler that works. What comes beyond `bytes` in one period does not count for the next, so a burst
+    /// does not pay for a silence. This limit stops a peer that sends a byte now and then, which resets
+    /// [`idle`](Self::idle) each time; in contrast to [`total`](Self::total), it lets a long transfer be long.
+    ///
+    /// The limit is for connections whose peer has something to send whenever a task reads, such as uploads. A peer that
+    /// may be silent between two requests exceeds it. Choose a period of some seconds: data comes in bursts.
+    ///
+    /// Only readers detect that the limit is exceeded; a waiting writer is woken and gets the error, too. With
+    /// `Duration::ZERO`, no read may wait. No bytes, and every period beyond a century, mean no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use async_timeout::{Limit, LimitExceeded, guard, sleep};
+    /// use futures::{AsyncReadExt, StreamExt, TryStreamExt, stream};
+    /// use std::{io, time::Duration};
+    ///
+    /// // A peer that sends a byte now and then, without an end.
+    /// let drip = stream::repeat(()).then(|()| async {
+    ///     sleep(Duration::from_millis(4)).await;
+    ///     Ok::<_, io::Error>(*b"a")
+    /// });
+    /// let drip = std::pin::pin!(drip);
+    ///
+    /// let mut upload = guard(drip.into_async_read()).min_read_rate(1000, Duration::from_millis(20));
+    /// let error = futures::executor::block_on(upload.read_to_end(&mut Vec::new())).unwrap_err();
+    /// assert_eq!(LimitExceeded::of(&error).unwrap().limit, Limit::MinReadRate);
+    /// ```
+    pub fn min_read_rate(mut self, bytes: u64, period: Duration) -> Self {
+        self.tracker.change().set_pace(Kind::MinReadRate, bytes, period);
+        self
+    }
+
+    /// Demands that the peer takes at least `bytes` in each `period` of waiting.
+    ///
+    /// Counts as [`min_read_rate`](Self::min_read_rate) does, for the waits of writes, flushes and closes. This limit stops a
+    /// peer that takes a byte now and then to keep a large answer in memory, which resets
+    /// [`write_stall`](Self::write_stall) each time.
+    ///
+    /// Bytes count when they are handed over, so the send buffer of the kernel hides how fast the peer is, as described at
+    /// [`write_stall`](Self::write_stall). A period has to be longer than the pauses in which this buffer makes no room. A
+    /// flush that waits must end within a period: how many bytes it moves is not known before.
+    ///
+    /// Only writers detect that the limit is exceeded; a waiting reader is woken and gets the error, too. With
+    /// `Duration::ZERO`, no write may wait. No bytes, and every period beyond a century, mean no limit.
+    pub fn min_write_rate(mut self, bytes: u64, period: Duration) -> Self {
+        self.tracker.change().set_pace(Kind::MinWriteRate, bytes, period);
+        self
+    }
+
     /// Returns the limit that has been exceeded, if any.
     pub fn exceeded(&self) -> Option<LimitExceeded> {
         self.tracker.exceeded()
@@ -307,7 +414,7 @@ fn written(len: usize, has_bytes: bool) -> Outcome {
     match len {
         0 if has_bytes => Outcome::Failed,
         0 => Outcome::Nothing,
-        _ => Outcome::Written,
+        _ => Outcome::Written(len),
     }
 }
 
@@ -367,6 +474,15 @@ impl<T: fmt::Debug> fmt::Debug for IoGuard<T> {
         let [idle, total, write_stall] = self.tracker.limits().durations();
         let mut debug = f.debug_struct("IoGuard");
         debug.field("io", &self.io).field("idle", &idle).field("total", &total).field("write_stall", &write_stall);
+        for (name, kind) in [
+            ("read_idle", Kind::ReadIdle),
+            ("min_read_rate", Kind::MinReadRate),
+            ("min_write_rate", Kind::MinWriteRate),
+        ] {
+            if let Some(pace) = self.tracker.limits().paces().get(kind) {
+                debug.field(name, &pace);
+            }
+        }
         debug.field("exceeded", &self.exceeded()).finish()
     }
 }

@@ -18,11 +18,11 @@
 //! executor. Another thread may hold it at a fork, and then nothing releases it in the child. So the child never waits for
 //! it: it takes over the wakers, if it can have the lock, and goes on with a pair of its own.
 
-use super::limits::Direction;
+use super::operation::Direction;
 use crate::delay::Delay;
+use crate::foreign::wake_all;
 use crate::platform::process_number;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -173,19 +173,8 @@ impl WakerPair {
             registrations.wakers[direction as usize].take()
         });
         drop(registrations);
-        let mut panicked = None;
-        for waker in wakers.into_iter().flatten() {
-            // If the first waker panics, the second must still be woken.
-            match (catch_unwind(AssertUnwindSafe(|| waker.wake())), &panicked) {
-                (Ok(()), _) => {}
-                (Err(panic), None) => panicked = Some(panic),
-                // Leaked, because dropping the payload may panic, too.
-                (Err(panic), Some(_)) => mem::forget(panic),
-            }
-        }
-        if let Some(panic) = panicked {
-            resume_unwind(panic);
-        }
+        // If the first waker panics, the second is woken all the same.
+        wake_all(wakers.into_iter().flatten());
     }
 }
 
@@ -202,7 +191,7 @@ impl Wake for WakerPair {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::panic::panic_any;
+    use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// A waker that counts its wakes.

@@ -5,7 +5,9 @@
 //! nearest deadline. The hard part is the loop of `wait`: the time goes on while the timer is set, and the timer may
 //! fire before the task is registered.
 
-use super::limits::{LimitExceeded, Limits, Operation, Outcome};
+use super::exceeded::LimitExceeded;
+use super::limits::Limits;
+use super::operation::{Operation, Outcome};
 use super::timer::GuardTimer;
 use crate::now::now;
 use std::task::{Context, Poll};
@@ -85,7 +87,7 @@ impl Tracker {
     pub(crate) fn wait(&mut self, operation: Operation, cx: &Context<'_>) -> Option<LimitExceeded> {
         let direction = operation.direction();
         let begun = self.limits.start_waiting(operation);
-        if self.limits.is_over() || self.limits.durations() == [None; 3] {
+        if self.limits.is_over() || self.limits.is_empty() {
             return None;
         }
         let mut time_to_check = begun.or_else(|| self.timer.is_none().then(now));
