@@ -94,6 +94,8 @@
 //! - **No task starves.** A busy task or socket yields after a [fixed budget](OPERATIONS_PER_POLL), so other tasks, sockets
 //!   and timers still run.
 //! - **A panic ends its task, not the program.** [`ReactorBuilder::on_task_panic`] gets the payload.
+//! - **An aborted task is dropped before the next sleep**, on its own thread, whichever thread has
+//!   [aborted](TaskHandle::abort) it.
 //! - **A certain deadlock is an error, not a hang.** When no task is ready and nothing is left that could wake any,
 //!   [`Reactor::run`] returns and names the lines where the tasks were spawned.
 //! - **No timer fires early**, and a duration that is too long for the clock means never.
@@ -167,12 +169,17 @@ mod linux {
         io::readiness::Readiness,
         reactor::background::Background,
         reactor::reactor::{Reactor, ReactorBuilder},
-        reactor::runtime::{LocalRuntime, block_on},
+        reactor::runtime::{LocalRuntime, block_on, try_block_on},
         source::source::{Source, SourceError},
         stats::Stats,
         sys::ForkMark,
+        task::builder::TaskBuilder,
+        task::error::TaskError,
+        task::handle::{AbortHandle, TaskHandle},
+        task::idle::Idle,
         task::remote::RemoteSpawner,
-        task::spawner::Spawner,
+        task::spawner::{Spawner, SpawnerGuard, spawn_local},
+        task::yield_now::{YieldNow, yield_now},
     };
 }
 

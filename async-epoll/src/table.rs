@@ -1,7 +1,6 @@
 //! A table that numbers its entries, and frees unused memory.
 //!
-//! Two parts use it: the [registry](crate::io::registry) of sources, and the [tasks](crate::task::set) of a pool. A
-//! small number fits into the token of an event and into a queue, and leads to its entry by one addition.
+//! Two parts use it: the [registry](crate::io::registry) of sources, and the [tasks](crate::task::set) of a pool. A small number fits into the token of an event and into a queue, and leads to its entry by one addition.
 //!
 //! [`Slab`] does most of this. But a `Slab` never shrinks by itself, and a server that once had eight thousand
 //! connections would keep the memory for all of them. A [`Table`] frees the unused part after enough removals.
@@ -11,6 +10,9 @@
 use slab::Slab;
 use std::ops::{Index, IndexMut};
 
+/// The number of entries that a table may have. The highest bit of an entry's number is left to the table's user: the
+/// tasks of a set are in two tables.
+const MAX_ENTRIES: usize = 1 << 31;
 /// Capacity kept although unused, in entries.
 const SPARE_ENTRIES: usize = 256;
 
@@ -38,10 +40,11 @@ impl<T> Table<T> {
     ///
     /// # Panics
     ///
-    /// If there are 2³² entries already.
+    /// If there are 2³¹ entries already.
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(u32) -> T) -> u32 {
         let vacant = self.entries.vacant_entry();
-        let number = u32::try_from(vacant.key()).expect("more than 4 294 967 295 entries");
+        assert!(vacant.key() < MAX_ENTRIES, "more than 2 147 483 648 entries");
+        let number = vacant.key() as u32;
         vacant.insert(make(number));
         number
     }
@@ -49,6 +52,11 @@ impl<T> Table<T> {
     /// Returns the entry with this number, if there is an entry.
     pub(crate) fn get(&self, number: u32) -> Option<&T> {
         self.entries.get(number as usize)
+    }
+
+    /// Returns the entry with this number, if there is an entry.
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        self.entries.get_mut(number as usize)
     }
 
     /// Removes and returns the entry with this number.
@@ -60,6 +68,11 @@ impl<T> Table<T> {
         let removed = self.entries.remove(number as usize);
         self.free_memory();
         removed
+    }
+
+    /// Returns all entries with their numbers, in order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
+        self.entries.iter_mut().map(|(number, entry)| (number as u32, entry))
     }
 
     /// Returns all entries, in order of their numbers.
@@ -99,6 +112,12 @@ impl<T> Index<u32> for Table<T> {
 impl<T> IndexMut<u32> for Table<T> {
     fn index_mut(&mut self, number: u32) -> &mut T {
         &mut self.entries[number as usize]
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

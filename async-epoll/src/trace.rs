@@ -168,14 +168,15 @@ mod enabled {
         );
     }
 
-    /// The span in which a task is polled and dropped. Names the place where the task was spawned.
+    /// The span in which a task is polled and dropped. Has the name of the task, if the task has one, and the place where
+    /// the task was spawned.
     #[derive(Debug)]
     pub(crate) struct TaskSpan(Span);
 
     impl TaskSpan {
         /// Returns the span of a new task. The span has no parent: the task does not end with the code that spawned it.
-        pub(crate) fn new(spawned_at: &Location<'_>) -> Self {
-            Self(trace_span!(target: TARGET, parent: None, "task", spawned_at = %spawned_at))
+        pub(crate) fn new(spawned_at: &Location<'_>, name: Option<&str>) -> Self {
+            Self(trace_span!(target: TARGET, parent: None, "task", name, spawned_at = %spawned_at))
         }
 
         /// Runs the task's code in the span, and returns its value.
@@ -224,7 +225,7 @@ mod disabled {
     pub(crate) struct TaskSpan;
 
     impl TaskSpan {
-        pub(crate) const fn new(_: &Location<'_>) -> Self {
+        pub(crate) const fn new(_: &Location<'_>, _: Option<&str>) -> Self {
             Self
         }
 

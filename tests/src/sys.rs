@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -605,11 +606,23 @@ pub fn live_heap() -> usize {
     LIVE_HEAP.load(Ordering::SeqCst)
 }
 
+thread_local! {
+    /// The allocations of this thread so far. Plain data without a destructor, so the allocator may use it at any time.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Returns the number of allocations that this thread has made so far. Always zero in a program without
+/// [`CountingAllocator`].
+pub fn allocations() -> usize {
+    ALLOCATIONS.get()
+}
+
 // SAFETY: Memory comes from `System` and goes back to it, with the caller's layout; the counter does not allocate.
 // `realloc` and `alloc_zeroed` are the provided methods, made of these two.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE_HEAP.fetch_add(layout.size(), Ordering::SeqCst);
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: The caller keeps the contract of `alloc`, and `System` has the same contract.
         unsafe { System.alloc(layout) }
     }

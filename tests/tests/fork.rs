@@ -728,6 +728,18 @@ const TABLE: &[Part] = &[
             told(parent.runtime.run())
         })
     }),
+    ("TaskHandle and Idle, which would wait", [WORKS, WORKS], |scene| {
+        let parent = Parent::new(scene);
+        let spawner = parent.runtime.spawner();
+        let mut task = spawner.spawn_task(async {}).unwrap();
+        parent.fork(move |_| {
+            task.abort();
+            let error = block_on(&mut task).unwrap_err().to_string();
+            assert!(error.contains("belongs to the parent process"), "{error}");
+            block_on(spawner.idle());
+            WORKS.into()
+        })
+    }),
     ("RemoteSpawner", [REFUSED, REFUSED], |scene| {
         let mut runtime = LocalRuntime::new().unwrap();
         let remote = runtime.spawner().remote();

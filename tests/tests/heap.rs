@@ -1,11 +1,14 @@
 //! Memory: sources and timers free what they allocate. The test is a program of its own, because it counts every
 //! allocation of the process.
 
-use async_epoll::{Reactor, Source, Timer};
-use futures::future::FutureExt;
+use async_epoll::{LocalRuntime, Reactor, Source, Timer};
+use futures::future::{FutureExt, pending};
 use std::task::Context;
 use std::time::Duration;
-use tests::{CountingAllocator, CountingWaker, eventfd, limit_open_files, live_heap, open_fds, watchdog};
+use tests::{
+    CountingAllocator, CountingWaker, TIME, allocations, eventfd, in_child, limit_open_files, live_heap, open_fds,
+    watchdog,
+};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -55,4 +58,81 @@ fn sources_and_timers_give_their_memory_back() {
     assert!(peaks.iter().all(|peak| peak * 10 <= peaks[0] * 12), "{peaks:?}");
     assert_eq!(open_fds(), fds);
     drop(reactor);
+}
+
+/// Returns how many allocations `act` makes on this thread, and how many bytes are live after it that were not before.
+fn cost(mut act: impl FnMut()) -> (usize, usize) {
+    let (made, live) = (allocations(), live_heap());
+    act();
+    (allocations() - made, live_heap().saturating_sub(live))
+}
+
+/// A task is two allocations, with or without a handle or a name. Tasks with a handle leave nothing behind, whether they end,
+/// are aborted or are detached.
+#[test]
+fn a_handle_needs_no_allocation() {
+    const TASKS: usize = 10_000;
+    if !in_child("a_handle_needs_no_allocation") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    // A future of a size other than zero, which would need no allocation.
+    let waits = |number: usize| async move {
+        pending::<()>().await;
+        std::hint::black_box(number);
+    };
+    let mut handles = Vec::with_capacity(TASKS);
+    // The tables and the queue grow by doubling, which the first round pays for.
+    for round in 0..4 {
+        let plain = cost(|| (0..TASKS).for_each(|number| spawner.spawn(waits(number)).unwrap()));
+        let with_handle =
+            cost(|| (0..TASKS).for_each(|number| handles.push(spawner.spawn_task(waits(number)).unwrap())));
+        let named = cost(|| (0..TASKS).for_each(|_| spawner.task().name("name").spawn(async {}).unwrap()));
+        println!("round {round}, for {TASKS} tasks: plain {plain:?}, with a handle {with_handle:?}, named {named:?}");
+        for (allocations, _) in [plain, with_handle, named] {
+            assert!((2 * TASKS..=2 * TASKS + 64).contains(&allocations), "{allocations}");
+        }
+        assert_eq!(runtime.run_for(Duration::ZERO).unwrap(), (round + 2) * TASKS);
+        let abort_costs = cost(|| handles.iter().for_each(|handle| handle.abort()));
+        assert!(abort_costs.0 <= 64, "{abort_costs:?}");
+        assert_eq!(runtime.run_for(Duration::ZERO).unwrap(), (round + 1) * TASKS);
+        let join_costs = cost(|| handles.drain(..).for_each(|handle| assert!(handle.now_or_never().unwrap().is_err())));
+        assert!(join_costs.0 <= 64, "{join_costs:?}");
+    }
+    let before = live_heap();
+    for _ in 0..20 {
+        for number in 0..TASKS {
+            let task = spawner.spawn_task(async move { [number; 32] }).unwrap();
+            match number % 3 {
+                0 => task.detach(),
+                1 => handles_kept_until_the_end(task, &mut runtime, number),
+                _ => drop(task.abort_on_drop()),
+            }
+        }
+        runtime.run_for(Duration::ZERO).unwrap();
+    }
+    let left = live_heap().saturating_sub(before);
+    assert!(left < 1 << 20, "{left} bytes are left");
+    // A pool that is dropped while aborts are in its queue: the handles are the last to hold their places in the table.
+    drop(runtime);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (spawner, before) = (runtime.spawner(), live_heap());
+    handles.extend((0..TASKS).map(|number| spawner.spawn_task(waits(number)).unwrap()));
+    runtime.run_for(Duration::ZERO).unwrap();
+    handles.iter().for_each(|handle| handle.abort());
+    drop(runtime);
+    assert!(handles.iter().all(|handle| handle.is_finished()));
+    handles.clear();
+    let left = live_heap().saturating_sub(before);
+    assert!(left < 64 * 1024, "{left} bytes are left");
+}
+
+/// Runs now and then, so that some handles are dropped after the end of their tasks and some before.
+fn handles_kept_until_the_end<T>(task: async_epoll::TaskHandle<T>, runtime: &mut LocalRuntime, number: usize) {
+    if number % 1000 == 1 {
+        runtime.run_for(Duration::ZERO).unwrap();
+    }
+    drop(task);
 }

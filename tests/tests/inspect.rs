@@ -153,6 +153,37 @@ fn polls_are_measured() {
     assert_eq!(settle(&mut runtime)[1].id, 3);
 }
 
+/// Tasks with a name or a handle are listed, with the name, as all others are. What waits for the end of a task, and an
+/// abort handle, count as holders of wakers elsewhere; the handle itself does not.
+#[test]
+fn tasks_with_names_and_handles() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let (handle, spawner) = (runtime.handle(), runtime.spawner());
+    let own = handle.clone();
+    let reader = spawner.task().name("reader").spawn_task(pending::<()>()).unwrap();
+    let timer = Timer::after(HOUR, &handle);
+    spawner.task().name(format!("worker {}", 1)).spawn(async { timer.await.unwrap() }).unwrap();
+    let waits = spawner.spawn_task(async { reader.await.unwrap() }).unwrap();
+    let watched = spawner.spawn_task(async move {
+        let task = own.tasks().pop().unwrap();
+        (task.polled_for.is_some(), task.waits_for)
+    });
+    assert_eq!(runtime.run_until(watched.unwrap()).unwrap().unwrap(), (true, vec![]));
+    let tasks = settle(&mut runtime);
+    let names: Vec<_> = tasks.iter().map(|task| task.name.as_deref()).collect();
+    assert_eq!(names, [Some("reader"), Some("worker 1"), None]);
+    assert_eq!((tasks[2].id, tasks[0].polls), (waits.id(), 1));
+    assert_eq!(tasks[0].waits_for, []);
+    assert!(matches!(tasks[1].waits_for[..], [WaitsFor::Timer { .. }]));
+    assert_eq!(tasks[2].waits_for, [WaitsFor::Foreign]);
+    assert!(tasks[0].to_string().starts_with("task 0 \"reader\", spawned at "), "{}", tasks[0]);
+    let abort = waits.abort_handle();
+    waits.abort();
+    assert_eq!(settle(&mut runtime).len(), 2);
+    assert!(abort.is_finished());
+}
+
 /// Another thread sees that a task blocks the loop, and a task sees that it is being polled.
 #[test]
 fn a_task_that_blocks() {

@@ -86,7 +86,7 @@ fn every_way_to_spawn_counts() {
     let (mut pool, mut reactor, spawner) = pool_and_reactor();
     spawner.spawn_local(async {}).unwrap();
     LocalSpawnExt::spawn_local(&spawner, async {}).unwrap();
-    spawner.spawn(async {}).unwrap();
+    SpawnExt::spawn(&spawner, async {}).unwrap();
     assert!(spawner.status().is_ok() && spawner.status_local().is_ok());
     assert_eq!(spawner.live_tasks(), 3);
     let stats = reactor.handle().stats();

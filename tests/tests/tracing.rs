@@ -38,7 +38,9 @@ impl Subscriber for Hostile {
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let mut place = Named("spawned_at", String::new());
         attributes.record(&mut place);
-        note(format!("span:{} spawned_at:{}", attributes.metadata().name(), place.1));
+        let mut name = Named("name", String::new());
+        attributes.record(&mut name);
+        note(format!("span:{} {}spawned_at:{}", attributes.metadata().name(), name.1, place.1));
         Id::from_u64(1)
     }
     fn record(&self, _: &Id, _: &Record<'_>) {}
@@ -102,6 +104,7 @@ fn a_subscriber_may_call_the_reactor() {
     SPAWNER.set(Some(spawner.clone()));
     let line = line!() + 1;
     spawner.spawn_local(async { note("in the task".into()) }).unwrap();
+    spawner.task().name("reader").spawn(async { note("in the task with a name".into()) }).unwrap();
     runtime.run().unwrap();
     let lines = LINES.lock().unwrap().clone();
     let position = |wanted: &str| {
@@ -115,6 +118,9 @@ fn a_subscriber_may_call_the_reactor() {
     let spawned = position(&format!("span:task spawned_at:{}:{line}:", file!()));
     let polled = lines.iter().position(|line| line == "in the task").unwrap();
     assert!(spawned < polled && lines[polled - 1] == "span:enter" && lines[polled + 1] == "span:exit", "{lines:#?}");
+    position(&format!("span:task \"reader\"spawned_at:{}:", file!()));
+    let polled = lines.iter().position(|line| line == "in the task with a name").unwrap();
+    assert!(lines[polled - 1] == "span:enter" && lines[polled + 1] == "span:exit", "{lines:#?}");
     position("epoll:wait for ");
     position("tasks:wake 1");
     position(&format!("epoll:ctl_del fd:{fd}"));

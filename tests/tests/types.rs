@@ -2,8 +2,8 @@
 //! nothing.
 
 use async_epoll::{
-    EnterGuard, Handle, Interest, LocalRuntime, Reactor, ReactorBuilder, Readiness, Source, SourceError, Spawner,
-    Stats, Timer,
+    AbortHandle, EnterGuard, Handle, Idle, Interest, LocalRuntime, Reactor, ReactorBuilder, Readiness, Source,
+    SourceError, Spawner, SpawnerGuard, Stats, TaskBuilder, TaskError, TaskHandle, Timer, YieldNow,
 };
 use async_net_lite::unix::{
     self, FdsLost, Message, UCred, UnixDatagram, UnixListenOptions, UnixListener, UnixStream as AsyncUnixStream,
@@ -37,6 +37,14 @@ assert_not_impl_any!(LocalRuntime: Send, Sync, Clone);
 assert_impl_all!(Spawner: Clone, Debug, Spawn, LocalSpawn);
 assert_not_impl_any!(Spawner: Send, Sync);
 assert_not_impl_any!(EnterGuard: Send, Sync, Clone);
+assert_not_impl_any!(SpawnerGuard: Send, Sync, Clone);
+assert_impl_all!(TaskHandle<std::marker::PhantomPinned>: Unpin, Debug, Future, FusedFuture);
+assert_not_impl_any!(TaskHandle<u8>: Send, Sync, Clone);
+assert_impl_all!(AbortHandle: Clone, Send, Sync, Unpin, Debug, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(TaskError: Error, Send, Sync, Unpin, Into<std::io::Error>);
+assert_impl_all!(Idle: Future, Unpin, Debug);
+assert_impl_all!(YieldNow: Future, Send, Sync, Unpin, Debug);
+assert_impl_all!(TaskBuilder: Debug);
 assert_impl_all!(ReactorBuilder: Debug);
 assert_impl_all!(Stats: Copy, Send, Sync, Debug, Eq, Default);
 assert_impl_all!(Interest: Copy, Send, Sync, Debug, Eq, std::hash::Hash);

@@ -6,17 +6,14 @@
 use crate::sys::ForkMark;
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 /// A task waker. The engine does not know its type.
 pub(crate) type AnyTask = dyn Any + Send + Sync;
 
-/// The live tasks by number, and the number of the next one.
+/// The live tasks by number.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    /// The number of the task that is spawned next. Counts from 0.
-    next: AtomicU64,
     /// The tasks by number. Entered when a task is spawned, removed when the task has ended.
     tasks: Mutex<BTreeMap<u64, Weak<AnyTask>>>,
     /// The process of the reactor. A forked child that [cannot lock](ForkMark::lock) the tasks leaves them as they are.
@@ -26,12 +23,7 @@ pub(crate) struct Directory {
 impl Directory {
     /// Returns an empty directory.
     pub(crate) fn new() -> Self {
-        Self { next: AtomicU64::new(0), tasks: Mutex::default(), process: ForkMark::new() }
-    }
-
-    /// Returns a number that no other task of this reactor has, now or later.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+        Self { tasks: Mutex::default(), process: ForkMark::new() }
     }
 
     /// Enters a task.

@@ -21,11 +21,13 @@
 //!    polled however long the reactor stays awake, and the loop would spin.
 
 use crate::table::push_pruned;
+use crate::task::current::{self, CurrentGuard, Target};
 use crate::task::set::TaskSet;
 use crate::task::turn::Turn;
-use futures::executor::LocalPool;
+use futures::executor::{LocalPool, LocalSpawner};
 use futures::task::LocalSpawnExt;
-use std::cell::{Cell, RefCell};
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::{Rc, Weak};
 use std::thread;
@@ -34,15 +36,28 @@ use std::thread;
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
     /// Added by [`new_set`](Self::new_set), pruned now and then. A set lives as long as its spawners and its driver.
-    sets: RefCell<Vec<Weak<TaskSet>>>,
+    sets: Rc<RefCell<Vec<Weak<TaskSet>>>>,
 }
 
 impl Pools {
     /// Makes an empty task set for `pool`.
     pub(crate) fn new_set(&self, pool: &LocalPool, turn: &Rc<Turn>) -> Rc<TaskSet> {
-        let set = Rc::new(TaskSet::new(pool.spawner(), Rc::clone(turn)));
-        push_pruned(&mut self.sets.borrow_mut(), Rc::downgrade(&set), |set| set.strong_count() != 0);
-        set
+        new_set(&self.sets, pool.spawner(), turn)
+    }
+
+    /// Makes a spawner into `pool` the current one: the spawner of `set` if it is known, otherwise a new one, which is made
+    /// when it is first needed.
+    pub(crate) fn enter(&self, pool: &LocalPool, set: Option<&Rc<TaskSet>>, turn: &Rc<Turn>) -> CurrentPool {
+        if let Some(set) = set {
+            return CurrentPool { _current: current::enter_run(set, &turn.shared), new: None };
+        }
+        let new = Rc::new(NewSet {
+            set: OnceCell::new(),
+            pool: pool.spawner(),
+            turn: Rc::clone(turn),
+            sets: Rc::clone(&self.sets),
+        });
+        CurrentPool { _current: current::enter_run(&new, &turn.shared), new: Some(new) }
     }
 
     /// Runs `pool` until no task is ready, and returns which sets are in `pool`.
@@ -57,6 +72,54 @@ impl Pools {
             run_to_the_end_of_the_queue(pool);
         }
         Members::new(sets, &had_tasks)
+    }
+}
+
+/// Makes an empty task set for `pool`, and adds the set to `sets`.
+fn new_set(sets: &RefCell<Vec<Weak<TaskSet>>>, pool: LocalSpawner, turn: &Rc<Turn>) -> Rc<TaskSet> {
+    let set = Rc::new(TaskSet::new(pool, Rc::clone(turn)));
+    push_pruned(&mut sets.borrow_mut(), Rc::downgrade(&set), |set| set.strong_count() != 0);
+    set
+}
+
+/// The set of a pool that is run before it is known which sets it has. Made when the current spawner is first wanted.
+struct NewSet {
+    /// The set, once it is made or found.
+    set: OnceCell<Rc<TaskSet>>,
+    /// Puts the driver into the pool.
+    pool: LocalSpawner,
+    /// The state of the tasks' thread.
+    turn: Rc<Turn>,
+    /// The sets of the reactor.
+    sets: Rc<RefCell<Vec<Weak<TaskSet>>>>,
+}
+
+impl Target for NewSet {
+    fn task_set(self: Rc<Self>) -> Rc<dyn Any> {
+        Rc::<TaskSet>::clone(self.set.get_or_init(|| new_set(&self.sets, self.pool.clone(), &self.turn)))
+    }
+}
+
+/// Keeps a spawner into the pool of a `run` method current.
+pub(crate) struct CurrentPool {
+    /// Keeps the spawner current.
+    _current: CurrentGuard,
+    /// The spawner, if no set of the pool was known.
+    new: Option<Rc<NewSet>>,
+}
+
+impl CurrentPool {
+    /// Notes which sets are in the pool. From now on the current spawner is the first of them, if none was made before. A
+    /// set that was made in the meantime is added to `members`.
+    pub(crate) fn settle(&self, members: &mut Members) {
+        let Some(new) = &self.new else { return };
+        match (new.set.get(), members.here.first()) {
+            (Some(set), _) if !members.here.iter().any(|here| Rc::ptr_eq(here, set)) => {
+                members.here.push(Rc::clone(set))
+            }
+            (None, Some(first)) => _ = new.set.set(Rc::clone(first)),
+            _ => {}
+        }
     }
 }
 

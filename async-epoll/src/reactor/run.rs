@@ -2,10 +2,11 @@
 //!
 //! The [front page](crate#the-loop) of the crate shows the loop. Its six steps have the same numbers here, in the
 //! [engine](crate::engine::engine) and in the [reactor](super::reactor). Compared with the two calls of a hand-written
-//! loop, four things are new:
+//! loop, five things are new:
 //!
 //! - `run` returns when all tasks have ended.
 //! - `run_until` polls a future of the caller beside the tasks.
+//! - Both make a spawner into the pool the [current](crate::task::current) one.
 //! - Both find out, once, [which tasks](super::pools) are in the pool.
 //! - `run` reports a [certain deadlock](super::deadlock).
 
@@ -22,6 +23,7 @@ use futures::task::{ArcWake, waker_ref};
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -87,6 +89,11 @@ impl Reactor {
     /// # }
     /// ```
     pub fn run(&mut self, pool: &mut LocalPool) -> io::Result<()> {
+        self.run_set(pool, None)
+    }
+
+    /// Does what [`run`](Self::run) does. The spawner of `set` is the current one, if it is known to be in `pool`.
+    pub(crate) fn run_set(&mut self, pool: &mut LocalPool, set: Option<&Rc<TaskSet>>) -> io::Result<()> {
         drop(refuse_nesting("Reactor::run")?);
         // A forked child has a copy of every task, and must not poll them: they read from the parent's sockets.
         self.engine.shared.refuse_child()?;
@@ -94,7 +101,9 @@ impl Reactor {
         let shared = Arc::clone(&self.engine.shared);
         let _run = shared.runner.begin();
         // 2. Poll the tasks, and find out which sets are in the pool.
-        let members = self.pools.first_run(pool);
+        let spawner = self.pools.enter(pool, set, &self.turn);
+        let mut members = self.pools.first_run(pool);
+        spawner.settle(&mut members);
         members.refuse_wrong_pool(|set| !set.is_empty())?;
         loop {
             refuse_stray_drivers(&shared)?;
@@ -150,11 +159,55 @@ impl Reactor {
     /// # }
     /// ```
     pub fn run_until<F: Future>(&mut self, pool: &mut LocalPool, future: F) -> io::Result<F::Output> {
+        self.run_set_until(pool, None, future)
+    }
+
+    /// Does what [`run_until`](Self::run_until) does, for a future whose output is a `Result`. The errors of `run_until`
+    /// become errors of the future, so that one `?` is enough.
+    ///
+    /// # Errors
+    ///
+    /// Those of `future`, and those of [`run_until`](Self::run_until).
+    ///
+    /// # Panics
+    ///
+    /// As [`run_until`](Self::run_until).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Reactor, Timer};
+    /// use futures::executor::LocalPool;
+    /// use std::time::Duration;
+    ///
+    /// let (mut reactor, mut pool) = (Reactor::new()?, LocalPool::new());
+    /// let timer = Timer::after(Duration::from_millis(1), &reactor.handle());
+    /// reactor.try_run_until(&mut pool, timer)
+    /// # }
+    /// ```
+    pub fn try_run_until<F, T, E>(&mut self, pool: &mut LocalPool, future: F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: From<io::Error>,
+    {
+        self.run_until(pool, future)?
+    }
+
+    /// Does what [`run_until`](Self::run_until) does. The spawner of `set` is the current one, if it is known to be in
+    /// `pool`.
+    pub(crate) fn run_set_until<F: Future>(
+        &mut self,
+        pool: &mut LocalPool,
+        set: Option<&Rc<TaskSet>>,
+        future: F,
+    ) -> io::Result<F::Output> {
         drop(refuse_nesting("Reactor::run_until")?);
         let _current = self.handle().enter();
         let shared = Arc::clone(&self.engine.shared);
         let _run = shared.runner.begin();
         let mut main = MainFuture { future: pin!(future), waker: MainWaker::new(&shared) };
+        let spawner = self.pools.enter(pool, set, &self.turn);
         let mut members: Option<Members> = None;
         loop {
             // 1. Poll the main future, if it was woken.
@@ -165,7 +218,9 @@ impl Reactor {
             shared.refuse_child()?;
             // 2. Poll the tasks, until no task is ready or the budget is spent.
             if members.is_none() {
-                members.insert(self.pools.first_run(pool)).refuse_wrong_pool(TaskSet::waits_for_its_first_run)?;
+                let members = members.insert(self.pools.first_run(pool));
+                spawner.settle(members);
+                members.refuse_wrong_pool(TaskSet::waits_for_its_first_run)?;
             } else {
                 pool.run_until_stalled();
             }

@@ -5,10 +5,14 @@
 
 use super::reactor::{Reactor, refuse_nesting};
 use crate::engine::handle::Handle;
+use crate::engine::timer::Timer;
 use crate::task::spawner::Spawner;
+use crate::task::yield_now::yield_now;
 use futures::executor::LocalPool;
+use futures::future::{Either, select};
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 /// A [`LocalPool`] with a [`Reactor`] beside it, on this thread.
 ///
@@ -69,7 +73,71 @@ impl LocalRuntime {
     ///
     /// If `future` panics.
     pub fn run_until<F: Future>(&mut self, future: F) -> io::Result<F::Output> {
-        self.reactor.run_until(&mut self.pool, future)
+        self.reactor.run_set_until(&mut self.pool, Some(self.spawner.tasks()), future)
+    }
+
+    /// Runs until `future` is ready, whose output is a `Result`. The errors of [`run_until`](Self::run_until) become errors
+    /// of the future, so that one `?` is enough.
+    ///
+    /// # Errors
+    ///
+    /// Those of `future`, and those of [`Reactor::run_until`].
+    ///
+    /// # Panics
+    ///
+    /// If `future` panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// let number: u16 = runtime.try_run_until(async { "80".parse().map_err(std::io::Error::other) })?;
+    /// assert_eq!(number, 80);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_run_until<F, T, E>(&mut self, future: F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: From<io::Error>,
+    {
+        self.run_until(future)?
+    }
+
+    /// Runs until the last task has finished, but at most for `duration`. Returns how many tasks are left; they stay in the
+    /// runtime. Each ready task is polled at least once, also if `duration` is zero.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Reactor::run_until`]. A deadlock is not reported: its tasks are left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// runtime.spawner().spawn(async { println!("a task that ends") })?;
+    /// assert_eq!(runtime.run_for(Duration::from_secs(10))?, 0); // Returns at once.
+    /// runtime.spawner().spawn(std::future::pending())?;
+    /// assert_eq!(runtime.run_for(Duration::from_millis(5))?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn run_for(&mut self, duration: Duration) -> io::Result<usize> {
+        let (idle, timer) = (self.spawner.idle(), Timer::after(duration, &self.handle()));
+        let end = async {
+            // A timer that is due must not keep the tasks from their first poll.
+            yield_now().await;
+            match select(idle, timer).await {
+                Either::Left(_) => Ok(()),
+                Either::Right((elapsed, _)) => elapsed,
+            }
+        };
+        self.try_run_until(end)?;
+        Ok(self.spawner.tasks().len())
     }
 
     /// Runs until the last task has finished. See [`Reactor::run`].
@@ -78,7 +146,7 @@ impl LocalRuntime {
     ///
     /// The errors of [`Reactor::run`].
     pub fn run(&mut self) -> io::Result<()> {
-        self.reactor.run(&mut self.pool)
+        self.reactor.run_set(&mut self.pool, Some(self.spawner.tasks()))
     }
 }
 
@@ -104,7 +172,8 @@ impl From<Reactor> for LocalRuntime {
 
 /// Runs one future on this thread, with a new reactor. Returns the output of `future`.
 ///
-/// Sockets, timers and [`Handle::current`] work inside. To spawn further tasks, use a [`LocalRuntime`].
+/// Sockets, timers, [`Handle::current`] and [`spawn_local`](crate::spawn_local) work inside. Tasks that are left when
+/// `future` is ready are dropped; to run them to their end, use a [`LocalRuntime`].
 ///
 /// # Errors
 ///
@@ -130,4 +199,33 @@ impl From<Reactor> for LocalRuntime {
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     drop(refuse_nesting("async_epoll::block_on")?);
     LocalRuntime::new()?.run_until(future)
+}
+
+/// Runs one future on this thread, as [`block_on`] does, whose output is a `Result`. The errors of `block_on` become errors
+/// of the future, so that one `?` is enough.
+///
+/// # Errors
+///
+/// Those of `future`, and those of [`block_on`].
+///
+/// # Panics
+///
+/// If `future` panics.
+///
+/// # Examples
+///
+/// ```
+/// fn main() -> std::io::Result<()> {
+///     async_epoll::try_block_on(async {
+///         let handle = async_epoll::Handle::current()?;
+///         async_epoll::Timer::after(std::time::Duration::from_millis(1), &handle).await
+///     })
+/// }
+/// ```
+pub fn try_block_on<F, T, E>(future: F) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: From<io::Error>,
+{
+    block_on(future)?
 }

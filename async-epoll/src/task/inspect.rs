@@ -26,6 +26,8 @@ pub struct TaskInfo {
     /// The number of the task, in order of spawning, from 0. No other task of the reactor has this number, now or
     /// later.
     pub id: u64,
+    /// The name of the task, if it was [spawned with one](crate::Spawner::task).
+    pub name: Option<String>,
     /// The place of the call that spawned the task. `LocalSpawnExt` hides the call, so its tasks have a place inside
     /// futures-rs.
     pub spawned_at: &'static Location<'static>,
@@ -79,8 +81,9 @@ pub enum WaitsFor {
         /// When the timer fires; `None` for never.
         deadline: Option<Instant>,
     },
-    /// Another holder of a waker of the task: a channel or another thread; or a combinator with wakers of its own
-    /// (`FuturesUnordered`, a large `join_all`), whatever the futures inside wait for.
+    /// Another holder of a waker of the task: a channel, another thread or the end of another task; or a combinator with
+    /// wakers of its own (`FuturesUnordered`, a large `join_all`), whatever the futures inside wait for. An
+    /// [`AbortHandle`](crate::AbortHandle) counts, too: it can end the wait.
     Foreign,
 }
 
@@ -165,14 +168,17 @@ impl<'a> HeldWakers<'a> {
         let begin = self.wakers.partition_point(|(other, _)| *other < address);
         let found = self.wakers[begin..].iter().take_while(|(other, _)| *other == address);
         let mut waits_for: Vec<_> = found.map(|(_, waits_for)| waits_for.clone()).collect();
-        // The table of tasks holds one reference, the caller another.
-        if Arc::strong_count(task) > waits_for.len() + 2 {
-            waits_for.push(WaitsFor::Foreign);
-        }
         let record = &task.record;
         let polled_for = record.polled_for(self.clock);
+        // The table of tasks holds one reference, the caller another, and the driver a third while it polls a watched
+        // task.
+        let own = if task.is_watched() && polled_for.is_some() { 3 } else { 2 };
+        if Arc::strong_count(task) > waits_for.len() + own {
+            waits_for.push(WaitsFor::Foreign);
+        }
         TaskInfo {
             id: record.id,
+            name: record.name.as_ref().map(|name| name.as_str().to_owned()),
             spawned_at: task.spawned_at,
             polls: record.polls(),
             longest_poll: record.longest_poll().max(polled_for.unwrap_or_default()),
@@ -187,7 +193,11 @@ impl fmt::Display for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, spawned_at, polls, longest_poll, .. } = self;
         let plural = if *polls == 1 { "" } else { "s" };
-        write!(f, "task {id}, spawned at {spawned_at}, {polls} poll{plural}, the longest {longest_poll:?}")?;
+        write!(f, "task {id}")?;
+        if let Some(name) = &self.name {
+            write!(f, " {name:?}")?;
+        }
+        write!(f, ", spawned at {spawned_at}, {polls} poll{plural}, the longest {longest_poll:?}")?;
         if let Some(time) = self.polled_for {
             return write!(f, ", being polled for {time:?}");
         }

@@ -1,11 +1,14 @@
-//! The record of one task: its number and its polls, with the feature `inspect`.
+//! The record of one task: its number, its name and its polls, with the feature `inspect`.
 //!
 //! Only polls are measured as they happen, by two clock reads each. What a task waits for is not recorded, but found
 //! out [when the user asks](crate::Handle). Without the feature a [`Record`] is empty, and its functions vanish.
 
-/// With the feature: a record of the number and the polls.
+use super::label::TaskName;
+
+/// With the feature: a record of the number, the name and the polls.
 #[cfg(feature = "inspect")]
 mod enabled {
+    use super::TaskName;
     use crate::engine::shared::Shared;
     use crate::time::clock::Clock;
     use crate::time::nanos::NEVER;
@@ -14,11 +17,13 @@ mod enabled {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    /// The number and the polls of one task. Written on the pool's thread, read on any thread.
+    /// The number, the name and the polls of one task. Written on the pool's thread, read on any thread.
     #[derive(Debug)]
     pub(crate) struct Record {
         /// The task's number in the reactor's directory.
         pub(crate) id: u64,
+        /// The task's name, if it has one.
+        pub(crate) name: Option<TaskName>,
         /// The number of polls that have begun.
         polls: AtomicU64,
         /// The duration of the longest poll that has ended, in nanoseconds.
@@ -29,10 +34,15 @@ mod enabled {
     }
 
     impl Record {
-        /// Returns the record of the next task of this reactor.
-        pub(crate) fn new(shared: &Shared) -> Self {
-            let id = shared.directory.next_number();
-            Self { id, polls: AtomicU64::new(0), longest_poll: AtomicU64::new(0), polled_since: AtomicU64::new(NEVER) }
+        /// Returns the record of a new task.
+        pub(crate) fn new(id: u64, name: Option<&TaskName>) -> Self {
+            Self {
+                id,
+                name: name.cloned(),
+                polls: AtomicU64::new(0),
+                longest_poll: AtomicU64::new(0),
+                polled_since: AtomicU64::new(NEVER),
+            }
         }
 
         /// Enters the task in the reactor's directory.
@@ -86,6 +96,7 @@ mod enabled {
 /// Without the feature: the same functions, with nothing in them.
 #[cfg(not(feature = "inspect"))]
 mod disabled {
+    use super::TaskName;
     use crate::engine::shared::Shared;
     use crate::time::clock::Clock;
     use std::sync::Arc;
@@ -95,7 +106,7 @@ mod disabled {
     pub(crate) struct Record;
 
     impl Record {
-        pub(crate) const fn new(_: &Shared) -> Self {
+        pub(crate) const fn new(_: u64, _: Option<&TaskName>) -> Self {
             Self
         }
 

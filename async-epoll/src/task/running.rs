@@ -1,12 +1,15 @@
 //! Whether a task's code is running on this thread.
 //!
-//! The driver marks the thread while it polls or drops tasks, and makes the tasks' reactor the current one meanwhile.
+//! The driver marks the thread while it polls or drops tasks, and makes the tasks' reactor and their
+//! [spawner](super::current) the current ones meanwhile.
 //! The mark tells a spawn by a task from other spawns: the first poll of a task that a task has spawned costs budget,
 //! so that a chain of tasks that spawn each other is bounded, too.
 
+use super::current::{CurrentGuard, Target, enter_run};
 use crate::engine::handle::{EnterGuard, Handle};
 use crate::engine::shared::Shared;
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 thread_local! {
@@ -24,14 +27,21 @@ pub(crate) fn is_running() -> bool {
 pub(crate) struct Running {
     /// The mark before this guard, to be restored.
     before: bool,
+    /// Keeps the tasks' spawner current.
+    _spawner: CurrentGuard,
     /// Keeps the tasks' reactor current.
     current: EnterGuard,
 }
 
 impl Running {
-    /// Marks this thread as running tasks of the reactor with this shared half, which becomes the current one.
-    pub(crate) fn begin(shared: &Arc<Shared>) -> Self {
-        Self { before: RUNNING.replace(true), current: Handle::enter_shared(shared) }
+    /// Marks this thread as running tasks of the set `target`, which becomes the current one, as does the reactor with
+    /// this shared half.
+    pub(crate) fn begin<T: Target>(target: &Rc<T>, shared: &Arc<Shared>) -> Self {
+        Self {
+            before: RUNNING.replace(true),
+            _spawner: enter_run(target, shared),
+            current: Handle::enter_shared(shared),
+        }
     }
 
     /// Returns whether another reactor was current before, or none. Always so in a forked child of the reactor's process.

@@ -30,10 +30,15 @@
 //! returns after the last.
 
 use super::arrival::Arrival;
+use super::current::Target;
+use super::job::Job;
+use super::label::{Label, TaskName};
 use super::record::Record;
 use super::running::{self, Running};
 use super::turn::{Admission, Turn};
-use super::waker::{PoolQueue, TaskWaker};
+use super::waiting::Waiting;
+use super::waker::{PoolQueue, TaskWaker, WATCHED};
+use super::watched::{Leftovers, Outcome, Payload, Watched, Work};
 use crate::budget;
 use crate::engine::handle::Handle;
 use crate::table::Table;
@@ -41,15 +46,18 @@ use crate::trace::{self, TaskSpan};
 use crate::wake::scheduled::ScheduledFlag;
 use futures::executor::LocalSpawner;
 use futures::task::{LocalFutureObj, LocalSpawn, SpawnError, waker_ref};
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 
 /// One task.
 struct Task {
@@ -69,10 +77,14 @@ pub(crate) struct TaskSet {
     pub(crate) pool: Arc<PoolQueue>,
     /// Puts the driver into the pool.
     spawner: LocalSpawner,
-    /// The tasks by number. An entry is empty while its task is polled, and from the end of the task until its number
+    /// The tasks without a handle and a name, by number. An entry is empty while its task is polled, and from the end of the task until its number
     /// has left the queue.
     tasks: RefCell<Table<Option<Task>>>,
-    /// The number of tasks that have not ended.
+    /// The tasks with a handle or a name.
+    watched: RefCell<Watched>,
+    /// What waits for the end of the last task.
+    idle: RefCell<Waiting>,
+    /// The number of tasks that have not ended, of both kinds.
     live: Cell<usize>,
     /// The numbers taken from the queue. Out of the cell while the driver polls the tasks.
     batch: Cell<Batch>,
@@ -99,6 +111,8 @@ impl TaskSet {
             pool,
             spawner,
             tasks: RefCell::new(Table::new()),
+            watched: RefCell::default(),
+            idle: RefCell::default(),
             live: Cell::new(0),
             batch: Cell::default(),
             free: Cell::new(0),
@@ -114,9 +128,14 @@ impl TaskSet {
         self.spawner.status_local()
     }
 
+    /// Returns the error of a spawn into a pool that has been dropped, as an `io::Error`.
+    pub(crate) fn pool_dropped(_: SpawnError) -> io::Error {
+        io::Error::new(io::ErrorKind::NotConnected, "the pool of this spawner has been dropped")
+    }
+
     /// Returns whether the set has neither a task nor an arrival that will be made into a task.
     pub(crate) fn is_empty(&self) -> bool {
-        self.live.get() == 0 && !self.pool.queue().has_arrivals()
+        self.live.get() == 0 && self.pool.queue().arrivals() == 0
     }
 
     /// Returns whether the set has a task although its pool has never been run.
@@ -140,6 +159,11 @@ impl TaskSet {
         !self.asked.get()
     }
 
+    /// Returns the number of tasks that have not ended, and of arrivals that will be made into tasks.
+    pub(crate) fn len(&self) -> usize {
+        self.live.get() + self.pool.queue().arrivals()
+    }
+
     /// Puts a new task into the table and into the queue.
     pub(crate) fn spawn(
         self: &Rc<Self>,
@@ -152,22 +176,61 @@ impl TaskSet {
         Ok(())
     }
 
+    /// Puts a new task with a handle or a name into the table and into the queue. Returns the numbers of the task in the
+    /// table and in the reactor.
+    pub(crate) fn spawn_watched(
+        self: &Rc<Self>,
+        job: Pin<Box<dyn Job>>,
+        has_handle: bool,
+        label: &Label,
+    ) -> Result<(u32, u64), SpawnError> {
+        self.status()?;
+        // First, since this runs a subscriber's code, which may spawn or panic.
+        let span = TaskSpan::new(label.spawned_at, label.name());
+        self.pool.shared.task_begins();
+        let id = self.turn.next_task();
+        let work = Work { job, span };
+        let make = |number| self.new_waker(number, id, label.spawned_at, label.name.as_ref());
+        let number = self.watched.borrow_mut().insert(work, has_handle, label.name.clone(), make);
+        self.begin(number);
+        self.ensure_driver();
+        Ok((number, id))
+    }
+
     /// Calls `count`, and then puts a new task into the table and into the queue.
     fn adopt(&self, future: LocalFutureObj<'static, ()>, spawned_at: &'static Location<'static>, count: impl FnOnce()) {
         // First, since this runs a subscriber's code, which may spawn or panic.
-        let span = TaskSpan::new(spawned_at);
+        let span = TaskSpan::new(spawned_at, None);
         count();
+        let id = self.turn.next_task();
         let number = self.tasks.borrow_mut().insert_with(|number| {
-            let waker = Arc::new(TaskWaker {
-                scheduled: ScheduledFlag::scheduled(),
-                number,
-                pool: Arc::clone(&self.pool),
-                spawned_at,
-                record: Record::new(&self.pool.shared),
-            });
-            waker.record.enter(&self.pool.shared, &waker);
+            let waker = self.new_waker(number, id, spawned_at, None);
             Some(Task { future, waker, span })
         });
+        self.begin(number);
+    }
+
+    /// Returns what the wakers of a new task refer to.
+    fn new_waker(
+        &self,
+        number: u32,
+        id: u64,
+        spawned_at: &'static Location<'static>,
+        name: Option<&TaskName>,
+    ) -> Arc<TaskWaker> {
+        let waker = Arc::new(TaskWaker {
+            scheduled: ScheduledFlag::scheduled(),
+            number,
+            pool: Arc::clone(&self.pool),
+            spawned_at,
+            record: Record::new(id, name),
+        });
+        waker.record.enter(&self.pool.shared, &waker);
+        waker
+    }
+
+    /// Counts a task that is in the table, and puts it into the queue.
+    fn begin(&self, number: u32) {
         self.live.set(self.live.get() + 1);
         if !running::is_running() {
             // The first poll of a task that a task has spawned costs budget, so that a chain of spawns is bounded, too.
@@ -223,31 +286,11 @@ impl TaskSet {
 
     /// Polls a task. Returns whether the task has ended.
     fn poll_task(&self, number: u32) -> bool {
-        let mut entry = self.tasks.borrow_mut()[number].take();
-        let Some(task) = &mut entry else {
-            // The task ended while its number was in the queue.
-            self.tasks.borrow_mut().remove(number);
-            return false;
-        };
+        // The number of a watched task is beyond the end of this table, so the test of the number costs nothing.
+        let mut entry = self.tasks.borrow_mut().get_mut(number).and_then(Option::take);
+        let Some(task) = &mut entry else { return self.poll_another(number) };
         task.waker.scheduled.begin_poll();
-        self.turn.shared.counters.polls.add(1);
-        let result = {
-            let waker = waker_ref(&task.waker);
-            let mut cx = Context::from_waker(&waker);
-            let budget = budget::begin_poll();
-            let future = &mut task.future;
-            let (span, record, clock) = (&task.span, &task.waker.record, &self.turn.shared.clock);
-            let result = catch_unwind(AssertUnwindSafe(|| {
-                record.measure(clock, || span.in_scope(|| Pin::new(future).poll(&mut cx)))
-            }));
-            if budget.is_spent() {
-                self.turn.end_early();
-            }
-            result
-        };
-        if !Handle::is_current(&self.turn.shared) {
-            self.current_has_changed();
-        }
+        let result = self.poll_future(Pin::new(&mut task.future), &task.waker, &task.span);
         match result {
             Ok(Poll::Pending) => {
                 self.tasks.borrow_mut()[number] = entry;
@@ -274,6 +317,149 @@ impl TaskSet {
         }
     }
 
+    /// Polls the future of a task, and catches its panic.
+    #[inline]
+    fn poll_future(
+        &self,
+        future: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
+        waker: &Arc<TaskWaker>,
+        span: &TaskSpan,
+    ) -> thread::Result<Poll<()>> {
+        self.turn.shared.counters.polls.add(1);
+        let result = {
+            let (record, clock) = (&waker.record, &self.turn.shared.clock);
+            let waker = waker_ref(waker);
+            let mut cx = Context::from_waker(&waker);
+            let budget = budget::begin_poll();
+            let result =
+                catch_unwind(AssertUnwindSafe(|| record.measure(clock, || span.in_scope(|| future.poll(&mut cx)))));
+            if budget.is_spent() {
+                self.turn.end_early();
+            }
+            result
+        };
+        if !Handle::is_current(&self.turn.shared) {
+            self.current_has_changed();
+        }
+        result
+    }
+
+    /// Polls a task with a handle or a name. Removes the entry of any other task, which ended while its number was in the
+    /// queue.
+    #[inline(never)]
+    fn poll_another(&self, number: u32) -> bool {
+        if number & WATCHED != 0 {
+            return self.poll_watched(number);
+        }
+        self.tasks.borrow_mut().remove(number);
+        false
+    }
+
+    /// Polls a task with a handle or a name, or drops it if it was aborted. Returns whether the task has ended.
+    fn poll_watched(&self, number: u32) -> bool {
+        let Some((mut work, waker)) = self.watched.borrow_mut().begin_poll(number) else {
+            // The task ended while its number was in the queue.
+            return false;
+        };
+        waker.scheduled.begin_poll();
+        let outcome = if waker.scheduled.is_aborted() {
+            Outcome::Aborted
+        } else {
+            match self.poll_future(work.job.as_mut(), &waker, &work.span) {
+                Ok(Poll::Pending) => {
+                    self.watched.borrow_mut().end_poll(number, work);
+                    return false;
+                }
+                Ok(Poll::Ready(())) => Outcome::Done(None),
+                Err(panic) => self.panicked(panic),
+            }
+        };
+        self.end_watched(number, work, &waker, outcome);
+        true
+    }
+
+    /// Counts the panic of a task with a handle or a name.
+    fn panicked(&self, panic: Payload) -> Outcome {
+        self.turn.shared.counters.task_panics.add(1);
+        Outcome::Panicked(panic)
+    }
+
+    /// Ends a task with a handle or a name that was taken out of the table, and takes the task out of all counts.
+    ///
+    /// Everything of the user's is dropped before the task counts as ended, except for an output for which there is a
+    /// handle.
+    fn end_watched(&self, number: u32, work: Work, waker: &TaskWaker, mut outcome: Outcome) {
+        let Work { job, span } = work;
+        let is_closed = matches!(outcome, Outcome::PoolDropped);
+        if matches!(outcome, Outcome::Done(_)) && self.watched.borrow_mut().has_handle(number) {
+            outcome = Outcome::Done(Some(job));
+        } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| drop(job)))) {
+            // The handle gets the first panic, and the hook any other.
+            match outcome {
+                Outcome::Panicked(_) => self.turn.report_task(panic),
+                _ => outcome = self.panicked(panic),
+            }
+        }
+        #[cfg_attr(not(feature = "tracing"), allow(clippy::drop_non_drop, reason = "no subscriber, nothing to drop"))]
+        self.catch(|| drop(span));
+        waker.record.leave(&self.pool.shared);
+        let is_queued = waker.scheduled.finish() && !is_closed;
+        let leftovers = self.watched.borrow_mut().end(number, outcome, is_queued);
+        self.forget_task();
+        self.clear(leftovers);
+    }
+
+    /// Wakes what has waited for the end of a task, and reports a panic that no handle will take. Drops the rest, which
+    /// may run user code.
+    fn clear(&self, leftovers: Leftovers) {
+        if let Some(waker) = leftovers.joiner {
+            self.wake(waker);
+        }
+        match leftovers.outcome {
+            Some(Outcome::Panicked(panic)) => self.turn.report(panic),
+            Some(outcome) => drop(self.catch(|| drop(outcome))),
+            None => {}
+        }
+    }
+
+    /// Wakes a waker of the user's, and counts its panic.
+    fn wake(&self, waker: Waker) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            self.turn.shared.note_waker_panic(panic);
+        }
+    }
+
+    /// Returns the table of the tasks with a handle or a name, for their handles.
+    pub(crate) const fn watched(&self) -> &RefCell<Watched> {
+        &self.watched
+    }
+
+    /// Lets go of the handle of a task. A panic that the handle has not taken is reported; an output is dropped.
+    pub(crate) fn release(&self, number: u32) {
+        let leftovers = self.watched.borrow_mut().release(number);
+        if let Some(joiner) = leftovers.joiner {
+            self.turn.shared.drop_waker(joiner);
+        }
+        if let Some(Outcome::Panicked(panic)) = leftovers.outcome {
+            self.turn.report(panic);
+        }
+    }
+
+    /// Returns what waits for the end of the last task.
+    pub(crate) const fn idle(&self) -> &RefCell<Waiting> {
+        &self.idle
+    }
+
+    /// Wakes what waits for the end of the last task, if the set is empty.
+    #[cold]
+    fn note_idle(&self) {
+        // Asked in this order: most programs never wait for the last task.
+        if !self.idle.borrow().is_empty() && self.is_empty() {
+            let waiting = self.idle.borrow_mut().take_all();
+            waiting.into_iter().for_each(|waker| self.wake(waker));
+        }
+    }
+
     /// Drops a task that was taken out of the table, and takes the task out of all counts.
     fn end(&self, task: Task) {
         let waker = self.drop_task(task);
@@ -296,8 +482,18 @@ impl TaskSet {
 
     /// Takes a task out of the counts.
     fn forget_task(&self) {
-        self.live.set(self.live.get() - 1);
+        let live = self.live.get() - 1;
+        self.live.set(live);
         self.pool.shared.task_ends();
+        if live == 0 {
+            self.note_idle();
+        }
+    }
+
+    /// Takes an arrival that has not become a task out of the counts.
+    fn forget_arrival(&self) {
+        self.pool.shared.task_ends();
+        self.note_idle();
     }
 
     /// Runs user code, and reports its panic.
@@ -311,19 +507,24 @@ impl TaskSet {
         let mut batch = self.batch.take();
         while self.live.get() == 0 && self.refill(&mut batch) && batch.left() != 0 {
             while let Some(number) = batch.next() {
-                drop(self.tasks.borrow_mut().remove(number));
+                if number & WATCHED != 0 {
+                    self.watched.borrow_mut().leave_queue(number);
+                } else {
+                    drop(self.tasks.borrow_mut().remove(number));
+                }
             }
         }
         self.batch.set(batch);
-        // The table is not empty if a wake on another thread has begun and not reached the queue yet.
-        self.live.get() == 0 && self.tasks.borrow().len() == 0 && !self.may_get_more()
+        // A number is missing if a wake on another thread has begun and not reached the queue yet.
+        let all_numbers_have_come = self.tasks.borrow().len() == 0 && !self.watched.borrow().has_queued();
+        self.live.get() == 0 && all_numbers_have_come && !self.may_get_more()
     }
 
     /// Returns whether the driver has to stay in the pool without tasks, for tasks that other threads may spawn.
     fn may_get_more(&self) -> bool {
         // In this order: the last remote spawner may leave an arrival just before the spawner is dropped. After the end
         // of the reactor, remote spawners leave nothing more.
-        self.pool.has_remotes() && !self.pool.shared.is_gone() || self.pool.queue().has_arrivals()
+        self.pool.has_remotes() && !self.pool.shared.is_gone() || self.pool.queue().arrivals() != 0
     }
 
     /// Makes tasks of arrivals, each at the price of a poll. Returns the reason for stopping early.
@@ -338,7 +539,7 @@ impl TaskSet {
             let spawned_at = arrival.spawned_at;
             // The arrival was counted as a live task when another thread left it.
             if self.catch(|| self.adopt(arrival.build(), spawned_at, || ())).is_none() {
-                self.pool.shared.task_ends();
+                self.forget_arrival();
             }
         }
         None
@@ -357,19 +558,20 @@ impl TaskSet {
     fn refuse_arrivals(&self) {
         for arrival in self.pool.queue().refuse_arrivals() {
             self.catch(|| drop(arrival));
-            self.pool.shared.task_ends();
+            self.forget_arrival();
         }
     }
 
     /// Drops all tasks and arrivals: the pool has been dropped.
-    fn close(&self) {
+    fn close(self: &Rc<Self>) {
         self.has_driver.set(false);
         let (arrivals, driver) = self.pool.queue().close(&self.pool.shared.notifier);
         let tasks = self.tasks.borrow_mut().take_all();
-        let _running = Running::begin(&self.turn.shared);
+        let watched = self.watched.borrow_mut().close();
+        let _running = Running::begin(self, &self.turn.shared);
         for arrival in arrivals {
             self.catch(|| drop(arrival));
-            self.pool.shared.task_ends();
+            self.forget_arrival();
         }
         for task in tasks.into_iter().flatten() {
             // The flag first: the task is no longer in the table, so a wake must do nothing.
@@ -377,23 +579,39 @@ impl TaskSet {
             self.drop_task(task);
             self.forget_task();
         }
+        for (number, work, waker) in watched {
+            self.end_watched(number, work, &waker, Outcome::PoolDropped);
+        }
         drop(driver);
     }
 
-    /// Returns where the live tasks were spawned, if it is certain that no task can ever be woken: the table holds the
-    /// only reference to each task's waker. `None` if a task may be woken.
-    pub(crate) fn stuck(&self) -> Option<Vec<&'static Location<'static>>> {
+    /// Returns the labels of the live tasks, if it is certain that no task can ever be woken: each task's waker is referred
+    /// to by the table and by what only the end of a task of this set would wake. `None` if a task may be woken.
+    pub(crate) fn stuck(&self) -> Option<Vec<Label>> {
         if self.pool.has_remotes() {
             return None;
         }
-        let tasks = self.tasks.borrow();
-        tasks
-            .iter()
-            .map(|task| {
-                let waker = &task.as_ref()?.waker;
-                (Arc::strong_count(waker) == 1).then_some(waker.spawned_at)
-            })
-            .collect()
+        let (tasks, watched, idle) = (self.tasks.borrow(), self.watched.borrow(), self.idle.borrow());
+        let mut waiting: Vec<_> = watched.joiners().chain(idle.iter()).map(|waker| waker.data().addr()).collect();
+        waiting.sort_unstable();
+        let is_stuck = |waker: &Arc<TaskWaker>| {
+            let address = Arc::as_ptr(waker).addr();
+            let waits =
+                waiting.partition_point(|other| *other <= address) - waiting.partition_point(|other| *other < address);
+            Arc::strong_count(waker) == 1 + waits
+        };
+        let unnamed = tasks.iter().map(|task| {
+            let waker = &task.as_ref()?.waker;
+            is_stuck(waker).then(|| Label { spawned_at: waker.spawned_at, name: None })
+        });
+        let watched = watched.live().map(|(waker, label)| is_stuck(waker).then_some(label));
+        unnamed.chain(watched).collect()
+    }
+}
+
+impl Target for TaskSet {
+    fn task_set(self: Rc<Self>) -> Rc<dyn Any> {
+        self
     }
 }
 
@@ -480,7 +698,7 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(set) = self.set.clone() else { return Poll::Ready(()) };
-        let running = Running::begin(&set.turn.shared);
+        let running = Running::begin(&set, &set.turn.shared);
         if running.has_changed_current() && set.turn.shared.is_child() {
             return self.poll_in_child(&set);
         }

@@ -4,12 +4,18 @@
 //! to spawn from the pool's thread; the set tells what happens to the future after that. Other threads use a
 //! [`RemoteSpawner`].
 
+use super::builder::TaskBuilder;
+use super::current::{self, CurrentGuard};
+use super::handle::TaskHandle;
+use super::idle::Idle;
 use super::remote::RemoteSpawner;
 use super::set::TaskSet;
+use crate::engine::handle::{EnterGuard, Handle};
 use futures::future::{FutureExt, RemoteHandle};
 use futures::task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +25,16 @@ use std::sync::Arc;
 ///
 /// A spawner implements [`Spawn`] and [`LocalSpawn`], so `SpawnExt` and `LocalSpawnExt` work with it, including
 /// `spawn_with_handle`. A spawner stays on its thread (`!Send`), since the tasks do; clone it freely. Other threads
-/// spawn through [`remote`](Self::remote).
+/// spawn through [`remote`](Self::remote). In a task and in the future of a `run` method, the spawner need not be passed
+/// on: it is the [current](Self::current) one.
+///
+/// | to spawn | returns | the task has |
+/// |---|---|---|
+/// | [`spawn`](Self::spawn), [`spawn_local`] | `io::Result<()>` | nothing beside its future |
+/// | [`spawn_task`](Self::spawn_task) | a [`TaskHandle`]: await, abort; dropping it leaves the task running | a handle |
+/// | [`task`](Self::task) | either of the two | a name |
+/// | [`spawn_local_with_handle`](Self::spawn_local_with_handle) | the `RemoteHandle` of futures-rs, whose drop cancels | |
+/// | `LocalSpawnExt` and `SpawnExt` of futures-rs | `Result<_, SpawnError>` | |
 ///
 /// # How it works
 ///
@@ -79,6 +94,183 @@ impl Spawner {
         Self { tasks }
     }
 
+    /// Returns the current spawner: the spawner of the task, `run` method or [`SpawnerGuard`] in which this is called.
+    ///
+    /// In the future of [`run_until`](crate::Reactor::run_until), this is the first spawner that was made for the pool, or a
+    /// new one. A task that was spawned in [`block_on`](crate::block_on) is dropped when `block_on` returns.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`, with a message that says what to do, if no spawner is current: also on the thread of a
+    /// [background reactor](crate::Background), which runs no tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{LocalRuntime, Spawner};
+    ///
+    /// assert_eq!(Spawner::current().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+    /// LocalRuntime::new()?.try_run_until(async {
+    ///     let answer = Spawner::current()?.spawn_task(async { 6 * 7 })?;
+    ///     assert_eq!(answer.await?, 42);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn current() -> io::Result<Self> {
+        let tasks = current::task_set().and_then(|set| set.downcast::<TaskSet>().ok());
+        tasks.map(Self::new).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotConnected,
+                "no spawner on this thread: call this inside a task spawned through Reactor::spawner, in the future of \
+                 run_until or async_epoll::block_on, or while the guard of Spawner::enter lives; or pass a Spawner, and \
+                 to another thread the RemoteSpawner of Spawner::remote",
+            )
+        })
+    }
+
+    /// Makes this spawner and its reactor the current ones on this thread, until the guard is dropped.
+    ///
+    /// Guards nest: each restores what was current before it. Drop them in reverse order. A guard that is made inside a task,
+    /// or in the future of a `run` method, has no effect beyond the poll in which it was made: do not keep it across an
+    /// `await`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{LocalRuntime, spawn_local};
+    ///
+    /// let mut runtime = LocalRuntime::new()?;
+    /// let guard = runtime.spawner().enter();
+    /// spawn_local(async { println!("spawned before the runtime is run") })?;
+    /// drop(guard);
+    /// assert!(spawn_local(async {}).is_err());
+    /// runtime.run()
+    /// # }
+    /// ```
+    pub fn enter(&self) -> SpawnerGuard {
+        SpawnerGuard {
+            _spawner: current::enter_guard(&self.tasks),
+            _reactor: Handle::enter_shared(&self.tasks.turn.shared),
+        }
+    }
+
+    /// Spawns a task, as [`spawn_local`](Self::spawn_local) does, with an error that `?` takes in most programs.
+    ///
+    /// `SpawnExt` of futures-rs has a method of the same name, which demands a future that is `Send` and returns a
+    /// `SpawnError`; on a `Spawner`, this method comes first.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the pool has been dropped; `future` is dropped then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// runtime.spawner().spawn(async { println!("hello") })?;
+    /// runtime.run()
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) -> io::Result<()> {
+        self.spawn_local(future).map_err(TaskSet::pool_dropped)
+    }
+
+    /// Spawns a task, and returns a handle by which the task can be awaited, aborted and asked.
+    ///
+    /// Dropping the handle leaves the task running, unless the handle was made to
+    /// [abort on drop](TaskHandle::abort_on_drop). No allocation is made for the handle.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the pool has been dropped; `future` is dropped then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::LocalRuntime;
+    /// use std::future::pending;
+    ///
+    /// let mut runtime = LocalRuntime::new()?;
+    /// let spawner = runtime.spawner();
+    /// let (sum, endless) = (spawner.spawn_task(async { 1 + 1 })?, spawner.spawn_task(pending::<()>())?);
+    /// runtime.try_run_until(async {
+    ///     assert_eq!(sum.await?, 2);
+    ///     endless.abort();
+    ///     assert!(endless.await.unwrap_err().is_aborted());
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn spawn_task<F>(&self, future: F) -> io::Result<TaskHandle<F::Output>>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        self.task().spawn_task(future)
+    }
+
+    /// Returns a builder of a task with a name.
+    ///
+    /// The name appears in the [deadlock report](crate::Reactor::run), in the messages of a [`TaskError`](crate::TaskError),
+    /// in the `Debug` form of handles, in the task's span (feature `tracing`) and in `Handle::tasks` (feature `inspect`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut runtime = async_epoll::LocalRuntime::new()?;
+    /// runtime.spawner().task().name("reader").spawn(std::future::pending())?;
+    /// let error = runtime.run().unwrap_err();
+    /// assert!(error.to_string().contains("reader"), "a deadlock, with the name of the task: {error}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn task(&self) -> TaskBuilder {
+        TaskBuilder::new(Rc::clone(&self.tasks))
+    }
+
+    /// Waits until no task of this spawner and its clones is left, including tasks that other threads have spawned.
+    ///
+    /// Await this in the future of a `run` method, or in a task of another spawner. A task of this spawner would wait for its
+    /// own end, which [`run`](crate::Reactor::run) reports as a deadlock. For a limit: `idle().timeout(…)` of
+    /// async-timeout, or [`LocalRuntime::run_for`](crate::LocalRuntime::run_for). Ready at once in a forked child, which runs
+    /// none of its parent's tasks.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{LocalRuntime, spawn_local};
+    ///
+    /// let mut runtime = LocalRuntime::new()?;
+    /// let spawner = runtime.spawner();
+    /// runtime.try_run_until(async {
+    ///     spawn_local(async { println!("a task") })?;
+    ///     spawner.idle().await;
+    ///     assert_eq!(spawner.live_tasks(), 0);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn idle(&self) -> Idle {
+        Idle::new(Rc::clone(&self.tasks))
+    }
+
+    /// Returns the tasks.
+    pub(crate) const fn tasks(&self) -> &Rc<TaskSet> {
+        &self.tasks
+    }
+
     /// Spawns a task, in two allocations: the future, and what its wakers refer to.
     ///
     /// The method of the same name of `LocalSpawnExt` does so, too, but hides the place of the call: a [deadlock
@@ -89,8 +281,7 @@ impl Spawner {
     ///
     /// # Errors
     ///
-    /// `SpawnError` if the pool has been dropped; `future` is dropped then. Where an `io::Error` is wanted:
-    /// `.map_err(io::Error::other)`.
+    /// `SpawnError` if the pool has been dropped; `future` is dropped then. [`spawn`](Self::spawn) returns an `io::Error`.
     ///
     /// # Examples
     ///
@@ -202,4 +393,49 @@ impl fmt::Debug for Spawner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spawner").field("live_tasks", &self.live_tasks()).finish_non_exhaustive()
     }
+}
+
+/// Keeps a spawner and its reactor current; from [`Spawner::enter`].
+///
+/// A guard is `!Send`, because dropping it restores thread-locals of its thread.
+#[must_use = "the spawner is current only while the guard lives"]
+pub struct SpawnerGuard {
+    /// Keeps the spawner current.
+    _spawner: CurrentGuard,
+    /// Keeps the reactor current.
+    _reactor: EnterGuard,
+}
+
+impl fmt::Debug for SpawnerGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpawnerGuard").finish_non_exhaustive()
+    }
+}
+
+/// Spawns a task through the [current](Spawner::current) spawner.
+///
+/// # Errors
+///
+/// `NotConnected` if no spawner is current, with a message that says what to do, and if the pool has been dropped. `future`
+/// is dropped then.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_epoll::{LocalRuntime, spawn_local};
+///
+/// fn serve(number: u32) -> std::io::Result<()> {
+///     // No spawner was passed on.
+///     spawn_local(async move { println!("served {number}") })
+/// }
+///
+/// let mut runtime = LocalRuntime::new()?;
+/// runtime.try_run_until(async { (0..3).try_for_each(serve) })?;
+/// runtime.run()
+/// # }
+/// ```
+#[track_caller]
+pub fn spawn_local(future: impl Future<Output = ()> + 'static) -> io::Result<()> {
+    Spawner::current()?.spawn(future)
 }

@@ -39,6 +39,8 @@ pub(crate) struct Turn {
     poll_budget: u32,
     /// The number of the present turn. Wraps.
     number: Cell<u32>,
+    /// The number of the task that is spawned next, in all sets of the reactor. Counts from 0.
+    next_task: Cell<u64>,
     /// The drivers, by pool, that were put off to the next turn.
     parked: RefCell<Vec<Arc<PoolQueue>>>,
     /// No reactor on this thread calls parked drivers: the reactor is gone, or on a thread of its own. Set once.
@@ -55,6 +57,7 @@ impl Turn {
             budget: Cell::new(poll_budget),
             poll_budget,
             number: Cell::new(0),
+            next_task: Cell::new(0),
             parked: RefCell::default(),
             detached: Cell::new(false),
             on_panic,
@@ -64,6 +67,11 @@ impl Turn {
     /// Returns the number of the present turn.
     pub(crate) fn number(&self) -> u32 {
         self.number.get()
+    }
+
+    /// Returns a number that no other task of this reactor has, now or later.
+    pub(crate) fn next_task(&self) -> u64 {
+        self.next_task.replace(self.next_task.get().wrapping_add(1))
     }
 
     /// Puts the driver of `pool` off to the next turn.

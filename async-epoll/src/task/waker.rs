@@ -14,11 +14,14 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+/// The bit that tells the number of a watched task from the numbers of all others: the two kinds are in two tables.
+pub(crate) const WATCHED: u32 = 1 << 31;
+
 /// What a task's wakers refer to, on any thread.
 pub(crate) struct TaskWaker {
     /// Whether the task is scheduled.
     pub(crate) scheduled: ScheduledFlag,
-    /// The task's number in the table of its set.
+    /// The task's number in its table, with the bit [`WATCHED`] if it is a watched task.
     pub(crate) number: u32,
     /// The queue into which a wake puts the number.
     pub(crate) pool: Arc<PoolQueue>,
@@ -44,6 +47,22 @@ impl ArcWake for TaskWaker {
         if this.scheduled.schedule() {
             this.pool.push(this.number);
         }
+    }
+}
+
+impl TaskWaker {
+    /// Has the task dropped in place of its next poll, before the next sleep of the reactor. Does nothing to a task that
+    /// has ended.
+    pub(crate) fn abort(&self) {
+        if self.scheduled.abort() {
+            self.pool.push(self.number);
+        }
+    }
+
+    /// Returns whether this is a watched task.
+    #[cfg(feature = "inspect")]
+    pub(crate) const fn is_watched(&self) -> bool {
+        self.number & WATCHED != 0
     }
 }
 

@@ -107,6 +107,13 @@ impl<const TASKS: usize> Scene<TASKS> {
         }
     }
 
+    /// Does what an abort handle does.
+    fn abort(&self, task: usize) {
+        if self.scheduled[task].abort() {
+            self.queue.push(task as u32, &self.notifier);
+        }
+    }
+
     /// Does what the waker of a main future does, with the flag of the first task.
     fn wake_main(&self) {
         if self.scheduled[0].schedule() && self.notifier.busy() {
@@ -295,6 +302,64 @@ fn the_end_of_a_task_during_a_wake() {
         waker.join().unwrap();
         assert_eq!(!scene.run_until_stalled().is_empty(), queued);
         scene.check_quiet();
+    });
+}
+
+/// A task is aborted while another thread wakes it: after the abort the task is taken from the queue once more, found
+/// aborted, and the destructor sees what the aborting thread did before.
+#[test]
+fn an_abort_beside_a_wake() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let before = Arc::new(AtomicBool::new(false));
+        let threads = [
+            spawn(&scene, {
+                let before = Arc::clone(&before);
+                move |scene| {
+                    before.store(true, Relaxed);
+                    scene.abort(0);
+                }
+            }),
+            spawn(&scene, |scene| scene.wake(0)),
+        ];
+        while scene.run_until_stalled().is_empty() || !scene.scheduled[0].is_aborted() {
+            scene.wait();
+        }
+        assert!(before.load(Relaxed), "the destructor does not see what the aborting thread did");
+        let queued = scene.scheduled[0].finish();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(!scene.run_until_stalled().is_empty(), queued);
+        scene.check_quiet();
+    });
+}
+
+/// The task ends while it is being aborted: its number comes to the queue or does not, as `finish` said.
+#[test]
+fn the_end_of_a_task_during_an_abort() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let aborting = spawn(&scene, |scene| scene.abort(0));
+        let queued = scene.scheduled[0].finish();
+        aborting.join().unwrap();
+        assert_eq!(!scene.run_until_stalled().is_empty(), queued);
+        assert!(!scene.scheduled[0].abort(), "an abort after the end does nothing");
+        scene.check_quiet();
+    });
+}
+
+/// A thread that sees the end of a task sees what the task's destructor did.
+#[test]
+fn the_end_of_a_task_is_seen() {
+    model(|| {
+        let scene = Scene::<1>::new();
+        let dropped = Arc::new(AtomicBool::new(false));
+        let watching = spawn(&scene, {
+            let dropped = Arc::clone(&dropped);
+            move |scene| assert!(!scene.scheduled[0].is_done() || dropped.load(Relaxed))
+        });
+        dropped.store(true, Relaxed);
+        scene.scheduled[0].finish();
+        watching.join().unwrap();
     });
 }
 

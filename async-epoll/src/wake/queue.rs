@@ -252,9 +252,9 @@ impl<A> Queue<A> {
         true
     }
 
-    /// Returns whether there are arrivals.
-    pub(crate) fn has_arrivals(&self) -> bool {
-        !self.lock().arrivals.is_empty()
+    /// Returns the number of arrivals.
+    pub(crate) fn arrivals(&self) -> usize {
+        self.lock().arrivals.len()
     }
 
     /// Refuses arrivals from now on. Returns the arrivals that no driver has taken.

@@ -16,14 +16,19 @@
 //!                          └──────┘
 //! ```
 //!
+//! A task may be *aborted* from any thread. The abort is a wake that leaves a second bit: the driver takes the task from
+//! the queue as after every wake, finds the bit, and drops the task instead of polling it. So an abort needs no queue of
+//! its own, and loses no race that a wake does not lose.
+//!
 //! The main future of `run_until` is not a task and not in a queue. It has a flag all the same, and is polled when the
 //! flag is set.
 //!
 //! The hard race is a wake on another thread while the task is being polled. The flag is cleared *before* the poll, so
 //! such a wake schedules the task again; at worst one poll finds nothing to do.
 //!
-//! `schedule` releases and `begin_poll` acquires: what each waking thread did before is visible to the next poll. The end
-//! of a task makes nothing visible, and the old value decides alone.
+//! `schedule` and `abort` release, `begin_poll` and `is_aborted` acquire: what each waking thread did before is visible to
+//! the next poll, or to the drop in its place. `finish` releases and `is_done` acquires: what the task's destructor did is visible
+//! to a thread that sees the end.
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU8, Ordering};
@@ -34,6 +39,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 const SCHEDULED: u8 = 1;
 /// The task has ended; wakes do nothing.
 const DONE: u8 = 2;
+/// The task is to be dropped in place of its next poll. Never cleared before the end.
+const ABORTED: u8 = 4;
 
 /// The scheduled flag of one task.
 #[derive(Debug)]
@@ -51,6 +58,22 @@ impl ScheduledFlag {
         self.0.fetch_or(SCHEDULED, Ordering::Release) & (SCHEDULED | DONE) == 0
     }
 
+    /// Sets the flag, and marks the task as aborted. Returns whether the caller has to put the task into the queue.
+    pub(crate) fn abort(&self) -> bool {
+        self.0.fetch_or(SCHEDULED | ABORTED, Ordering::Release) & (SCHEDULED | DONE) == 0
+    }
+
+    /// Returns whether the task has been aborted. Asked after [`begin_poll`](Self::begin_poll): an abort that comes later
+    /// schedules the task anew, and one that comes in between is found here.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.0.load(Ordering::Acquire) & ABORTED != 0
+    }
+
+    /// Returns whether the task has ended.
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.load(Ordering::Acquire) & DONE != 0
+    }
+
     /// Returns whether the task is scheduled.
     #[cfg(feature = "inspect")]
     pub(crate) fn is_scheduled(&self) -> bool {
@@ -66,6 +89,6 @@ impl ScheduledFlag {
     /// Marks the task as ended. Returns whether the task was scheduled: then its number is in the queue, or will be,
     /// and the driver finds the number there.
     pub(crate) fn finish(&self) -> bool {
-        self.0.swap(DONE, Ordering::Relaxed) & SCHEDULED != 0
+        self.0.swap(DONE, Ordering::Release) & SCHEDULED != 0
     }
 }

@@ -19,6 +19,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 /// network interface: `"[fe80::1%eth0]:80"`, `("fe80::1%2", 80)`. Host names (`"localhost:80"`) need the feature `resolve`,
 /// which is on by default, or a [`Resolver`](crate::Resolver). The trait is sealed: it cannot be implemented outside
 /// this crate.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an address to bind or connect to",
+    label = "not an address",
+    note = "addresses are `SocketAddr`, `(IpAddr, u16)`, `\"host:80\"`, `(\"host\", 80)`, slices and vectors of `SocketAddr`, \
+            and references to these",
+    note = "the trait is sealed: convert a type of your own to one of these"
+)]
 pub trait AsyncToSocketAddrs: sealed::Lookup {}
 
 impl<T: sealed::Lookup> AsyncToSocketAddrs for T {}
@@ -85,7 +92,15 @@ pub(crate) mod sealed {
     use super::Addresses;
     use std::io;
 
-    /// The hidden half of [`AsyncToSocketAddrs`](super::AsyncToSocketAddrs).
+    /// The hidden half of [`AsyncToSocketAddrs`](super::AsyncToSocketAddrs). The compiler reports this half, so the message
+    /// is repeated.
+    #[diagnostic::on_unimplemented(
+        message = "`{Self}` is not an address to bind or connect to",
+        label = "not an address",
+        note = "addresses are `SocketAddr`, `(IpAddr, u16)`, `\"host:80\"`, `(\"host\", 80)`, slices and vectors of `SocketAddr`, \
+                and references to these",
+        note = "the trait is sealed: convert a type of your own to one of these"
+    )]
     pub trait Lookup {
         #[doc(hidden)]
         fn lookup(&self) -> io::Result<Addresses>;

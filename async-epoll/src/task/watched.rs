@@ -1,0 +1,258 @@
+//! Watched tasks: the tasks that have a handle or a name.
+//!
+//! Most tasks have neither, and must not pay for them. So the watched tasks are in a table of their own, with larger
+//! entries, and the highest bit of a task's number [tells](super::waker::WATCHED) which table it is in. The driver looks at
+//! that bit before each poll; this is all that the other tasks pay.
+//!
+//! An entry is owned by up to three parties, and removed when the last of them lets go:
+//!
+//! ```text
+//!   the task      from the spawn until the task has ended
+//!   the queue     while the number of an ended task is in the queue, or on its way there
+//!   the handle    until it is dropped or detached; meanwhile the output or the panic of an ended task waits here
+//! ```
+//!
+//! # Races
+//!
+//! All of this is on the pool's thread, except for one word: the [scheduled flag](crate::wake::scheduled), on which other
+//! threads wake and abort.
+//!
+//! | the abort comes | what happens |
+//! |---|---|
+//! | while the task waits | the abort puts the number into the queue; the driver finds the bit, and drops the future |
+//! | while the number is in the queue, also before the first poll | the driver finds the bit when it takes the number |
+//! | after `begin_poll`, before the driver looks for the bit | the driver drops the future at once; the number comes to the queue a second time, for an entry that has ended |
+//! | during the poll, also from inside of it | the poll goes on. If it returns `Pending`, the driver finds the number in the queue again. If it returns `Ready` or panics, that is the result: the abort came too late |
+//! | while the future is being dropped | nothing to do; the number comes to the queue for an entry that has ended |
+//! | after the end | the flag says so: nothing happens |
+//! | after the pool was dropped | the queue is closed, and the future has been dropped with the pool |
+//!
+//! The future is dropped by the driver or with the pool, so always on the pool's thread; the reactor does not sleep while
+//! the queue has a number, so an abort comes before the next sleep. During a poll the future is not in the table, so
+//! nothing can be polled or dropped twice. A handle may be dropped, asked and awaited at any time, also during the poll or
+//! the drop of its own task: everything but the future and the span stays in the table.
+//!
+//! The functions of this file run no user code and drop none: what they remove, they return.
+
+use super::job::Job;
+use super::label::{Label, TaskName};
+use super::waker::{TaskWaker, WATCHED};
+use crate::table::Table;
+use crate::trace::TaskSpan;
+use std::any::Any;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+/// The payload of a panic.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// What the user has put into a task: out of the table while the task is polled.
+pub(crate) struct Work {
+    /// The future; after its end, the output.
+    pub(crate) job: Pin<Box<dyn Job>>,
+    /// The span of the task's polls, with the feature `tracing`.
+    pub(crate) span: TaskSpan,
+}
+
+/// How a task has ended.
+pub(crate) enum Outcome {
+    /// The future was ready. The job has the output, if there is a handle that may ask for it.
+    Done(Option<Pin<Box<dyn Job>>>),
+    /// The task was aborted.
+    Aborted,
+    /// The pool was dropped.
+    PoolDropped,
+    /// The future has panicked, in a poll or when it was dropped.
+    Panicked(Payload),
+    /// The handle has taken the outcome.
+    Taken,
+}
+
+/// One watched task.
+struct Entry {
+    /// Present until the end of the task, and out of the table while the task is polled or dropped.
+    work: Option<Work>,
+    /// What the wakers of the task refer to. Present until the end of the task.
+    waker: Option<Arc<TaskWaker>>,
+    /// Present from the end of the task.
+    outcome: Option<Outcome>,
+    /// Wakes what awaits the handle. Taken when the task ends.
+    joiner: Option<Waker>,
+    /// There is a handle.
+    has_handle: bool,
+    /// The task has ended, and its number is in the queue or on its way there.
+    is_queued: bool,
+    /// The name of the task.
+    name: Option<TaskName>,
+}
+
+impl Entry {
+    /// Returns whether no party needs the entry any more.
+    fn is_over(&self) -> bool {
+        self.outcome.is_some() && !self.has_handle && !self.is_queued
+    }
+}
+
+/// What [`Watched::end`] and [`Watched::release`] leave to be woken, reported and dropped.
+#[derive(Default)]
+#[must_use = "user code, to be run with no borrow"]
+pub(crate) struct Leftovers {
+    /// What awaits the handle.
+    pub(crate) joiner: Option<Waker>,
+    /// An outcome that no handle will take.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// The watched tasks of a set.
+#[derive(Default)]
+pub(crate) struct Watched {
+    /// The tasks by number, without the bit [`WATCHED`].
+    table: Table<Entry>,
+    /// The number of entries that have ended and are queued.
+    queued: usize,
+}
+
+impl Watched {
+    /// Adds a task. `make` makes what is waked by its wakers, from the task's number.
+    pub(crate) fn insert(
+        &mut self,
+        work: Work,
+        has_handle: bool,
+        name: Option<TaskName>,
+        make: impl FnOnce(u32) -> Arc<TaskWaker>,
+    ) -> u32 {
+        WATCHED
+            | self.table.insert_with(|number| Entry {
+                work: Some(work),
+                waker: Some(make(number | WATCHED)),
+                outcome: None,
+                joiner: None,
+                has_handle,
+                is_queued: false,
+                name,
+            })
+    }
+
+    /// Returns the entry of a task.
+    fn entry(&mut self, number: u32) -> &mut Entry {
+        &mut self.table[number & !WATCHED]
+    }
+
+    /// Removes the entry of a task if no party needs it any more.
+    fn remove_if_over(&mut self, number: u32) {
+        if self.entry(number).is_over() {
+            // Nothing of the user's is left in it.
+            self.table.remove(number & !WATCHED);
+        }
+    }
+
+    /// Takes a task out of the table, for a poll. `None` if the task has ended while its number was in the queue.
+    pub(crate) fn begin_poll(&mut self, number: u32) -> Option<(Work, Arc<TaskWaker>)> {
+        let entry = self.entry(number);
+        if let (Some(work), Some(waker)) = (entry.work.take(), &entry.waker) {
+            return Some((work, Arc::clone(waker)));
+        }
+        self.leave_queue(number);
+        None
+    }
+
+    /// Puts a task back after a poll.
+    pub(crate) fn end_poll(&mut self, number: u32, work: Work) {
+        self.entry(number).work = Some(work);
+    }
+
+    /// Returns whether a task has a handle.
+    pub(crate) fn has_handle(&mut self, number: u32) -> bool {
+        self.entry(number).has_handle
+    }
+
+    /// Ends a task, whose work is out of the table. `is_queued` says that its number is in the queue, or will be.
+    pub(crate) fn end(&mut self, number: u32, outcome: Outcome, is_queued: bool) -> Leftovers {
+        self.queued += usize::from(is_queued);
+        let entry = self.entry(number);
+        entry.waker = None;
+        entry.is_queued = is_queued;
+        let joiner = entry.joiner.take();
+        let (kept, unread) = if entry.has_handle { (outcome, None) } else { (Outcome::Taken, Some(outcome)) };
+        entry.outcome = Some(kept);
+        self.remove_if_over(number);
+        Leftovers { joiner, outcome: unread }
+    }
+
+    /// Notes that the number of a task that has ended has left the queue.
+    pub(crate) fn leave_queue(&mut self, number: u32) {
+        let entry = self.entry(number);
+        if std::mem::replace(&mut entry.is_queued, false) {
+            self.queued -= 1;
+        }
+        self.remove_if_over(number);
+    }
+
+    /// Returns whether the queue has the number of a task that has ended, or will have it.
+    pub(crate) const fn has_queued(&self) -> bool {
+        self.queued != 0
+    }
+
+    /// Takes all tasks that have not ended out of the table, and forgets what is in the queue: the pool was dropped.
+    pub(crate) fn close(&mut self) -> Vec<(u32, Work, Arc<TaskWaker>)> {
+        self.queued = 0;
+        let mut live = Vec::new();
+        for (number, entry) in self.table.iter_mut() {
+            entry.is_queued = false;
+            if let (Some(work), Some(waker)) = (entry.work.take(), &entry.waker) {
+                live.push((number | WATCHED, work, Arc::clone(waker)));
+            }
+        }
+        live
+    }
+
+    /// Returns what the wakers of a task refer to; `None` if the task has ended.
+    pub(crate) fn waker(&mut self, number: u32) -> Option<Arc<TaskWaker>> {
+        self.entry(number).waker.clone()
+    }
+
+    /// Returns whether a task has ended.
+    pub(crate) fn has_ended(&mut self, number: u32) -> bool {
+        self.entry(number).outcome.is_some()
+    }
+
+    /// Takes the outcome of a task for its handle. If the task has not ended, leaves `joiner`, if there is one, to be woken
+    /// at the end, and returns what `joiner` replaces.
+    pub(crate) fn join(&mut self, number: u32, joiner: Option<Waker>) -> (Poll<Outcome>, Option<Waker>) {
+        let entry = self.entry(number);
+        match &mut entry.outcome {
+            Some(outcome) => (Poll::Ready(std::mem::replace(outcome, Outcome::Taken)), joiner),
+            None if joiner.is_some() => (Poll::Pending, std::mem::replace(&mut entry.joiner, joiner)),
+            None => (Poll::Pending, None),
+        }
+    }
+
+    /// Returns whether the end of a task wakes `waker`.
+    pub(crate) fn will_wake(&mut self, number: u32, waker: &Waker) -> bool {
+        self.entry(number).joiner.as_ref().is_some_and(|joiner| joiner.will_wake(waker))
+    }
+
+    /// Lets go of a task's handle.
+    pub(crate) fn release(&mut self, number: u32) -> Leftovers {
+        let entry = self.entry(number);
+        entry.has_handle = false;
+        let joiner = entry.joiner.take();
+        let outcome = entry.outcome.as_mut().map(|outcome| std::mem::replace(outcome, Outcome::Taken));
+        self.remove_if_over(number);
+        Leftovers { joiner, outcome }
+    }
+
+    /// Returns what the wakers of each live task refer to, with the label of the task.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (&Arc<TaskWaker>, Label)> {
+        self.table.iter().filter_map(|entry| {
+            let waker = entry.waker.as_ref()?;
+            Some((waker, Label { spawned_at: waker.spawned_at, name: entry.name.clone() }))
+        })
+    }
+
+    /// Returns the wakers of all that awaits a handle.
+    pub(crate) fn joiners(&self) -> impl Iterator<Item = &Waker> {
+        self.table.iter().filter_map(|entry| entry.joiner.as_ref())
+    }
+}
