@@ -107,6 +107,7 @@
 //! - `tracing`: reports what the reactor does as events of the crate `tracing`, and each task's polls as a span. Waits
 //!   that nothing will end are reported at level `WARN`, all else at level `TRACE`.
 //! - `inspect`: `Handle::tasks` lists what each task waits for, and how long its polls take.
+//! - `signal`: `Signals`, a stream of the signals that the process receives; `ctrl_c` and `terminate` as futures.
 //! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
 //!
 //! # Trade-offs
@@ -146,12 +147,21 @@ mod linux {
     // Tasks, and descriptors.
     pub(crate) mod task;
     pub(crate) mod source;
+    // What comes from outside: signals.
+    #[cfg(feature = "signal")]
+    pub(crate) mod signal;
     // What users hold.
     pub(crate) mod reactor;
 
     #[cfg(feature = "test-util")]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub use self::engine::test_clock::{Advance, TestClock};
+    #[cfg(feature = "signal")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
+    pub use self::signal::{
+        number::Signal,
+        signals::{FirstSignal, Signals, ctrl_c, ctrl_c_with, terminate, terminate_with},
+    };
     #[cfg(feature = "inspect")]
     #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
     pub use self::task::inspect::{TaskInfo, WaitsFor};

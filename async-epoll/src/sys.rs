@@ -313,6 +313,15 @@ fn word() -> &'static AtomicU32 {
     unsafe { word.as_ref() }
 }
 
+/// Returns the number of this process, as [`ForkMark::number`] would, or 0 if this process has none yet. Only reads atomics,
+/// so a signal handler may call this.
+#[cfg(feature = "signal")]
+pub(crate) fn process_number() -> u32 {
+    let word = NonNull::new(WORD.load(Ordering::Acquire));
+    // SAFETY: As for `word`.
+    word.map_or(0, |word| unsafe { word.as_ref() }.load(Ordering::Relaxed))
+}
+
 /// Gives this process a number.
 #[cold]
 fn new_number(word: &AtomicU32) -> NonZeroU32 {
