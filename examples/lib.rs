@@ -13,9 +13,6 @@ pub use exit::{because, exit_code, report, say, warn};
 
 pub mod trace;
 
-mod interrupt;
-pub use interrupt::Interrupt;
-
 mod file;
 pub use file::open_regular;
 

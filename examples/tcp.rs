@@ -13,9 +13,9 @@
 //! Standard input is a descriptor like any other, with two difficulties: other processes share its open file, and it
 //! may be a regular file. `examples/stdin.rs` explains both.
 
-use async_epoll::{Handle, LocalRuntime, Spawner};
+use async_epoll::{Handle, LocalRuntime, Spawner, terminate};
 use async_net_lite::{TcpListener, TcpStream};
-use examples::{Interrupt, Stdin, Usage, address, because, exit_code, report, say, warn};
+use examples::{Stdin, Usage, address, because, exit_code, report, say, warn};
 use futures::future::{Either, select};
 use futures::io::{AllowStdIo, copy};
 use futures::{AsyncWriteExt, FutureExt, StreamExt};
@@ -47,9 +47,8 @@ fn run() -> io::Result<()> {
 /// Accepts connections until Ctrl-C.
 async fn serve(address: SocketAddr, spawner: &Spawner) -> io::Result<()> {
     let listener = TcpListener::bind(address).await.map_err(because(format!("cannot listen on {address}")))?;
-    let interrupt = Interrupt::new(&Handle::current()?)?;
+    let stop = terminate()?;
     say(&format!("listening on {}", listener.local_addr()?));
-    let stop = pin!(interrupt.received());
     let mut incoming = listener.incoming().on_error(warn).take_until(stop);
     while let Some(stream) = incoming.next().await {
         spawner.spawn_local(echo(stream?).map(report)).map_err(io::Error::other)?;

@@ -112,7 +112,7 @@
 //!
 //! # Trade-offs
 //!
-//! Linux only. No work stealing of our own. If you want a work-stealing runtime, files, processes and signals in one
+//! Linux only. No work stealing of our own. If you want a work-stealing runtime, files and processes in one
 //! package, take tokio or smol.
 //!
 //! # Where to read next
