@@ -107,12 +107,14 @@
 //! - `tracing`: reports what the reactor does as events of the crate `tracing`, and each task's polls as a span. Waits
 //!   that nothing will end are reported at level `WARN`, all else at level `TRACE`.
 //! - `inspect`: `Handle::tasks` lists what each task waits for, and how long its polls take.
+//! - `process`: `AsyncCommandExt` starts programs by the `Command` of std; `Child` with its pipes, its end and signals to
+//!   it; `pipe`. Turns on `signal`, for the names of signals.
 //! - `signal`: `Signals`, a stream of the signals that the process receives; `ctrl_c` and `terminate` as futures.
 //! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
 //!
 //! # Trade-offs
 //!
-//! Linux only. No work stealing of our own. If you want a work-stealing runtime, files and processes in one
+//! Linux only. No work stealing of our own. If you want a work-stealing runtime and files in one
 //! package, take tokio or smol.
 //!
 //! # Where to read next
@@ -147,9 +149,13 @@ mod linux {
     // Tasks, and descriptors.
     pub(crate) mod task;
     pub(crate) mod source;
-    // What comes from outside: signals.
+    // What comes from outside: signals, pipes, children.
     #[cfg(feature = "signal")]
     pub(crate) mod signal;
+    #[cfg(feature = "process")]
+    pub(crate) mod pipe;
+    #[cfg(feature = "process")]
+    pub(crate) mod process;
     // What users hold.
     pub(crate) mod reactor;
 
@@ -179,6 +185,13 @@ mod linux {
         sys::ForkMark,
         task::remote::RemoteSpawner,
         task::spawner::Spawner,
+    };
+    #[cfg(feature = "process")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "process")))]
+    pub use self::{
+        pipe::{PipeReader, PipeWriter, pipe, pipe_with},
+        process::child::{Child, ChildStderr, ChildStdin, ChildStdout},
+        process::command::AsyncCommandExt,
     };
 }
 
