@@ -2,7 +2,7 @@
 
 use super::child::Child;
 use crate::engine::handle::Handle;
-use std::future::Future;
+use futures::future::BoxFuture;
 use std::io;
 use std::process::{Command, ExitStatus, Output, Stdio};
 
@@ -56,7 +56,7 @@ pub trait AsyncCommandExt {
     /// # Cancel safety
     ///
     /// Dropping the future drops the child: the program goes on, and its output is lost.
-    fn output_async(&mut self) -> impl Future<Output = io::Result<Output>> + 'static;
+    fn output_async(&mut self) -> BoxFuture<'static, io::Result<Output>>;
 
     /// Starts the program at once, with the current reactor. The future is that of [`Child::wait`].
     ///
@@ -67,7 +67,7 @@ pub trait AsyncCommandExt {
     /// # Cancel safety
     ///
     /// Dropping the future drops the child: the program goes on.
-    fn status_async(&mut self) -> impl Future<Output = io::Result<ExitStatus>> + 'static;
+    fn status_async(&mut self) -> BoxFuture<'static, io::Result<ExitStatus>>;
 }
 
 impl AsyncCommandExt for Command {
@@ -75,13 +75,13 @@ impl AsyncCommandExt for Command {
         Child::spawn(self, handle)
     }
 
-    fn output_async(&mut self) -> impl Future<Output = io::Result<Output>> + 'static {
+    fn output_async(&mut self) -> BoxFuture<'static, io::Result<Output>> {
         let child = self.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn_async();
-        async move { child?.output().await }
+        Box::pin(async move { child?.output().await })
     }
 
-    fn status_async(&mut self) -> impl Future<Output = io::Result<ExitStatus>> + 'static {
+    fn status_async(&mut self) -> BoxFuture<'static, io::Result<ExitStatus>> {
         let child = self.spawn_async();
-        async move { child?.wait().await }
+        Box::pin(async move { child?.wait().await })
     }
 }

@@ -14,7 +14,7 @@ use crate::source::source::Source;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
 /// A child that was dropped, until it ends or the reactor is dropped.
 struct Orphan {
@@ -57,7 +57,7 @@ impl Wake for Orphan {
                 sys::try_wait(pidfd.as_fd())?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
             });
             drop(budget);
-            if let Poll::Ready(_) = attempt {
+            if attempt.is_ready() {
                 // The status was collected, or the reactor is gone: then the child becomes a zombie at its end, as a child
                 // of std that is dropped. Dropping the source drops its reference to this orphan.
                 return;
