@@ -16,9 +16,6 @@ pub mod trace;
 mod file;
 pub use file::open_regular;
 
-mod stdin;
-pub use stdin::Stdin;
-
 pub mod http;
 
 pub mod echo;

@@ -108,7 +108,7 @@
 //!   that nothing will end are reported at level `WARN`, all else at level `TRACE`.
 //! - `inspect`: `Handle::tasks` lists what each task waits for, and how long its polls take.
 //! - `process`: `AsyncCommandExt` starts programs by the `Command` of std; `Child` with its pipes, its end and signals to
-//!   it; `pipe`. Turns on `signal`, for the names of signals.
+//!   it; `pipe`, `stdin`. Turns on `signal`, for the names of signals.
 //! - `signal`: `Signals`, a stream of the signals that the process receives; `ctrl_c` and `terminate` as futures.
 //! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
 //!
@@ -149,11 +149,13 @@ mod linux {
     // Tasks, and descriptors.
     pub(crate) mod task;
     pub(crate) mod source;
-    // What comes from outside: signals, pipes, children.
+    // What comes from outside: signals, pipes, standard input, children.
     #[cfg(feature = "signal")]
     pub(crate) mod signal;
     #[cfg(feature = "process")]
     pub(crate) mod pipe;
+    #[cfg(feature = "process")]
+    pub(crate) mod stdin;
     #[cfg(feature = "process")]
     pub(crate) mod process;
     // What users hold.
@@ -192,6 +194,7 @@ mod linux {
         pipe::{PipeReader, PipeWriter, pipe, pipe_with},
         process::child::{Child, ChildStderr, ChildStdin, ChildStdout},
         process::command::AsyncCommandExt,
+        stdin::{Stdin, stdin, stdin_with},
     };
 }
 

@@ -226,6 +226,14 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     Ok(true)
 }
 
+/// Returns whether a descriptor was opened for writing alone, by `fcntl(2)`.
+#[cfg(feature = "process")]
+pub(crate) fn is_write_only(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: `F_GETFL` takes no third argument and touches no memory of ours.
+    let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    Ok(flags & libc::O_ACCMODE == libc::O_WRONLY)
+}
+
 /// A mark of the process that made it: tells a forked child from its parent, without a system call.
 ///
 /// For an object that a forked child has a copy of, but that belongs to the parent: a file to be removed on drop, a
