@@ -92,6 +92,7 @@ fn each_end_has_its_status() {
                 let mut child = shell(script).spawn_async().unwrap();
                 if early {
                     wait_for_state(child.id(), &[Some('Z')]);
+                    assert_eq!(child.try_wait().unwrap(), Some(expected), "{script}");
                 }
                 assert_eq!(child.wait().await.unwrap(), expected, "{script}");
                 assert_eq!(child.wait().await.unwrap(), expected, "{script}, again");
@@ -512,6 +513,22 @@ fn failures_to_start_leave_nothing() {
     assert!((3..14).contains(&failures), "{failures}");
 }
 
+/// A program that was started, and cannot be waited for because epoll refuses its descriptor, is killed and collected.
+#[test]
+fn a_program_that_epoll_refuses_is_killed() {
+    if !in_child("a_program_that_epoll_refuses_is_killed") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    let reactor = Reactor::new().unwrap();
+    let fds = open_fds();
+    refuse(libc::SYS_epoll_ctl, &[(1, libc::EPOLL_CTL_ADD)], libc::ENOSPC);
+    let refused = endless().stdin(Stdio::piped()).spawn_async_with(&reactor.handle()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::StorageFull, "{refused}");
+    assert_eq!(children(), []);
+    assert_eq!(open_fds(), fds);
+}
+
 /// A forked child has copies of its parent's children. It cannot wait for them, and dropping a copy kills none.
 #[test]
 fn copies_in_a_forked_child() {
@@ -530,6 +547,12 @@ fn copies_in_a_forked_child() {
         block_on(async { Command::new("true").status_async().await.unwrap().to_string() })
     });
     assert_eq!(saw.as_deref(), Ok("exit status: 0"));
+    let saw = fork_within(TIME / 3, || {
+        drop(child.take());
+        String::new()
+    });
+    assert_eq!(saw.as_deref(), Ok(""));
+    std::thread::sleep(millis(20));
     let mut child = child.unwrap();
     assert_eq!(child.try_wait().unwrap(), None, "killed by the copy");
     let id = child.id();
