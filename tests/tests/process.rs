@@ -29,10 +29,10 @@ fn shell(script: &str) -> Command {
     command
 }
 
-/// A program that runs until it is killed.
+/// A program that runs until it is killed: longer than a test, and not for ever, if a test fails.
 fn endless() -> Command {
     let mut command = Command::new("sleep");
-    command.arg("1000");
+    command.arg("100");
     command
 }
 
@@ -180,7 +180,7 @@ fn output_reads_both_pipes() {
 fn a_grandchild_keeps_the_output_open() {
     let _watchdog = watchdog(TIME);
     block_on(async {
-        let script = "sleep 1000 & echo started; exit 4";
+        let script = "sleep 100 & echo started; exit 4";
         let mut child = shell(script).process_group(0).stdout(Stdio::piped()).spawn_async().unwrap();
         assert_eq!(child.wait().await.unwrap().code(), Some(4), "not held up by the grandchild");
         let stdout = child.stdout.as_mut().unwrap();
@@ -220,7 +220,7 @@ fn a_child_without_a_group_is_refused() {
 fn signals_reach_the_child() {
     let _watchdog = watchdog(TIME);
     block_on(async {
-        let mut child = shell("trap 'echo heard' USR1; echo ready; while :; do sleep 0.01; done")
+        let mut child = shell("trap 'echo heard' USR1; echo ready; for step in $(seq 6000); do sleep 0.01; done")
             .stdout(Stdio::piped())
             .spawn_async()
             .unwrap();
@@ -247,8 +247,10 @@ fn terminate_within_asks_first() {
         let mut child = endless().spawn_async().unwrap();
         assert_eq!(child.terminate_within(HOUR).await.unwrap().signal(), Some(15));
         assert_eq!(child.terminate_within(HOUR).await.unwrap().signal(), Some(15), "the status is kept");
-        let mut deaf =
-            shell("trap '' TERM; echo; while :; do sleep 0.01; done").stdout(Stdio::piped()).spawn_async().unwrap();
+        let mut deaf = shell("trap '' TERM; echo; for step in $(seq 6000); do sleep 0.01; done")
+            .stdout(Stdio::piped())
+            .spawn_async()
+            .unwrap();
         deaf.stdout.as_mut().unwrap().read_exact(&mut [0]).await.unwrap();
         let begin = Instant::now();
         assert!(deaf.terminate_within(HOUR).now_or_never().is_none(), "cancelled");
@@ -258,7 +260,7 @@ fn terminate_within_asks_first() {
         stopped.signal(Signal::STOP).unwrap();
         wait_for_state(stopped.id(), &[Some('T')]);
         assert_eq!(stopped.terminate_within(millis(20)).await.unwrap().signal(), Some(9));
-        let mut polite = shell("trap 'exit 6' TERM; echo; while :; do sleep 0.01; done")
+        let mut polite = shell("trap 'exit 6' TERM; echo; for step in $(seq 6000); do sleep 0.01; done")
             .stdout(Stdio::piped())
             .spawn_async()
             .unwrap();
@@ -310,7 +312,7 @@ fn kill_on_drop_kills() {
     let handle = reactor.handle();
     let mut bystander = endless().spawn().unwrap();
     for (script, wanted) in
-        [("trap '' TERM; while :; do sleep 0.01; done", 'S'), ("kill -STOP $$", 'T'), ("exit 0", 'Z')]
+        [("trap '' TERM; for step in $(seq 6000); do sleep 0.01; done", 'S'), ("kill -STOP $$", 'T'), ("exit 0", 'Z')]
     {
         let child = shell(script).spawn_async_with(&handle).unwrap().kill_on_drop(true);
         let id = child.id();
