@@ -12,15 +12,14 @@
 //!
 //! Read `run` first, then `Connection::serve` and the methods it calls, in order.
 
-use async_epoll::Reactor;
+use async_epoll::{Reactor, terminate_with};
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::TimeoutExt;
 use examples::http::{self, MAX_HEAD, Response, Status};
-use examples::{Args, Interrupt, exit_code, say, trace, warn};
+use examples::{Args, exit_code, say, trace, warn};
 use futures::executor::LocalPool;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use std::io;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -58,13 +57,13 @@ fn run() -> io::Result<()> {
     let spawner = reactor.spawner(&pool);
 
     let listener = TcpListener::from_std(listener, &reactor.handle())?;
-    let interrupt = Interrupt::new(&reactor.handle())?;
+    // Listens from now on, so no Ctrl-C is missed.
+    let stop = terminate_with(&reactor.handle())?;
     say(&format!("listening on http://{}/", listener.local_addr()?));
 
     // Runs this future, and beside it all tasks that are spawned meanwhile.
     let served = reactor.run_until(&mut pool, async {
         let mut served = 0_u64;
-        let stop = pin!(interrupt.received());
         let mut incoming = listener.incoming().on_error(warn).take_until(stop);
         while let Some(stream) = incoming.next().await {
             let connection = Connection::new(stream?);

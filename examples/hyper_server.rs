@@ -14,10 +14,10 @@
 //!
 //! Read `run`, then `Server::serve`, then `Site::answer`.
 
-use async_epoll::LocalRuntime;
+use async_epoll::{LocalRuntime, terminate_with};
 use async_net_lite::{HyperIo, HyperTimer, TcpListener, TcpStream};
 use async_timeout::{TimeoutExt, sleep};
-use examples::{Args, Interrupt, exit_code, say, trace, warn};
+use examples::{Args, exit_code, say, trace, warn};
 use futures::channel::oneshot;
 use futures::future::{Either, FutureExt, Shared, select};
 use futures::stream::StreamExt;
@@ -62,7 +62,7 @@ fn run() -> io::Result<()> {
     let mut runtime = LocalRuntime::new()?;
     let spawner = runtime.spawner();
     let listener = TcpListener::from_std(listener, &runtime.handle())?;
-    let interrupt = Interrupt::new(&runtime.handle())?;
+    let interrupted = terminate_with(&runtime.handle())?;
     say(&format!("listening on http://{}/", listener.local_addr()?));
 
     // Nothing is ever sent through this channel. Dropping `stop` makes `stopped` ready in all connections.
@@ -72,7 +72,6 @@ fn run() -> io::Result<()> {
 
     runtime.run_until(async {
         // The stream skips errors of single connections, and pauses while no descriptors are left. It reports both.
-        let interrupted = pin!(interrupt.received());
         let mut incoming = listener.incoming().on_error(warn).take_until(interrupted);
         while let Some(stream) = incoming.next().await {
             let stream = stream?;

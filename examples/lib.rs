@@ -13,14 +13,8 @@ pub use exit::{because, exit_code, report, say, warn};
 
 pub mod trace;
 
-mod interrupt;
-pub use interrupt::Interrupt;
-
 mod file;
 pub use file::open_regular;
-
-mod stdin;
-pub use stdin::Stdin;
 
 pub mod http;
 

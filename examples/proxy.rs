@@ -11,14 +11,13 @@
 //! bulk data moves inside the kernel and never enters the process. The call has no time limit of its own: how long a
 //! connection may be silent depends on the application.
 
-use async_epoll::LocalRuntime;
+use async_epoll::{LocalRuntime, terminate_with};
 use async_net_lite::{CopyError, TcpListener, TcpStream, copy_bidirectional};
 use async_timeout::TimeoutExt;
-use examples::{Interrupt, Usage, because, exit_code, say, warn};
+use examples::{Usage, because, exit_code, say, warn};
 use futures::StreamExt;
 use std::io;
 use std::net::{self, SocketAddr, ToSocketAddrs};
-use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -41,12 +40,11 @@ fn run() -> io::Result<()> {
 
     let mut runtime = LocalRuntime::new()?;
     let listener = TcpListener::from_std(listener, &runtime.handle())?;
-    let interrupt = Interrupt::new(&runtime.handle())?;
+    let stop = terminate_with(&runtime.handle())?;
     let spawner = runtime.spawner();
     say(&format!("from {} to {target}", listener.local_addr()?));
 
     runtime.run_until(async {
-        let stop = pin!(interrupt.received());
         let mut incoming = listener.incoming().on_error(warn).take_until(stop);
         while let Some(client) = incoming.next().await {
             spawner.spawn_local(forward(client?, target)).map_err(io::Error::other)?;

@@ -9,17 +9,16 @@
 //! `copy_file`), but the task uses both through `AsyncRead` and `AsyncWrite`. A slow client delays only its own task,
 //! and costs the memory of two buffers at most, because the thread reads no further ahead.
 
-use async_epoll::{Handle, LocalRuntime, Spawner};
+use async_epoll::{LocalRuntime, Spawner, terminate};
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::TimeoutExt;
 use blocking::{Unblock, unblock};
-use examples::{Interrupt, Usage, address, because, exit_code, open_regular, report, say, warn};
+use examples::{Usage, address, because, exit_code, open_regular, report, say, warn};
 use futures::io::{copy, sink};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -52,9 +51,8 @@ fn run() -> io::Result<()> {
 /// Accepts connections until Ctrl-C.
 async fn serve(path: &Path, address: SocketAddr, spawner: &Spawner) -> io::Result<()> {
     let listener = TcpListener::bind(address).await.map_err(because(format!("cannot listen on {address}")))?;
-    let interrupt = Interrupt::new(&Handle::current()?)?;
+    let stop = terminate()?;
     say(&format!("serving {path:?} on {}", listener.local_addr()?));
-    let stop = pin!(interrupt.received());
     let mut incoming = listener.incoming().on_error(warn).take_until(stop);
     while let Some(stream) = incoming.next().await {
         spawner.spawn_local(send(path.to_owned(), stream?).map(report)).map_err(io::Error::other)?;

@@ -11,11 +11,11 @@
 //! `http_hello` has them.
 //!
 //! Standard input is a descriptor like any other, with two difficulties: other processes share its open file, and it
-//! may be a regular file. `examples/stdin.rs` explains both.
+//! may be a regular file. `async_epoll::stdin` deals with both.
 
-use async_epoll::{Handle, LocalRuntime, Spawner};
+use async_epoll::{LocalRuntime, Spawner, stdin, terminate};
 use async_net_lite::{TcpListener, TcpStream};
-use examples::{Interrupt, Stdin, Usage, address, because, exit_code, report, say, warn};
+use examples::{Usage, address, because, exit_code, report, say, warn};
 use futures::future::{Either, select};
 use futures::io::{AllowStdIo, copy};
 use futures::{AsyncWriteExt, FutureExt, StreamExt};
@@ -47,9 +47,8 @@ fn run() -> io::Result<()> {
 /// Accepts connections until Ctrl-C.
 async fn serve(address: SocketAddr, spawner: &Spawner) -> io::Result<()> {
     let listener = TcpListener::bind(address).await.map_err(because(format!("cannot listen on {address}")))?;
-    let interrupt = Interrupt::new(&Handle::current()?)?;
+    let stop = terminate()?;
     say(&format!("listening on {}", listener.local_addr()?));
-    let stop = pin!(interrupt.received());
     let mut incoming = listener.incoming().on_error(warn).take_until(stop);
     while let Some(stream) = incoming.next().await {
         spawner.spawn_local(echo(stream?).map(report)).map_err(io::Error::other)?;
@@ -66,7 +65,7 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
 /// Sends standard input to the server, and prints the bytes from the server, until the server closes the connection.
 async fn run_client(address: SocketAddr) -> io::Result<()> {
     let stream = TcpStream::connect(address).await.map_err(because(format!("cannot connect to {address}")))?;
-    let stdin = Stdin::open(&Handle::current()?)?;
+    let stdin = stdin().map_err(because("cannot open standard input"))?;
     let send = async {
         copy(stdin, &mut &stream).await.map_err(because("cannot send standard input"))?;
         // A half-close: ends this direction only. The remaining bytes from the server still arrive.

@@ -113,11 +113,14 @@
 //!   before the first wait of a hand-written loop), and at level `WARN` if it is polled again a second later. A task that
 //!   [`run`](Reactor::run) leaves behind is reported at level `WARN`.
 //! - `inspect`: `Handle::tasks` lists what each task waits for, and how long its polls take.
+//! - `process`: `AsyncCommandExt` starts programs by the `Command` of std; `Child` with its pipes, its end and signals to
+//!   it; `pipe`, `stdin`. Turns on `signal`, for the names of signals.
+//! - `signal`: `Signals`, a stream of the signals that the process receives; `ctrl_c` and `terminate` as futures.
 //! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
 //!
 //! # Trade-offs
 //!
-//! Linux only. No work stealing of our own. If you want a work-stealing runtime, files, processes and signals in one
+//! Linux only. No work stealing of our own. If you want a work-stealing runtime and files in one
 //! package, take tokio or smol.
 //!
 //! # Where to read next
@@ -152,12 +155,27 @@ mod linux {
     // Tasks, and descriptors.
     pub(crate) mod task;
     pub(crate) mod source;
+    // What comes from outside: signals, pipes, standard input, children.
+    #[cfg(feature = "signal")]
+    pub(crate) mod signal;
+    #[cfg(feature = "process")]
+    pub(crate) mod pipe;
+    #[cfg(feature = "process")]
+    pub(crate) mod stdin;
+    #[cfg(feature = "process")]
+    pub(crate) mod process;
     // What users hold.
     pub(crate) mod reactor;
 
     #[cfg(feature = "test-util")]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub use self::engine::test_clock::{Advance, TestClock};
+    #[cfg(feature = "signal")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
+    pub use self::signal::{
+        number::Signal,
+        signals::{FirstSignal, Signals, ctrl_c, ctrl_c_with, terminate, terminate_with},
+    };
     #[cfg(feature = "inspect")]
     #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
     pub use self::task::inspect::{TaskInfo, WaitsFor};
@@ -180,6 +198,14 @@ mod linux {
         task::remote::RemoteSpawner,
         task::spawner::{Spawner, SpawnerGuard, spawn_local},
         task::yield_now::{YieldNow, yield_now},
+    };
+    #[cfg(feature = "process")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "process")))]
+    pub use self::{
+        pipe::{PipeReader, PipeWriter, pipe, pipe_with},
+        process::child::{Child, ChildStderr, ChildStdin, ChildStdout},
+        process::command::AsyncCommandExt,
+        stdin::{Stdin, stdin, stdin_with},
     };
 }
 

@@ -226,6 +226,14 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     Ok(true)
 }
 
+/// Returns whether a descriptor was opened for writing alone, by `fcntl(2)`.
+#[cfg(feature = "process")]
+pub(crate) fn is_write_only(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: `F_GETFL` takes no third argument and touches no memory of ours.
+    let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    Ok(flags & libc::O_ACCMODE == libc::O_WRONLY)
+}
+
 /// A mark of the process that made it: tells a forked child from its parent, without a system call.
 ///
 /// For an object that a forked child has a copy of, but that belongs to the parent: a file to be removed on drop, a
@@ -331,6 +339,15 @@ fn word() -> &'static AtomicU32 {
     let word = NonNull::new(WORD.load(Ordering::Acquire)).unwrap_or_else(make_word);
     // SAFETY: `make_word` returned this pointer, to a static or to a mapping that is never unmapped.
     unsafe { word.as_ref() }
+}
+
+/// Returns the number of this process, as [`ForkMark::number`] would, or 0 if this process has none yet. Only reads atomics,
+/// so a signal handler may call this.
+#[cfg(feature = "signal")]
+pub(crate) fn process_number() -> u32 {
+    let word = NonNull::new(WORD.load(Ordering::Acquire));
+    // SAFETY: As for `word`.
+    word.map_or(0, |word| unsafe { word.as_ref() }.load(Ordering::Relaxed))
 }
 
 /// Gives this process a number.

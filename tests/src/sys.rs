@@ -173,6 +173,51 @@ pub fn fork_within(limit: Duration, child: impl FnOnce() -> String) -> Result<St
     forked.wait(limit)
 }
 
+/// As [`fork_within`], but by a bare `clone(2)`, past the C library and its handlers of `pthread_atfork(3)`.
+///
+/// # Errors
+///
+/// Those of [`Forked::wait`].
+pub fn clone_within(limit: Duration, child: impl FnOnce() -> String) -> Result<String, String> {
+    let (reader, writer) = pipe().expect("a pipe");
+    // SAFETY: As a fork: the child has a copy of the memory, and goes on where the call returns. By the contract of
+    // `fork_and_run` no other thread holds a lock.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    assert!(pid >= 0, "{}", io::Error::last_os_error());
+    if pid == 0 {
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+        Forked::Child(writer).end(&ended.unwrap_or_else(|_| "a panic in the child".into()));
+        unreachable!("the child has ended");
+    }
+    drop(writer);
+    let forked = Forked::Parent(pid.try_into().expect("a process ID"), reader);
+    forked.wait(limit)
+}
+
+/// Sends a signal to a process, by `kill(2)`.
+///
+/// # Errors
+///
+/// Those of `kill(2)`.
+pub fn send_signal(process: u32, signal: i32) -> io::Result<()> {
+    // SAFETY: Takes two integers. The action of the signal was installed by safe code, or by an `unsafe` block that
+    // argues for its handler.
+    let result = unsafe { libc::kill(process.try_into().expect("a process ID"), signal) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes this process ignore a signal, or gives the signal its default action.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+pub fn ignore_signal(signal: i32, ignored: bool) {
+    let action = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+    // SAFETY: Both actions run no handler.
+    let result = unsafe { libc::signal(signal, action) };
+    assert_ne!(result, libc::SIG_ERR, "{}", io::Error::last_os_error());
+}
+
 /// Makes a new PID namespace, for the children that this process forks from now on: the first child has the ID 1. The
 /// process can start no more threads.
 ///

@@ -8,7 +8,6 @@ use async_epoll::{Handle, LocalRuntime, Source};
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::{TimeoutExt, sleep};
 use blocking::{Unblock, unblock};
-use examples::Stdin;
 use futures::future::{join_all, try_join};
 use futures::io::copy;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
@@ -236,13 +235,8 @@ fn scenario() {
     let _watchdog = watchdog(TIME);
     async_epoll::block_on(async {
         let handle = Handle::current().unwrap();
-        let mut stdin = Stdin::open(&handle).unwrap();
-        let kind = match &stdin {
-            Stdin::Reopened(_) => "reopened",
-            Stdin::Socket(_) => "socket",
-            Stdin::Thread(_) => "thread",
-        };
-        println!("\nkind: {kind}");
+        let mut stdin = async_epoll::stdin().unwrap();
+        println!("\nkind: {stdin:?}");
         let mut reads = 0;
         loop {
             let mut buffer = [0; 1024];
@@ -286,14 +280,14 @@ fn command(scenario: &str, stdin: impl Into<Stdio>) -> Command {
 }
 
 impl Reader {
-    /// Starts the child with `stdin`, and waits until it has opened standard input. `kind` is the expected variant of
-    /// `Stdin`.
+    /// Starts the child with `stdin`, and waits until it has opened standard input. `kind` is the expected way to
+    /// read it.
     fn new(stdin: impl Into<Stdio>, kind: &str) -> Self {
         let mut command = command("reads", stdin);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (output, errors) = (BufReader::new(child.stdout.take().unwrap()), child.stderr.take().unwrap());
         let mut reader = Self { child, output, errors };
-        reader.expect(&format!("kind: {kind}"));
+        reader.expect(&format!("kind: Stdin({kind})"));
         reader
     }
 
@@ -401,17 +395,17 @@ fn standard_input_from_a_terminal() {
     assert_eq!(next.join().unwrap(), b"next\n");
 }
 
-/// The controlling end of a terminal cannot be opened again: that would make a new terminal. A thread reads it.
+/// The controlling end of a terminal cannot be opened again: that would make a new terminal. It stays shared.
 #[test]
 fn standard_input_from_the_controlling_end() {
     let _watchdog = watchdog(TIME);
     let (controller, program) = terminal();
-    let mut reader = Reader::new(controller, "thread");
+    let mut reader = Reader::new(controller, "shared");
     rustix::io::write(&program, b"output").unwrap();
     reader.expect("read: \"output\"");
     drop(program);
     reader.expect(&format!("error: {}", io::Error::from_raw_os_error(libc::EIO)));
-    assert!(reader.ends().starts_with("standard input: "));
+    assert_eq!(reader.ends(), "");
 }
 
 /// A socket cannot be opened again, but epoll can wait for it.
@@ -419,11 +413,11 @@ fn standard_input_from_the_controlling_end() {
 fn standard_input_from_a_socket() {
     let _watchdog = watchdog(TIME);
     let (one, other) = UnixStream::pair().unwrap();
-    Reader::new(duplicate(&one), "socket").reads(one, other, "");
+    Reader::new(duplicate(&one), "shared").reads(one, other, "");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let one = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (other, _) = listener.accept().unwrap();
-    Reader::new(duplicate(&one), "socket").reads(one, other, "");
+    Reader::new(duplicate(&one), "shared").reads(one, other, "");
 }
 
 /// One socket is both standard input and standard output, as in a server started by inetd. A non-blocking input would
@@ -441,22 +435,21 @@ fn one_socket_for_input_and_output() {
     (&ours).read_to_end(&mut output).unwrap();
     assert!(child.wait().unwrap().success());
     let text = String::from_utf8_lossy(&output);
-    assert!(text.contains("kind: socket") && text.contains(WELL));
+    assert!(text.contains("kind: Stdin(shared)") && text.contains(WELL));
     assert!(text.matches('x').count() >= LARGE);
 }
 
-/// Bug A7: epoll refuses a regular file, so a thread reads it, and the program prints one line about that. The thread
-/// reads from the current position of the file, not from its beginning.
+/// Bug A7: epoll refuses a regular file, so it is read directly: from the current position of the file, not from its
+/// beginning.
 #[test]
 fn standard_input_from_a_file() {
     let _watchdog = watchdog(TIME);
     let folder = Folder::new();
     let mut file = File::open(folder.file("file", b"the beginning and the rest")).unwrap();
     file.read_exact(&mut [0; 14]).unwrap();
-    let mut reader = Reader::new(duplicate(&file), "thread");
+    let mut reader = Reader::new(duplicate(&file), "direct");
     reader.expect("read: \"and the rest\"");
-    let errors = reader.ends();
-    assert!(errors.contains("regular file, so a thread reads it") && errors.lines().count() == 1, "{errors:?}");
+    assert_eq!(reader.ends(), "");
     assert_eq!(file.read(&mut [0]).unwrap(), 0, "there is one position for all");
 }
 
@@ -465,8 +458,7 @@ fn standard_input_from_a_file() {
 fn standard_input_from_odd_places() {
     let _watchdog = watchdog(TIME);
     let null = || File::options().read(true).write(true).open("/dev/null").unwrap();
-    let errors = Reader::new(null(), "thread").ends();
-    assert_eq!(errors.lines().count(), 1, "{errors:?}");
+    assert_eq!(Reader::new(null(), "direct").ends(), "");
 
     let folder = Folder::new();
     let (_reader, writer) = tests::pipe().unwrap();
@@ -477,8 +469,8 @@ fn standard_input_from_odd_places() {
         // The writing end of a pipe. Opened again for reading, it would take data from the pipe's real reader.
         (writer.into(), libc::EBADF),
     ] {
-        let mut reader = Reader::new(stdin, "thread");
+        let mut reader = Reader::new(stdin, "direct");
         reader.expect(&format!("error: {}", io::Error::from_raw_os_error(number)));
-        assert_eq!(reader.ends().lines().count(), 1);
+        assert_eq!(reader.ends(), "");
     }
 }

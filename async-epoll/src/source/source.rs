@@ -421,13 +421,13 @@ fn explain(cause: io::Error) -> io::Error {
     io::Error::new(cause.kind(), Explained { message, cause })
 }
 
-/// An error of `epoll_ctl(2)` with a message that says what to do.
+/// An error of the kernel with a message that says what to do.
 #[derive(Debug)]
-struct Explained {
+pub(crate) struct Explained {
     /// What to do.
-    message: &'static str,
+    pub(crate) message: &'static str,
     /// The kernel's error.
-    cause: io::Error,
+    pub(crate) cause: io::Error,
 }
 
 impl fmt::Display for Explained {
