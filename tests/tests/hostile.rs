@@ -164,12 +164,6 @@ const OPERATIONS: &[Operation] = &[
         s.fill();
         s.poll_source(|mut source, cx| Pin::new(&mut source).poll_write(cx, &[0]).map_ok(drop));
     }),
-    polls("a source that is ready", &[Cloned, Dropped], |s| {
-        s.wait_beside();
-        s.write_to_source();
-        s.turn();
-        s.poll_source(|source, cx| source.poll_readable(cx).map_ok(drop));
-    }),
     polls("a lazy source", &[Cloned], |s| {
         let (stream, peer) = pair();
         stream.set_nonblocking(true).unwrap();
