@@ -149,6 +149,16 @@ mod tests {
         assert_eq!(format!("{:?}", Interest::ALL), "READABLE | WRITABLE | PRIORITY | ERROR");
     }
 
+    #[test]
+    fn sets_of_kinds() {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let mut built = Interest::READABLE;
+        built |= Interest::WRITABLE;
+        assert_eq!(built, both);
+        assert!(both.intersects(Interest::WRITABLE) && both.intersects(Interest::ALL));
+        assert!(!both.intersects(Interest::PRIORITY | Interest::ERROR));
+    }
+
     /// The kernel reports errors in any case, so an interest in errors asks for nothing.
     #[test]
     fn errors_need_no_bit() {

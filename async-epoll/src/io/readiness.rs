@@ -581,10 +581,31 @@ mod tests {
     /// After PRI, RDHUP, HUP or ERR, a short read does not mean "drained".
     #[test]
     fn short_counts_are_trusted_only_in_the_usual_case() {
-        for (events, trusted) in [(IN, true), (IN | OUT, true), (IN | PRI, false), (IN | RDHUP, false), (HUP, false)] {
+        for (events, reads, writes) in [
+            (IN, true, true),
+            (IN | OUT, true, true),
+            (IN | PRI, false, true),
+            (IN | OUT | RDHUP, false, true),
+            (HUP, false, false),
+            (ERR, false, false),
+        ] {
             let (read, write) = registered();
             merge(&read, &write, events);
-            assert_eq!(read.snapshot().trusts_short_counts(), trusted, "{events:#x}");
+            let trusted = [&read, &write].map(|word| word.snapshot().trusts_short_counts());
+            assert_eq!(trusted, [reads, writes], "{events:#x}");
         }
+    }
+
+    /// The one check of the fast path: ready by an event, registered, and not gone.
+    #[test]
+    fn what_is_surely_ready() {
+        let (read, write) = registered();
+        merge(&read, &write, IN | OUT);
+        assert!(read.snapshot().is_surely_ready() && write.snapshot().is_surely_ready());
+        read.clear_ready(read.snapshot());
+        assert!(!read.snapshot().is_surely_ready());
+        write.set_gone();
+        assert!(!write.snapshot().is_surely_ready());
+        assert!(!ReadinessWord::new().snapshot().is_surely_ready(), "not registered");
     }
 }

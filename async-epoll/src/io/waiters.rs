@@ -511,4 +511,44 @@ mod tests {
         assert!(scene.others.limit >= 500 && scene.others.waiting.len() <= 4 * 500);
         scene.check();
     }
+
+    /// The first future and the first poll function have the slot, without a list; the list is freed with its last entry.
+    #[test]
+    fn slots_come_first_and_an_empty_list_is_freed() {
+        let waker = || Waker::from(Arc::new(Counting::default()));
+        let (one, two) = (Claim::default(), Claim::default());
+        let mut waiters = Waiters::default();
+        assert!(waiters.insert(Want::Read, waker(), Some(&one)).is_none() && waiters.others.is_none());
+        assert!(waiters.insert(Want::Read, waker(), Some(&two)).is_none() && waiters.others.is_some());
+        assert!(waiters.remove(Want::Read, &two).is_some());
+        assert!(waiters.others.is_none(), "an empty list is kept");
+        assert!(waiters.remove(Want::Read, &one).is_some() && waiters.is_empty());
+    }
+
+    /// A future that another task polls has one entry, with the waker of this task; in the slot and in the list.
+    #[test]
+    fn a_future_that_another_task_polls() {
+        for in_list in [false, true] {
+            let mut waiters = Waiters::default();
+            let (before, after) = (Arc::new(Counting::default()), Arc::new(Counting::default()));
+            if in_list {
+                assert!(waiters.insert(Want::Write, Waker::noop().clone(), None).is_none());
+            }
+            let claim = Claim::default();
+            assert!(waiters.insert(Want::Write, Arc::clone(&before).into(), Some(&claim)).is_none());
+            let again = waiters.insert(Want::Write, Arc::clone(&before).into(), Some(&claim));
+            assert!(matches!(again, Some(Leftover::Duplicate(_))), "{again:?}");
+            let replaced = waiters.insert(Want::Write, Arc::clone(&after).into(), Some(&claim));
+            assert!(matches!(replaced, Some(Leftover::Replaced(_))), "{replaced:?}");
+            let mut wakers = Vec::new();
+            waiters.take(Concerned::ALL, &mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
+            assert_eq!([before, after].map(|task| task.0.load(Ordering::SeqCst)), [0, 1]);
+            // A new future on the source does not take the entry of a poll function for its own.
+            assert!(waiters.insert(Want::Write, Waker::noop().clone(), None).is_none());
+            let fresh = Claim::default();
+            assert!(waiters.insert(Want::Write, Waker::noop().clone(), Some(&fresh)).is_none());
+            assert!(waiters.remove(Want::Write, &fresh).is_some());
+        }
+    }
 }

@@ -118,4 +118,16 @@ mod tests {
         (0..300).for_each(|number| arena.free(number));
         assert!(arena.len() == 0 && arena.is_large());
     }
+
+    #[test]
+    fn one_segment_is_kept() {
+        let mut arena = Arena::<u32>::new();
+        assert!(!arena.is_large());
+        arena.take();
+        assert!(!arena.is_large());
+        for _ in 1..=SEGMENT {
+            arena.take();
+        }
+        assert!(arena.is_large());
+    }
 }

@@ -195,3 +195,41 @@ impl Slots {
 /// The chunks that were taken from a slot: the number of the first, or [`NONE`].
 #[derive(Debug)]
 pub(crate) struct Taken(u32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A slot is empty when its last chunk is gone, whichever chunk that is.
+    #[test]
+    fn the_last_chunk_empties_a_slot() {
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut slots = Slots::new();
+            let positions: Vec<_> = (0..3 * CELLS as u32).map(|timer| slots.push(5, 8, timer)).collect();
+            let mut left = positions.len();
+            for chunk in order {
+                for position in &positions[chunk * CELLS..][..CELLS] {
+                    left -= 1;
+                    assert_eq!(slots.remove(*position), (left == 0).then_some(5), "{order:?}, {left} left");
+                }
+                assert_eq!(slots.iter(5).count(), left);
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_with_more_than_a_limit() {
+        for timers in [0, 1, CELLS, CELLS + 1, 2 * CELLS, 3 * CELLS] {
+            let mut slots = Slots::new();
+            for timer in 0..timers {
+                slots.push(2, 8, timer as u32);
+            }
+            if timers == 0 {
+                slots.push(3, 8, 0);
+            }
+            for limit in 0..4 * CELLS {
+                assert_eq!(slots.has_more_than(2, limit), timers > limit, "{timers} timers, limit {limit}");
+            }
+        }
+    }
+}

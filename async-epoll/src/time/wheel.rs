@@ -694,4 +694,49 @@ mod tests {
         }
         assert!(wakes < 1000 + 2 * BURST, "{wakes} wake-ups for 10 000 timers within 1 s");
     }
+
+    /// A deadline equal to the earliest is not announced, since the reactor wakes for it anyway.
+    #[test]
+    fn an_equal_deadline_is_not_the_first() {
+        let mut wheel = Wheel::new();
+        assert!(wheel.insert(5 * TICK, Waker::noop().clone()).1);
+        assert!(!wheel.insert(5 * TICK, Waker::noop().clone()).1);
+        assert!(wheel.insert(5 * TICK - 1, Waker::noop().clone()).1);
+    }
+
+    /// Timers that are removed soon after their insertion leave nothing, and removals of others are applied together.
+    #[test]
+    fn changes_are_applied_in_batches() {
+        let mut wheel = Wheel::new();
+        let insert = |wheel: &mut Wheel| wheel.insert(1_000 * TICK, Waker::noop().clone()).0;
+        let kept: Vec<_> = (0..MAX_ARRIVALS).map(|_| insert(&mut wheel)).collect();
+        assert_eq!(wheel.arrivals.len(), MAX_ARRIVALS);
+        for _ in 0..3 * MAX_ARRIVALS {
+            let key = insert(&mut wheel);
+            assert_eq!(wheel.arrivals.len(), 1, "the others have gone into the slots");
+            wheel.remove(key);
+            assert!(wheel.arrivals.is_empty());
+        }
+        for (removed, key) in kept.into_iter().enumerate().take(2 * MAX_DEPARTURES) {
+            assert_eq!(wheel.departures.len(), removed % MAX_DEPARTURES);
+            wheel.remove(key);
+        }
+    }
+
+    /// Sleeps are drawn together only if wakes for timers came too often, and only for more than a few timers.
+    #[test]
+    fn when_wakes_are_drawn_together() {
+        for timers in [1, ALWAYS_EXACT, ALWAYS_EXACT + 1] {
+            for credit in [0, 1, BURST] {
+                let mut wheel = Wheel::new();
+                for _ in 0..timers {
+                    wheel.insert(10 * TICK, Waker::noop().clone());
+                }
+                (wheel.credit, wheel.last_wake) = (credit, 10 * TICK - 1);
+                let late = credit == 0 && timers > ALWAYS_EXACT;
+                let expected = if late { 11 * TICK - 1 } else { 10 * TICK };
+                assert_eq!(wheel.wake_time(), expected, "{timers} timers, credit {credit}");
+            }
+        }
+    }
 }

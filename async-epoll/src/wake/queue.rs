@@ -372,4 +372,32 @@ mod tests {
         assert!(!queue.take(&mut tasks, &notifier));
         assert!(notifier.try_sleep());
     }
+
+    /// A driver may end only if it has not been called since it found the queue idle.
+    #[test]
+    fn when_a_driver_may_end() {
+        let (notifier, queue) = (Notifier::new().unwrap(), Queue::<()>::new());
+        let waker = Waker::noop();
+        queue.attend(waker.clone());
+        queue.push(7, &notifier);
+        assert!(queue.retire().is_none(), "there is work");
+        let mut tasks = Vec::new();
+        assert!(queue.attend(waker.clone()).0.is_none() && queue.take(&mut tasks, &notifier));
+        tasks.clear();
+        assert!(!queue.take(&mut tasks, &notifier));
+        assert!(queue.retire().expect("idle").is_some());
+        assert!(queue.retire().expect("idle").is_none(), "once");
+    }
+
+    /// What has arrived is there until a driver takes it or refuses it, in order.
+    #[test]
+    fn arrivals_that_are_refused() {
+        let (notifier, queue) = (Notifier::new().unwrap(), Queue::new());
+        for arrival in [1, 2] {
+            queue.arrive(arrival, &notifier, || ()).unwrap();
+        }
+        assert_eq!(queue.refuse_arrivals(), [1, 2]);
+        assert!(queue.refuse_arrivals().is_empty());
+        assert_eq!(queue.arrive(3, &notifier, || panic!("it is refused")), Err(3));
+    }
 }

@@ -253,4 +253,15 @@ mod tests {
             }
         }
     }
+
+    /// One clear takes what any number of raises has written, also more than one read takes.
+    #[test]
+    fn a_clear_takes_all() {
+        for raises in [1, 8, 9, 20] {
+            let wake_fd = WakeFd::pipe().unwrap();
+            (0..raises).for_each(|_| wake_fd.raise());
+            wake_fd.clear();
+            assert!(wake_fd.is_empty(), "{raises} raises");
+        }
+    }
 }

@@ -91,3 +91,18 @@ impl<L: AsFd> Acceptor<L> {
         handle.count(error.concern.counter(), 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_epoll::Reactor;
+
+    /// So many errors of single connections in a row are skipped, and no more.
+    #[test]
+    fn errors_in_a_row_are_bounded() {
+        let reactor = Reactor::new().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let acceptor = Acceptor::new(Socket::lazy(listener, &reactor.handle()));
+        assert_eq!((0..2 * MAX_SKIPPED).filter(|_| acceptor.skip()).count(), MAX_SKIPPED as usize);
+    }
+}

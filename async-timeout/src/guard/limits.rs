@@ -242,3 +242,60 @@ fn deadline(since: Option<Instant>, limit: Limit, after: Option<Duration>) -> Op
     let after = after?;
     Some((since?.checked_add(after)?, LimitExceeded { limit, after }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// A century and more is no limit.
+    #[test]
+    fn a_century_is_no_limit() {
+        for (limit, counts) in [(FOREVER - Duration::from_nanos(1), true), (FOREVER, false), (Duration::MAX, false)] {
+            let mut limits = Limits::default();
+            limits.set_idle(limit);
+            limits.set_total(limit);
+            limits.set_write_stall(limit);
+            assert_eq!(limits.durations(), [Some(limit).filter(|_| counts); 3]);
+        }
+    }
+
+    /// Which waits begin to count, and so read the clock: the first of a direction that has not ended, if there is a limit.
+    #[test]
+    fn which_waits_count() {
+        for (idle, ended, expected) in [(false, false, false), (true, false, true), (true, true, false)] {
+            let mut limits = Limits::default();
+            if idle {
+                limits.set_idle(LIMIT);
+            }
+            if ended {
+                limits.complete(Operation::Read, Outcome::Ended);
+            }
+            assert_eq!(limits.start_waiting(Operation::Read).is_some(), expected, "{idle} {ended}");
+            assert_eq!(limits.start_waiting(Operation::Read), None, "it counts already");
+        }
+    }
+
+    /// The end of reading does not end a write stall; the end of writing does.
+    #[test]
+    fn which_end_ends_a_write_stall() {
+        for (operation, stalls) in [(Operation::Read, true), (Operation::Write, false), (Operation::Close, false)] {
+            let mut limits = Limits::default();
+            limits.set_write_stall(LIMIT);
+            let began = limits.start_waiting(Operation::Write).unwrap();
+            limits.complete(operation, Outcome::Ended);
+            assert_eq!(limits.exceeded(Direction::Write, began + LIMIT).is_some(), stalls, "{operation:?}");
+        }
+    }
+
+    /// The next check is after now: what is due now has been judged.
+    #[test]
+    fn the_next_check_is_later() {
+        let mut limits = Limits::default();
+        limits.set_idle(LIMIT);
+        let began = limits.start_waiting(Operation::Read).unwrap();
+        assert_eq!(limits.next(began), Some(began + LIMIT));
+        assert_eq!(limits.next(began + LIMIT), None);
+    }
+}

@@ -127,3 +127,28 @@ impl Tracker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::operation::Direction;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    /// The timer goes when both directions have ended, and not when one has: the task of the other still waits. Without
+    /// limits and after the end of both, there is no timer.
+    #[test]
+    fn when_there_is_a_timer() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut tracker = Tracker::default();
+        assert!(tracker.wait(Operation::Write, &mut cx).is_none() && tracker.timer.is_none(), "no limits");
+        tracker.change().set_idle(Duration::from_secs(3600));
+        assert!(tracker.wait(Operation::Write, &mut cx).is_none() && tracker.timer.is_some());
+        tracker.complete(Operation::Read, Outcome::Ended);
+        assert!(tracker.timer.is_some(), "the writer still waits");
+        tracker.complete(Operation::Close, Outcome::Ended);
+        assert!(tracker.timer.is_none() && tracker.limits.is_over());
+        assert!(tracker.wait(Operation::Read, &mut cx).is_none() && tracker.timer.is_none(), "both have ended");
+        assert_eq!(Operation::Close.direction(), Direction::Write);
+    }
+}
