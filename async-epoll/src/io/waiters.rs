@@ -551,4 +551,24 @@ mod tests {
             assert!(waiters.remove(Want::Write, &fresh).is_some());
         }
     }
+
+    /// Each claim of a slot has a number of its own, which is odd, whatever was in the slot in between.
+    #[test]
+    fn claims_of_a_slot_are_told_apart() {
+        let mut waiters = Waiters::default();
+        let mut entries = Vec::new();
+        for round in 0..20 {
+            let claim = Claim::default();
+            assert!(waiters.insert(Want::Read, Waker::noop().clone(), Some(&claim)).is_none());
+            let entry = claim.entry.get();
+            assert!(entry & CLAIMED != 0 && !entries.contains(&entry), "{entry} after {entries:?}");
+            entries.push(entry);
+            waiters.take(Concerned::ALL, &mut Vec::new());
+            if round % 3 == 0 {
+                assert!(waiters.insert(Want::Read, Waker::noop().clone(), None).is_none());
+            }
+            assert!(waiters.remove(Want::Read, &claim).is_none(), "its waker has been taken");
+            waiters.take(Concerned::ALL, &mut Vec::new());
+        }
+    }
 }

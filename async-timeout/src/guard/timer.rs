@@ -91,6 +91,12 @@ impl GuardTimer {
         }
     }
 
+    /// Returns the instant at which the timer fires; `None` if not set.
+    #[cfg(test)]
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
     /// Wakes the task of `direction` now.
     pub(crate) fn wake(&self, direction: Direction) {
         self.wakers.wake_directions([direction]);

@@ -139,16 +139,38 @@ mod tests {
     /// limits and after the end of both, there is no timer.
     #[test]
     fn when_there_is_a_timer() {
-        let mut cx = Context::from_waker(Waker::noop());
+        let cx = Context::from_waker(Waker::noop());
         let mut tracker = Tracker::default();
-        assert!(tracker.wait(Operation::Write, &mut cx).is_none() && tracker.timer.is_none(), "no limits");
+        assert!(tracker.wait(Operation::Write, &cx).is_none() && tracker.timer.is_none(), "no limits");
         tracker.change().set_idle(Duration::from_secs(3600));
-        assert!(tracker.wait(Operation::Write, &mut cx).is_none() && tracker.timer.is_some());
+        assert!(tracker.wait(Operation::Write, &cx).is_none() && tracker.timer.is_some());
         tracker.complete(Operation::Read, Outcome::Ended);
         assert!(tracker.timer.is_some(), "the writer still waits");
         tracker.complete(Operation::Close, Outcome::Ended);
         assert!(tracker.timer.is_none() && tracker.limits.is_over());
-        assert!(tracker.wait(Operation::Read, &mut cx).is_none() && tracker.timer.is_none(), "both have ended");
+        assert!(tracker.wait(Operation::Read, &cx).is_none() && tracker.timer.is_none(), "both have ended");
         assert_eq!(Operation::Close.direction(), Direction::Write);
+    }
+
+    /// Bytes that move leave the timer as it is: it is set for the first wait, and looked at when it fires.
+    #[test]
+    fn a_read_touches_no_timer() {
+        let cx = Context::from_waker(Waker::noop());
+        let mut tracker = Tracker::default();
+        let hour = Duration::from_secs(3600);
+        tracker.change().set_idle(hour);
+        tracker.change().set_write_stall(hour);
+        tracker.change().set_total(hour);
+        assert!(tracker.wait(Operation::Read, &cx).is_none());
+        let due = tracker.timer.as_ref().unwrap().due();
+        assert!(due.is_some());
+        for _ in 0..100 {
+            for (operation, outcome) in [(Operation::Read, Outcome::Taken(1)), (Operation::Write, Outcome::Written(1))]
+            {
+                tracker.complete(operation, outcome);
+                assert!(tracker.wait(operation, &cx).is_none());
+                assert_eq!(tracker.timer.as_ref().unwrap().due(), due);
+            }
+        }
     }
 }
