@@ -608,4 +608,21 @@ mod tests {
         assert!(!write.snapshot().is_surely_ready());
         assert!(!ReadinessWord::new().snapshot().is_surely_ready(), "not registered");
     }
+
+    /// What is reported elsewhere than in an event is noted once, and once again after an attempt has refuted it.
+    #[test]
+    fn reports_are_noted_once() {
+        for (priority, error) in [(true, false), (false, true), (true, true)] {
+            let (read, write) = registered();
+            let concerned = note_reported(&read, priority, error).expect("new");
+            assert!(concerned.concerns(Want::Priority));
+            assert_eq!(concerned.concerns(Want::Error), error);
+            assert_eq!((read.snapshot().ends_priority(), read.snapshot().is_error()), (true, error));
+            assert!(!read.snapshot().trusts_short_counts());
+            assert!(note_reported(&read, priority, error).is_none(), "noted before");
+            read.clear_attempt(read.snapshot(), Interest::PRIORITY | Interest::ERROR);
+            assert!(note_reported(&read, priority, error).is_some());
+            merge(&read, &write, IN | OUT);
+        }
+    }
 }

@@ -518,7 +518,9 @@ mod tests {
         let waker = || Waker::from(Arc::new(Counting::default()));
         let (one, two) = (Claim::default(), Claim::default());
         let mut waiters = Waiters::default();
+        assert!(waiters.is_empty());
         assert!(waiters.insert(Want::Read, waker(), Some(&one)).is_none() && waiters.others.is_none());
+        assert!(!waiters.is_empty());
         assert!(waiters.insert(Want::Read, waker(), Some(&two)).is_none() && waiters.others.is_some());
         assert!(waiters.remove(Want::Read, &two).is_some());
         assert!(waiters.others.is_none(), "an empty list is kept");
@@ -569,6 +571,20 @@ mod tests {
             }
             assert!(waiters.remove(Want::Read, &claim).is_none(), "its waker has been taken");
             waiters.take(Concerned::ALL, &mut Vec::new());
+        }
+    }
+
+    /// Whether a waker is left: in a slot, in the list, in both, or in neither.
+    #[test]
+    fn when_no_waker_is_left() {
+        for (in_slot, in_list) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut waiters = Waiters::default();
+            for want in [Want::Write, Want::Priority] {
+                if if want == Want::Write { in_slot } else { in_list } {
+                    assert!(waiters.insert(want, Waker::noop().clone(), None).is_none());
+                }
+            }
+            assert_eq!(waiters.is_empty(), !in_slot && !in_list, "{in_slot} {in_list}");
         }
     }
 }

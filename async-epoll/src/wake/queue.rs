@@ -396,6 +396,7 @@ mod tests {
         for arrival in [1, 2] {
             queue.arrive(arrival, &notifier, || ()).unwrap();
         }
+        assert_eq!(queue.arrivals(), 2);
         assert_eq!(queue.refuse_arrivals(), [1, 2]);
         assert!(queue.refuse_arrivals().is_empty());
         assert_eq!(queue.arrive(3, &notifier, || panic!("it is refused")), Err(3));
