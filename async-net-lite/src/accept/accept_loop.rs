@@ -197,6 +197,24 @@ mod tests {
         assert_eq!((scene.wakes(), paused::count(), scene.accept_loop.backoff.next), (0, 0, FIRST_PAUSE));
     }
 
+    /// The queue is empty when accepting is tried once more: there is no pause, and so no entry that a close would wake.
+    #[test]
+    fn an_empty_queue_needs_no_pause() {
+        let _alone = alone();
+        let mut scene = Scene::new(false);
+        let mut calls = 0;
+        let mut cx = Context::from_waker(Waker::noop());
+        let polled = scene.accept_loop.poll_next_by(&mut cx, &scene.listener, |_, _| {
+            calls += 1;
+            if calls == 2 {
+                return Poll::Pending;
+            }
+            Poll::Ready(Err::<u32, _>(AcceptError::of_accept(io::Error::from_raw_os_error(libc::EMFILE))))
+        });
+        assert!(polled.is_pending() && calls == 2, "{calls}");
+        assert_eq!(paused::count(), 0);
+    }
+
     /// A socket is closed after the registration: the task is woken, and the pause is over.
     #[test]
     fn what_is_freed_after_the_registration_ends_the_pause() {
