@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tests::common::streams::Stranger;
 use tests::common::{block_on, tcp};
 use tests::{
     CountingAllocator, TIME, in_child, limit_open_files, live_heap, noise, open_fds, thread_cpu, watchdog, yield_now,
@@ -38,27 +39,6 @@ async fn pair() -> (TcpStream, TcpStream) {
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     (client, server)
-}
-
-/// A wrapper that hides the type of a stream, so that its data is copied through a buffer and not through a pipe.
-struct Stranger<T>(T);
-
-impl<T: AsyncRead + Unpin> AsyncRead for Stranger<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Stranger<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
-    }
 }
 
 /// One direction of a connection in memory, with a small capacity.

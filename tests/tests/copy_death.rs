@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tests::common::streams::Stranger;
 use tests::common::{block_on, tcp};
 use tests::{LOCALHOST, TIME, noise, std_tcp_pair, watchdog};
 
@@ -149,27 +150,6 @@ impl Kind for UnixStream {
     }
     fn offer(&self, bytes: &[u8]) -> io::Result<usize> {
         self.try_write(bytes)
-    }
-}
-
-/// A wrapper that hides the type of a stream from the copy.
-struct Stranger<T>(T);
-
-impl<T: AsyncRead + Unpin> AsyncRead for Stranger<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Stranger<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
     }
 }
 

@@ -8,7 +8,7 @@
 //!   run        block_on, everywhere, pool_and_reactor        where a test's futures run
 //!   tcp udp    pair, std_pair, refused, …                    connected sockets, on the current reactor
 //!   sources    pair, with_peer                               the same as sources
-//!   streams    a_megabyte_both_ways                          checks for streams of each kind
+//!   streams    a_megabyte_both_ways, Stranger                checks for streams of each kind; a stream of unknown type
 //!   waiting    idle ──► waits ──► fill                       that a wait uses no CPU, and ends
 //! ```
 

@@ -4,7 +4,10 @@ use crate::{TIME, watchdog};
 use async_epoll::LocalRuntime;
 use futures::future::try_join;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 /// Sends a megabyte through one end of `pair` and back, in both directions at the same time, by shared references to the
 /// streams. The other end echoes until the half-close, and then closes its own direction.
@@ -38,4 +41,26 @@ where
     });
     assert!(received.unwrap() == *data);
     assert_eq!(runtime.handle().stats().task_panics, 0);
+}
+
+/// A wrapper that hides the type of a stream, so that the copy does not know it to be a socket.
+#[derive(Debug)]
+pub struct Stranger<T>(pub T);
+
+impl<T: AsyncRead + Unpin> AsyncRead for Stranger<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Stranger<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
 }
