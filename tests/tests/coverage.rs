@@ -5,6 +5,9 @@
 //! number or by a list: "Bug A1", "bugs A1, A2 and B3", "behaviours 12 and 13", "Found 12a: …". The class "Found" has
 //! numbers of its own, so its numbers are kept with the word, and the word is capitalised. Mutants are not cited. The
 //! sources are read as `rooms` reads them, with `syn`.
+//!
+//! In passing, one more rule of the tests is checked: if one test of a program counts what belongs to the whole process,
+//! the others wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -51,6 +54,8 @@ struct Function {
     /// Whether the test harness knows the function (`#[test]`), or the program has no harness and this is `main`.
     is_test: bool,
     is_ignored: bool,
+    /// The functions that it calls by a plain name.
+    calls: BTreeSet<String>,
 }
 
 /// Everything that the checks read.
@@ -193,7 +198,7 @@ struct Functions {
 }
 
 impl Functions {
-    fn add(&mut self, name: &syn::Ident, attributes: &[syn::Attribute]) {
+    fn add(&mut self, name: &syn::Ident, attributes: &[syn::Attribute], calls: BTreeSet<String>) {
         let has = |name: &str| attributes.iter().any(|attribute| attribute.path().is_ident(name));
         let line = |attribute: &syn::Attribute| match &attribute.meta {
             syn::Meta::NameValue(syn::MetaNameValue {
@@ -204,13 +209,16 @@ impl Functions {
             _ => None,
         };
         let doc = attributes.iter().filter_map(line).collect();
-        self.found.push(Function { name: name.to_string(), doc, is_test: has("test"), is_ignored: has("ignore") });
+        let (is_test, is_ignored) = (has("test"), has("ignore"));
+        self.found.push(Function { name: name.to_string(), doc, is_test, is_ignored, calls });
     }
 }
 
 impl<'ast> Visit<'ast> for Functions {
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        self.add(&item.sig.ident, &item.attrs);
+        let mut calls = Calls::default();
+        calls.visit_block(&item.block);
+        self.add(&item.sig.ident, &item.attrs, calls.0);
         visit::visit_item_fn(self, item);
     }
 
@@ -218,11 +226,26 @@ impl<'ast> Visit<'ast> for Functions {
         if item.mac.path.is_ident("proptest") {
             match item.mac.parse_body::<Properties>() {
                 Ok(Properties(properties)) => {
-                    properties.iter().for_each(|(name, attributes)| self.add(name, attributes));
+                    properties.iter().for_each(|(name, attributes)| self.add(name, attributes, BTreeSet::new()));
                 }
                 Err(error) => self.error = Some(error),
             }
         }
+    }
+}
+
+/// Collects the functions that a block calls by a plain name.
+#[derive(Default)]
+struct Calls(BTreeSet<String>);
+
+impl<'ast> Visit<'ast> for Calls {
+    fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
+        if let syn::Expr::Path(path) = &*call.func
+            && let Some(name) = path.path.get_ident()
+        {
+            self.0.insert(name.to_string());
+        }
+        visit::visit_expr_call(self, call);
     }
 }
 
@@ -518,4 +541,32 @@ fn citations_are_read_to_their_end() {
     ] {
         assert_eq!(numbers(text), cited.iter().map(|&id| id.to_owned()).collect(), "{text}");
     }
+}
+
+impl Checkout {
+    /// The tests that run beside a test of the same program that has asked to be [`alone`](tests::alone). A test in a
+    /// process of its own disturbs no other.
+    fn disturbing_tests(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (file, functions) in &self.functions {
+            let calls = |function: &Function, name: &str| function.calls.contains(name);
+            let tests: Vec<_> = functions.iter().filter(|function| function.is_test).collect();
+            if tests.iter().any(|test| calls(test, "alone")) {
+                let disturbs = |test: &&&Function| !calls(test, "alone") && !calls(test, "in_child");
+                found.extend(tests.iter().filter(disturbs).map(|test| format!("{} in {file}", test.name)));
+            }
+        }
+        found
+    }
+}
+
+/// A count of descriptors, or of threads, is the process's own: what another test opens or closes meanwhile is in it. So
+/// in a program with a test that runs alone, each test does.
+#[test]
+fn tests_that_count_run_alone() {
+    assert_eq!(CHECKOUT.disturbing_tests(), [""; 0], "without `alone()`");
+    let mut checkout = CHECKOUT.clone();
+    let planted = "#[test] fn counts() { let _alone = alone(); } #[test] fn opens() { let reactor = Reactor::new(); }";
+    checkout.functions.insert("planted".to_owned(), functions_of(planted).unwrap());
+    assert_eq!(checkout.disturbing_tests(), ["opens in planted"]);
 }
