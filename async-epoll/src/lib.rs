@@ -189,6 +189,7 @@ mod linux {
         reactor::reactor::{Reactor, ReactorBuilder},
         reactor::runtime::{LocalRuntime, block_on, try_block_on},
         source::source::{Source, SourceError},
+        source::traits::{ReadShared, WriteShared},
         stats::Stats,
         sys::ForkMark,
         task::builder::TaskBuilder,
