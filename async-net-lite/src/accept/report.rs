@@ -154,3 +154,14 @@ fn emit(fd: i32, report: &AcceptReport<'_>) {
 /// Without the feature `tracing`, there are no events.
 #[cfg(not(feature = "tracing"))]
 const fn emit(_: i32, _: &AcceptReport<'_>) {}
+
+#[cfg(test)]
+mod tests {
+    use super::Reporter;
+
+    #[test]
+    fn debug_shows_what_was_held_back() {
+        let reporter = Reporter { suppressed: 3, ..Reporter::new() };
+        assert_eq!(format!("{reporter:?}"), "Reporter { last: None, suppressed: 3, .. }");
+    }
+}
