@@ -231,3 +231,83 @@ impl Fired {
 fn remaining(deadline: Option<Instant>) -> Duration {
     deadline.map_or(FOREVER, |deadline| deadline.saturating_duration_since(now()).min(FOREVER))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    struct Noop;
+
+    impl Wake for Noop {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    /// Returns the timer that a forked child has inherited.
+    fn lost(deadline: Option<Instant>) -> ThreadTimer {
+        let mut timer = ThreadTimer::new(deadline);
+        timer.process = process_number().wrapping_add(1);
+        timer
+    }
+
+    #[test]
+    fn the_helper_runs_where_threads_can_start() {
+        assert_eq!(helper(), Helper::Runs);
+        assert_eq!(helper(), Helper::Runs, "known by now");
+    }
+
+    /// The timer × where its wait is: only a timer that waits and has no helper in this process looks for one.
+    #[test]
+    fn timers_without_a_helper_need_one_while_they_wait() {
+        let later = Some(now() + HOUR);
+        type Make = fn(Option<Instant>) -> ThreadTimer;
+        for (make, needs) in [(ThreadTimer::new as Make, false), (ThreadTimer::without_helper, true), (lost, true)] {
+            assert_eq!(make(later).needs_helper(), needs);
+            assert_eq!(make(None).needs_helper(), needs, "a wait without an end");
+            assert!(!make(Some(now())).needs_helper(), "due");
+            let mut over = make(later);
+            over.is_elapsed = true;
+            assert!(!over.needs_helper());
+        }
+    }
+
+    /// Dropping or resetting a timer whose helper thread is in the parent process touches nothing that the thread may
+    /// have locked: the waker stays where it is. Any other timer is freed.
+    #[test]
+    fn a_lost_timer_is_leaked() {
+        for (act, is_lost) in
+            [(drop as fn(ThreadTimer), true), (|mut timer| timer.reset(now() + HOUR), true), (drop, false)]
+        {
+            let noop = Arc::new(Noop);
+            let mut timer = ThreadTimer::new(Some(now() + HOUR));
+            assert!(timer.poll_elapsed(&mut Context::from_waker(&Waker::from(Arc::clone(&noop)))).is_pending());
+            if is_lost {
+                timer.process = process_number().wrapping_add(1);
+            }
+            act(timer);
+            // The helper thread drops the waker, soon.
+            let end = Instant::now() + if is_lost { Duration::from_millis(50) } else { Duration::from_secs(10) };
+            while Arc::strong_count(&noop) > 1 && Instant::now() < end {
+                thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(Arc::strong_count(&noop) > 1, is_lost);
+        }
+    }
+
+    /// Timers that poll the clock sleep once per period, however many they are, and do not spin.
+    #[test]
+    fn a_period_has_one_sleep() {
+        let timer = ThreadTimer::without_helper(Some(now() + HOUR));
+        let waker = Waker::from(Arc::new(Noop));
+        let poll = |last: Option<Instant>| {
+            LAST_SLEEP.set(last);
+            assert!(timer.poll_clock(&Context::from_waker(&waker)).is_pending());
+            LAST_SLEEP.get() != last
+        };
+        let now = Instant::now();
+        assert!(poll(None), "the first");
+        assert!(poll(now.checked_sub(CLOCK_POLL_PERIOD)), "a period later");
+        assert!(!poll(Some(now + HOUR)), "another timer has slept");
+    }
+}
