@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tests::{
-    TIME, clone_within, fork_within, ignore_signal, in_child, interrupt_this_thread, millis, open_fds, process_cpu,
-    refuse, send_signal, watchdog,
+    TIME, clone_within, fork_within, ignore_signal, in_child, interrupt_this_thread, limit_open_files, millis,
+    open_fds, process_cpu, refuse, send_signal, watchdog,
 };
 
 /// The limit of each forked child: less than that of its test.
@@ -118,6 +118,39 @@ fn a_refused_set_leaves_all_actions() {
     assert_eq!(mask_of("self", "SigCgt"), caught);
     drop(handle);
     assert_eq!(open_fds(), fds - 2, "the epoll instance and the eventfd of the reactor");
+}
+
+/// Descriptors run out at each step of making a listener: an error that leaves no descriptor and no handler, and does no
+/// harm to another listener.
+#[test]
+fn failures_to_listen_leave_nothing() {
+    if !in_child("failures_to_listen_leave_nothing") {
+        return;
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let (mut other, mut failures) = (None, [0; 2]);
+    for has_other in [false, true] {
+        other = has_other.then(|| Signals::new_with([Signal::USR2], &reactor.handle()).unwrap());
+        let (caught, fds) = (mask_of("self", "SigCgt"), open_fds());
+        for limit in 0..fds + 4 {
+            // `open_fds` needs a descriptor itself.
+            limit_open_files(limit);
+            let listened = Signals::new_with([Signal::USR1], &reactor.handle());
+            limit_open_files(1000);
+            failures[usize::from(has_other)] += usize::from(listened.is_err());
+            drop(listened);
+            assert_eq!((open_fds(), mask_of("self", "SigCgt")), (fds, caught), "{limit}");
+        }
+    }
+    assert!(failures.iter().all(|&failures| failures > 1), "{failures:?}");
+    // Epoll refuses the descriptor.
+    let (caught, fds) = (mask_of("self", "SigCgt"), open_fds());
+    refuse(libc::SYS_epoll_ctl, &[(1, libc::EPOLL_CTL_ADD)], libc::ENOSPC);
+    let refused = Signals::new_with([Signal::USR1], &reactor.handle()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::StorageFull, "{refused}");
+    assert_eq!((open_fds(), mask_of("self", "SigCgt")), (fds, caught));
+    raise_here(Signal::USR2);
+    assert_eq!(dispatched(&mut reactor, other.as_mut().unwrap()), [Signal::USR2]);
 }
 
 #[test]

@@ -67,11 +67,18 @@ impl Listeners {
             sys::at_fork(before_fork, after_fork_in_parent, after_fork_in_child)?;
             self.process = Some(ForkMark::new());
         }
-        let wake = match &mut self.wake {
-            Some(wake) => wake,
-            empty => empty.insert(eventfd()?),
+        let (wake, duplicate) = match &mut self.wake {
+            Some(wake) => {
+                let duplicate = wake.try_clone()?;
+                (wake, duplicate)
+            }
+            empty => {
+                // Kept only with its duplicate: without a subscription, nothing would close it.
+                let wake = eventfd()?;
+                let duplicate = wake.try_clone()?;
+                (empty.insert(wake), duplicate)
+            }
         };
-        let duplicate = wake.try_clone()?;
         sys::open_wake(wake.as_fd());
         self.subscriptions += 1;
         Ok(duplicate)
