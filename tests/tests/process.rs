@@ -432,6 +432,34 @@ fn a_reactor_dropped_with_live_children() {
     assert_eq!(open_fds(), fds);
 }
 
+/// Children that have ended before their reactor is dropped are no zombies, although no turn has told of their end.
+#[test]
+fn a_reactor_dropped_after_the_end_of_its_children() {
+    if !in_child("a_reactor_dropped_after_the_end_of_its_children") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    let fds = open_fds();
+    let reactor = Reactor::new().unwrap();
+    let start = || {
+        let mut child = shell("read line").stdin(Stdio::piped()).spawn_async_with(&reactor.handle()).unwrap();
+        let (id, stdin) = (child.id(), child.stdin.take());
+        (child, id, stdin)
+    };
+    let (dropped, id, stdin) = start();
+    drop(dropped);
+    drop(stdin);
+    wait_for_state(id, &[Some('Z')]);
+    let (kept, other, stdin) = start();
+    drop(stdin);
+    wait_for_state(other, &[Some('Z')]);
+    drop(reactor);
+    assert_eq!(state(id), None, "dropped before the reactor");
+    drop(kept);
+    assert_eq!(state(other), None, "dropped after the reactor");
+    assert_eq!(open_fds(), fds);
+}
+
 /// A process that ignores SIGCHLD, and code that collects every status: an error at once, and no hang.
 #[test]
 fn a_lost_status_is_an_error() {

@@ -32,8 +32,8 @@ pub type ChildStderr = PipeReader;
 /// # Dropping
 ///
 /// A child that is dropped goes on, unless [`kill_on_drop`](Self::kill_on_drop) was set. Its reactor collects the status when
-/// the child ends, so it does not stay behind as a zombie. If the reactor was dropped before, the rule of std applies: the
-/// child stays a zombie until this process ends.
+/// the child ends, so it does not stay behind as a zombie. If the reactor is dropped before the child has ended, the rule of
+/// std applies: the child stays a zombie until this process ends.
 ///
 /// # Examples
 ///
