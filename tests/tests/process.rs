@@ -460,6 +460,33 @@ fn a_reactor_dropped_after_the_end_of_its_children() {
     assert_eq!(open_fds(), fds);
 }
 
+/// Before Linux 6.9, a group is signalled by its number. That is refused once any code has taken the status of the
+/// child, because the number may be in use again.
+#[test]
+fn groups_before_linux_6_9() {
+    if !in_child("groups_before_linux_6_9") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    refuse(libc::SYS_pidfd_send_signal, &[(3, 4)], libc::EINVAL);
+    block_on(async {
+        let start = || shell("sleep 100 & wait").process_group(0).spawn_async().unwrap();
+        let mut child = start();
+        child.kill_group().unwrap();
+        assert_eq!(child.wait().await.unwrap().signal(), Some(9));
+        assert_eq!(child.kill_group().unwrap_err().kind(), ErrorKind::Unsupported, "collected by this child");
+        let child = start();
+        child.kill_group().unwrap();
+        wait(WaitOptions::empty()).unwrap().unwrap();
+        assert_eq!(child.kill_group().unwrap_err().kind(), ErrorKind::Unsupported, "collected by other code");
+        let mut child = endless().spawn_async().unwrap();
+        assert_eq!(child.kill_group().unwrap_err().kind(), ErrorKind::NotFound, "no group of its own");
+        assert_eq!(child.try_wait().unwrap(), None);
+        child.kill().unwrap();
+        assert_eq!(child.wait().await.unwrap().signal(), Some(9));
+    });
+}
+
 /// A process that ignores SIGCHLD, and code that collects every status: an error at once, and no hang.
 #[test]
 fn a_lost_status_is_an_error() {

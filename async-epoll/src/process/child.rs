@@ -261,7 +261,8 @@ impl Child {
     /// # Errors
     ///
     /// - `NotFound` if no process is left in the group, or if the child leads none.
-    /// - `Unsupported` before Linux 6.9, if the status was collected already: the number of the group may be in use again.
+    /// - `Unsupported` before Linux 6.9, if the status was collected already, by any code: the number of the group may be in
+    ///   use again. Also in a forked child, which cannot know.
     /// - The other errors of [`kill(2)`](https://man7.org/linux/man-pages/man2/kill.2.html).
     ///
     /// # Examples
@@ -286,7 +287,7 @@ impl Child {
         let Some(pidfd) = &self.pidfd else { return Err(none()) };
         let sent = match sys::send_signal(pidfd.lend().as_fd(), signal.as_raw(), sys::TO_GROUP) {
             // An older kernel. The number stays in use until the status is collected.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && self.end.is_none() => {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && sys::has_status(pidfd.lend().as_fd()) => {
                 sys::kill_group(self.id, signal.as_raw())
             }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
