@@ -13,8 +13,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tests::{
-    HOUR, TIME, fork_within, ignore_signal, in_child, limit_open_files, millis, open_fds, process_cpu, refuse,
-    send_signal, watchdog,
+    HOUR, TIME, fork_within, ignore_signal, in_child, limit_open_files, millis, open_fds, pass_id_on, process_cpu,
+    refuse, send_signal, watchdog,
 };
 
 /// Runs a future on a reactor of its own.
@@ -516,6 +516,34 @@ fn a_lost_status_is_an_error() {
             child.kill().unwrap();
         }
         assert!(is_lost(&Command::new("true").status_async().await.unwrap_err()));
+    });
+}
+
+/// The ID of a child that has ended passes to another process before the child's descriptor is opened. That process is left
+/// alone, and the status is lost. Needs the rights of root.
+#[test]
+fn a_process_with_the_id_of_a_child_is_left_alone() {
+    if !in_child("a_process_with_the_id_of_a_child_is_left_alone") {
+        return;
+    }
+    if fs::File::options().write(true).open("/proc/sys/kernel/ns_last_pid").is_err() {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    ignore_signal(libc::SIGCHLD, true);
+    block_on(async {
+        let mut command = endless();
+        pass_id_on(&mut command);
+        let mut child = command.spawn_async().unwrap().kill_on_drop(true);
+        let (id, lives) = (child.id(), |id| matches!(state(id), Some('S' | 'R')));
+        assert!(lives(id), "the ID has not passed");
+        child.kill().unwrap();
+        assert_eq!(child.kill_group().unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(is_lost(&child.wait().await.unwrap_err()));
+        drop(child);
+        std::thread::sleep(millis(100));
+        assert!(lives(id), "killed");
+        send_signal(id, libc::SIGKILL).unwrap();
     });
 }
 

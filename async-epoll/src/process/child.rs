@@ -108,7 +108,11 @@ impl Child {
     /// Makes a child of a process that was just started.
     fn new(started: &mut process::Child, handle: &Handle) -> io::Result<Self> {
         let pidfd = match sys::pidfd_open(started.id()) {
-            Ok(pidfd) => Some(Source::with_interest(pidfd, Interest::READABLE, handle)?),
+            Ok(pidfd) if sys::has_status(pidfd.as_fd()) => {
+                Some(Source::with_interest(pidfd, Interest::READABLE, handle)?)
+            }
+            // The status of the child was not kept, so another process may have got its ID before it was opened.
+            Ok(_) => None,
             // A child that has ended can be opened as long as its status is kept. So it is not kept.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
             Err(error) => return Err(error),
