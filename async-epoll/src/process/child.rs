@@ -150,6 +150,7 @@ impl Child {
     /// })?
     /// # }
     /// ```
+    #[must_use = "the child comes back, and is killed if it is dropped"]
     pub fn kill_on_drop(mut self, kill: bool) -> Self {
         self.kill_on_drop = kill;
         self
