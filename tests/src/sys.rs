@@ -265,6 +265,21 @@ pub fn ignore_signal(signal: i32, ignored: bool) {
     assert_ne!(result, libc::SIG_ERR, "{}", io::Error::last_os_error());
 }
 
+/// Ignores a signal while `code` runs, and then puts the action back that was there before, whatever `code` has done: as
+/// `system(3)` deals with SIGINT.
+pub fn ignore_meanwhile(signal: i32, code: impl FnOnce()) {
+    // SAFETY: All zeroes is a valid `sigaction`: no flags, an empty mask.
+    let (mut ignored, mut before): (libc::sigaction, libc::sigaction) = unsafe { std::mem::zeroed() };
+    ignored.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: The first structure is only read, the second is borrowed mutably. The action runs no handler.
+    let result = unsafe { libc::sigaction(signal, &ignored, &mut before) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    code();
+    // SAFETY: The structure is only read. It is the action that was there before.
+    let result = unsafe { libc::sigaction(signal, &before, std::ptr::null_mut()) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
 /// Makes a new PID namespace, for the children that this process forks from now on: the first child has the ID 1. The
 /// process can start no more threads.
 ///

@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tests::{
-    TIME, clone_within, fork_within, ignore_signal, in_child, interrupt_this_thread, limit_open_files, millis,
-    open_fds, process_cpu, refuse, send_signal, watchdog,
+    TIME, clone_within, fork_within, ignore_meanwhile, ignore_signal, in_child, interrupt_this_thread,
+    limit_open_files, millis, open_fds, process_cpu, refuse, send_signal, watchdog,
 };
 
 /// The limit of each forked child: less than that of its test.
@@ -301,6 +301,42 @@ fn an_action_of_other_code_stays() {
     other.store(false, Ordering::SeqCst);
     raise_here(Signal::HUP);
     assert!(other.load(Ordering::SeqCst));
+}
+
+/// Other code may put the handler back after the end of the last listener, as `system(3)` on another thread does. The signal
+/// has its old action all the same, and a new listener hears it.
+#[test]
+fn a_handler_that_comes_back_swallows_nothing() {
+    if !in_child("a_handler_that_comes_back_swallows_nothing") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    for listens_again in [false, true] {
+        let killed = fork_within(LIMIT, || {
+            let mut reactor = Reactor::new().unwrap();
+            let listen = |reactor: &Reactor| Signals::new_with([Signal::INT], &reactor.handle()).unwrap();
+            let first = listen(&reactor);
+            ignore_meanwhile(libc::SIGINT, || drop(first));
+            if listens_again {
+                let mut second = listen(&reactor);
+                raise_here(Signal::INT);
+                assert_eq!(dispatched(&mut reactor, &mut second), [Signal::INT]);
+                ignore_meanwhile(libc::SIGINT, || ());
+                raise_here(Signal::INT);
+                assert_eq!(dispatched(&mut reactor, &mut second), [Signal::INT]);
+            }
+            raise_here(Signal::INT);
+            "survived".into()
+        });
+        assert_eq!(killed.unwrap_err(), "the child ended with status 0x2", "{listens_again}");
+    }
+    // A signal that was ignored is ignored again.
+    ignore_signal(libc::SIGHUP, true);
+    let reactor = Reactor::new().unwrap();
+    let listener = Signals::new_with([Signal::HUP], &reactor.handle()).unwrap();
+    ignore_meanwhile(libc::SIGHUP, || drop(listener));
+    raise_here(Signal::HUP);
+    assert!(is_in("SigIgn", Signal::HUP));
 }
 
 /// A signal in a forked child, before `execve(2)`, does not wake the parent. The child has the old actions, and may listen

@@ -53,7 +53,7 @@ struct Listeners {
 struct Entry {
     /// The number of subscriptions with this signal. The handler is installed while there are some.
     listeners: usize,
-    /// The action that the handler has replaced.
+    /// The action that the handler has replaced last. Kept without a listener, because other code may put the handler back.
     before: Option<Action>,
 }
 
@@ -97,8 +97,11 @@ impl Listeners {
     fn add(&mut self, signal: Signal) -> io::Result<()> {
         let entry = &mut self.entries[signal.as_raw() as usize];
         if entry.listeners == 0 {
-            let before = Action::present(signal.as_raw())?;
-            Action::handler().set(signal.as_raw())?;
+            let present = Action::present(signal.as_raw())?;
+            // The handler without a listener was put back by other code. What it has replaced is known.
+            let before = entry.before.filter(|_| present.is_handler()).unwrap_or(present);
+            sys::set_listened(signal.as_raw(), Some(&before));
+            Action::handler().set(signal.as_raw()).inspect_err(|_| sys::set_listened(signal.as_raw(), None))?;
             entry.before = Some(before);
         }
         entry.listeners += 1;
@@ -133,12 +136,12 @@ impl Listeners {
 impl Entry {
     /// Puts the action back that the handler has replaced. Does nothing if there is none, or if other code has replaced
     /// the handler meanwhile.
-    fn restore(&mut self, signal: i32) {
-        if let Some(before) = self.before.take() {
-            if Action::present(signal).is_ok_and(|present| present.is_handler()) {
-                // Cannot fail: the signal has had this action before.
-                let _ = before.set(signal);
-            }
+    fn restore(&self, signal: i32) {
+        let Some(before) = self.before else { return };
+        sys::set_listened(signal, None);
+        if Action::present(signal).is_ok_and(|present| present.is_handler()) {
+            // Cannot fail: the signal has had this action before.
+            let _ = before.set(signal);
         }
     }
 }
