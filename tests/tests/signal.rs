@@ -118,6 +118,17 @@ fn a_refused_set_leaves_all_actions() {
     assert_eq!(mask_of("self", "SigCgt"), caught);
     drop(handle);
     assert_eq!(open_fds(), fds - 2, "the epoll instance and the eventfd of the reactor");
+    // Not even for a moment: a signal that arrives before the refusal has its old action.
+    let killed = fork_within(LIMIT, || {
+        let reactor = Reactor::new().unwrap();
+        let set = [Signal::USR1, Signal::KILL].into_iter().inspect(|&signal| {
+            if signal == Signal::KILL {
+                raise_here(Signal::USR1);
+            }
+        });
+        format!("{:?}", Signals::new_with(set, &reactor.handle()))
+    });
+    assert_eq!(killed.unwrap_err(), "the child ended with status 0xa");
 }
 
 /// Descriptors run out at each step of making a listener: an error that leaves no descriptor and no handler, and does no

@@ -204,9 +204,8 @@ impl Subscription {
         Ok((Self { heard: Vec::new(), next: 0, process: ForkMark::new() }, wake))
     }
 
-    /// Adds a signal. From now on, each arrival is heard.
+    /// Adds a signal that a process [can](Signal::check_listener) listen for. From now on, each arrival is heard.
     pub(crate) fn add(&mut self, signal: Signal) -> io::Result<()> {
-        signal.check_listener()?;
         if self.heard.iter().any(|&(other, _)| other == signal) {
             return Ok(());
         }
