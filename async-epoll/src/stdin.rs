@@ -12,6 +12,7 @@
 //!   regular file, …        read directly: epoll refuses files that are always ready
 //! ```
 
+use crate::budget;
 use crate::engine::handle::Handle;
 use crate::source::source::Source;
 use crate::sys;
@@ -22,7 +23,7 @@ use std::io::{self, IsTerminal, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// The standard input of this process, without a buffer: whatever it is, and without an effect on other programs that share
 /// it. From [`stdin`].
@@ -125,12 +126,17 @@ impl AsyncRead for Stdin {
                     _ => file.read(buffer),
                 })
             }
-            Way::Direct(file) => loop {
-                match file.read(buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    result => return Poll::Ready(result),
+            Way::Direct(file) => {
+                // A file that is always ready would leave no time to other tasks.
+                ready!(budget::poll_proceed(cx));
+                budget::spend();
+                loop {
+                    match file.read(buffer) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        result => return Poll::Ready(result),
+                    }
                 }
-            },
+            }
         }
     }
 }

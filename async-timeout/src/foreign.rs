@@ -33,6 +33,19 @@ pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     }
 }
 
+/// Drops a waker that is not needed any more.
+///
+/// # Panics
+///
+/// If the drop of the waker panics, unless the thread unwinds already.
+pub(crate) fn drop_waker(waker: Waker) {
+    match catch_unwind(AssertUnwindSafe(move || drop(waker))) {
+        Err(panic) if thread::panicking() => drop_payload(panic),
+        Err(panic) => resume_unwind(panic),
+        Ok(()) => {}
+    }
+}
+
 /// Drops the payload of a panic. If the drop panics, too, the second payload is leaked: its drop could go on like that.
 fn drop_payload(payload: Box<dyn Any + Send>) {
     if let Err(worse) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {

@@ -46,11 +46,11 @@ pub use guards::{Alone, Watchdog, alone, watchdog};
 pub use process::{epoll_entries, in_child, in_own_network, open_fds};
 pub use sys::{
     CountingAllocator, Forked, IdleChild, SignalSender, SignalStorm, WakerAct, WakerCall, allocations, bind_full_path,
-    clone_within, close_raw, eventfd, fork, fork_and_run, fork_idle_child, fork_within, hostile_waker, ignore_signal,
-    interrupt_this_thread, limit_memory, limit_open_files, live_heap, move_fd_high, new_pid_namespace, packet_mode,
-    packet_pipe, pipe, process_cpu, refuse, reopen_at, report_icmp_errors, restore_default_sigpipe, send_signal,
-    send_with_fd, set_loopback_up, set_option_of_number, set_socket_option, signal_descriptor, socket_option,
-    socket_options, thread_cpu,
+    clone_within, close_raw, eventfd, fork, fork_and_run, fork_idle_child, fork_within, hostile_waker,
+    ignore_meanwhile, ignore_signal, interrupt_this_thread, limit_memory, limit_open_files, live_heap, move_fd_high,
+    new_pid_namespace, packet_mode, packet_pipe, pass_id_on, pipe, process_cpu, refuse, reopen_at, report_icmp_errors,
+    restore_default_sigpipe, send_signal, send_with_fd, set_loopback_up, set_option_of_number, set_socket_option,
+    signal_descriptor, socket_option, socket_options, thread_cpu,
 };
 pub use time::{HOUR, TIME, millis, p99, strict_timing};
 pub use wakers::{CountingWaker, waker_fn, yield_now};

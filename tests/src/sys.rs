@@ -13,6 +13,8 @@ use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Waker};
@@ -206,6 +208,51 @@ pub fn send_signal(process: u32, signal: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Lets each process that `command` starts end before `spawn` returns, and its ID pass to a process that is no child of this
+/// process. That process sleeps for a minute at most. This process has to ignore SIGCHLD, and to be permitted to write
+/// `/proc/sys/kernel/ns_last_pid`. If the ID does not pass, no process has it when `spawn` returns.
+pub fn pass_id_on(command: &mut Command) {
+    fn fork() -> libc::pid_t {
+        // SAFETY: The calling process has one thread, so no lock is held.
+        unsafe { libc::fork() }
+    }
+    fn exit() -> ! {
+        // SAFETY: Ends the process at once, without running any destructor.
+        unsafe { libc::_exit(0) }
+    }
+    let pass_on = || {
+        let id = std::process::id();
+        if fork() != 0 {
+            exit();
+        }
+        while send_signal(id, 0).is_ok() {
+            std::thread::yield_now();
+        }
+        for _ in 0..1000 {
+            // Without an allocation, since this is a forked child.
+            let mut text = [0; 16];
+            let mut rest = &mut text[..];
+            write!(rest, "{}", id - 1)?;
+            let len = 16 - rest.len();
+            std::fs::write("/proc/sys/kernel/ns_last_pid", &text[..len])?;
+            match fork() {
+                0 if std::process::id() == id => {
+                    // `spawn` waits for the end of a pipe that this process has inherited.
+                    // SAFETY: No destructor of this process runs, so nothing uses the descriptors any more.
+                    unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
+                    std::thread::sleep(Duration::from_secs(60));
+                    exit();
+                }
+                child if child == 0 || child.unsigned_abs() == id => exit(),
+                _ => {}
+            }
+        }
+        exit()
+    };
+    // SAFETY: The closure allocates nothing and takes no lock.
+    unsafe { command.pre_exec(pass_on) };
+}
+
 /// Makes this process ignore a signal, or gives the signal its default action.
 ///
 /// # Panics
@@ -216,6 +263,21 @@ pub fn ignore_signal(signal: i32, ignored: bool) {
     // SAFETY: Both actions run no handler.
     let result = unsafe { libc::signal(signal, action) };
     assert_ne!(result, libc::SIG_ERR, "{}", io::Error::last_os_error());
+}
+
+/// Ignores a signal while `code` runs, and then puts the action back that was there before, whatever `code` has done: as
+/// `system(3)` deals with SIGINT.
+pub fn ignore_meanwhile(signal: i32, code: impl FnOnce()) {
+    // SAFETY: All zeroes is a valid `sigaction`: no flags, an empty mask.
+    let (mut ignored, mut before): (libc::sigaction, libc::sigaction) = unsafe { std::mem::zeroed() };
+    ignored.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: The first structure is only read, the second is borrowed mutably. The action runs no handler.
+    let result = unsafe { libc::sigaction(signal, &ignored, &mut before) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    code();
+    // SAFETY: The structure is only read. It is the action that was there before.
+    let result = unsafe { libc::sigaction(signal, &before, std::ptr::null_mut()) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
 /// Makes a new PID namespace, for the children that this process forks from now on: the first child has the ID 1. The

@@ -9,7 +9,8 @@ use futures::future::{FusedFuture, FutureExt, join_all, pending, poll_fn, ready}
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::cell::Cell;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -492,6 +493,33 @@ fn a_panicking_waker_loses_nobody() {
         assert!(counters.iter().all(|counter| counter.count() == 1));
         assert!(tokens.iter().all(CancelToken::is_cancelled));
         assert_eq!(join_all(waits).now_or_never().map(|all| all.len()), Some(24));
+    }
+}
+
+/// A waker that panics when it is dropped does not end the process if the thread unwinds already. Otherwise the panic is
+/// that of the drop of the wait.
+#[test]
+fn a_waker_that_panics_when_it_is_dropped() {
+    let act = |now| {
+        if now == WakerCall::Drop {
+            resume_unwind(Box::new(1))
+        }
+    };
+    for is_unwinding in [false, true] {
+        let token = CancelToken::new();
+        // The clone that the token has is the only one that is dropped.
+        let waker = ManuallyDrop::new(hostile_waker(Arc::new(act)));
+        let mut wait = token.cancelled();
+        assert!(wait.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        let end = catch_unwind(AssertUnwindSafe(|| {
+            let _wait = wait;
+            if is_unwinding {
+                resume_unwind(Box::new(0));
+            }
+        }));
+        assert_eq!(end.unwrap_err().downcast_ref(), Some(&i32::from(!is_unwinding)));
+        // Nothing is locked, and nothing is left.
+        token.cancel();
     }
 }
 

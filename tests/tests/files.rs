@@ -4,11 +4,11 @@
 //! call. Standard input needs descriptor 0, so it is tested in a child process, `scenario`. The parent keeps a second
 //! descriptor of the same open file, and checks what the child does to it.
 
-use async_epoll::{Handle, LocalRuntime, Source};
+use async_epoll::{Handle, LocalRuntime, Source, Timer};
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::{TimeoutExt, sleep};
 use blocking::{Unblock, unblock};
-use futures::future::{join_all, try_join};
+use futures::future::{FutureExt, join_all, select, try_join};
 use futures::io::copy;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -20,11 +20,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::{Folder, TIME, Watchdog, noise, watchdog};
+use tests::{Folder, TIME, Watchdog, millis, noise, watchdog};
 
 /// Bytes of a file that is too large for any buffer on its way.
 const LARGE: usize = 8 << 20;
@@ -237,6 +238,10 @@ fn scenario() {
         let handle = Handle::current().unwrap();
         let mut stdin = async_epoll::stdin().unwrap();
         println!("\nkind: {stdin:?}");
+        if scenario == "always ready" {
+            let endless = pin!(async { while stdin.read(&mut [0; 1024]).await.is_ok() {} });
+            return select(endless, Timer::after(millis(1), &handle)).map(drop).await;
+        }
         let mut reads = 0;
         loop {
             let mut buffer = [0; 1024];
@@ -451,6 +456,16 @@ fn standard_input_from_a_file() {
     reader.expect("read: \"and the rest\"");
     assert_eq!(reader.ends(), "");
     assert_eq!(file.read(&mut [0]).unwrap(), 0, "there is one position for all");
+}
+
+/// Reads that never wait let other futures run: a timer in the same task ends an endless loop of them.
+#[test]
+fn standard_input_that_is_always_ready() {
+    let _watchdog = watchdog(TIME);
+    let child = command("always ready", File::open("/dev/zero").unwrap()).stdout(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let output = String::from_utf8_lossy(&output.stdout);
+    assert!(output.contains("kind: Stdin(direct)") && output.contains(WELL), "{output}");
 }
 
 /// Behaviour 113: `/dev/null` is read; a directory and descriptors that cannot be read return a clear error.

@@ -13,8 +13,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tests::{
-    HOUR, TIME, fork_within, ignore_signal, in_child, limit_open_files, millis, open_fds, process_cpu, refuse,
-    send_signal, watchdog,
+    HOUR, TIME, fork_within, ignore_signal, in_child, limit_open_files, millis, open_fds, pass_id_on, process_cpu,
+    refuse, send_signal, watchdog,
 };
 
 /// Runs a future on a reactor of its own.
@@ -432,6 +432,61 @@ fn a_reactor_dropped_with_live_children() {
     assert_eq!(open_fds(), fds);
 }
 
+/// Children that have ended before their reactor is dropped are no zombies, although no turn has told of their end.
+#[test]
+fn a_reactor_dropped_after_the_end_of_its_children() {
+    if !in_child("a_reactor_dropped_after_the_end_of_its_children") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    let fds = open_fds();
+    let reactor = Reactor::new().unwrap();
+    let start = || {
+        let mut child = shell("read line").stdin(Stdio::piped()).spawn_async_with(&reactor.handle()).unwrap();
+        let (id, stdin) = (child.id(), child.stdin.take());
+        (child, id, stdin)
+    };
+    let (dropped, id, stdin) = start();
+    drop(dropped);
+    drop(stdin);
+    wait_for_state(id, &[Some('Z')]);
+    let (kept, other, stdin) = start();
+    drop(stdin);
+    wait_for_state(other, &[Some('Z')]);
+    drop(reactor);
+    assert_eq!(state(id), None, "dropped before the reactor");
+    drop(kept);
+    assert_eq!(state(other), None, "dropped after the reactor");
+    assert_eq!(open_fds(), fds);
+}
+
+/// Before Linux 6.9, a group is signalled by its number. That is refused once any code has taken the status of the
+/// child, because the number may be in use again.
+#[test]
+fn groups_before_linux_6_9() {
+    if !in_child("groups_before_linux_6_9") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    refuse(libc::SYS_pidfd_send_signal, &[(3, 4)], libc::EINVAL);
+    block_on(async {
+        let start = || shell("sleep 100 & wait").process_group(0).spawn_async().unwrap();
+        let mut child = start();
+        child.kill_group().unwrap();
+        assert_eq!(child.wait().await.unwrap().signal(), Some(9));
+        assert_eq!(child.kill_group().unwrap_err().kind(), ErrorKind::Unsupported, "collected by this child");
+        let child = start();
+        child.kill_group().unwrap();
+        wait(WaitOptions::empty()).unwrap().unwrap();
+        assert_eq!(child.kill_group().unwrap_err().kind(), ErrorKind::Unsupported, "collected by other code");
+        let mut child = endless().spawn_async().unwrap();
+        assert_eq!(child.kill_group().unwrap_err().kind(), ErrorKind::NotFound, "no group of its own");
+        assert_eq!(child.try_wait().unwrap(), None);
+        child.kill().unwrap();
+        assert_eq!(child.wait().await.unwrap().signal(), Some(9));
+    });
+}
+
 /// A process that ignores SIGCHLD, and code that collects every status: an error at once, and no hang.
 #[test]
 fn a_lost_status_is_an_error() {
@@ -461,6 +516,34 @@ fn a_lost_status_is_an_error() {
             child.kill().unwrap();
         }
         assert!(is_lost(&Command::new("true").status_async().await.unwrap_err()));
+    });
+}
+
+/// The ID of a child that has ended passes to another process before the child's descriptor is opened. That process is left
+/// alone, and the status is lost. Needs the rights of root.
+#[test]
+fn a_process_with_the_id_of_a_child_is_left_alone() {
+    if !in_child("a_process_with_the_id_of_a_child_is_left_alone") {
+        return;
+    }
+    if fs::File::options().write(true).open("/proc/sys/kernel/ns_last_pid").is_err() {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    ignore_signal(libc::SIGCHLD, true);
+    block_on(async {
+        let mut command = endless();
+        pass_id_on(&mut command);
+        let mut child = command.spawn_async().unwrap().kill_on_drop(true);
+        let (id, lives) = (child.id(), |id| matches!(state(id), Some('S' | 'R')));
+        assert!(lives(id), "the ID has not passed");
+        child.kill().unwrap();
+        assert_eq!(child.kill_group().unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(is_lost(&child.wait().await.unwrap_err()));
+        drop(child);
+        std::thread::sleep(millis(100));
+        assert!(lives(id), "killed");
+        send_signal(id, libc::SIGKILL).unwrap();
     });
 }
 

@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tests::{
-    TIME, clone_within, fork_within, ignore_signal, in_child, interrupt_this_thread, millis, open_fds, process_cpu,
-    refuse, send_signal, watchdog,
+    TIME, clone_within, fork_within, ignore_meanwhile, ignore_signal, in_child, interrupt_this_thread,
+    limit_open_files, millis, open_fds, process_cpu, refuse, send_signal, watchdog,
 };
 
 /// The limit of each forked child: less than that of its test.
@@ -118,6 +118,50 @@ fn a_refused_set_leaves_all_actions() {
     assert_eq!(mask_of("self", "SigCgt"), caught);
     drop(handle);
     assert_eq!(open_fds(), fds - 2, "the epoll instance and the eventfd of the reactor");
+    // Not even for a moment: a signal that arrives before the refusal has its old action.
+    let killed = fork_within(LIMIT, || {
+        let reactor = Reactor::new().unwrap();
+        let set = [Signal::USR1, Signal::KILL].into_iter().inspect(|&signal| {
+            if signal == Signal::KILL {
+                raise_here(Signal::USR1);
+            }
+        });
+        format!("{:?}", Signals::new_with(set, &reactor.handle()))
+    });
+    assert_eq!(killed.unwrap_err(), "the child ended with status 0xa");
+}
+
+/// Descriptors run out at each step of making a listener: an error that leaves no descriptor and no handler, and does no
+/// harm to another listener.
+#[test]
+fn failures_to_listen_leave_nothing() {
+    if !in_child("failures_to_listen_leave_nothing") {
+        return;
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let (mut other, mut failures) = (None, [0; 2]);
+    for has_other in [false, true] {
+        other = has_other.then(|| Signals::new_with([Signal::USR2], &reactor.handle()).unwrap());
+        let (caught, fds) = (mask_of("self", "SigCgt"), open_fds());
+        for limit in 0..fds + 4 {
+            // `open_fds` needs a descriptor itself.
+            limit_open_files(limit);
+            let listened = Signals::new_with([Signal::USR1], &reactor.handle());
+            limit_open_files(1000);
+            failures[usize::from(has_other)] += usize::from(listened.is_err());
+            drop(listened);
+            assert_eq!((open_fds(), mask_of("self", "SigCgt")), (fds, caught), "{limit}");
+        }
+    }
+    assert!(failures.iter().all(|&failures| failures > 1), "{failures:?}");
+    // Epoll refuses the descriptor.
+    let (caught, fds) = (mask_of("self", "SigCgt"), open_fds());
+    refuse(libc::SYS_epoll_ctl, &[(1, libc::EPOLL_CTL_ADD)], libc::ENOSPC);
+    let refused = Signals::new_with([Signal::USR1], &reactor.handle()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::StorageFull, "{refused}");
+    assert_eq!((open_fds(), mask_of("self", "SigCgt")), (fds, caught));
+    raise_here(Signal::USR2);
+    assert_eq!(dispatched(&mut reactor, other.as_mut().unwrap()), [Signal::USR2]);
 }
 
 #[test]
@@ -268,6 +312,42 @@ fn an_action_of_other_code_stays() {
     other.store(false, Ordering::SeqCst);
     raise_here(Signal::HUP);
     assert!(other.load(Ordering::SeqCst));
+}
+
+/// Other code may put the handler back after the end of the last listener, as `system(3)` on another thread does. The signal
+/// has its old action all the same, and a new listener hears it.
+#[test]
+fn a_handler_that_comes_back_swallows_nothing() {
+    if !in_child("a_handler_that_comes_back_swallows_nothing") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    for listens_again in [false, true] {
+        let killed = fork_within(LIMIT, || {
+            let mut reactor = Reactor::new().unwrap();
+            let listen = |reactor: &Reactor| Signals::new_with([Signal::INT], &reactor.handle()).unwrap();
+            let first = listen(&reactor);
+            ignore_meanwhile(libc::SIGINT, || drop(first));
+            if listens_again {
+                let mut second = listen(&reactor);
+                raise_here(Signal::INT);
+                assert_eq!(dispatched(&mut reactor, &mut second), [Signal::INT]);
+                ignore_meanwhile(libc::SIGINT, || ());
+                raise_here(Signal::INT);
+                assert_eq!(dispatched(&mut reactor, &mut second), [Signal::INT]);
+            }
+            raise_here(Signal::INT);
+            "survived".into()
+        });
+        assert_eq!(killed.unwrap_err(), "the child ended with status 0x2", "{listens_again}");
+    }
+    // A signal that was ignored is ignored again.
+    ignore_signal(libc::SIGHUP, true);
+    let reactor = Reactor::new().unwrap();
+    let listener = Signals::new_with([Signal::HUP], &reactor.handle()).unwrap();
+    ignore_meanwhile(libc::SIGHUP, || drop(listener));
+    raise_here(Signal::HUP);
+    assert!(is_in("SigIgn", Signal::HUP));
 }
 
 /// A signal in a forked child, before `execve(2)`, does not wake the parent. The child has the old actions, and may listen

@@ -13,7 +13,7 @@ use futures::stream::StreamExt;
 use futures::task::{LocalSpawnExt, SpawnExt};
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -432,6 +432,30 @@ fn panics_are_seen_once() {
     assert_eq!(panicked.unwrap_err().try_into_panic().unwrap().downcast_ref(), Some(&6_u32));
     assert_eq!(*hooked.borrow(), [2, 3, 4, 7]);
     assert_eq!(runtime.handle().stats().task_panics, 7);
+}
+
+/// An output that no code takes may panic when it is dropped. The hook gets the panic, whichever ends first, the task or
+/// its handle: the code that drops the handle did not make the output, and may be unwinding already.
+#[test]
+fn outputs_that_panic_when_they_are_dropped() {
+    let _watchdog = watchdog(TIME);
+    let hooked = Rc::new(RefCell::new(Vec::new()));
+    let log = Rc::clone(&hooked);
+    let hook = move |panic: Box<dyn std::any::Any + Send>| log.borrow_mut().push(*panic.downcast::<u32>().unwrap());
+    let mut runtime = LocalRuntime::from(Reactor::builder().on_task_panic(hook).build().unwrap());
+    let spawner = runtime.spawner();
+    let task = |number: u32| spawner.spawn_task(async move { OnDrop(move || fail(number)) }).unwrap();
+    task(1).detach();
+    let (dropped, unwound) = (task(2), task(3));
+    runtime.run().unwrap();
+    assert_eq!(*hooked.borrow(), [1]);
+    drop(dropped);
+    let unwinding = catch_unwind(AssertUnwindSafe(|| {
+        let _unwound = unwound;
+        fail(0);
+    }));
+    assert_eq!(unwinding.unwrap_err().downcast_ref(), Some(&0_u32));
+    assert_eq!((&hooked.borrow()[..], runtime.handle().stats().task_panics), (&[1, 2, 3][..], 3));
 }
 
 /// A handle may be in its own future, and is dropped with it.

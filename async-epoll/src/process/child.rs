@@ -32,8 +32,8 @@ pub type ChildStderr = PipeReader;
 /// # Dropping
 ///
 /// A child that is dropped goes on, unless [`kill_on_drop`](Self::kill_on_drop) was set. Its reactor collects the status when
-/// the child ends, so it does not stay behind as a zombie. If the reactor was dropped before, the rule of std applies: the
-/// child stays a zombie until this process ends.
+/// the child ends, so it does not stay behind as a zombie. If the reactor is dropped before the child has ended, the rule of
+/// std applies: the child stays a zombie until this process ends.
 ///
 /// # Examples
 ///
@@ -108,7 +108,11 @@ impl Child {
     /// Makes a child of a process that was just started.
     fn new(started: &mut process::Child, handle: &Handle) -> io::Result<Self> {
         let pidfd = match sys::pidfd_open(started.id()) {
-            Ok(pidfd) => Some(Source::with_interest(pidfd, Interest::READABLE, handle)?),
+            Ok(pidfd) if sys::has_status(pidfd.as_fd()) => {
+                Some(Source::with_interest(pidfd, Interest::READABLE, handle)?)
+            }
+            // The status of the child was not kept, so another process may have got its ID before it was opened.
+            Ok(_) => None,
             // A child that has ended can be opened as long as its status is kept. So it is not kept.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
             Err(error) => return Err(error),
@@ -146,6 +150,7 @@ impl Child {
     /// })?
     /// # }
     /// ```
+    #[must_use = "the child comes back, and is killed if it is dropped"]
     pub fn kill_on_drop(mut self, kill: bool) -> Self {
         self.kill_on_drop = kill;
         self
@@ -261,7 +266,8 @@ impl Child {
     /// # Errors
     ///
     /// - `NotFound` if no process is left in the group, or if the child leads none.
-    /// - `Unsupported` before Linux 6.9, if the status was collected already: the number of the group may be in use again.
+    /// - `Unsupported` before Linux 6.9, if the status was collected already, by any code: the number of the group may be in
+    ///   use again. Also in a forked child, which cannot know.
     /// - The other errors of [`kill(2)`](https://man7.org/linux/man-pages/man2/kill.2.html).
     ///
     /// # Examples
@@ -286,7 +292,7 @@ impl Child {
         let Some(pidfd) = &self.pidfd else { return Err(none()) };
         let sent = match sys::send_signal(pidfd.lend().as_fd(), signal.as_raw(), sys::TO_GROUP) {
             // An older kernel. The number stays in use until the status is collected.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && self.end.is_none() => {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && sys::has_status(pidfd.lend().as_fd()) => {
                 sys::kill_group(self.id, signal.as_raw())
             }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {

@@ -14,7 +14,7 @@ use crate::source::source::Source;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// A child that was dropped, until it ends or the reactor is dropped.
 struct Orphan {
@@ -57,9 +57,13 @@ impl Wake for Orphan {
                 sys::try_wait(pidfd.as_fd())?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
             });
             drop(budget);
-            if attempt.is_ready() {
-                // The status was collected, or the reactor is gone: then the child becomes a zombie at its end, as a child
-                // of std that is dropped. Dropping the source drops its reference to this orphan.
+            if let Poll::Ready(result) = attempt {
+                if result.is_err() {
+                    // The reactor is gone, and this is the last attempt: a child that ends later becomes a zombie, as a child
+                    // of std that is dropped.
+                    let _ = sys::try_wait(pidfd.lend().as_fd());
+                }
+                // Dropping the source drops its reference to this orphan.
                 return;
             }
             let mut state = self.state();

@@ -27,13 +27,7 @@ pub(crate) fn pidfd_open(process: u32) -> io::Result<OwnedFd> {
 ///
 /// `ECHILD` if the process is no child of this process, or if its status is gone.
 pub(crate) fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
-    // SAFETY: All zeroes is a valid `siginfo_t`, a structure of integers.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let (id, options) = (pidfd.as_raw_fd().unsigned_abs(), libc::WEXITED | libc::WNOHANG);
-    // SAFETY: The kernel writes one structure to `info`, which is borrowed mutably for the call.
-    if unsafe { libc::waitid(P_PIDFD, id, &mut info, options) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let info = wait_id(pidfd, 0)?;
     // SAFETY: `waitid` has filled in the fields of a SIGCHLD, or has left the zeroes.
     if unsafe { info.si_pid() } == 0 {
         return Ok(None);
@@ -46,6 +40,22 @@ pub(crate) fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> 
         libc::CLD_DUMPED => status | 0x80,
         _ => status,
     })))
+}
+
+/// Returns whether the status of a child can still be collected, now or when the child ends. As long as it can, no other
+/// process gets the child's ID.
+pub(crate) fn has_status(pidfd: BorrowedFd<'_>) -> bool {
+    wait_id(pidfd, libc::WNOWAIT).is_ok()
+}
+
+/// Asks for the end of a child, by `waitid(2)` with further `options`. All zeroes if the child still runs.
+fn wait_id(pidfd: BorrowedFd<'_>, options: libc::c_int) -> io::Result<libc::siginfo_t> {
+    // SAFETY: All zeroes is a valid `siginfo_t`, a structure of integers.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let (id, options) = (pidfd.as_raw_fd().unsigned_abs(), libc::WEXITED | libc::WNOHANG | options);
+    // SAFETY: The kernel writes one structure to `info`, which is borrowed mutably for the call.
+    let result = unsafe { libc::waitid(P_PIDFD, id, &mut info, options) };
+    if result == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sends a signal to the process of a descriptor, or with [`TO_GROUP`] to the group that it leads, by

@@ -91,14 +91,16 @@ impl Signals {
     /// - The errors of [`eventfd(2)`](https://man7.org/linux/man-pages/man2/eventfd.2.html), of
     ///   [`sigaction(2)`](https://man7.org/linux/man-pages/man2/sigaction.2.html) and of [`Source::with_interest`].
     pub fn new_with(signals: impl IntoIterator<Item = Signal>, handle: &Handle) -> io::Result<Self> {
-        // The source first: if it fails, no signal has been caught meanwhile.
+        // All checks first, then the source: if one of them fails, no signal has been caught meanwhile.
+        let check = |signal: Signal| signal.check_listener().map(|()| signal);
+        let signals = signals.into_iter().map(check).collect::<io::Result<Vec<_>>>()?;
+        if signals.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no signal to listen for: the set is empty"));
+        }
         let (mut subscription, wake) = Subscription::new()?;
         let source = Source::with_interest(wake, Interest::READABLE, handle)?;
         for signal in signals {
             subscription.add(signal)?;
-        }
-        if subscription.signals().next().is_none() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no signal to listen for: the set is empty"));
         }
         Ok(Self { subscription, source, is_terminated: false })
     }

@@ -53,7 +53,7 @@ struct Listeners {
 struct Entry {
     /// The number of subscriptions with this signal. The handler is installed while there are some.
     listeners: usize,
-    /// The action that the handler has replaced.
+    /// The action that the handler has replaced last. Kept without a listener, because other code may put the handler back.
     before: Option<Action>,
 }
 
@@ -67,11 +67,18 @@ impl Listeners {
             sys::at_fork(before_fork, after_fork_in_parent, after_fork_in_child)?;
             self.process = Some(ForkMark::new());
         }
-        let wake = match &mut self.wake {
-            Some(wake) => wake,
-            empty => empty.insert(eventfd()?),
+        let (wake, duplicate) = match &mut self.wake {
+            Some(wake) => {
+                let duplicate = wake.try_clone()?;
+                (wake, duplicate)
+            }
+            empty => {
+                // Kept only with its duplicate: without a subscription, nothing would close it.
+                let wake = eventfd()?;
+                let duplicate = wake.try_clone()?;
+                (empty.insert(wake), duplicate)
+            }
         };
-        let duplicate = wake.try_clone()?;
         sys::open_wake(wake.as_fd());
         self.subscriptions += 1;
         Ok(duplicate)
@@ -90,8 +97,11 @@ impl Listeners {
     fn add(&mut self, signal: Signal) -> io::Result<()> {
         let entry = &mut self.entries[signal.as_raw() as usize];
         if entry.listeners == 0 {
-            let before = Action::present(signal.as_raw())?;
-            Action::handler().set(signal.as_raw())?;
+            let present = Action::present(signal.as_raw())?;
+            // The handler without a listener was put back by other code. What it has replaced is known.
+            let before = entry.before.filter(|_| present.is_handler()).unwrap_or(present);
+            sys::set_listened(signal.as_raw(), Some(&before));
+            Action::handler().set(signal.as_raw()).inspect_err(|_| sys::set_listened(signal.as_raw(), None))?;
             entry.before = Some(before);
         }
         entry.listeners += 1;
@@ -126,12 +136,12 @@ impl Listeners {
 impl Entry {
     /// Puts the action back that the handler has replaced. Does nothing if there is none, or if other code has replaced
     /// the handler meanwhile.
-    fn restore(&mut self, signal: i32) {
-        if let Some(before) = self.before.take() {
-            if Action::present(signal).is_ok_and(|present| present.is_handler()) {
-                // Cannot fail: the signal has had this action before.
-                let _ = before.set(signal);
-            }
+    fn restore(&self, signal: i32) {
+        let Some(before) = self.before else { return };
+        sys::set_listened(signal, None);
+        if Action::present(signal).is_ok_and(|present| present.is_handler()) {
+            // Cannot fail: the signal has had this action before.
+            let _ = before.set(signal);
         }
     }
 }
@@ -194,9 +204,8 @@ impl Subscription {
         Ok((Self { heard: Vec::new(), next: 0, process: ForkMark::new() }, wake))
     }
 
-    /// Adds a signal. From now on, each arrival is heard.
+    /// Adds a signal that a process [can](Signal::check_listener) listen for. From now on, each arrival is heard.
     pub(crate) fn add(&mut self, signal: Signal) -> io::Result<()> {
-        signal.check_listener()?;
         if self.heard.iter().any(|&(other, _)| other == signal) {
             return Ok(());
         }

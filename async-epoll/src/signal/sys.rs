@@ -4,7 +4,7 @@
 //! [`signal-safety(7)`](https://man7.org/linux/man-pages/man7/signal-safety.7.html) lists, works on atomics, and leaves
 //! `errno` as it was. It calls no earlier handler.
 //!
-//! Two hard ideas:
+//! Three hard ideas:
 //!
 //! - **Closing the eventfd.** A handler on another thread may have read the descriptor's number and not written yet. If the
 //!   number were closed and reused meanwhile, the handler would write to a file of other code. So the handler is counted
@@ -14,12 +14,16 @@
 //!   the same.
 //! - **A forked child** shares the eventfd, and a write would wake the parent. The handler compares the number of the
 //!   process ([`process_number`]) with the owner's number, and writes only in the owner.
+//! - **A handler without listeners.** Other code may save the handler and put it back after the last listener has gone, as
+//!   `system(3)` on another thread does with SIGINT. The signal would do nothing from then on.
+//!   So a handler that finds no listener [puts the old action back](give_back) and sends the signal again. Whether there is
+//!   a listener is asked once, before anything else, so a signal is either heard or sent again, never both.
 #![allow(unsafe_code)]
 
 use crate::sys::process_number;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// One more than the highest signal number.
 pub(crate) const NUMBERS: usize = 65;
@@ -29,6 +33,13 @@ const PATIENCE: u32 = 10_000;
 
 /// How often each signal has arrived, by its number. Incremented by the handler alone.
 static COUNTS: [AtomicU64; NUMBERS] = [const { AtomicU64::new(0) }; NUMBERS];
+
+/// Whether each signal has a listener, by its number. Written by [`set_listened`].
+static LISTENED: [AtomicBool; NUMBERS] = [const { AtomicBool::new(false) }; NUMBERS];
+
+/// What the handler has replaced, by the number of the signal: `SIG_DFL`, `SIG_IGN`, or a handler of other code. Written by
+/// [`set_listened`].
+static REPLACED: [AtomicUsize; NUMBERS] = [const { AtomicUsize::new(libc::SIG_DFL) }; NUMBERS];
 
 /// The number of the eventfd that the handler writes to, or -1. Written by [`open_wake`] and [`close_wake`].
 static WAKE: AtomicI32 = AtomicI32::new(-1);
@@ -45,6 +56,15 @@ extern "C" fn handle(signal: libc::c_int) {
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: `errno` points to an integer of this thread.
     let before = unsafe { errno.read() };
+    if is_listened(signal) || !give_back(signal) {
+        hear(signal);
+    }
+    // SAFETY: As above.
+    unsafe { errno.write(before) };
+}
+
+/// Counts a signal, and writes to the eventfd.
+fn hear(signal: libc::c_int) {
     if let Some(count) = COUNTS.get(signal.unsigned_abs() as usize) {
         // Before the write: a listener that the write wakes has to find the new count.
         count.fetch_add(1, Ordering::SeqCst);
@@ -58,8 +78,56 @@ extern "C" fn handle(signal: libc::c_int) {
         unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
     }
     RUNNING.fetch_sub(1, Ordering::SeqCst);
-    // SAFETY: As above.
-    unsafe { errno.write(before) };
+}
+
+/// Returns whether a signal has a listener.
+fn is_listened(signal: libc::c_int) -> bool {
+    LISTENED.get(signal.unsigned_abs() as usize).is_some_and(|listened| listened.load(Ordering::SeqCst))
+}
+
+/// Puts the old action of a signal without listeners back, and sends the signal to this thread again: it arrives when the
+/// handler returns. Returns `false`, and leaves the handler installed, if there is a listener after all.
+///
+/// Does nothing if a handler of other code is installed, which has called this one, or was there before.
+///
+/// The race with a new listener on another thread, where "ours" is the handler of this file:
+///
+/// ```text
+///   this handler                                    the new listener
+///   no listener; the present action is ours
+///                                                   LISTENED = true; install ours
+///   install the old action
+///   there is a listener: install ours
+/// ```
+///
+/// If the listener comes after the second look, it installs the handler itself, later than this handler the old action.
+fn give_back(signal: libc::c_int) -> bool {
+    let replaced = REPLACED.get(signal.unsigned_abs() as usize).map(|replaced| replaced.load(Ordering::SeqCst));
+    let Some(old @ (libc::SIG_DFL | libc::SIG_IGN)) = replaced else { return true };
+    if !Action::present(signal).is_ok_and(|present| present.is_handler()) {
+        return true;
+    }
+    // Neither call can fail: the signal has had both actions.
+    let _ = Action::plain(old).set(signal);
+    if is_listened(signal) {
+        let _ = Action::handler().set(signal);
+        return false;
+    }
+    // SAFETY: Takes an integer. `raise` is safe in a handler.
+    unsafe { libc::raise(signal) };
+    true
+}
+
+/// Notes the first listener of `signal`, before the handler replaces `action`; or with `None` the end of the last one,
+/// before the action is put back.
+pub(crate) fn set_listened(signal: i32, action: Option<&Action>) {
+    let number = signal.unsigned_abs() as usize;
+    if let (Some(action), Some(replaced)) = (action, REPLACED.get(number)) {
+        replaced.store(action.0.sa_sigaction, Ordering::SeqCst);
+    }
+    if let Some(listened) = LISTENED.get(number) {
+        listened.store(action.is_some(), Ordering::SeqCst);
+    }
 }
 
 /// Returns how often the handler has counted `signal`.
@@ -98,15 +166,21 @@ pub(crate) fn leave_wake() {
 pub(crate) struct Action(libc::sigaction);
 
 impl Action {
+    /// Returns an action without flags: `SIG_DFL`, `SIG_IGN`, or a handler.
+    fn plain(action: libc::sighandler_t) -> Self {
+        // SAFETY: All zeroes is a valid `sigaction`: no flags, an empty mask.
+        let mut plain: libc::sigaction = unsafe { std::mem::zeroed() };
+        plain.sa_sigaction = action;
+        Self(plain)
+    }
+
     /// Returns the action that calls the [handler](handle). System calls that a signal interrupts are started again
     /// (`SA_RESTART`) if the kernel can do so. The handler uses the alternate stack of a thread that has one
     /// (`SA_ONSTACK`).
     pub(crate) fn handler() -> Self {
-        // SAFETY: All zeroes is a valid `sigaction`: the default action, no flags, an empty mask.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = handle as *const () as libc::sighandler_t;
-        action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-        Self(action)
+        let mut action = Self::plain(handle as *const () as libc::sighandler_t);
+        action.0.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        action
     }
 
     /// Returns the present action of `signal`.

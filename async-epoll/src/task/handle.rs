@@ -33,7 +33,8 @@ use std::task::{Context, Poll, Waker};
 ///
 /// The payload goes to the awaited handle. If the handle is dropped before it was ready, or does not exist any more when
 /// the task panics, the payload goes to [`on_task_panic`](crate::ReactorBuilder::on_task_panic) instead, so each panic is
-/// seen once. A panic of the future's destructor counts as a panic of the task.
+/// seen once. A panic of the future's destructor counts as a panic of the task. So does a panic of an output that is dropped
+/// with its handle.
 ///
 /// # Cancel safety
 ///

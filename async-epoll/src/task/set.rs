@@ -415,7 +415,12 @@ impl TaskSet {
         if let Some(waker) = leftovers.joiner {
             self.wake(waker);
         }
-        match leftovers.outcome {
+        self.discard(leftovers.outcome);
+    }
+
+    /// Reports a panic that no handle will take, or drops an output, which may panic, too.
+    fn discard(&self, outcome: Option<Outcome>) {
+        match outcome {
             Some(Outcome::Panicked(panic)) => self.turn.report(panic),
             Some(outcome) => drop(self.catch(|| drop(outcome))),
             None => {}
@@ -440,9 +445,7 @@ impl TaskSet {
         if let Some(joiner) = leftovers.joiner {
             self.turn.shared.drop_waker(joiner);
         }
-        if let Some(Outcome::Panicked(panic)) = leftovers.outcome {
-            self.turn.report(panic);
-        }
+        self.discard(leftovers.outcome);
     }
 
     /// Returns what waits for the end of the last task.

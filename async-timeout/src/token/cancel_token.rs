@@ -20,8 +20,8 @@ use std::sync::Arc;
 ///
 /// # Costs
 ///
-/// [`is_cancelled`](Self::is_cancelled) is one load. A wait takes the lock of its own token for a few instructions, when
-/// it begins and when it is dropped, however many others wait. Making and dropping a child takes the lock of the whole
+/// [`is_cancelled`](Self::is_cancelled) is one load. A wait takes the lock of its own token for a few instructions, at each
+/// poll and when it is dropped, however many others wait. Making and dropping a child takes the lock of the whole
 /// tree, for a few instructions. A cancel takes the lock of the tree once, and that of each token which it reaches. It
 /// is a loop, not a recursion.
 ///
