@@ -2,22 +2,23 @@
 //!
 //! ```sh
 //! cargo run --release --example chat -- --addr 127.0.0.1:7979
-//! nc 127.0.0.1 7979                  # in two other terminals; the first line is the name
-//! CHAT_IDLE=60 cargo run … chat      # clients may be silent for 60 seconds, not for 600
+//! nc 127.0.0.1 7979  # in two other terminals; the first line is the name
+//!
+//! IDLE=60 cargo run --release --example chat  # clients may be silent for 60 seconds, instead of 600
 //! ```
 //!
-//! The idea: a server must bound what its clients can make it keep, and end well. Each client has two tasks. One reads the
-//! client's lines, which have a limit of length and of silence, and puts each line into the queues of all clients. The
-//! other writes the client's queue to its socket. So no client waits for another: only the writing task of a slow client
-//! waits. A client whose queue is full is disconnected, since a chat with gaps would mislead.
+//! The idea: a server limits what its clients can make it keep, and for how long. Each client has two tasks. The first
+//! reads the client's lines, whose length and number per second are limited, and puts each line into the queues of all
+//! clients. The second writes the client's queue to its socket. So no client waits for another: only the second task of a
+//! slow client waits. A client whose queue is full is disconnected; lines that are left out in silence would be worse.
 //!
-//! Ctrl-C ends it in order: no new clients, a last line to all, and some time to take what is in the queues. A second
-//! Ctrl-C ends the program at once.
+//! Ctrl-C ends the server in order: no new clients, a last line to all, and some time to take what is in the queues. A
+//! second Ctrl-C ends the program at once.
 
 use async_epoll::{Handle, Spawner, spawn_local, terminate, try_block_on};
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::{CancelToken, DropGuard, TimeoutExt, guard, sleep};
-use examples::{Args, exit_code, next_line, say, warn};
+use examples::{Args, because, exit_code, next_line, say, warn};
 use futures::{AsyncWriteExt, FutureExt, StreamExt, channel::mpsc, future::join, io};
 use std::{cell::RefCell, collections::HashMap, convert::Infallible, env, process::ExitCode, rc::Rc, time::Duration};
 
@@ -37,9 +38,9 @@ fn main() -> ExitCode {
 async fn run() -> io::Result<()> {
     let Some(listener) = Args::listen("A chat server.")? else { return Ok(()) };
     let listener = TcpListener::from_std(listener, &Handle::current()?)?;
-    let idle = env::var("CHAT_IDLE").map_or(Ok(600), |idle| idle.parse()).map_err(io::Error::other)?;
+    let idle = env::var("IDLE").map_or(Ok(600), |s| s.parse()).map_err(io::Error::other).map_err(because("IDLE"))?;
     let (room, stop) = (Room::default(), CancelToken::new());
-    // Listens for the signals from now on. A shortage of descriptors is a warning, and clients wait.
+    // Signals count from now on. If descriptors run out, new clients wait, and `warn` says so.
     let mut clients = listener.incoming().on_error(warn).enumerate().take_until(terminate()?);
     say(&format!("listening on {}", listener.local_addr()?));
     while let Some((number, stream)) = clients.next().await {
@@ -47,11 +48,11 @@ async fn run() -> io::Result<()> {
     }
     drop((listener, clients));
     tell(&room, "* the server ends");
-    // Their queues end with the senders, the writing tasks with the queues.
+    // The queues end with their senders, and the second tasks with the queues.
     room.borrow_mut().clear();
-    // Ends those who have not said a name.
+    // Ends the clients that have not sent a name.
     stop.cancel();
-    // The clients that are left then are closed as they are.
+    // The clients that have not taken their last lines by then are cut off.
     Spawner::current()?.idle().timeout(FLUSH).await.or(Ok(()))
 }
 
@@ -61,7 +62,7 @@ fn tell(room: &Room, line: &str) {
     room.borrow_mut().retain(|_, (queue, _)| queue.try_send(Rc::clone(&line)).is_ok());
 }
 
-/// Serves a client: its name, its lines, and why it ends.
+/// Serves a client: reads its name, then its lines, and tells all others why it has left.
 async fn serve(stream: TcpStream, number: usize, room: Room, end: CancelToken, idle: Duration) -> io::Result<()> {
     let mut reader = io::BufReader::new(guard(stream.clone()).read_idle(idle));
     // Two clients of one name have different numbers.
