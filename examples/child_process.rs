@@ -33,11 +33,11 @@ fn run() -> io::Result<()> {
     let Some([]) = usage.from_env()? else {
         return Ok(());
     };
-    async_epoll::block_on(async {
+    async_epoll::try_block_on(async {
         filter().await?;
         several().await?;
         slow().await
-    })?
+    })
 }
 
 /// Sorts numbers by the program `sort`.

@@ -40,12 +40,12 @@ fn run() -> io::Result<()> {
         return Ok(());
     };
     let (ticks, longest) = (Cell::new(0), Cell::new(Duration::ZERO));
-    let bytes = async_epoll::block_on(async {
+    let bytes = async_epoll::try_block_on(async {
         match select(pin!(copy_file(from, to)), pin!(tick(&ticks, &longest))).await {
             Either::Left((copied, _)) => copied,
             Either::Right((never, _)) => match never {},
         }
-    })??;
+    })?;
     let (ticks, longest) = (ticks.get(), longest.get().as_secs_f64() * 1e3);
     say(&format!("{bytes} bytes copied; meanwhile {ticks} ticks, at most {longest:.1} ms apart"));
     Ok(())

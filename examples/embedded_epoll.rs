@@ -50,12 +50,12 @@ fn run() -> io::Result<()> {
     let address = listener.local_addr()?;
     let connections = listener.incoming().take(CLIENTS);
     let server = connections.try_for_each_concurrent(None, echo::serve);
-    spawner.spawn_local(server.map(report)).map_err(io::Error::other)?;
+    spawner.spawn(server.map(report))?;
     let echoes = Rc::new(Cell::new(0));
     for _ in 0..CLIENTS {
         let echoes = Rc::clone(&echoes);
         let client = echo::ask(address).map_ok(move |_| echoes.set(echoes.get() + echo::LINES));
-        spawner.spawn_local(client.map(report)).map_err(io::Error::other)?;
+        spawner.spawn(client.map(report))?;
     }
 
     // The host.

@@ -46,7 +46,7 @@ fn run() -> io::Result<()> {
     for _ in 0..CLIENTS {
         let echoes = Rc::clone(&echoes);
         let client = echo::ask(address).map_ok(move |_| echoes.set(echoes.get() + echo::LINES));
-        spawner.spawn_local(client.map(report)).map_err(io::Error::other)?;
+        spawner.spawn(client.map(report))?;
     }
 
     let host = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -81,6 +81,6 @@ async fn accept_all(listener: net::TcpListener, spawner: &Spawner, handle: &Hand
         let (stream, _) = listener.accept().await?;
         let stream = TcpStream::from_std(stream.into_std()?, handle)?;
         // The new task makes the guest's descriptor readable, so a turn of the guest follows.
-        spawner.spawn_local(echo::serve(stream).map(report)).map_err(io::Error::other)?;
+        spawner.spawn(echo::serve(stream).map(report))?;
     }
 }

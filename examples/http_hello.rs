@@ -12,9 +12,9 @@
 //!
 //! Read `run` first, then `Connection::serve` and the methods it calls, in order.
 
-use async_epoll::{Reactor, terminate_with};
+use async_epoll::{Reactor, spawn_local, terminate_with};
 use async_net_lite::{TcpListener, TcpStream};
-use async_timeout::TimeoutExt;
+use async_timeout::{CancelToken, TimeoutExt};
 use examples::http::{self, MAX_HEAD, Response, Status};
 use examples::{Args, exit_code, say, trace, warn};
 use futures::executor::LocalPool;
@@ -50,33 +50,36 @@ fn run() -> io::Result<()> {
     // A listener of std, so the program could take it from elsewhere: from a supervisor, for example.
     let listener = args.listener()?;
 
-    // The reactor waits, the pool polls, and the spawner puts tasks into the pool with wakers that end the reactor's
-    // sleep.
+    // The reactor waits, and the pool polls. `spawn_local` puts tasks into the pool that is run, with wakers that end the
+    // reactor's sleep.
     let mut reactor = Reactor::new()?;
     let mut pool = LocalPool::new();
-    let spawner = reactor.spawner(&pool);
 
     let listener = TcpListener::from_std(listener, &reactor.handle())?;
     // Listens from now on, so no Ctrl-C is missed.
-    let stop = terminate_with(&reactor.handle())?;
+    let interrupted = terminate_with(&reactor.handle())?;
     say(&format!("listening on http://{}/", listener.local_addr()?));
 
     // Runs this future, and beside it all tasks that are spawned meanwhile.
-    let served = reactor.run_until(&mut pool, async {
+    let stop = CancelToken::new();
+    let served = reactor.try_run_until(&mut pool, async {
         let mut served = 0_u64;
-        let mut incoming = listener.incoming().on_error(warn).take_until(stop);
+        let mut incoming = listener.incoming().on_error(warn).take_until(interrupted);
         while let Some(stream) = incoming.next().await {
-            let connection = Connection::new(stream?);
+            let connection = Connection::new(stream?, stop.clone());
             // An error ends only this connection: the server and the other connections go on.
-            let task = async { drop(connection.serve().await) };
-            spawner.spawn_local(task).map_err(io::Error::other)?;
+            spawn_local(async { drop(connection.serve().await) })?;
             served += 1;
         }
         io::Result::Ok(served)
-    })??;
+    })?;
 
-    // The remaining tasks, and their connections, are dropped with the pool.
-    say(&format!("stopped, {served} connections served"));
+    // No more clients. Connections without a request end at once, the others after their answer, within the time limits
+    // of a client. `run` returns when the last task has ended.
+    drop(listener);
+    stop.cancel();
+    reactor.run(&mut pool)?;
+    say(&format!("stopped, {served} {} served", if served == 1 { "connection" } else { "connections" }));
     Ok(())
 }
 
@@ -91,12 +94,14 @@ struct Connection {
     /// A number beside the buffer, not the buffer's length: a timeout may drop a read half-way, and the number is still
     /// right then.
     filled: usize,
+    /// Tells that the server is to stop.
+    stop: CancelToken,
 }
 
 impl Connection {
     /// Returns a connection that has read nothing yet.
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new(), filled: 0 }
+    fn new(stream: TcpStream, stop: CancelToken) -> Self {
+        Self { stream, buffer: Vec::new(), filled: 0, stop }
     }
 
     /// Answers requests until the connection is to be closed, and closes it.
@@ -105,7 +110,7 @@ impl Connection {
         self.stream.set_nodelay(true)?;
         while let Some(response) = self.next_response().await? {
             self.write(response).await?;
-            if response.connection == http::Connection::Close {
+            if response.connection == http::Connection::Close || self.stop.is_cancelled() {
                 break;
             }
         }
@@ -114,10 +119,14 @@ impl Connection {
 
     /// Waits for a request. Returns the response to it, or `None` if the client sends no more requests.
     async fn next_response(&mut self) -> io::Result<Option<Response>> {
-        // 1. The first byte. Silence between two requests is not an error: after the timeout the connection is closed
-        //    without a response. With pipelining, the buffer may already hold the next request.
-        if self.filled == 0 && self.read().timeout(CLIENT_TIMEOUT).await.unwrap_or(Ok(0))? == 0 {
-            return Ok(None);
+        // 1. The first byte. Silence between two requests is not an error: after the timeout, or when the server stops,
+        //    the connection is closed without a response. With pipelining, the buffer may already hold the next request.
+        if self.filled == 0 {
+            let stop = self.stop.clone();
+            let read = self.read().timeout(CLIENT_TIMEOUT).until(&stop).await;
+            if read.map_or(Ok(0), |in_time| in_time.unwrap_or(Ok(0)))? == 0 {
+                return Ok(None);
+            }
         }
         // 2. The rest of the head. A single timeout for all of it, so a client cannot keep the connection open by
         //    sending a byte now and then. A request in the buffer costs no timer: the timeout arms it at the first

@@ -14,12 +14,11 @@
 //!
 //! Read `run`, then `Server::serve`, then `Site::answer`.
 
-use async_epoll::{LocalRuntime, terminate_with};
+use async_epoll::{LocalRuntime, spawn_local, terminate_with};
 use async_net_lite::{HyperIo, HyperTimer, TcpListener, TcpStream};
-use async_timeout::{TimeoutExt, sleep};
+use async_timeout::{CancelToken, TimeoutExt, sleep};
 use examples::{Args, exit_code, say, trace, warn};
-use futures::channel::oneshot;
-use futures::future::{Either, FutureExt, Shared, select};
+use futures::future::{Either, select};
 use futures::stream::StreamExt;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -60,17 +59,12 @@ fn run() -> io::Result<()> {
     let listener = args.listener()?;
 
     let mut runtime = LocalRuntime::new()?;
-    let spawner = runtime.spawner();
     let listener = TcpListener::from_std(listener, &runtime.handle())?;
     let interrupted = terminate_with(&runtime.handle())?;
     say(&format!("listening on http://{}/", listener.local_addr()?));
 
-    // Nothing is ever sent through this channel. Dropping `stop` makes `stopped` ready in all connections.
-    let (stop, stopped) = oneshot::channel();
-    let site = Rc::new(Site::default());
-    let server = Server { site: Rc::clone(&site), stopped: stopped.shared() };
-
-    runtime.run_until(async {
+    let server = Server::default();
+    runtime.try_run_until(async {
         // The stream skips errors of single connections, and pauses while no descriptors are left. It reports both.
         let mut incoming = listener.incoming().on_error(warn).take_until(interrupted);
         while let Some(stream) = incoming.next().await {
@@ -78,33 +72,33 @@ fn run() -> io::Result<()> {
             // With Nagle's algorithm, the answers to pipelined requests would wait for each other's acknowledgement. An
             // error means that the client has gone, and does not matter.
             let _ = stream.set_nodelay(true);
-            spawner.spawn_local(server.clone().serve(stream)).map_err(io::Error::other)?;
+            spawn_local(server.clone().serve(stream))?;
         }
         io::Result::Ok(())
-    })??;
+    })?;
 
     // Answers that have begun are finished. `run` returns with the last task, after `GRACE` at most.
-    drop((listener, stop));
+    drop(listener);
+    server.stop.cancel();
     runtime.run()?;
-    say(&format!("stopped, {} requests answered", site.answered.get()));
+    say(&format!("stopped, {} requests answered", server.site.answered.get()));
     Ok(())
 }
 
 /// The state that all connections share.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Server {
     /// The pages.
     site: Rc<Site>,
-    /// Ready once the server is to stop.
-    stopped: Shared<oneshot::Receiver<()>>,
+    /// Tells all connections that the server is to stop.
+    stop: CancelToken,
 }
 
 impl Server {
     /// Serves a connection to its end. An error ends only this connection, so it is ignored.
     async fn serve(self, stream: TcpStream) {
-        let Self { site, stopped } = self;
         let service = service_fn(|request| {
-            let site = Rc::clone(&site);
+            let site = Rc::clone(&self.site);
             async move { Ok::<_, Infallible>(site.answer(request).await) }
         });
         let connection = http1::Builder::new()
@@ -113,7 +107,7 @@ impl Server {
             .half_close(true)
             .serve_connection(HyperIo::new(stream), service);
         let mut connection = pin!(connection);
-        let enough = select(stopped, sleep(LIFETIME));
+        let enough = select(self.stop.cancelled(), sleep(LIFETIME));
         if let Either::Right(_) = select(connection.as_mut(), enough).await {
             // An idle connection ends at once, a busy one after its present answer.
             connection.as_mut().graceful_shutdown();

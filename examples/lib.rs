@@ -16,6 +16,9 @@ pub mod trace;
 mod file;
 pub use file::open_regular;
 
+mod line;
+pub use line::next_line;
+
 pub mod http;
 
 pub mod echo;

@@ -12,11 +12,11 @@
 //! Four clients connect: the first is in time, the second stays silent, the third sends a byte now and then for ever,
 //! and the request of the fourth takes too long.
 
-use async_epoll::{LocalRuntime, Spawner};
+use async_epoll::{spawn_local, try_block_on};
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::{LimitExceeded, guard, interval, now, sleep, with_deadline};
-use examples::{Usage, exit_code, say};
-use futures::io::{AsyncReadExt, AsyncWriteExt};
+use examples::{Usage, exit_code, next_line, say};
+use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use futures::{StreamExt, future::join_all};
 use std::io;
 use std::net::SocketAddr;
@@ -41,28 +41,26 @@ fn run() -> io::Result<()> {
     let Some([]) = usage.from_env()? else {
         return Ok(());
     };
-    let mut runtime = LocalRuntime::new()?;
-    let spawner = runtime.spawner();
-    runtime.run_until(async {
+    try_block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        spawner.spawn_local(accept(listener, spawner.clone())).map_err(io::Error::other)?;
+        spawn_local(accept(listener))?;
         // Another task, to show that the thread is not blocked.
-        spawner.spawn_local(tick()).map_err(io::Error::other)?;
+        spawn_local(tick())?;
         let clients = ["in time", "silent", "dripping", "slow"].map(|name| client(name, address));
         for done in join_all(clients).await {
             done?;
         }
         Ok(())
-    })?
+    })
 }
 
 /// Serves each connection in a task of its own, and prints the limit that ended the connection.
-async fn accept(listener: TcpListener, spawner: Spawner) {
+async fn accept(listener: TcpListener) {
     let mut incoming = listener.incoming();
     // An item is an error only when the listener itself has failed.
     while let Some(Ok(stream)) = incoming.next().await {
-        let _ = spawner.spawn_local(async move {
+        let _ = spawn_local(async move {
             if let Err(error) = serve(stream).await {
                 let limit = LimitExceeded::of(&error).map_or_else(|| "no limit".into(), |by| format!("{:?}", by.limit));
                 say(&format!("server: {error} ({limit})"));
@@ -71,28 +69,20 @@ async fn accept(listener: TcpListener, spawner: Spawner) {
     }
 }
 
-/// Reads a line, works on it and answers, until the client closes its side.
+/// Reads a line, works on it and answers, until the client closes its side: that is an error, too, of another kind.
 async fn serve(stream: TcpStream) -> io::Result<()> {
-    let mut stream = guard(stream).idle(IDLE).total(TOTAL).write_stall(STALL);
-    let mut line = Vec::new();
+    let mut stream = BufReader::new(guard(stream).idle(IDLE).total(TOTAL).write_stall(STALL));
     loop {
-        let mut byte = [0];
-        match stream.read(&mut byte).await? {
-            0 => return Ok(()),
-            _ if byte != *b"\n" => line.push(byte[0]),
-            _ => {
-                // The deadline ends everything inside: a sleep, a connection, a lookup.
-                let answer = with_deadline(work(&line), now() + REQUEST).await;
-                stream.write_all(answer.unwrap_or("too late\n").as_bytes()).await?;
-                line.clear();
-            }
-        }
+        let line = next_line(&mut stream).await?;
+        // The deadline ends everything inside: a sleep, a connection, a lookup.
+        let answer = with_deadline(work(&line), now() + REQUEST).await;
+        stream.write_all(answer.unwrap_or("too late\n").as_bytes()).await?;
     }
 }
 
 /// Works on a request. The work on the request `slow` takes longer than its limit.
-async fn work(line: &[u8]) -> &'static str {
-    if line == b"slow" {
+async fn work(line: &str) -> &'static str {
+    if line == "slow" {
         sleep(10 * REQUEST).await;
     }
     "done\n"

@@ -44,11 +44,11 @@ fn run() -> io::Result<()> {
     };
     let mut runtime = LocalRuntime::new()?;
     let spawner = runtime.spawner();
-    runtime.run_until(async move {
+    runtime.try_run_until(async move {
         let (receiver, sender) = UnixDatagram::pair()?;
         // An option without a method in the crates: any call that takes a descriptor will do.
         set_socket_passcred(&receiver, true)?;
-        spawner.spawn_local(async move { report(send(&sender).await) }).map_err(io::Error::other)?;
+        spawner.spawn(async move { report(send(&sender).await) })?;
 
         for _ in MESSAGES {
             let mut buffer = [0; 64];
@@ -68,7 +68,7 @@ fn run() -> io::Result<()> {
         }
         say("no more messages");
         Ok(())
-    })?
+    })
 }
 
 /// Receives a datagram and the credentials of its sender, without waiting. Returns the length of the datagram.

@@ -44,13 +44,13 @@ fn run() -> io::Result<()> {
     let spawner = runtime.spawner();
     say(&format!("from {} to {target}", listener.local_addr()?));
 
-    runtime.run_until(async {
+    runtime.try_run_until(async {
         let mut incoming = listener.incoming().on_error(warn).take_until(stop);
         while let Some(client) = incoming.next().await {
-            spawner.spawn_local(forward(client?, target)).map_err(io::Error::other)?;
+            spawner.spawn(forward(client?, target))?;
         }
         io::Result::Ok(())
-    })??;
+    })?;
 
     // The remaining tasks, and their connections, are dropped with the pool.
     say("stopped");

@@ -40,7 +40,7 @@ fn run() -> io::Result<()> {
     let mut runtime = LocalRuntime::new()?;
     let (remote, spawner) = (runtime.spawner().remote(), runtime.spawner());
     for _ in 0..CLIENTS {
-        spawner.spawn_local(echo::ask(address).map_ok(drop).map(report)).map_err(io::Error::other)?;
+        spawner.spawn(echo::ask(address).map_ok(drop).map(report))?;
     }
 
     // The worker. A `RemoteSpawner` alone does not keep `run` from returning, so the loop waits for the worker's

@@ -44,13 +44,13 @@ fn run() -> io::Result<()> {
     });
 
     // Waits for the clock.
-    spawner.spawn_local(report("timer", after(Duration::from_millis(10), handle.clone()))).map_err(io::Error::other)?;
+    spawner.spawn(report("timer", after(Duration::from_millis(10), handle.clone())))?;
     // Waits for a waker that is called on another thread: an eventfd ends the reactor's sleep.
     let message = async { receiver.await.map(String::from).map_err(io::Error::other) };
-    spawner.spawn_local(report("channel", message)).map_err(io::Error::other)?;
+    spawner.spawn(report("channel", message))?;
     // Waits for the kernel: epoll says when the socket is readable.
     let near = Source::with_handle(near, &handle)?;
-    spawner.spawn_local(report("socket", read_all(near))).map_err(io::Error::other)?;
+    spawner.spawn(report("socket", read_all(near)))?;
 
     // The loop.
     loop {

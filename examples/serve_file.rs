@@ -9,7 +9,7 @@
 //! `copy_file`), but the task uses both through `AsyncRead` and `AsyncWrite`. A slow client delays only its own task,
 //! and costs the memory of two buffers at most, because the thread reads no further ahead.
 
-use async_epoll::{LocalRuntime, Spawner, terminate};
+use async_epoll::{spawn_local, terminate, try_block_on};
 use async_net_lite::{TcpListener, TcpStream};
 use async_timeout::TimeoutExt;
 use blocking::{Unblock, unblock};
@@ -43,19 +43,17 @@ fn run() -> io::Result<()> {
     let (path, address) = (PathBuf::from(file), address(&at.to_string_lossy())?);
     // Each connection opens the file anew. This call only reports an unusable file early.
     open_regular(&path)?;
-    let mut runtime = LocalRuntime::new()?;
-    let spawner = runtime.spawner();
-    runtime.run_until(serve(&path, address, &spawner))?
+    try_block_on(serve(&path, address))
 }
 
 /// Accepts connections until Ctrl-C.
-async fn serve(path: &Path, address: SocketAddr, spawner: &Spawner) -> io::Result<()> {
+async fn serve(path: &Path, address: SocketAddr) -> io::Result<()> {
     let listener = TcpListener::bind(address).await.map_err(because(format!("cannot listen on {address}")))?;
     let stop = terminate()?;
     say(&format!("serving {path:?} on {}", listener.local_addr()?));
     let mut incoming = listener.incoming().on_error(warn).take_until(stop);
     while let Some(stream) = incoming.next().await {
-        spawner.spawn_local(send(path.to_owned(), stream?).map(report)).map_err(io::Error::other)?;
+        spawn_local(send(path.to_owned(), stream?).map(report))?;
     }
     say("stopped");
     Ok(())

@@ -14,7 +14,7 @@
 //! `terminate` is a future of the first SIGINT or SIGTERM. Once it is ready, it does not listen any more: a second Ctrl-C
 //! ends the program at once.
 
-use async_epoll::{LocalRuntime, Signal, Signals, terminate};
+use async_epoll::{Signal, Signals, terminate, try_block_on};
 use async_timeout::sleep;
 use examples::{Usage, exit_code, say};
 use futures::{FutureExt, StreamExt};
@@ -35,7 +35,7 @@ fn run() -> io::Result<()> {
     let Some([]) = usage.from_env()? else {
         return Ok(());
     };
-    LocalRuntime::new()?.run_until(work())?
+    try_block_on(work())
 }
 
 /// Works in steps until SIGINT or SIGTERM.

@@ -8,22 +8,21 @@
 //! task, the clock, ticks all the time. The handle also decides about the life of the child:
 //!
 //! ```text
-//!   handle.await      waits for the child's output; if the child panics, the panic continues in the parent
-//!   drop(handle)      cancels the child: it is dropped at its next poll, at whatever await it waits
-//!   handle.forget()   detaches the child: it goes on, and its output is dropped
+//!   handle.await             waits for the child's output; an error says that it was aborted, or has panicked
+//!   handle.abort()           ends the child: its future is dropped, at whatever await it waits
+//!   handle.abort_on_drop()   the same when the handle is dropped
+//!   drop(handle)             leaves the child running
 //! ```
 //!
-//! The spawner is that of async-epoll, the handle that of futures-rs. A task without a handle, from plain
-//! `spawn_local`, cannot be awaited or cancelled, and its panic ends the task alone: the last lines show where the
-//! panic is counted.
+//! A task without a handle, from `spawn_local`, cannot be awaited or aborted, and its panic ends the task alone: the last
+//! lines show where the panic is counted.
 
-use async_epoll::{Handle, LocalRuntime, Spawner};
+use async_epoll::{Handle, LocalRuntime, Spawner, TaskError, spawn_local};
 use async_timeout::sleep;
 use examples::{Usage, exit_code, say};
-use futures::FutureExt;
 use std::cell::Cell;
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -43,12 +42,11 @@ fn run() -> io::Result<()> {
     }));
 
     let mut runtime = LocalRuntime::new()?;
-    let spawner = runtime.spawner();
     let ticks = Rc::new(Cell::new(0));
-    let clock = spawner.spawn_local_with_handle(tick(Rc::clone(&ticks))).map_err(io::Error::other)?;
-    runtime.run_until(parent(&spawner, &ticks))??;
+    let clock = runtime.spawner().spawn_task(tick(Rc::clone(&ticks)))?;
+    runtime.try_run_until(parent(&ticks))?;
     // The clock never ends, and `run` would wait for it.
-    drop(clock);
+    clock.abort();
     runtime.run()?;
     say(&format!("no task is left, after {} ticks", ticks.get()));
     Ok(())
@@ -63,31 +61,36 @@ async fn tick(ticks: Rc<Cell<u32>>) {
 }
 
 /// Spawns children in four ways, and prints what happens to them.
-async fn parent(spawner: &Spawner, ticks: &Cell<u32>) -> io::Result<()> {
+async fn parent(ticks: &Cell<u32>) -> io::Result<()> {
+    let spawner = Spawner::current()?;
     // 1. Children with an output. Both begin now, and the parent waits for the first and then for the second.
-    let child = |name, answer| spawner.spawn_local_with_handle(work(name, answer)).map_err(io::Error::other);
+    let child = |name, answer| spawner.spawn_task(work(name, answer));
     let (one, other) = (child("one", 40)?, child("other", 2)?);
-    let sum = one.await + other.await;
+    let sum = one.await? + other.await?;
     say(&format!("parent: {sum}; the clock went on meanwhile: {}", ticks.get() > 0));
 
-    // 2. A child that is cancelled.
+    // 2. A child that is aborted. Its future has been dropped when the handle is ready.
     let unwanted = child("unwanted", 0)?;
     sleep(Duration::from_millis(10)).await;
-    drop(unwanted);
-    // The drop has woken the child, so it is polled, and dropped, during this sleep.
-    sleep(Duration::from_millis(10)).await;
+    unwanted.abort();
+    report(unwanted.await);
 
-    // 3. A child that panics. Its panic continues in the parent, unless the parent catches it at the handle.
-    let broken = async { panic!("a child panics, and its parent catches the panic") };
-    let broken = spawner.spawn_local_with_handle(broken).map_err(io::Error::other)?;
-    let outcome: Result<(), _> = AssertUnwindSafe(broken).catch_unwind().await;
-    say(&format!("parent: the child has panicked: {}", outcome.is_err()));
+    // 3. A child that panics. The handle has the payload, and with a name the error says which child it was.
+    let broken = async { panic!("a child panics, and its parent hears of it") };
+    report(spawner.task().name("broken").spawn_task(broken)?.await);
 
     // 4. A task without a handle.
-    spawner.spawn_local(async { panic!("a task without a handle panics") }).map_err(io::Error::other)?;
+    spawn_local(async { panic!("a task without a handle panics") })?;
     sleep(Duration::from_millis(10)).await;
     say(&format!("parent: panics that the loop has caught: {}", Handle::current()?.stats().task_panics));
     Ok(())
+}
+
+/// Prints the error of a child.
+fn report<T>(outcome: Result<T, TaskError>) {
+    if let Err(error) = outcome {
+        say(&format!("parent: {error}"));
+    }
 }
 
 /// The work of a child: takes some time, and returns `answer`.
@@ -107,7 +110,7 @@ struct PrintOnDrop {
 
 impl Drop for PrintOnDrop {
     fn drop(&mut self) {
-        let how = if self.finished.get() { "finished" } else { "cancelled" };
+        let how = if self.finished.get() { "finished" } else { "aborted" };
         say(&format!("child {}: {how}", self.name));
     }
 }

@@ -13,7 +13,7 @@
 //! Standard input is a descriptor like any other, with two difficulties: other processes share its open file, and it
 //! may be a regular file. `async_epoll::stdin` deals with both.
 
-use async_epoll::{LocalRuntime, Spawner, stdin, terminate};
+use async_epoll::{spawn_local, stdin, terminate, try_block_on};
 use async_net_lite::{TcpListener, TcpStream};
 use examples::{Usage, address, because, exit_code, report, say, warn};
 use futures::future::{Either, select};
@@ -35,23 +35,21 @@ fn run() -> io::Result<()> {
         return Ok(());
     };
     let address = address(&at.to_string_lossy())?;
-    let mut runtime = LocalRuntime::new()?;
-    let spawner = runtime.spawner();
     match role.to_str() {
-        Some("server") => runtime.run_until(serve(address, &spawner))?,
-        Some("client") => runtime.run_until(run_client(address))?,
+        Some("server") => try_block_on(serve(address)),
+        Some("client") => try_block_on(run_client(address)),
         _ => Err(io::Error::other(format!("{role:?} is neither \"server\" nor \"client\""))),
     }
 }
 
 /// Accepts connections until Ctrl-C.
-async fn serve(address: SocketAddr, spawner: &Spawner) -> io::Result<()> {
+async fn serve(address: SocketAddr) -> io::Result<()> {
     let listener = TcpListener::bind(address).await.map_err(because(format!("cannot listen on {address}")))?;
     let stop = terminate()?;
     say(&format!("listening on {}", listener.local_addr()?));
     let mut incoming = listener.incoming().on_error(warn).take_until(stop);
     while let Some(stream) = incoming.next().await {
-        spawner.spawn_local(echo(stream?).map(report)).map_err(io::Error::other)?;
+        spawn_local(echo(stream?).map(report))?;
     }
     say("stopped");
     Ok(())

@@ -36,7 +36,7 @@ fn run() -> io::Result<()> {
     let start = Instant::now();
     for (name, period) in [("hare", 40), ("tortoise", 100)] {
         let walk = walk(name, Duration::from_millis(period), start);
-        spawner.spawn_local(walk).map_err(io::Error::other)?;
+        spawner.spawn(walk)?;
     }
     // The runtime counts its tasks, so `run` returns when both have ended.
     runtime.run()?;

@@ -44,7 +44,7 @@ fn run() -> io::Result<()> {
     }
     let mut runtime = LocalRuntime::new()?;
     let spawner = runtime.spawner();
-    runtime.run_until(async move {
+    runtime.try_run_until(async move {
         let receiver = UdpSocket::bind(args.addr).await.map_err(because(format!("cannot bind to {}", args.addr)))?;
         let address = receiver.local_addr()?;
         let sender = UdpSocket::bind((address.ip(), 0)).await?;
@@ -53,14 +53,14 @@ fn run() -> io::Result<()> {
         let arrived = Rc::new(RefCell::new(String::new()));
         let seen = Rc::clone(&arrived);
         // These two tasks never end; they are dropped with the runtime.
-        spawner.spawn_local(async move { report(receive(&receiver, &seen).await) }).map_err(io::Error::other)?;
+        spawner.spawn(async move { report(receive(&receiver, &seen).await) })?;
         let seen = Rc::clone(&arrived);
-        spawner.spawn_local(async move { print(&seen).await }).map_err(io::Error::other)?;
+        spawner.spawn(async move { print(&seen).await })?;
         send(&sender).await?;
         let arrived = arrived.borrow();
         say(&format!("{} bytes have arrived: {arrived}", arrived.len()));
         Ok(())
-    })?
+    })
 }
 
 /// Sends each byte until it is acknowledged.

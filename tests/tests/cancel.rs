@@ -20,8 +20,8 @@ use std::thread;
 use std::time::Instant;
 use tests::common::everywhere;
 use tests::{
-    CountingAllocator, CountingWaker, HOUR, OnDrop, TIME, WakerCall, hostile_waker, in_child, later, live_heap, millis,
-    thread_cpu, waker_fn, watchdog, yield_now,
+    CountingAllocator, CountingWaker, HOUR, OnDrop, TIME, WakerCall, allocations, hostile_waker, in_child, later,
+    live_heap, millis, thread_cpu, waker_fn, watchdog, yield_now,
 };
 
 /// For the tests of memory, each of which runs in a process of its own.
@@ -905,6 +905,66 @@ fn a_hundred_thousand_descendants() {
     };
     // Two hundred thousand frames do not fit.
     thread::Builder::new().stack_size(256 * 1024).spawn(run).unwrap().join().unwrap();
+}
+
+/// A waker cancels a hundred thousand descendants, on a small stack. Waits that were polled are woken, and those that were
+/// not yet polled, or are made later, of children made later, too, are ready at once.
+#[test]
+fn a_waker_cancels_a_large_tree() {
+    let _watchdog = watchdog(TIME * 2);
+    let run = || {
+        for is_deep in [true, false] {
+            let (outer, root) = (CancelToken::new(), CancelToken::new());
+            let mut tokens = vec![root.child()];
+            for number in 1..MANY {
+                let parent = if is_deep { &tokens[number - 1] } else { &root };
+                tokens.push(parent.child());
+            }
+            let (counter, waker) = CountingWaker::new();
+            let mut waits: Vec<_> = tokens.iter().map(CancelToken::cancelled).collect();
+            for wait in waits.iter_mut().step_by(2) {
+                assert!(wait.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+            }
+            let canceller = {
+                let (root, last) = (root.clone(), tokens[MANY - 1].clone());
+                waker_fn(move || {
+                    root.cancel_with("in a waker");
+                    assert!(last.is_cancelled() && last.child().is_cancelled(), "before the cancel returns");
+                })
+            };
+            let mut wait = outer.cancelled();
+            assert!(wait.poll_unpin(&mut Context::from_waker(&canceller)).is_pending());
+            outer.cancel();
+            assert_eq!(counter.count(), MANY / 2, "each that waited is woken once");
+            assert!(waits.iter_mut().all(|wait| poll_once(wait).is_ready()));
+            for token in tokens.iter().chain([&root]) {
+                assert!(token.cancelled().now_or_never().is_some());
+                assert_eq!(token.child().reason(), Some("in a waker"));
+            }
+        }
+    };
+    thread::Builder::new().stack_size(256 * 1024).spawn(run).unwrap().join().unwrap();
+}
+
+/// A wait allocates nothing of its own, however many there are: only the list grows, by doubling.
+#[test]
+fn allocations_of_many_waits() {
+    let count = |waiters: usize| {
+        let (token, waker) = (CancelToken::new(), CountingWaker::new().1);
+        let mut waits = Vec::with_capacity(waiters);
+        let before = allocations();
+        for _ in 0..waiters {
+            waits.push(token.cancelled());
+            assert!(waits.last_mut().unwrap().poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        }
+        token.cancel();
+        assert!(waits.iter_mut().all(|wait| poll_once(wait).is_ready()));
+        drop(waits);
+        allocations() - before
+    };
+    let (few, many) = (count(100), count(10_000));
+    println!("{few} allocations for 100 waits, {many} for 10,000");
+    assert!(few > 0 && many <= few + 32, "{few}, {many}");
 }
 
 /// Memory: what a wait and a child take, and that all of it is given back while the root lives on.
