@@ -17,10 +17,24 @@ use std::thread;
 /// With the first panic of a waker, once all are woken. A thread that unwinds already does not panic: that would end the
 /// process.
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for_all(wakers, Waker::wake);
+}
+
+/// Drops wakers that are not needed any more. If the drop of a waker panics, the rest are dropped all the same.
+///
+/// # Panics
+///
+/// With the first panic, once all are dropped. A thread that unwinds already does not panic.
+pub(crate) fn drop_all(wakers: impl IntoIterator<Item = Waker>) {
+    for_all(wakers, drop);
+}
+
+/// Calls `act` for all wakers, also after a panic, and panics at the end.
+fn for_all(wakers: impl IntoIterator<Item = Waker>, act: fn(Waker)) {
     let mut wakers = wakers.into_iter();
     let mut first = None;
     // One `catch_unwind` covers all wakers up to the next panic.
-    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| wakers.by_ref().for_each(Waker::wake))) {
+    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| wakers.by_ref().for_each(act))) {
         match first {
             None => first = Some(panic),
             Some(_) => drop_payload(panic),
@@ -30,19 +44,6 @@ pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
         Some(panic) if thread::panicking() => drop_payload(panic),
         Some(panic) => resume_unwind(panic),
         None => {}
-    }
-}
-
-/// Drops a waker that is not needed any more.
-///
-/// # Panics
-///
-/// If the drop of the waker panics, unless the thread unwinds already.
-pub(crate) fn drop_waker(waker: Waker) {
-    match catch_unwind(AssertUnwindSafe(move || drop(waker))) {
-        Err(panic) if thread::panicking() => drop_payload(panic),
-        Err(panic) => resume_unwind(panic),
-        Ok(()) => {}
     }
 }
 

@@ -20,7 +20,7 @@
 
 use super::operation::Direction;
 use crate::delay::Delay;
-use crate::foreign::wake_all;
+use crate::foreign::{drop_all, wake_all};
 use crate::platform::process_number;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -194,6 +194,21 @@ impl Wake for WakerPair {
     }
 }
 
+impl Drop for WakerPair {
+    /// Drops the registered wakers, whose drops may panic.
+    fn drop(&mut self) {
+        let is_lost = self.lock_anywhere().is_none();
+        let registrations = self.registrations.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let wakers = mem::take(&mut registrations.wakers);
+        if is_lost {
+            // A thread of the parent process was changing them at the fork: they may be half written.
+            mem::forget(wakers);
+        } else {
+            drop_all(wakers.into_iter().flatten());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +227,7 @@ mod tests {
 
     /// Returns a timer as a forked child finds it: made by another process, perhaps with a lock that nothing releases.
     fn inherited(waker: &Waker, is_locked: bool) -> GuardTimer {
-        let pair = WakerPair { process: process_number().wrapping_add(1), ..WakerPair::default() };
+        let pair = WakerPair { process: process_number().wrapping_add(1), registrations: Mutex::default() };
         pair.registrations.lock().unwrap().wakers[Direction::Write as usize] = Some(waker.clone());
         if is_locked {
             mem::forget(pair.registrations.lock());
@@ -268,5 +283,47 @@ mod tests {
         let bomb = panic.downcast::<Bomb>().unwrap_or_else(|_| unreachable!());
         assert_eq!(bomb.0, Direction::Read as usize);
         mem::forget(bomb);
+    }
+    /// Which of the wakers panic when they are dropped × whether the thread unwinds already. All are dropped, and the process
+    /// goes on.
+    #[test]
+    fn wakers_that_panic_when_they_are_dropped() {
+        struct Dropped(Arc<Counter>, bool);
+        impl Wake for Dropped {
+            fn wake(self: Arc<Self>) {}
+        }
+        impl Drop for Dropped {
+            fn drop(&mut self) {
+                self.0.0.fetch_add(1, Ordering::SeqCst);
+                assert!(!self.1, "on purpose");
+            }
+        }
+        for (panics, unwinds) in [[true, false], [false, true], [true, true], [false, false]]
+            .into_iter()
+            .flat_map(|panics| [(panics, false), (panics, true)])
+        {
+            let counter = Arc::new(Counter::default());
+            let timer = GuardTimer::default();
+            for direction in [Direction::Read, Direction::Write] {
+                let waker = Dropped(Arc::clone(&counter), panics[direction as usize]);
+                assert!(timer.wakers.register(direction, &Waker::from(Arc::new(waker))));
+            }
+            let result = catch_unwind(AssertUnwindSafe(move || {
+                let _timer = timer;
+                assert!(!unwinds, "before the drop");
+            }));
+            assert_eq!(result.is_err(), unwinds || panics.contains(&true));
+            assert_eq!(counter.0.load(Ordering::SeqCst), 2, "{panics:?} {unwinds}");
+        }
+    }
+
+    /// The wakers of a child's copy are dropped with it, unless the lock was held at the fork.
+    #[test]
+    fn wakers_of_a_copy_that_is_dropped() {
+        for is_locked in [false, true] {
+            let counter = Arc::new(Counter::default());
+            drop(inherited(&Waker::from(Arc::clone(&counter)), is_locked));
+            assert_eq!(Arc::strong_count(&counter), 1 + usize::from(is_locked));
+        }
     }
 }

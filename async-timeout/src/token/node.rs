@@ -11,7 +11,7 @@
 
 use super::arena::Arena;
 use super::links::Links;
-use crate::foreign::{drop_waker, wake_all};
+use crate::foreign::{drop_all, wake_all};
 use std::iter;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -139,7 +139,7 @@ impl Node {
     /// Removes the waker of `key`, unless a cancel has taken it.
     pub(super) fn give_up(&self, key: usize) {
         let removed = lock(&self.waiters).remove(key);
-        removed.into_iter().for_each(drop_waker);
+        drop_all(removed);
     }
 }
 
