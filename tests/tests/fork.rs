@@ -458,7 +458,9 @@ async fn ticks() {
 
 /// A limit for a future that never ends.
 async fn limited() {
-    Timeout::new(pending::<()>(), Duration::from_millis(20)).await.unwrap_err();
+    let (begin, limit) = (Instant::now(), Duration::from_millis(100));
+    Timeout::new(pending::<()>(), limit).await.unwrap_err();
+    assert!(begin.elapsed() >= limit, "early");
 }
 
 /// An idle limit for a reader that never has anything.

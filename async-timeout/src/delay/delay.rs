@@ -175,3 +175,31 @@ impl Delay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::task::noop_waker_ref;
+
+    /// Outside of a reactor, an instant that has passed needs no timer and no helper thread.
+    #[test]
+    fn what_has_passed_needs_no_timer() {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        for mut delay in [Delay::At(now()), Delay::After(Duration::ZERO)] {
+            assert!(delay.poll_elapsed(&mut cx).is_ready());
+            assert!(matches!(delay, Delay::Passed(_)));
+        }
+    }
+
+    /// A delay that is not needed any more stays so.
+    #[test]
+    fn what_is_over_never_ends() {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let mut delay = Delay::Over;
+        assert!(delay.poll_elapsed(&mut cx).is_pending());
+        delay.reset(now());
+        assert!(delay.poll_elapsed(&mut cx).is_pending());
+        assert!(!delay.is_elapsed());
+        assert_eq!(delay.deadline(), None);
+    }
+}
