@@ -90,7 +90,7 @@ mod enabled {
     ///
     /// A seed repeats an order as far as the rest of the test repeats: when the kernel reports an event, and when another
     /// thread wakes a task, is not drawn. Stop the time by a [`TestClock`](crate::TestClock), and let the test talk to
-    /// itself, by channels or through socket pairs.
+    /// itself, by channels or through socket pairs. A test that hangs names no seed, so give it a timeout if it may.
     ///
     /// # Panics
     ///

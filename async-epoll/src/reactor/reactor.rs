@@ -231,7 +231,8 @@ impl ReactorBuilder {
     /// polled once before any is polled again, a timer with an earlier deadline fires first, all budgets hold, and the
     /// future of [`run_until`](Reactor::run_until) is polled before the tasks.
     ///
-    /// The pool's own tasks and its groups of tasks (see [`Reactor::spawner`]) are polled in the pool's order.
+    /// The pool polls its own tasks, and the groups of several [spawners](Reactor::spawner), in the order in which they
+    /// were woken. Groups that are put off to the next turn are woken in an order drawn from `seed`.
     ///
     /// To run a test under many seeds, and with reactors that it makes by other means, use
     /// [`check_orders`](crate::check_orders). To run all tests of a program under one seed, as they are, build it with
