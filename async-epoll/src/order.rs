@@ -73,7 +73,8 @@ mod enabled {
 
     /// Draws a number below `end`. Numbers differ in likelihood by less than `end` in 2⁶⁴.
     fn below(state: &Cell<u64>, end: usize) -> usize {
-        (u128::from(next(state)) * end as u128 >> 64) as usize
+        let product = u128::from(next(state)) * end as u128;
+        (product >> 64) as usize
     }
 
     /// Draws a number: SplitMix64, of Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).

@@ -16,6 +16,9 @@ const SCENARIO: &str = "TEST_ORDERS_SCENARIO";
 const SEED: &str = "ASYNC_EPOLL_SEED";
 const SEEDS: &str = "ASYNC_EPOLL_SEEDS";
 
+/// Variables of the environment, with their values.
+type Variables = &'static [(&'static str, &'static str)];
+
 /// Runs a scenario in a process of its own, with these variables. Returns whether it has passed, and its output.
 fn run(scenario: &str, variables: &[(&str, &str)]) -> (bool, String) {
     let output = Command::new(std::env::current_exe().unwrap())
@@ -150,7 +153,7 @@ fn a_planted_mistake_is_found_and_repeated() {
 /// The table: what the test asks for, and the variables, against the seeds that run.
 #[test]
 fn which_seeds_run() {
-    let table: [(&str, &[(&str, &str)], &[&str]); 6] = [
+    let table: [(&str, Variables, &[&str]); 6] = [
         ("seeds", &[], &["0", "1", "2"]),
         ("seeds", &[(SEED, "17")], &["17"]),
         ("seeds", &[(SEED, "18446744073709551615")], &["18446744073709551615"]),

@@ -615,7 +615,7 @@ fn fork_in_a_task(scene: Scene, waits: bool, run: fn(Reactor, LocalPool) -> std:
         }
     };
     let forked = Rc::new(RefCell::new(None));
-    let (keep, counter) = (Rc::clone(&forked), Arc::clone(&polls));
+    let (keep, seen, counter) = (Rc::clone(&forked), Rc::clone(&forked), Arc::clone(&polls));
     let task = async move {
         let parent = scene.before_fork();
         // Tasks may have been polled before this one.
@@ -631,7 +631,15 @@ fn fork_in_a_task(scene: Scene, waits: bool, run: fn(Reactor, LocalPool) -> std:
     };
     spawner.spawn_local(task).unwrap();
     spawner.spawn_local(counted()).unwrap();
-    spawner.spawn_local(counted()).unwrap();
+    // Ends after the fork, so that the child has a task of the parent in every order.
+    let waits_for_fork = counted();
+    let waits_for_fork = async move {
+        while seen.borrow().is_none() {
+            tests::yield_now().await;
+        }
+        waits_for_fork.await;
+    };
+    spawner.spawn_local(waits_for_fork).unwrap();
     reactor.spawner(&pool).spawn_local(counted()).unwrap();
     let last = counted();
     spawner.remote().spawn_with(move || last).unwrap();

@@ -80,7 +80,9 @@ mod enabled {
     /// Every reactor that `test` makes on this thread, by itself or within [`block_on`](crate::block_on) or
     /// [`LocalRuntime::new`](crate::LocalRuntime::new), serves what is ready in an order drawn from the seed, as if it
     /// were built with [`ReactorBuilder::shuffle`](crate::ReactorBuilder::shuffle). `test` gets the seed, to pass it to
-    /// reactors on other threads and to generators of its own. The test fails by a panic, or by returning an error.
+    /// reactors on other threads and to generators of its own. The test fails by a panic, or by returning an error. (A
+    /// panic of a task ends the task alone: await its [handle](crate::TaskHandle), or look at
+    /// [`Stats::task_panics`](crate::Stats::task_panics).)
     ///
     /// The seeds are the same in each run, so a test does not fail by chance. Two variables of the environment change
     /// them:
@@ -90,7 +92,7 @@ mod enabled {
     ///
     /// A seed repeats an order as far as the rest of the test repeats: when the kernel reports an event, and when another
     /// thread wakes a task, is not drawn. Stop the time by a [`TestClock`](crate::TestClock), and let the test talk to
-    /// itself, by channels or through socket pairs. A test that hangs names no seed, so give it a timeout if it may.
+    /// itself, by channels or through socket pairs. A test that hangs names no seed, so give it a time limit if it may.
     ///
     /// # Panics
     ///
