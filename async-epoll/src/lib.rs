@@ -117,6 +117,8 @@
 //!   it; `pipe`, `stdin`. Turns on `signal`, for the names of signals.
 //! - `signal`: `Signals`, a stream of the signals that the process receives; `ctrl_c` and `terminate` as futures.
 //! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
+//!   `ReactorBuilder::shuffle` draws the order of tasks, events and timers from a seed, and `check_orders` runs a test under
+//!   many seeds.
 //!
 //! # Trade-offs
 //!
@@ -146,6 +148,7 @@ mod linux {
     pub(crate) mod table;
     pub(crate) mod budget;
     pub(crate) mod foreign;
+    pub(crate) mod order;
     // What time it is, what the kernel has reported, and which tasks have work.
     pub(crate) mod time;
     pub(crate) mod io;
@@ -170,6 +173,9 @@ mod linux {
     #[cfg(feature = "test-util")]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub use self::engine::test_clock::{Advance, TestClock};
+    #[cfg(feature = "test-util")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub use self::reactor::orders::check_orders;
     #[cfg(feature = "signal")]
     #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
     pub use self::signal::{

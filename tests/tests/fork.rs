@@ -617,28 +617,38 @@ fn fork_in_a_task(scene: Scene, waits: bool, run: fn(Reactor, LocalPool) -> std:
         }
     };
     let forked = Rc::new(RefCell::new(None));
-    let keep = Rc::clone(&forked);
+    let (keep, seen, counter) = (Rc::clone(&forked), Rc::clone(&forked), Arc::clone(&polls));
     let task = async move {
         let parent = scene.before_fork();
+        // Tasks may have been polled before this one.
+        let polls = counter.load(Ordering::SeqCst);
         let process = tests::fork();
         if matches!(process, Forked::Child(_)) {
             scene.check_ids(parent);
         }
-        keep.replace(Some(process));
+        keep.replace(Some((process, polls)));
         if waits {
             tests::yield_now().await;
         }
     };
     spawner.spawn_local(task).unwrap();
     spawner.spawn_local(counted()).unwrap();
-    spawner.spawn_local(counted()).unwrap();
+    // Ends after the fork, so that the child has a task of the parent in every order.
+    let waits_for_fork = counted();
+    let waits_for_fork = async move {
+        while seen.borrow().is_none() {
+            tests::yield_now().await;
+        }
+        waits_for_fork.await;
+    };
+    spawner.spawn_local(waits_for_fork).unwrap();
     reactor.spawner(&pool).spawn_local(counted()).unwrap();
     let last = counted();
     spawner.remote().spawn_with(move || last).unwrap();
     let outcome = run(reactor, pool);
-    let mut forked = forked.take().unwrap();
+    let (mut forked, polls_at_fork) = forked.take().unwrap();
     if matches!(forked, Forked::Child(_)) {
-        assert_eq!(polls.load(Ordering::SeqCst), 0, "the child has polled a task of the parent");
+        assert_eq!(polls.load(Ordering::SeqCst), polls_at_fork, "the child has polled a task of the parent");
         forked.end(&told(outcome.as_ref()));
     }
     outcome.unwrap();

@@ -1,6 +1,6 @@
 //! `Handle::tasks`: what each task waits for, as far as the reactor knows.
 
-use async_epoll::{LocalRuntime, Source, TaskInfo, Timer, WaitsFor};
+use async_epoll::{LocalRuntime, Source, TaskInfo, Timer, WaitsFor, spawn_local};
 use async_net_lite::{TcpListener, TcpStream};
 use futures::channel::oneshot;
 use futures::future::{join, pending};
@@ -195,11 +195,12 @@ fn a_task_that_blocks() {
         .spawner()
         .spawn_local(async move {
             assert!(own.tasks()[0].polled_for.is_some());
+            // Made here, so that it cannot have been polled.
+            spawn_local(pending()).unwrap();
             released.recv().unwrap();
             panic!("a task's own business");
         })
         .unwrap();
-    runtime.spawner().spawn_local(pending()).unwrap();
     let observer = thread::spawn(move || {
         while handle.tasks()[0].polled_for.is_none_or(|time| time < Duration::from_millis(20)) {
             thread::yield_now();

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tests::common::sources;
-use tests::{CountingWaker, TIME, thread_cpu, waker_fn, watchdog};
+use tests::{CountingWaker, TIME, in_child, thread_cpu, waker_fn, watchdog};
 
 /// Behaviour 161, 137: a wait with nothing to do and a timeout of zero returns at once. Each longer timeout lasts as
 /// long as the previous one.
@@ -84,6 +84,10 @@ fn more_events_than_fit() {
 /// gets the same descriptor number. The third is neither woken nor ready.
 #[test]
 fn a_reused_descriptor_number_gets_no_stale_event() {
+    // Another test might take the number first.
+    if !in_child("a_reused_descriptor_number_gets_no_stale_event") {
+        return;
+    }
     let _watchdog = watchdog(TIME);
     type Shelf = Arc<Mutex<Option<(UnixStream, Source<UnixStream>)>>>;
     let mut reactor = Reactor::new().unwrap();

@@ -436,7 +436,7 @@ fn debounce_is_cancel_safe() {
             sleep(SHORT / 5).await;
             assert!(polls < 5_000, "each call begins anew");
         }
-        assert!(begin.elapsed() >= SHORT && polls > 0);
+        assert!(begin.elapsed() >= SHORT);
     });
 }
 

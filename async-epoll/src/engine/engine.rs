@@ -21,6 +21,7 @@
 use super::shared::Shared;
 use crate::foreign::{drop_payload, wake_all};
 use crate::io::registry::{TIMERFD_TOKEN, is_own_token};
+use crate::order::Order;
 use crate::sys::epoll_event;
 use crate::time::nanos::{NEVER, nanos};
 use crate::trace;
@@ -45,13 +46,16 @@ pub(crate) struct Engine {
     events: Box<[epoll_event]>,
     /// The wakers of one turn, collected in step 4 and emptied in step 5. Kept for its memory.
     wakers: Vec<Waker>,
+    /// The order in which events are dispatched. Set by the builder.
+    order: Order,
 }
 
 impl Engine {
-    /// Returns an engine that takes at most `events_capacity` events from the kernel in a turn.
-    pub(crate) fn new(shared: Arc<Shared>, events_capacity: usize) -> Self {
+    /// Returns an engine that takes at most `events_capacity` events from the kernel in a turn, and dispatches them in
+    /// `order`.
+    pub(crate) fn new(shared: Arc<Shared>, events_capacity: usize, order: Order) -> Self {
         let no_event = epoll_event { events: 0, u64: 0 };
-        Self { shared, events: vec![no_event; events_capacity].into_boxed_slice(), wakers: Vec::new() }
+        Self { shared, events: vec![no_event; events_capacity].into_boxed_slice(), wakers: Vec::new(), order }
     }
 
     /// Does steps 3 to 5 of a turn: sleeps until something happens, and wakes the tasks concerned. Returns the number of
@@ -118,7 +122,8 @@ impl Engine {
             let mut log = trace::Log::new();
             let events = &mut self.events[..events];
             let (events, timerfd_fired) =
-                if notified || shared.has_timerfd() { without_own(events) } else { (&*events, false) };
+                if notified || shared.has_timerfd() { without_own(events) } else { (events, false) };
+            self.order.shuffle(events);
             let found = match events {
                 [] => 0,
                 events => shared.registry().dispatch(events, &mut self.wakers, &mut log),
@@ -208,7 +213,7 @@ impl fmt::Debug for Engine {
 
 /// Returns the events of sources, without the events of the eventfd and the timerfd; and whether the timerfd has an
 /// event.
-fn without_own(events: &mut [epoll_event]) -> (&[epoll_event], bool) {
+fn without_own(events: &mut [epoll_event]) -> (&mut [epoll_event], bool) {
     let (mut index, mut len, mut timerfd_fired) = (0, events.len(), false);
     while index < len {
         let token = events[index].u64;
@@ -220,7 +225,7 @@ fn without_own(events: &mut [epoll_event]) -> (&[epoll_event], bool) {
             index += 1;
         }
     }
-    (&events[..len], timerfd_fired)
+    (&mut events[..len], timerfd_fired)
 }
 
 impl Shared {

@@ -36,7 +36,8 @@ thread_local! {
 /// [`try_at`](Self::try_at) and [`try_after`](Self::try_after) use the [current](Handle::current) reactor.
 ///
 /// A completed timer stays completed: further polls return `Ready` until [`reset`](Self::reset). Any number of timers
-/// may share an instant; they are woken in the order in which they were armed.
+/// may share an instant; they are woken in the order in which they were armed, unless a test
+/// [shuffles](crate::ReactorBuilder#method.shuffle) them.
 ///
 /// The precision is that of [`epoll_pwait2(2)`](https://man7.org/linux/man-pages/man2/epoll_wait.2.html): a lone timer
 /// is late by the kernel's timer slack, about 50 µs or a thousandth of the time slept, whichever is more.

@@ -4,7 +4,7 @@
 //! this thread share with the loop; and the [`Pools`](pools::Pools), the task sets of its spawners.
 //! [`run` and `run_until`](run) are the loop, with a [report of certain deadlocks](deadlock);
 //! [`LocalRuntime`](runtime::LocalRuntime) adds a pool, and a [`Background`](background::Background) moves the engine
-//! to a thread of its own.
+//! to a thread of its own. [`orders`] runs a test in many orders.
 //!
 //! ```text
 //!   LocalRuntime { pool, reactor }
@@ -14,6 +14,7 @@
 //! ```
 
 pub(crate) mod pools;
+pub(crate) mod orders;
 #[expect(clippy::module_inception, reason = "the reactor is the file that gives this room its name")]
 pub(crate) mod reactor;
 pub(crate) mod deadlock;

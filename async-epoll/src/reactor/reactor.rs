@@ -7,10 +7,12 @@
 //! Deliberately not here: polling tasks (steps 1 and 2). The pool polls them, between two turns; see
 //! [`run`](super::run).
 
+use super::orders::default_seed;
 use super::pools::Pools;
 use crate::engine::engine::Engine;
 use crate::engine::handle::Handle;
 use crate::engine::shared::Shared;
+use crate::order::{Kind, Order};
 use crate::task::spawner::Spawner;
 use crate::task::turn::{PanicHook, Turn};
 use futures::executor::{self, LocalPool};
@@ -128,6 +130,8 @@ pub struct ReactorBuilder {
     embedded: bool,
     /// See [`precise_timers`](Self::precise_timers).
     precise_timers: bool,
+    /// See [`shuffle`](Self::shuffle). `None` without the feature `test-util`.
+    seed: Option<u64>,
 }
 
 impl ReactorBuilder {
@@ -219,6 +223,52 @@ impl ReactorBuilder {
         self
     }
 
+    /// Serves what is ready at the same moment in an order drawn from `seed`, for tests (feature `test-util`).
+    ///
+    /// Three things are shuffled: the tasks that are ready together, the events that the kernel reports in one turn, and
+    /// the timers that are due at the same instant. A program must not depend on the order of these; with a seed, a test
+    /// finds out. The same seed draws the same orders again. Everything else is as without a seed: each ready task is
+    /// polled once before any is polled again, a timer with an earlier deadline fires first, all budgets hold, and the
+    /// future of [`run_until`](Reactor::run_until) is polled before the tasks.
+    ///
+    /// The pool polls its own tasks, and the groups of several [spawners](Reactor::spawner), in the order in which they
+    /// were woken. Groups that are put off to the next turn are woken in an order drawn from `seed`.
+    ///
+    /// To run a test under many seeds, and with reactors that it makes by other means, use
+    /// [`check_orders`](crate::check_orders). To run all tests of a program under one seed, as they are, build it with
+    /// `RUSTFLAGS="--cfg async_epoll_shuffle"` and run it with `ASYNC_EPOLL_SEED=17`: then the seed of the variable is
+    /// the default of all builders. Without this `--cfg`, no builder reads the environment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{LocalRuntime, Reactor};
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    ///
+    /// let order = |seed| {
+    ///     let polled = Rc::new(RefCell::new(Vec::new()));
+    ///     let mut runtime = LocalRuntime::from(Reactor::builder().shuffle(seed).build()?);
+    ///     for name in ["first", "second", "third"] {
+    ///         let polled = Rc::clone(&polled);
+    ///         runtime.spawner().spawn(async move { polled.borrow_mut().push(name) })?;
+    ///     }
+    ///     runtime.run()?;
+    ///     std::io::Result::Ok(polled.take())
+    /// };
+    /// assert_eq!(order(7)?, order(7)?);
+    /// assert!((0..20).any(|seed| order(seed).unwrap() == ["third", "first", "second"]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "test-util")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub fn shuffle(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Makes the reactor.
     ///
     /// # Errors
@@ -233,8 +283,10 @@ impl ReactorBuilder {
             shared.notifier.embed();
             shared.runner.keep();
         }
-        let turn = Rc::new(Turn::new(Arc::clone(&shared), self.poll_budget, self.on_task_panic));
-        let engine = Engine::new(shared, self.events_capacity);
+        let [tasks, events, timers] = [Kind::Tasks, Kind::Events, Kind::Timers].map(|kind| Order::new(self.seed, kind));
+        shared.wheel().set_order(timers);
+        let turn = Rc::new(Turn::new(Arc::clone(&shared), self.poll_budget, self.on_task_panic, tasks));
+        let engine = Engine::new(shared, self.events_capacity, events);
         Ok(Reactor { engine, turn: OwnTurn(turn), pools: Pools::default() })
     }
 }
@@ -246,6 +298,7 @@ impl fmt::Debug for ReactorBuilder {
             .field("poll_budget", &self.poll_budget)
             .field("embedded", &self.embedded)
             .field("precise_timers", &self.precise_timers)
+            .field("seed", &self.seed)
             .finish_non_exhaustive()
     }
 }
@@ -268,6 +321,7 @@ impl Reactor {
             on_task_panic: None,
             embedded: false,
             precise_timers: false,
+            seed: default_seed(),
         }
     }
 

@@ -257,6 +257,7 @@ impl TaskSet {
         batch.numbers.clear();
         batch.polled = 0;
         let busy = self.pool.queue().take(&mut batch.numbers, &self.pool.shared.notifier);
+        self.turn.order.shuffle(&mut batch.numbers);
         self.pool.queue().set_taken(batch.left());
         busy
     }
@@ -621,7 +622,7 @@ impl Target for TaskSet {
 /// Numbers of tasks that were taken from the queue.
 #[derive(Default)]
 struct Batch {
-    /// The numbers, in the order of the tasks' wakes.
+    /// The numbers, in the order of the tasks' wakes, or in one [drawn from a seed](crate::order).
     numbers: Vec<u32>,
     /// How many of the numbers, from the front, are done with.
     polled: usize,

@@ -7,6 +7,7 @@
 use super::waker::PoolQueue;
 use crate::engine::shared::Shared;
 use crate::foreign::drop_payload;
+use crate::order::Order;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -47,11 +48,13 @@ pub(crate) struct Turn {
     detached: Cell<bool>,
     /// The user's hook. Set by the builder.
     on_panic: Option<PanicHook>,
+    /// The order of ready tasks. Set by the builder.
+    pub(crate) order: Order,
 }
 
 impl Turn {
     /// Returns the state before the first turn.
-    pub(crate) fn new(shared: Arc<Shared>, poll_budget: u32, on_panic: Option<PanicHook>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, poll_budget: u32, on_panic: Option<PanicHook>, order: Order) -> Self {
         Self {
             shared,
             budget: Cell::new(poll_budget),
@@ -61,6 +64,7 @@ impl Turn {
             parked: RefCell::default(),
             detached: Cell::new(false),
             on_panic,
+            order,
         }
     }
 
@@ -88,7 +92,9 @@ impl Turn {
         self.budget.set(self.poll_budget);
         if !self.parked.borrow().is_empty() {
             // Taken out first, since a call of a driver runs code of its pool.
-            for pool in self.parked.take() {
+            let mut parked = self.parked.take();
+            self.order.shuffle(&mut parked);
+            for pool in parked {
                 pool.call_parked_driver();
             }
         }

@@ -58,6 +58,7 @@
 use super::arena::Arena;
 use super::nanos::NEVER;
 use super::slots::{NONE, RESERVED_POSITIONS, Slots};
+use crate::order::Order;
 use std::task::Waker;
 
 /// The binary logarithm of [`TICK`].
@@ -138,6 +139,8 @@ pub(crate) struct Wheel {
     /// The number of wake-ups for timers alone that may still come at once. Each takes one away and each tick adds one,
     /// up to [`BURST`]. Written by [`note_wake`](Self::note_wake).
     credit: u64,
+    /// The order of timers with the same deadline. Written by [`set_order`](Self::set_order).
+    order: Order,
 }
 
 impl Wheel {
@@ -155,7 +158,13 @@ impl Wheel {
             next_is_stale: false,
             last_wake: 0,
             credit: BURST,
+            order: Order::AS_IT_COMES,
         }
+    }
+
+    /// Sets the order in which timers with the same deadline fire.
+    pub(crate) fn set_order(&mut self, order: Order) {
+        self.order = order;
     }
 
     /// Returns the number of timers that will fire.
@@ -268,7 +277,7 @@ impl Wheel {
     }
 
     /// Fires the timers that are due at `now`: moves their wakers to `wakers`, in order of deadlines, with equal
-    /// deadlines in order of insertion. Returns the number of timers that fired.
+    /// deadlines in order of insertion, or in one [drawn from a seed](crate::order). Returns the number of timers that fired.
     pub(crate) fn fire(&mut self, now: u64, wakers: &mut Vec<Waker>) -> usize {
         if now < self.next {
             return 0;
@@ -286,6 +295,7 @@ impl Wheel {
         }
         self.present = self.present.max(tick);
         // The sort is stable, and the slots are in order of insertion.
+        self.order.shuffle(&mut due);
         due.sort_by_key(|&(deadline, _)| deadline);
         let fired = due.len();
         wakers.extend(due.into_iter().map(|(_, waker)| waker));
