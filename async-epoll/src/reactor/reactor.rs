@@ -11,6 +11,7 @@ use super::pools::Pools;
 use crate::engine::engine::Engine;
 use crate::engine::handle::Handle;
 use crate::engine::shared::Shared;
+use crate::engine::watch::Watch;
 use crate::task::spawner::Spawner;
 use crate::task::turn::{PanicHook, Turn};
 use futures::executor::{self, LocalPool};
@@ -341,6 +342,7 @@ impl Reactor {
     ///   The reactor stays usable.
     /// - An error inside a task, because the sleep would block all tasks of this thread.
     /// - An error in a forked child of the process that made the reactor.
+    /// - With the feature `test-util`, `Unsupported` while the clock moves by itself (`TestClock::pause_auto`).
     ///
     /// # Examples
     ///
@@ -364,6 +366,7 @@ impl Reactor {
     /// ```
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let _enter = refuse_nesting("Reactor::wait")?;
+        self.engine.shared.refuse_automatic_clock("a hand-written loop")?;
         self.engine.shared.runner.begin_loop();
         self.turn(timeout, None)
     }
@@ -373,7 +376,7 @@ impl Reactor {
     pub(crate) fn turn(
         &mut self,
         timeout: Option<Duration>,
-        watch: Option<&dyn Fn() -> io::Result<()>>,
+        watch: Option<&dyn Watch>,
     ) -> io::Result<usize> {
         // 3 to 5. Sleep, dispatch, wake.
         let events = self.engine.turn(timeout, watch, |panic| self.turn.report(panic))?;

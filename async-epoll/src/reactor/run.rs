@@ -16,6 +16,9 @@ use super::reactor::{Reactor, refuse_nesting};
 use crate::budget;
 use crate::engine::handle::Handle;
 use crate::engine::shared::Shared;
+#[cfg(feature = "test-util")]
+use crate::engine::watch::Census;
+use crate::engine::watch::Watch;
 use crate::task::set::TaskSet;
 use crate::wake::scheduled::ScheduledFlag;
 use futures::executor::LocalPool;
@@ -112,7 +115,7 @@ impl Reactor {
                 return Ok(());
             }
             // 3 to 6. Sleep, dispatch, wake, give a new budget.
-            self.guarded_turn("Reactor::run", Some(&|| deadlock::refuse(&shared, &members)))?;
+            self.guarded_turn("Reactor::run", &RunWatch { shared: &shared, members: &members, main: None })?;
             // 2. Poll the tasks, until no task is ready or the budget is spent.
             pool.run_until_stalled();
         }
@@ -217,23 +220,52 @@ impl Reactor {
             // Before the tasks are polled: the future may have forked, and this may be the child.
             shared.refuse_child()?;
             // 2. Poll the tasks, until no task is ready or the budget is spent.
-            if members.is_none() {
-                let members = members.insert(self.pools.first_run(pool));
-                spawner.settle(members);
-                members.refuse_wrong_pool(TaskSet::waits_for_its_first_run)?;
-            } else {
-                pool.run_until_stalled();
-            }
+            let members = match &mut members {
+                Some(members) => {
+                    pool.run_until_stalled();
+                    members
+                }
+                None => {
+                    let members = members.insert(self.pools.first_run(pool));
+                    spawner.settle(members);
+                    members.refuse_wrong_pool(TaskSet::waits_for_its_first_run)?;
+                    members
+                }
+            };
             refuse_stray_drivers(&shared)?;
             // 3 to 6. Sleep, dispatch, wake, give a new budget. No sleep if the main future was woken.
-            self.guarded_turn("Reactor::run_until", None)?;
+            let watch = RunWatch { shared: &shared, members, main: Some(&main.waker) };
+            self.guarded_turn("Reactor::run_until", &watch)?;
         }
     }
 
     /// Makes a turn of a `run` method. The thread is marked as busy meanwhile, so that no waker can run an executor.
-    fn guarded_turn(&mut self, caller: &str, watch: Option<&dyn Fn() -> io::Result<()>>) -> io::Result<usize> {
+    fn guarded_turn(&mut self, caller: &str, watch: &RunWatch<'_>) -> io::Result<usize> {
         let _enter = refuse_nesting(caller)?;
-        self.turn(None, watch)
+        self.turn(None, Some(watch))
+    }
+}
+
+/// What a `run` method knows of its tasks.
+struct RunWatch<'a> {
+    /// The reactor.
+    shared: &'a Shared,
+    /// The tasks in the given pool.
+    members: &'a Members,
+    /// The waker of the main future, in `run_until`.
+    main: Option<&'a Arc<MainWaker>>,
+}
+
+impl Watch for RunWatch<'_> {
+    fn refuse_endless_sleep(&self) -> io::Result<()> {
+        // `run_until` may run the reactor for other threads alone, with a future that never ends.
+        if self.main.is_some() { Ok(()) } else { deadlock::refuse(self.shared, self.members) }
+    }
+
+    #[cfg(feature = "test-util")]
+    fn count(&self, census: &mut Census) {
+        self.main.iter().for_each(|waker| census.add_task(waker, 1));
+        self.members.here().iter().for_each(|set| set.count(census));
     }
 }
 

@@ -1,0 +1,112 @@
+//! What a `run` method knows of its tasks, and the engine does not.
+
+#[cfg(feature = "test-util")]
+use super::shared::Shared;
+use std::io;
+#[cfg(feature = "test-util")]
+use std::sync::Arc;
+#[cfg(feature = "test-util")]
+use std::sync::atomic::{Ordering, fence};
+#[cfg(feature = "test-util")]
+use std::task::Waker;
+
+/// Asked by the engine before it sleeps for long.
+pub(crate) trait Watch {
+    /// Fails if certainly nothing can end a sleep without end.
+    fn refuse_endless_sleep(&self) -> io::Result<()>;
+
+    /// Adds the tasks, and the wakers that only the end of another task would wake, to `census`.
+    #[cfg(feature = "test-util")]
+    fn count(&self, census: &mut Census);
+}
+
+/// Where the wakers of the tasks are, to find out whether timers alone can wake a task (feature `test-util`).
+///
+/// Each clone of a task's waker is counted by the task's `Arc`. A clone that is *inside* is at a known place: at a timer,
+/// or where only the end of another task wakes it. Every other clone is *outside*: in a channel, in a combinator, on
+/// another thread. Nothing is outside if the clones of each task are as many as its wakers at the known places, and if
+/// these places have wakers of the tasks only. (A strange waker at a timer belongs to code that the reactor does not run.)
+#[cfg(feature = "test-util")]
+#[derive(Default)]
+pub(crate) struct Census {
+    /// For each task, what tells its wakers from others, and the number of its wakers.
+    tasks: Vec<(usize, usize)>,
+    /// The wakers at known places.
+    inside: Vec<usize>,
+    /// Another thread may spawn a task.
+    has_remotes: bool,
+}
+
+/// What may go on without a timer, as far as it is known. Empty if certainly nothing may.
+#[cfg(feature = "test-util")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outside {
+    /// A waker is left with a source, whose event may come at any time.
+    pub(crate) source: bool,
+    /// Another thread may spawn a task.
+    pub(crate) remote: bool,
+    /// There is a waker at an unknown place.
+    pub(crate) waker: bool,
+}
+
+#[cfg(feature = "test-util")]
+impl Outside {
+    /// Returns whether certainly nothing but a timer can wake a task.
+    pub(crate) const fn is_empty(self) -> bool {
+        !self.source && !self.remote && !self.waker
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl Census {
+    /// Adds a task, or a main future, by what its wakers refer to. `own` of the references are not wakers.
+    pub(crate) fn add_task<T>(&mut self, waker: &Arc<T>, own: usize) {
+        self.tasks.push((Arc::as_ptr(waker).addr(), Arc::strong_count(waker).saturating_sub(own)));
+    }
+
+    /// Adds a waker at a known place.
+    pub(crate) fn add_inside(&mut self, waker: &Waker) {
+        self.inside.push(waker.data().addr());
+    }
+
+    /// Notes whether another thread may spawn a task.
+    pub(crate) fn note_remotes(&mut self, has_remotes: bool) {
+        self.has_remotes |= has_remotes;
+    }
+
+    /// Finds out what may go on without a timer while no task is ready; `None` if a task is ready. Without a `watch`, the
+    /// tasks are not known, and count as a waker outside.
+    pub(crate) fn take(shared: &Shared, watch: Option<&dyn Watch>) -> Option<Outside> {
+        let mut census = Self::default();
+        shared.wheel().visit(|_, waker| {
+            // Wakes nothing, and is left by code that only looks at a timer.
+            if !waker.will_wake(Waker::noop()) && !waker.will_wake(futures::task::noop_waker_ref()) {
+                census.add_inside(waker);
+            }
+        });
+        if let Some(watch) = watch {
+            watch.count(&mut census);
+        }
+        let outside = Outside {
+            source: shared.registry().has_waiters(shared.process),
+            remote: census.has_remotes,
+            waker: watch.is_none() || !census.is_complete(),
+        };
+        // A waker on another thread may have woken its task just before the waker was dropped. The fence makes that wake
+        // visible to the check of `has_work`.
+        fence(Ordering::Acquire);
+        (!shared.notifier.has_work()).then_some(outside)
+    }
+
+    /// Returns whether all wakers of all tasks are at known places, and no other wakers are there.
+    fn is_complete(&mut self) -> bool {
+        self.inside.sort_unstable();
+        self.tasks.sort_unstable();
+        let mut inside = &*self.inside;
+        self.tasks.iter().all(|&(address, wakers)| {
+            let own = inside.iter().take_while(|other| **other == address).count();
+            inside = &inside[own..];
+            own == wakers
+        }) && inside.is_empty()
+    }
+}
