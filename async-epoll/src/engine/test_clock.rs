@@ -342,7 +342,11 @@ impl Drop for Advance {
 
 impl fmt::Debug for TestClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestClock").field("now", &self.now()).field("paused", &self.is_paused()).field("moves_by_itself", &self.shared.clock.moves_by_itself()).finish()
+        f.debug_struct("TestClock")
+            .field("now", &self.now())
+            .field("paused", &self.is_paused())
+            .field("moves_by_itself", &self.shared.clock.moves_by_itself())
+            .finish()
     }
 }
 

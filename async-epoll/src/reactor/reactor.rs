@@ -373,11 +373,7 @@ impl Reactor {
 
     /// Makes a turn, steps 3 to 6, without the check for nesting. `watch` may refuse a sleep without end by an error.
     /// Returns the number of events that reached a source.
-    pub(crate) fn turn(
-        &mut self,
-        timeout: Option<Duration>,
-        watch: Option<&dyn Watch>,
-    ) -> io::Result<usize> {
+    pub(crate) fn turn(&mut self, timeout: Option<Duration>, watch: Option<&dyn Watch>) -> io::Result<usize> {
         // 3 to 5. Sleep, dispatch, wake.
         let events = self.engine.turn(timeout, watch, |panic| self.turn.report(panic))?;
         // 6. Give a new budget, and call the drivers that wait for this turn.
