@@ -116,7 +116,8 @@
 //! - `process`: `AsyncCommandExt` starts programs by the `Command` of std; `Child` with its pipes, its end and signals to
 //!   it; `pipe`, `stdin`. Turns on `signal`, for the names of signals.
 //! - `signal`: `Signals`, a stream of the signals that the process receives; `ctrl_c` and `terminate` as futures.
-//! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
+//! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers, or makes the time move by
+//!   itself. A stopped time that nothing moves is an error, not a hang.
 //!
 //! # Trade-offs
 //!

@@ -8,21 +8,26 @@ use async_epoll::{Handle, LocalRuntime, Reactor, Source, TestClock, Timer};
 use async_timeout::{CancelToken, Timeout, TimeoutExt, clock, guard, interval, sleep, sleep_until, with_deadline};
 use futures::channel::oneshot;
 use futures::executor::{LocalPool, block_on};
-use futures::future::{FutureExt, join, pending, select};
+use futures::future::{FutureExt, join, pending};
 use futures::stream::FuturesUnordered;
 use futures::{AsyncReadExt, StreamExt};
 use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::common::sources;
 use tests::{HOUR, OnDrop, TIME, thread_cpu, watchdog, yield_now};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -552,8 +557,8 @@ fn a_forgotten_advance() {
     assert_eq!(runtime.spawner().live_tasks(), 1);
 }
 
-/// Timers of other threads are no false alarm: their tasks are not known, and may move the clock at any time. Nor do they
-/// let the clock move by itself.
+/// A timer of another thread's task is no false alarm: that task is not known, and may move the clock at any time. Nor does
+/// the clock move by itself meanwhile.
 #[test]
 fn timers_of_other_threads() {
     let _watchdog = watchdog(TIME);
@@ -565,24 +570,24 @@ fn timers_of_other_threads() {
             test_clock.pause_auto().unwrap();
         }
         let begin = test_clock.now();
-        let task = runtime.spawner().spawn_task(pending::<()>()).unwrap();
-        let other = thread::spawn(move || {
-            let mut timer = Timer::after(HOUR, &handle);
-            block_on(async { drop(select(&mut timer, futures_timer::Delay::new(1300 * MS)).await) });
-            let unmoved = test_clock.now();
-            block_on(test_clock.advance(HOUR)).unwrap();
-            block_on(timer).unwrap();
-            (unmoved, test_clock)
+        let mut timer = Timer::after(HOUR, &handle);
+        let strange = tests::waker_fn(|| {});
+        assert!(timer.poll_unpin(&mut Context::from_waker(&strange)).is_pending());
+        runtime.spawner().spawn(sleep(2 * HOUR)).unwrap();
+        let other = thread::spawn({
+            let test_clock = test_clock.clone();
+            move || {
+                thread::sleep(1300 * MS);
+                let unmoved = test_clock.now();
+                block_on(test_clock.advance(HOUR)).unwrap();
+                block_on(timer).unwrap();
+                // No timer of this thread is left.
+                test_clock.pause_auto().unwrap();
+                unmoved
+            }
         });
-        let abort = task.abort_handle();
-        let ends = thread::spawn(move || {
-            let (unmoved, test_clock) = other.join().unwrap();
-            abort.abort();
-            (unmoved, test_clock)
-        });
-        assert!(runtime.run_until(task).unwrap().unwrap_err().is_aborted());
-        let (unmoved, test_clock) = ends.join().unwrap();
-        assert_eq!((unmoved, test_clock.now() - begin), (begin, HOUR), "{automatic}");
+        runtime.run().unwrap();
+        assert_eq!((other.join().unwrap(), test_clock.now() - begin), (begin, 2 * HOUR), "{automatic}");
     }
 }
 
@@ -645,4 +650,85 @@ fn dropped_in_the_middle() {
     assert_eq!(seen.get(), Some(HOUR));
     assert_eq!(test_clock.pause_auto().unwrap_err().kind(), ErrorKind::NotConnected);
     test_clock.resume();
+}
+
+/// Records the warnings of async-epoll.
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "async_epoll" && *metadata.level() == Level::WARN
+    }
+    fn event(&self, event: &Event<'_>) {
+        struct Text(String);
+        impl Visit for Text {
+            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                write!(self.0, "{}={value:?} ", field.name()).unwrap();
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// What holds a clock that should move by itself is a warning, once; so is a paused clock on which timers wait in a loop
+/// whose tasks are not known. Where a task waits for a socket, a paused clock is no reason for a warning.
+#[test]
+fn warnings() {
+    let _watchdog = watchdog(TIME);
+    let messages = Arc::default();
+    let _guard = tracing::subscriber::set_default(Warnings(Arc::clone(&messages)));
+    let take = || std::mem::take(&mut *messages.lock().unwrap());
+
+    let (mut peer, stream) = UnixStream::pair().unwrap();
+    let writer = thread::spawn(move || {
+        for _ in 0..2 {
+            thread::sleep(1300 * MS);
+            peer.write_all(b"x").unwrap();
+        }
+    });
+    automatic(async || {
+        let mut source = Source::new(stream).unwrap();
+        let mut timer = sleep(HOUR);
+        assert!(futures::poll!(&mut timer).is_pending());
+        for _ in 0..2 {
+            source.read_exact(&mut [0]).await.unwrap();
+        }
+        timer.await;
+    });
+    writer.join().unwrap();
+    let [message] = &take()[..] else { panic!("not one warning") };
+    assert!(message.contains("source=true remote=false waker=false"), "{message}");
+
+    for waits_for_a_source in [false, true] {
+        let mut reactor = Reactor::new().unwrap();
+        let (_peer, source) = sources::with_peer(&reactor.handle());
+        reactor.handle().test_clock().pause();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut readable = pin!(source.readable());
+        if waits_for_a_source {
+            assert!(readable.as_mut().poll(&mut context).is_pending());
+        }
+        let mut timer = Timer::after(HOUR, &reactor.handle());
+        let waker = tests::waker_fn(|| {});
+        assert!(timer.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        // The socket can be written to.
+        reactor.wait(Some(Duration::ZERO)).unwrap();
+        for _ in 0..2 {
+            let real = Instant::now();
+            reactor.wait(Some(1300 * MS)).unwrap();
+            assert!(real.elapsed() >= 1300 * MS);
+        }
+        let messages = take();
+        assert_eq!(messages.len(), usize::from(!waits_for_a_source), "{messages:?}");
+        assert!(messages.iter().all(|message| message.contains("TestClock::advance")), "{messages:?}");
+    }
 }

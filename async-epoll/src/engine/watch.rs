@@ -2,6 +2,8 @@
 
 #[cfg(feature = "test-util")]
 use super::shared::Shared;
+#[cfg(feature = "test-util")]
+use futures::task::noop_waker_ref;
 use std::io;
 #[cfg(feature = "test-util")]
 use std::sync::Arc;
@@ -22,10 +24,11 @@ pub(crate) trait Watch {
 
 /// Where the wakers of the tasks are, to find out whether timers alone can wake a task (feature `test-util`).
 ///
-/// Each clone of a task's waker is counted by the task's `Arc`. A clone that is *inside* is at a known place: at a timer,
-/// or where only the end of another task wakes it. Every other clone is *outside*: in a channel, in a combinator, on
-/// another thread. Nothing is outside if the clones of each task are as many as its wakers at the known places, and if
-/// these places have wakers of the tasks only. (A strange waker at a timer belongs to code that the reactor does not run.)
+/// Each clone of a task's waker is counted by the task's `Arc`. A clone that is *inside* is at a known place: at a timer, at
+/// a source, or where only the end of another task wakes it. Every other clone is *outside*: in a channel, in a
+/// combinator, on another thread. Nothing is outside if the clones of each task are as many as its wakers at the known
+/// places, and if these places have wakers of the tasks only. (A strange waker at a timer belongs to code that the reactor
+/// does not run.)
 #[cfg(feature = "test-util")]
 #[derive(Default)]
 pub(crate) struct Census {
@@ -64,6 +67,16 @@ impl Census {
         self.tasks.push((Arc::as_ptr(waker).addr(), Arc::strong_count(waker).saturating_sub(own)));
     }
 
+    /// Adds a waker that was found at a timer or a source. Returns whether it wakes anything: code that only looks at a
+    /// timer or a source leaves a waker that does nothing.
+    fn find(&mut self, waker: &Waker) -> bool {
+        let wakes = !waker.will_wake(Waker::noop()) && !waker.will_wake(noop_waker_ref());
+        if wakes {
+            self.add_inside(waker);
+        }
+        wakes
+    }
+
     /// Adds a waker at a known place.
     pub(crate) fn add_inside(&mut self, waker: &Waker) {
         self.inside.push(waker.data().addr());
@@ -78,20 +91,14 @@ impl Census {
     /// tasks are not known, and count as a waker outside.
     pub(crate) fn take(shared: &Shared, watch: Option<&dyn Watch>) -> Option<Outside> {
         let mut census = Self::default();
-        shared.wheel().visit(|_, waker| {
-            // Wakes nothing, and is left by code that only looks at a timer.
-            if !waker.will_wake(Waker::noop()) && !waker.will_wake(futures::task::noop_waker_ref()) {
-                census.add_inside(waker);
-            }
-        });
+        let mut source = false;
+        // One lock at a time.
+        shared.wheel().visit(|_, waker| _ = census.find(waker));
+        shared.registry().visit_waiters(shared.process, |_, _, waker| source |= census.find(waker));
         if let Some(watch) = watch {
             watch.count(&mut census);
         }
-        let outside = Outside {
-            source: shared.registry().has_waiters(shared.process),
-            remote: census.has_remotes,
-            waker: watch.is_none() || !census.is_complete(),
-        };
+        let outside = Outside { source, remote: census.has_remotes, waker: watch.is_none() || !census.is_complete() };
         // A waker on another thread may have woken its task just before the waker was dropped. The fence makes that wake
         // visible to the check of `has_work`.
         fence(Ordering::Acquire);

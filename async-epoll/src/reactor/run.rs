@@ -53,6 +53,8 @@ impl Reactor {
     ///   the tasks were spawned; the tasks are still in the pool. Not every deadlock is found: two tasks that wait for
     ///   each other through a channel have wakers in the channel, and a timer that never fires may still be reset. To
     ///   drive a reactor for other threads alone, call `run_until` with a future that never ends.
+    /// - With the feature `test-util`, `Deadlock` also if the tasks wait for timers, and the clock is paused and has stood for a
+    ///   second of real time: see `TestClock`.
     ///
     /// # Panics
     ///
@@ -135,7 +137,8 @@ impl Reactor {
     ///   any other task of its spawner. As with [`run`](Self::run), tasks in other pools are ignored otherwise.
     /// - `InvalidInput` if `pool` has tasks of another reactor, unless the other reactor is in the background.
     ///
-    /// A deadlock is not reported.
+    /// A deadlock is not reported. (With the feature `test-util`, a paused clock on which timers wait in vain is reported as
+    /// by [`run`](Self::run).)
     ///
     /// # Panics
     ///
