@@ -170,7 +170,7 @@ fn what_holds_the_clock() {
         assert_eq!(at, begin, "moved too early: {cell:?}");
         let unused = if cell.sources == Sources::Unused { MS } else { Duration::ZERO };
         assert_eq!(test_clock.now() - begin, cell.timer.unwrap_or(unused), "{cell:?}");
-        assert!(cell.is_held() == (real.elapsed() >= 15 * MS) || real.elapsed() < SECOND, "{cell:?}");
+        assert!(cell.is_held() || real.elapsed() < SECOND, "{cell:?}");
         assert_eq!(runtime.handle().stats().task_panics, 0, "{cell:?}");
     }
 }
@@ -620,7 +620,7 @@ fn reset_to_the_present() {
         if automatic {
             test_clock.pause_auto().unwrap();
         }
-        let begin = test_clock.now();
+        let (begin, real) = (test_clock.now(), Instant::now());
         let timer = Rc::new(RefCell::new(Timer::after(HOUR, &handle)));
         let waiting = Rc::clone(&timer);
         let waits = std::future::poll_fn(move |cx| waiting.borrow_mut().poll_unpin(cx));
@@ -628,6 +628,7 @@ fn reset_to_the_present() {
         runtime.spawner().spawn(async move { timer.borrow_mut().reset(begin) }).unwrap();
         runtime.run().unwrap();
         assert_eq!(test_clock.now(), begin);
+        assert!(real.elapsed() < SECOND, "late");
     }
 }
 
@@ -695,6 +696,7 @@ fn warnings() {
             peer.write_all(b"x").unwrap();
         }
     });
+    let cpu = thread_cpu();
     automatic(async || {
         let mut source = Source::new(stream).unwrap();
         let mut timer = sleep(HOUR);
@@ -705,6 +707,7 @@ fn warnings() {
         timer.await;
     });
     writer.join().unwrap();
+    assert!(thread_cpu() - cpu < 300 * MS, "it spins");
     let [message] = &take()[..] else { panic!("not one warning") };
     assert!(message.contains("source=true remote=false waker=false"), "{message}");
 

@@ -189,8 +189,6 @@ impl TestClock {
         self.stop(true);
         drop(advances);
         self.moved();
-        // A `run` method that sleeps looks anew at what it waits for.
-        shared.notifier.notify();
         Ok(())
     }
 
