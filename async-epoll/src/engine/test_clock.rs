@@ -200,7 +200,6 @@ impl TestClock {
     pub fn resume(&self) {
         let clock = &self.shared.clock;
         let mut advances = clock.hands.advances();
-        clock.hands.set_by_themselves(false);
         if clock.hands.are_stopped() {
             clock.hands.go_on(clock.real());
         }
