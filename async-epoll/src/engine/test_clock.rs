@@ -50,8 +50,9 @@ use std::time::{Duration, Instant};
 /// which nothing has happened, they fail with an error of the kind [`Deadlock`](io::ErrorKind::Deadlock), which says what
 /// to do. They do so only if timers wait, and certainly nothing else can wake a task: no task waits for a source, there is
 /// no [`RemoteSpawner`](crate::RemoteSpawner), and no waker of a task is anywhere but at a timer or at the handle of
-/// another task. The second is there for a thread that moves the clock. A thread that takes longer has to keep a
-/// `RemoteSpawner`, or one side of a channel on which a task waits. Elsewhere, in a hand-written loop and in the
+/// another task. (A future of `run_until` that has no waker anywhere, such as `pending()`, runs the reactor for other
+/// threads, and is no error.) The second is there for a thread that moves the clock. A thread that takes longer has to keep
+/// a `RemoteSpawner`, or one side of a channel on which a task waits. Elsewhere, in a hand-written loop and in the
 /// background, the tasks are not known; there the same is a warning of the feature `tracing`.
 ///
 /// # Examples

@@ -41,6 +41,8 @@ pub(crate) struct Census {
     outside: u64,
     /// Another thread may spawn a task.
     has_remotes: bool,
+    /// A `run` method waits for something else than the tasks and timers.
+    serves_others: bool,
 }
 
 /// What may go on without a timer, as far as it is known. Empty if certainly nothing may.
@@ -65,6 +67,13 @@ impl Outside {
 
 #[cfg(feature = "test-util")]
 impl Census {
+    /// Adds the main future of `run_until`. If it has left no waker anywhere, it will never be ready, and the reactor runs
+    /// for other threads alone: what they are about to do is not known.
+    pub(crate) fn add_main<T>(&mut self, waker: &Arc<T>) {
+        self.add_task(waker, 1);
+        self.serves_others |= Arc::strong_count(waker) == 1;
+    }
+
     /// Adds a task, or a main future, by what its wakers refer to. `own` of the references are not wakers.
     pub(crate) fn add_task<T>(&mut self, waker: &Arc<T>, own: usize) {
         let wakers = Arc::strong_count(waker).saturating_sub(own);
@@ -102,7 +111,11 @@ impl Census {
         if let Some(watch) = watch {
             watch.count(&mut census);
         }
-        let outside = Outside { source, remote: census.has_remotes, waker: watch.is_none() || census.outside != 0 };
+        let outside = Outside {
+            source,
+            remote: census.has_remotes,
+            waker: watch.is_none() || census.serves_others || census.outside != 0,
+        };
         // A waker on another thread may have woken its task just before the waker was dropped. The fence makes that wake
         // visible to the check of `has_work`.
         fence(Ordering::Acquire);

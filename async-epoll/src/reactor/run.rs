@@ -267,7 +267,7 @@ impl Watch for RunWatch<'_> {
 
     #[cfg(feature = "test-util")]
     fn count(&self, census: &mut Census) {
-        self.main.iter().for_each(|waker| census.add_task(waker, 1));
+        self.main.iter().for_each(|waker| census.add_main(waker));
         self.members.here().iter().for_each(|set| set.count(census));
     }
 }
