@@ -678,8 +678,9 @@ fn dropped_in_the_middle() {
     });
     runtime.spawner().spawn(sleep(DAY).map(|()| drop(on_drop))).unwrap();
     runtime.run_until(sleep(HOUR)).unwrap();
+    assert_eq!(runtime.run_for(HOUR).unwrap(), 1);
     drop(runtime);
-    assert_eq!(seen.get(), Some(HOUR));
+    assert_eq!(seen.get(), Some(2 * HOUR));
     assert_eq!(test_clock.pause_auto().unwrap_err().kind(), ErrorKind::NotConnected);
     test_clock.resume();
 }

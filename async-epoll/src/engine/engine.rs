@@ -86,7 +86,7 @@ impl Engine {
         // An embedded reactor counts as asleep between two turns, so a notification may have come before this one.
         let mut notified = self.is_embedded() && shared.notifier.awake();
         #[allow(unused_mut, reason = "has a state with the feature test-util only")]
-        let mut standstill = Standstill::default();
+        let mut standstill = Standstill::new();
         loop {
             // 3a. Go to sleep, unless a task is ready or a notification has come. From here on a wake ends the sleep.
             let asleep = may_sleep && !notified && shared.notifier.try_sleep();

@@ -42,7 +42,7 @@ mod enabled {
     const PATIENCE: u64 = 1_000_000_000;
 
     /// What one wait of the engine has done about a stopped clock.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(crate) struct Standstill {
         /// The kernel was asked for events since the clock was moved last.
         has_looked: bool,
@@ -51,6 +51,11 @@ mod enabled {
     }
 
     impl Standstill {
+        /// Returns the state at the beginning of a wait, and after a move of the clock.
+        pub(crate) const fn new() -> Self {
+            Self { has_looked: false, since: None }
+        }
+
         /// Returns how long to sleep at most, in place of `sleep`.
         pub(crate) fn limit(&mut self, shared: &Shared, sleep: Option<Duration>) -> Option<Duration> {
             let clock = &shared.clock;
@@ -89,7 +94,7 @@ mod enabled {
                 match Census::take(shared, watch) {
                     Some(outside) if outside.is_empty() && automatic => {
                         clock.step_by_itself(next);
-                        *self = Self::default();
+                        *self = Self::new();
                     }
                     Some(outside) if outside.is_empty() => return Err(stands_still(shared, next)),
                     Some(outside) if is_late => {
@@ -142,10 +147,15 @@ mod disabled {
     use std::time::Duration;
 
     /// Nothing.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(crate) struct Standstill;
 
     impl Standstill {
+        /// Returns nothing.
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
         /// Returns `sleep`.
         pub(crate) const fn limit(&self, _: &Shared, sleep: Option<Duration>) -> Option<Duration> {
             sleep
