@@ -717,13 +717,18 @@ impl Subscriber for Warnings {
 #[test]
 fn warnings() {
     let _watchdog = watchdog(TIME);
-    let messages = Arc::default();
+    let messages: Arc<Mutex<Vec<_>>> = Arc::default();
     let _guard = tracing::subscriber::set_default(Warnings(Arc::clone(&messages)));
     let take = || std::mem::take(&mut *messages.lock().unwrap());
 
     let (mut peer, stream) = UnixStream::pair().unwrap();
-    let writer = thread::spawn(move || {
-        for _ in 0..2 {
+    let writer = thread::spawn({
+        let messages = Arc::clone(&messages);
+        move || {
+            while messages.lock().unwrap().is_empty() {
+                thread::sleep(MS);
+            }
+            peer.write_all(b"x").unwrap();
             thread::sleep(1300 * MS);
             peer.write_all(b"x").unwrap();
         }
@@ -740,7 +745,8 @@ fn warnings() {
         timer.await;
     });
     writer.join().unwrap();
-    let [message] = &take()[..] else { panic!("not one warning") };
+    let warned = take();
+    let [message] = &warned[..] else { panic!("not one warning: {warned:?}") };
     assert!(message.contains("source=true remote=false waker=false"), "{message}");
 
     for waits_for_a_source in [false, true] {
