@@ -116,9 +116,9 @@
 //! - `process`: `AsyncCommandExt` starts programs by the `Command` of std; `Child` with its pipes, its end and signals to
 //!   it; `pipe`, `stdin`. Turns on `signal`, for the names of signals.
 //! - `signal`: `Signals`, a stream of the signals that the process receives; `ctrl_c` and `terminate` as futures.
-//! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers.
-//!   `ReactorBuilder::shuffle` draws the order of tasks, events and timers from a seed, and `check_orders` runs a test under
-//!   many seeds.
+//! - `test-util`: `Handle::test_clock` lets a test stop and move the time of the reactor's timers, or makes the time move by
+//!   itself. A stopped time that nothing moves is an error, not a hang. `ReactorBuilder::shuffle` draws the order of tasks,
+//!   events and timers from a seed, and `check_orders` runs a test under many seeds.
 //!
 //! # Trade-offs
 //!

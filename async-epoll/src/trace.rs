@@ -159,6 +159,30 @@ mod enabled {
         );
     }
 
+    /// Reports that the clock is stopped for long while timers wait.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn clock_stands_still() {
+        warn!(
+            target: TARGET,
+            "timers have waited for more than a second of real time on a clock that is paused: move it by \
+             TestClock::advance, or let it run by TestClock::resume"
+        );
+    }
+
+    /// Reports what keeps a clock from moving by itself for long.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn clock_is_held(source: bool, remote: bool, waker: bool) {
+        warn!(
+            target: TARGET,
+            source,
+            remote,
+            waker,
+            "a clock that moves by itself (pause_auto) has not moved for more than a second of real time, since something \
+             else than a timer may wake a task: a source for which a task waits, a RemoteSpawner, or a waker in a channel, \
+             in a combinator or on another thread; if none of them will before the time moves, move the clock by advance"
+        );
+    }
+
     /// Reports that `run` leaves a task of the pool's own spawner.
     pub(crate) fn left_behind() {
         warn!(
@@ -219,6 +243,10 @@ mod disabled {
     pub(crate) const fn not_run_yet() {}
     pub(crate) const fn not_run() {}
     pub(crate) const fn left_behind() {}
+    #[cfg(feature = "test-util")]
+    pub(crate) const fn clock_stands_still() {}
+    #[cfg(feature = "test-util")]
+    pub(crate) const fn clock_is_held(_: bool, _: bool, _: bool) {}
 
     /// No span.
     #[derive(Debug)]

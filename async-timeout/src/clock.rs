@@ -1,13 +1,15 @@
 //! Pauses and advances the clock of the current reactor, for tests. Needs the feature `test-util`.
 //!
 //! While the clock is paused, the time stands still for everything that this crate does on the reactor: timeouts,
-//! sleeps, intervals, guards and deadlines. Only [`advance`] moves the time. It fires every timer on the way, in order,
-//! and lets the tasks run in between. Sockets work as usual. The functions of this module use a [`TestClock`];
+//! sleeps, intervals, guards and deadlines. [`advance`] moves the time. It fires every timer on the way, in order,
+//! and lets the tasks run in between. After [`pause_auto`], the time also moves by itself, to the next timer, whenever
+//! nothing but a timer can go on. Sockets work as usual. The functions of this module use a [`TestClock`];
 //! [`Handle::test_clock`](async_epoll::Handle::test_clock) returns the clock of a reactor that is not current.
 //!
 //! Two properties to know when writing a test:
 //!
-//! - A paused clock never moves by itself. A task that waits for a timer waits for ever, unless the test calls `advance`.
+//! - After [`pause`], the clock never moves by itself. If the test forgets to call `advance`, and nothing but a timer could
+//!   go on, `run`, `run_until` and `block_on` fail after a second of real time with an error that says so.
 //! - `advance` does not wait for work that the reactor cannot see, such as another thread, or the helper thread that
 //!   looks up a name. Everything on the reactor's own thread, sockets included, is seen.
 //!
@@ -33,6 +35,43 @@
 //! # }
 //! ```
 
+//!
+//! # A clock that moves by itself
+//!
+//! Where a test has timers alone, [`pause_auto`] is enough: backoffs, schedules and limits of a day pass in a moment. Where
+//! a task waits for a socket, a channel or another thread, that clock stands: it cannot know whether something is on its
+//! way, and a timeout that wins over input under way would make tests fail now and then. If all peers are tasks of the
+//! test, `advance` moves the time, as far as the test lasts:
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! use async_timeout::{TimeoutExt, clock, sleep};
+//! use futures::{StreamExt, channel::mpsc, future::{self, Either}};
+//! use std::{pin::pin, time::Duration};
+//!
+//! const MINUTE: Duration = Duration::from_secs(60);
+//!
+//! async_epoll::try_block_on(async {
+//!     clock::pause()?;
+//!     let test = async {
+//!         let (sender, mut receiver) = mpsc::unbounded();
+//!         async_epoll::spawn_local(async move {
+//!             sleep(MINUTE).await;
+//!             _ = sender.unbounded_send("late");
+//!             sleep(MINUTE).await;
+//!         })?;
+//!         assert!(receiver.next().timeout(MINUTE / 2).await.is_err());
+//!         assert_eq!(receiver.next().timeout(MINUTE).await.unwrap(), Some("late"));
+//!         Ok(())
+//!     };
+//!     match future::select(pin!(test), pin!(clock::advance(100 * MINUTE))).await {
+//!         Either::Left((result, _)) => result,
+//!         Either::Right(_) => panic!("the test takes longer"),
+//!     }
+//! })
+//! # }
+//! ```
+
 use async_epoll::{Handle, TestClock};
 use std::io;
 use std::time::{Duration, Instant};
@@ -50,6 +89,43 @@ fn current() -> io::Result<TestClock> {
 /// paused.
 pub fn pause() -> io::Result<()> {
     current().map(|clock| clock.pause())
+}
+
+/// Pauses the clock of the current reactor, and makes it move by itself to the next timer whenever nothing but a timer can
+/// wake a task. Does nothing if the clock moves by itself already.
+///
+/// The clock moves while [`Reactor::run`](async_epoll::Reactor::run), `run_until` or `block_on` runs the reactor. The rules
+/// are those of [`TestClock::pause_auto`](async_epoll::TestClock::pause_auto): no task is ready, the kernel has no event,
+/// and no event, no other thread, no channel, no lock and no token could wake a task.
+///
+/// # Errors
+///
+/// As [`pause`]; and `Unsupported` if the reactor is embedded or in the background.
+///
+/// # Examples
+///
+/// A day of retries, in a moment:
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_timeout::{clock, sleep};
+/// use std::time::Duration;
+///
+/// async_epoll::try_block_on(async {
+///     clock::pause_auto()?;
+///     let begin = clock::now();
+///     let mut pause = Duration::from_secs(1);
+///     for _attempt in 0..17 {
+///         sleep(pause).await;
+///         pause *= 2;
+///     }
+///     assert_eq!(clock::now() - begin, Duration::from_secs(131_071));
+///     Ok(())
+/// })
+/// # }
+/// ```
+pub fn pause_auto() -> io::Result<()> {
+    current()?.pause_auto()
 }
 
 /// Lets the clock run again.

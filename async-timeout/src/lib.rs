@@ -78,8 +78,8 @@
 //!
 //! # In tests
 //!
-//! With the feature `test-util`, a test can pause the clock of its reactor and advance it: see `clock`. For this, compute
-//! deadlines from [`now()`] instead of `Instant::now()`.
+//! With the feature `test-util`, a test can pause the clock of its reactor and advance it, or let it advance by itself
+//! where only timers are left: see `clock`. For this, compute deadlines from [`now()`] instead of `Instant::now()`.
 //!
 //! # Features
 //!

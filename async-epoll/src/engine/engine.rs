@@ -19,6 +19,8 @@
 //! of its own](crate::Background).
 
 use super::shared::Shared;
+use super::standstill::Standstill;
+use super::watch::Watch;
 use crate::foreign::{drop_payload, wake_all};
 use crate::io::registry::{TIMERFD_TOKEN, is_own_token};
 use crate::order::Order;
@@ -61,11 +63,12 @@ impl Engine {
     /// Does steps 3 to 5 of a turn: sleeps until something happens, and wakes the tasks concerned. Returns the number of
     /// events that reached a source.
     ///
-    /// `watch` may refuse a sleep without end by an error. The payload of a waker's panic goes to `on_panic`.
+    /// `watch` knows the tasks, and may refuse a sleep without end by an error. The payload of a waker's panic goes to
+    /// `on_panic`.
     pub(crate) fn turn(
         &mut self,
         timeout: Option<Duration>,
-        watch: Option<&dyn Fn() -> io::Result<()>>,
+        watch: Option<&dyn Watch>,
         on_panic: impl Fn(Box<dyn Any + Send>),
     ) -> io::Result<usize> {
         let found = self.wait(timeout, watch);
@@ -78,7 +81,7 @@ impl Engine {
     }
 
     /// Does steps 3 and 4, until there is a reason to return.
-    fn wait(&mut self, timeout: Option<Duration>, watch: Option<&dyn Fn() -> io::Result<()>>) -> io::Result<usize> {
+    fn wait(&mut self, timeout: Option<Duration>, watch: Option<&dyn Watch>) -> io::Result<usize> {
         let shared = &*self.shared;
         shared.refuse_child()?;
         shared.counters.turns.add(1);
@@ -86,6 +89,8 @@ impl Engine {
         let end = timeout.filter(|_| may_sleep).map(|t| shared.clock.real().saturating_add(nanos(t)));
         // An embedded reactor counts as asleep between two turns, so a notification may have come before this one.
         let mut notified = self.is_embedded() && shared.notifier.awake();
+        #[allow(unused_mut, reason = "has a state with the feature test-util only")]
+        let mut standstill = Standstill::new();
         loop {
             // 3a. Go to sleep, unless a task is ready or a notification has come. From here on a wake ends the sleep.
             let asleep = may_sleep && !notified && shared.notifier.try_sleep();
@@ -93,14 +98,14 @@ impl Engine {
             //     the sleep.
             let moving = shared.clock.is_moving();
             let sleep = match (asleep, moving) {
-                (true, false) => shared.time_to_sleep(end),
+                (true, false) => standstill.limit(shared, shared.time_to_sleep(end)),
                 // The clock moves once the tasks have run. Another thread runs them: look again a little later.
                 (true, true) if shared.notifier.has_work() => Some(CLOCK_CHECK),
                 _ => Some(Duration::ZERO),
             };
             if asleep {
                 if let (None, Some(watch)) = (sleep, watch) {
-                    watch().inspect_err(|_| self.abandon_sleep())?;
+                    watch.refuse_endless_sleep().inspect_err(|_| self.abandon_sleep())?;
                 }
                 shared.counters.sleeps.add(1);
                 trace::sleep(sleep);
@@ -135,6 +140,8 @@ impl Engine {
             // A test's clock moves when there is nothing else to do.
             if moving && found == 0 && shared.is_quiet(notified) {
                 now = shared.step_clock(real, &mut self.wakers);
+            } else if asleep && !notified && found == 0 && shared.clock.is_stopped() {
+                now = standstill.end(shared, real, watch)?;
             }
             let arrived = !self.wakers.is_empty();
             // 4b. Take the wakers of the due timers, under the wheel's lock.

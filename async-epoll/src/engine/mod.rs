@@ -20,5 +20,7 @@ pub(crate) mod handle;
 pub(crate) mod timer;
 #[cfg(feature = "test-util")]
 pub(crate) mod test_clock;
+pub(crate) mod watch;
+pub(crate) mod standstill;
 #[expect(clippy::module_inception, reason = "the engine is the file that gives this room its name")]
 pub(crate) mod engine;

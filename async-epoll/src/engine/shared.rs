@@ -94,6 +94,18 @@ pub(crate) fn not_in_child() -> io::Error {
     io::Error::other("this reactor belongs to the parent process; a forked child needs its own")
 }
 
+/// Returns the error of a clock that is to move by itself at a `place` without a `run` method.
+#[cold]
+pub(crate) fn no_automatic_clock(place: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!(
+            "a clock moves by itself (pause_auto) in Reactor::run, run_until and block_on only, which know all tasks, and \
+             not in {place}: pause the clock, and move it by advance"
+        ),
+    )
+}
+
 impl Shared {
     /// Makes the epoll instance and the eventfd, and a timerfd if `with_timerfd`.
     ///
@@ -267,6 +279,12 @@ impl Shared {
     #[inline]
     pub(crate) fn is_child(&self) -> bool {
         self.process.is_child()
+    }
+
+    /// Fails if a test has made the clock move by itself, which only a `run` method can do: it knows all tasks and polls
+    /// them. `place` says what the caller is.
+    pub(crate) fn refuse_automatic_clock(&self, place: &str) -> io::Result<()> {
+        if self.clock.moves_by_itself() { Err(no_automatic_clock(place)) } else { Ok(()) }
     }
 
     /// Fails in a forked child, in place of everything that would wait or register.

@@ -12,6 +12,8 @@
 //!               the clock jumps to the next timer, which fires, and its tasks run;
 //!               again, until no timer is left before the end of the advance; then it is over
 //!
+//!   pause_auto ──► the same, without an advance and without an end, if besides no task can be woken but by a timer
+//!
 //!   resume ──► the clock runs on from where it stood
 //! ```
 //!
@@ -20,7 +22,7 @@
 //! [`wait`](crate::Reactor::wait), other threads, `Instant::now()`.
 
 use super::handle::Handle;
-use super::shared::{Shared, gone};
+use super::shared::{Shared, gone, no_automatic_clock};
 use crate::foreign::{drop_all, wake_all};
 use crate::time::nanos::nanos;
 use std::fmt;
@@ -40,6 +42,18 @@ use std::time::{Duration, Instant};
 /// tests may run at the same time.
 ///
 /// Deadlines have to be made from this clock's [`now`](Self::now), since `Instant::now()` goes on.
+///
+/// # A clock that stands still
+///
+/// A paused clock moves when it is advanced. If that is forgotten, [`run`](crate::Reactor::run),
+/// [`run_until`](crate::Reactor::run_until) and [`block_on`](crate::block_on) do not hang: after a second of real time in
+/// which nothing has happened, they fail with an error of the kind [`Deadlock`](io::ErrorKind::Deadlock), which says what
+/// to do. They do so only if timers wait, and certainly nothing else can wake a task: no task waits for a source, there is
+/// no [`RemoteSpawner`](crate::RemoteSpawner), and no waker of a task is anywhere but at a timer or at the handle of
+/// another task. (A future of `run_until` that has no waker anywhere, such as `pending()`, runs the reactor for other
+/// threads, and is no error.) The second is there for a thread that moves the clock. A thread that takes longer has to keep
+/// a `RemoteSpawner`, or one side of a channel on which a task waits. Elsewhere, in a hand-written loop and in the
+/// background, the tasks are not known; there the same is a warning of the feature `tracing`.
 ///
 /// # Examples
 ///
@@ -84,17 +98,99 @@ impl Handle {
 }
 
 impl TestClock {
-    /// Stops the clock. Does nothing if the clock is stopped already.
+    /// Stops the clock. Does nothing if the clock is stopped already, but that a clock that [moves by
+    /// itself](Self::pause_auto) stands still from now on.
     ///
     /// Another thread that reads the clock at the same moment may see a time a few nanoseconds after the stop.
     pub fn pause(&self) {
+        let advances = self.shared.clock.hands.advances();
+        self.stop(false);
+        drop(advances);
+        self.moved();
+    }
+
+    /// Stops the hands, and sets whether they move by themselves. The caller holds the lock of the advances.
+    fn stop(&self, by_themselves: bool) {
         let hands = &self.shared.clock.hands;
-        let advances = hands.advances();
         if !hands.are_stopped() {
             hands.stop_at(self.shared.clock.now());
         }
+        hands.set_by_themselves(by_themselves);
+    }
+
+    /// Stops the clock, and makes it move by itself to the next timer whenever nothing but a timer can wake a task. Does
+    /// nothing if the clock moves by itself already.
+    ///
+    /// So a day of timers passes in a moment, without a call of [`advance`](Self::advance) and without a word about the
+    /// length of the day. The clock moves if all of this holds:
+    ///
+    /// | | so the clock does not move |
+    /// |---|---|
+    /// | No task is ready, and the kernel has no event for a source: it is asked without sleeping. | while tasks or sockets are busy |
+    /// | No task waits for a source. The event may be under way, or come from another process. | while a task reads from a silent socket, or waits for a child process or a signal |
+    /// | There is no [`RemoteSpawner`](crate::RemoteSpawner) into the pool. | while another thread may spawn |
+    /// | No waker of a task is anywhere but at a timer, at the handle of another task, or at [`Spawner::idle`](crate::Spawner::idle). | while a task waits for a channel, a lock, a token or a helper thread; while futures wait in a combinator with wakers of its own, such as `FuturesUnordered` |
+    ///
+    /// A source without a waiting task does not keep the clock from moving. Timers that are due at the same instant fire
+    /// together; then the tasks run, and the question is asked anew. Where no timer is left, the clock stands, and a
+    /// deadlock is [reported](crate::Reactor::run) as without a test clock.
+    ///
+    /// The rules are strict, so a timeout never wins over input that was only slower. If they are too strict for a test,
+    /// because all peers of its sockets and channels are on this thread, say so by an [`advance`](Self::advance) beside the
+    /// test: it asks for tasks and for events, and for nothing else. What keeps the clock for more than a second of real time
+    /// is a warning of the feature `tracing`.
+    ///
+    /// [`pause`](Self::pause) stops the clock for good, [`resume`](Self::resume) lets it run; the last call counts, and
+    /// calls do not nest. An `advance` may be used as on any paused clock.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the reactor is [embedded](crate::ReactorBuilder::embedded) or in the
+    /// [background](crate::Reactor::into_background): the clock moves in [`run`](crate::Reactor::run),
+    /// [`run_until`](crate::Reactor::run_until) and [`block_on`](crate::block_on), which know the tasks.
+    /// ([`wait`](crate::Reactor::wait) and `into_background` fail in turn while the clock moves by itself.) `NotConnected`
+    /// if the reactor has been dropped. Another error in a forked child of the process that made the reactor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use async_epoll::{Handle, Timer};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// const DAY: Duration = Duration::from_secs(24 * 3600);
+    ///
+    /// let begin = Instant::now();
+    /// async_epoll::try_block_on(async {
+    ///     let handle = Handle::current()?;
+    ///     let clock = handle.test_clock();
+    ///     clock.pause_auto()?;
+    ///     let started = clock.now();
+    ///     Timer::after(DAY, &handle).await?;
+    ///     assert_eq!(clock.now() - started, DAY);
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// assert!(begin.elapsed() < DAY);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pause_auto(&self) -> io::Result<()> {
+        let shared = &self.shared;
+        shared.refuse_child()?;
+        if shared.is_gone() {
+            return Err(gone());
+        }
+        if shared.notifier.is_detached() {
+            return Err(no_automatic_clock("a reactor in the background"));
+        }
+        if shared.notifier.is_embedded() {
+            return Err(no_automatic_clock("an embedded reactor"));
+        }
+        let advances = shared.clock.hands.advances();
+        self.stop(true);
         drop(advances);
         self.moved();
+        Ok(())
     }
 
     /// Lets the clock run again, from where it stands. Does nothing if the clock runs.
@@ -114,7 +210,7 @@ impl TestClock {
         wake_all(&mut wakers, |panic| self.shared.note_waker_panic(panic));
     }
 
-    /// Returns whether the clock is stopped.
+    /// Returns whether the clock is stopped: it does not follow the real time.
     pub fn is_paused(&self) -> bool {
         self.shared.clock.hands.are_stopped()
     }
@@ -244,7 +340,11 @@ impl Drop for Advance {
 
 impl fmt::Debug for TestClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestClock").field("now", &self.now()).field("paused", &self.is_paused()).finish()
+        f.debug_struct("TestClock")
+            .field("now", &self.now())
+            .field("paused", &self.is_paused())
+            .field("moves_by_itself", &self.shared.clock.moves_by_itself())
+            .finish()
     }
 }
 

@@ -250,7 +250,7 @@ impl Registry {
     }
 
     /// Calls `visit` for every waker of every source. `visit` must not run user code: the table is locked.
-    #[cfg(feature = "inspect")]
+    #[cfg(any(feature = "inspect", feature = "test-util"))]
     pub(crate) fn visit_waiters(&self, process: ForkMark, mut visit: impl FnMut(RawFd, Want, &Waker)) {
         for (source, _) in self.sources.iter() {
             if let Some(waiters) = process.lock(&source.waiters) {

@@ -226,7 +226,7 @@ impl Waiters {
     }
 
     /// Calls `visit` with every waker and what it waits for.
-    #[cfg(feature = "inspect")]
+    #[cfg(any(feature = "inspect", feature = "test-util"))]
     pub(crate) fn visit(&self, mut visit: impl FnMut(Want, &Waker)) {
         for (want, slot) in [Want::Read, Want::Write].into_iter().zip(&self.slots) {
             slot.iter().for_each(|waker| visit(want, waker));

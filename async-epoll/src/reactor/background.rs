@@ -78,6 +78,7 @@ impl Reactor {
     ///
     /// - If no thread can be started. The reactor is dropped then.
     /// - In a forked child of the process that made the reactor.
+    /// - With the feature `test-util`, `Unsupported` while the clock moves by itself (`TestClock::pause_auto`).
     ///
     /// # Examples
     ///
@@ -102,6 +103,7 @@ impl Reactor {
     pub fn into_background(self) -> io::Result<Background> {
         let Self { engine, turn, pools: _ } = self;
         engine.shared.refuse_child()?;
+        engine.shared.refuse_automatic_clock("a reactor in the background")?;
         let handle = Handle { shared: Arc::clone(&engine.shared) };
         handle.shared.notifier.detach();
         handle.shared.runner.keep();

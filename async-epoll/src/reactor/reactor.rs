@@ -12,6 +12,7 @@ use super::pools::Pools;
 use crate::engine::engine::Engine;
 use crate::engine::handle::Handle;
 use crate::engine::shared::Shared;
+use crate::engine::watch::Watch;
 use crate::order::{Kind, Order};
 use crate::task::spawner::Spawner;
 use crate::task::turn::{PanicHook, Turn};
@@ -395,6 +396,7 @@ impl Reactor {
     ///   The reactor stays usable.
     /// - An error inside a task, because the sleep would block all tasks of this thread.
     /// - An error in a forked child of the process that made the reactor.
+    /// - With the feature `test-util`, `Unsupported` while the clock moves by itself (`TestClock::pause_auto`).
     ///
     /// # Examples
     ///
@@ -418,17 +420,14 @@ impl Reactor {
     /// ```
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let _enter = refuse_nesting("Reactor::wait")?;
+        self.engine.shared.refuse_automatic_clock("a hand-written loop")?;
         self.engine.shared.runner.begin_loop();
         self.turn(timeout, None)
     }
 
     /// Makes a turn, steps 3 to 6, without the check for nesting. `watch` may refuse a sleep without end by an error.
     /// Returns the number of events that reached a source.
-    pub(crate) fn turn(
-        &mut self,
-        timeout: Option<Duration>,
-        watch: Option<&dyn Fn() -> io::Result<()>>,
-    ) -> io::Result<usize> {
+    pub(crate) fn turn(&mut self, timeout: Option<Duration>, watch: Option<&dyn Watch>) -> io::Result<usize> {
         // 3 to 5. Sleep, dispatch, wake.
         let events = self.engine.turn(timeout, watch, |panic| self.turn.report(panic))?;
         // 6. Give a new budget, and call the drivers that wait for this turn.

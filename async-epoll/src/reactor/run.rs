@@ -16,6 +16,9 @@ use super::reactor::{Reactor, refuse_nesting};
 use crate::budget;
 use crate::engine::handle::Handle;
 use crate::engine::shared::Shared;
+#[cfg(feature = "test-util")]
+use crate::engine::watch::Census;
+use crate::engine::watch::Watch;
 use crate::task::set::TaskSet;
 use crate::wake::scheduled::ScheduledFlag;
 use futures::executor::LocalPool;
@@ -50,6 +53,8 @@ impl Reactor {
     ///   the tasks were spawned; the tasks are still in the pool. Not every deadlock is found: two tasks that wait for
     ///   each other through a channel have wakers in the channel, and a timer that never fires may still be reset. To
     ///   drive a reactor for other threads alone, call `run_until` with a future that never ends.
+    /// - With the feature `test-util`, `Deadlock` also if the tasks wait for timers, and the clock is paused and has stood for a
+    ///   second of real time: see `TestClock`.
     ///
     /// # Panics
     ///
@@ -112,7 +117,7 @@ impl Reactor {
                 return Ok(());
             }
             // 3 to 6. Sleep, dispatch, wake, give a new budget.
-            self.guarded_turn("Reactor::run", Some(&|| deadlock::refuse(&shared, &members)))?;
+            self.guarded_turn("Reactor::run", &RunWatch { shared: &shared, members: &members, main: None })?;
             // 2. Poll the tasks, until no task is ready or the budget is spent.
             pool.run_until_stalled();
         }
@@ -132,7 +137,8 @@ impl Reactor {
     ///   any other task of its spawner. As with [`run`](Self::run), tasks in other pools are ignored otherwise.
     /// - `InvalidInput` if `pool` has tasks of another reactor, unless the other reactor is in the background.
     ///
-    /// A deadlock is not reported.
+    /// A deadlock is not reported. (With the feature `test-util`, a paused clock on which timers wait in vain is reported as
+    /// by [`run`](Self::run).)
     ///
     /// # Panics
     ///
@@ -217,23 +223,52 @@ impl Reactor {
             // Before the tasks are polled: the future may have forked, and this may be the child.
             shared.refuse_child()?;
             // 2. Poll the tasks, until no task is ready or the budget is spent.
-            if members.is_none() {
-                let members = members.insert(self.pools.first_run(pool));
-                spawner.settle(members);
-                members.refuse_wrong_pool(TaskSet::waits_for_its_first_run)?;
-            } else {
-                pool.run_until_stalled();
-            }
+            let members = match &mut members {
+                Some(members) => {
+                    pool.run_until_stalled();
+                    members
+                }
+                None => {
+                    let members = members.insert(self.pools.first_run(pool));
+                    spawner.settle(members);
+                    members.refuse_wrong_pool(TaskSet::waits_for_its_first_run)?;
+                    members
+                }
+            };
             refuse_stray_drivers(&shared)?;
             // 3 to 6. Sleep, dispatch, wake, give a new budget. No sleep if the main future was woken.
-            self.guarded_turn("Reactor::run_until", None)?;
+            let watch = RunWatch { shared: &shared, members, main: Some(&main.waker) };
+            self.guarded_turn("Reactor::run_until", &watch)?;
         }
     }
 
     /// Makes a turn of a `run` method. The thread is marked as busy meanwhile, so that no waker can run an executor.
-    fn guarded_turn(&mut self, caller: &str, watch: Option<&dyn Fn() -> io::Result<()>>) -> io::Result<usize> {
+    fn guarded_turn(&mut self, caller: &str, watch: &RunWatch<'_>) -> io::Result<usize> {
         let _enter = refuse_nesting(caller)?;
-        self.turn(None, watch)
+        self.turn(None, Some(watch))
+    }
+}
+
+/// What a `run` method knows of its tasks.
+struct RunWatch<'a> {
+    /// The reactor.
+    shared: &'a Shared,
+    /// The tasks in the given pool.
+    members: &'a Members,
+    /// The waker of the main future, in `run_until`.
+    main: Option<&'a Arc<MainWaker>>,
+}
+
+impl Watch for RunWatch<'_> {
+    fn refuse_endless_sleep(&self) -> io::Result<()> {
+        // `run_until` may run the reactor for other threads alone, with a future that never ends.
+        if self.main.is_some() { Ok(()) } else { deadlock::refuse(self.shared, self.members) }
+    }
+
+    #[cfg(feature = "test-util")]
+    fn count(&self, census: &mut Census) {
+        self.main.iter().for_each(|waker| census.add_main(waker));
+        self.members.here().iter().for_each(|set| set.count(census));
     }
 }
 

@@ -41,6 +41,8 @@ use super::waker::{PoolQueue, TaskWaker, WATCHED};
 use super::watched::{Leftovers, Outcome, Payload, Watched, Work};
 use crate::budget;
 use crate::engine::handle::Handle;
+#[cfg(feature = "test-util")]
+use crate::engine::watch::Census;
 use crate::table::Table;
 use crate::trace::{self, TaskSpan};
 use crate::wake::scheduled::ScheduledFlag;
@@ -587,6 +589,16 @@ impl TaskSet {
             self.end_watched(number, work, &waker, Outcome::PoolDropped);
         }
         drop(driver);
+    }
+
+    /// Adds the tasks to `census`, and the wakers that only the end of a task of this set would wake.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn count(&self, census: &mut Census) {
+        census.note_remotes(self.pool.has_remotes());
+        let (tasks, watched, idle) = (self.tasks.borrow(), self.watched.borrow(), self.idle.borrow());
+        watched.joiners().chain(idle.iter()).for_each(|waker| census.add_inside(waker));
+        tasks.iter().flatten().for_each(|task| census.add_task(&task.waker, 1));
+        watched.live().for_each(|(waker, _)| census.add_task(waker, 1));
     }
 
     /// Returns the labels of the live tasks, if it is certain that no task can ever be woken: each task's waker is referred

@@ -94,6 +94,24 @@ impl Clock {
         }
     }
 
+    /// Moves a clock that moves by itself to `next_timer`, the deadline of the first timer. An advance that has begun
+    /// meanwhile on another thread moves the clock in its place, and a clock that was resumed is left alone.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn step_by_itself(&self, next_timer: u64) {
+        let advances = self.hands.advances();
+        if advances.is_empty() && self.hands.move_by_themselves() {
+            self.hands.stop_at(next_timer.max(self.now()));
+        }
+    }
+
+    /// Returns whether a test has stopped the clock in such a way that it moves by itself.
+    pub(crate) fn moves_by_itself(&self) -> bool {
+        #[cfg(feature = "test-util")]
+        return self.hands.move_by_themselves();
+        #[cfg(not(feature = "test-util"))]
+        false
+    }
+
     /// Converts an instant, saturating at both ends: an instant before the reactor's first is 0, and one too far away
     /// is [`NEVER`].
     #[allow(clippy::wrong_self_convention, reason = "converts an Instant *by* this clock")]

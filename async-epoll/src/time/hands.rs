@@ -10,7 +10,7 @@
 
 use super::nanos::NEVER;
 use crate::sys::ForkMark;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -32,6 +32,10 @@ pub(crate) struct Hands {
     pending: AtomicUsize,
     /// The number of the next advance.
     next: AtomicU64,
+    /// Stopped hands move to the next timer when nothing else can go on. Written under the lock of `advances`.
+    by_themselves: AtomicBool,
+    /// It was reported that the clock does not move. Set once.
+    reported: AtomicBool,
 }
 
 /// An advance in progress.
@@ -56,6 +60,8 @@ impl Hands {
             advances: Mutex::default(),
             pending: AtomicUsize::new(0),
             next: AtomicU64::new(0),
+            by_themselves: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
         }
     }
 
@@ -95,6 +101,21 @@ impl Hands {
         // to see since when it holds.
         self.ahead.store(stood_at.wrapping_sub(real), Ordering::Release);
         self.stands_at.store(NEVER, Ordering::Release);
+    }
+
+    /// Sets whether stopped hands move by themselves. The caller holds the lock of `advances`.
+    pub(crate) fn set_by_themselves(&self, by_themselves: bool) {
+        self.by_themselves.store(by_themselves, Ordering::Release);
+    }
+
+    /// Returns whether the hands are stopped, and move to the next timer when nothing else can go on.
+    pub(crate) fn move_by_themselves(&self) -> bool {
+        self.by_themselves.load(Ordering::Acquire) && self.are_stopped()
+    }
+
+    /// Returns whether it has not been reported yet that the clock does not move. From now on it has.
+    pub(crate) fn is_first_report(&self) -> bool {
+        !self.reported.swap(true, Ordering::Relaxed)
     }
 
     /// Returns whether any advance is in progress.

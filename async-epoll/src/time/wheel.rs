@@ -304,7 +304,7 @@ impl Wheel {
     }
 
     /// Calls `visit` with the deadline and the waker of every timer that has not fired.
-    #[cfg(feature = "inspect")]
+    #[cfg(any(feature = "inspect", feature = "test-util"))]
     pub(crate) fn visit(&mut self, mut visit: impl FnMut(u64, &Waker)) {
         for entry in self.entries.iter_mut() {
             entry.waker.iter().for_each(|waker| visit(entry.deadline, waker));
