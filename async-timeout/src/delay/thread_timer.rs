@@ -124,11 +124,15 @@ impl ThreadTimer {
             return Poll::Ready(());
         }
         // After a reset to an instant in the past, the helper thread may not have fired the timer yet.
-        let is_due = self.is_due();
-        match &mut self.timer {
-            _ if is_due => {}
-            Some(timer) => ready!(timer.poll_unpin(cx)),
-            None => return self.poll_clock(cx),
+        while !self.is_due() {
+            let Some(timer) = &mut self.timer else { return self.poll_clock(cx) };
+            ready!(timer.poll_unpin(cx));
+            // futures-timer fires too early if a timer is reset while the helper thread reads it: the thread then takes the
+            // old instant for the new one. The helper thread goes by the time of the system, and not by a test clock.
+            if self.deadline.is_none_or(|deadline| deadline <= Instant::now()) {
+                break;
+            }
+            timer.reset(remaining(self.deadline));
         }
         self.is_elapsed = true;
         Poll::Ready(())
@@ -293,6 +297,29 @@ mod tests {
             }
             assert_eq!(Arc::strong_count(&noop) > 1, is_lost);
         }
+    }
+
+    /// A timer that futures-timer has fired too early waits on.
+    #[test]
+    fn an_early_fire_is_no_end() {
+        let mut timer = ThreadTimer::new(Some(now() + HOUR));
+        let waker = Waker::from(Arc::new(Noop));
+        let mut cx = Context::from_waker(&waker);
+        let mut fired = futures_timer::Delay::new(Duration::ZERO);
+        let end = Instant::now() + Duration::from_secs(10);
+        while fired.poll_unpin(&mut cx).is_pending() {
+            assert!(Instant::now() < end, "the helper thread");
+            thread::sleep(Duration::from_millis(1));
+        }
+        timer.timer = Some(fired);
+        assert!(timer.poll_elapsed(&mut cx).is_pending());
+        // It fires once more, at its time.
+        timer.reset(now() + Duration::from_millis(5));
+        while timer.poll_elapsed(&mut cx).is_pending() {
+            assert!(Instant::now() < end, "not at all");
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(timer.deadline().is_some_and(|deadline| deadline <= Instant::now()), "early");
     }
 
     /// Timers that poll the clock sleep once per period, however many they are, and do not spin.
