@@ -155,6 +155,8 @@ mod linux {
     // Tasks, and descriptors.
     pub(crate) mod task;
     pub(crate) mod source;
+    // Tasks that end together.
+    pub(crate) mod group;
     // What comes from outside: signals, pipes, standard input, children.
     #[cfg(feature = "signal")]
     pub(crate) mod signal;
@@ -183,6 +185,11 @@ mod linux {
         budget::{OPERATIONS_PER_POLL, poll_cooperate, refused_operations},
         engine::handle::{EnterGuard, Handle},
         engine::timer::Timer,
+        group::close::CloseReport,
+        group::error::GroupError,
+        group::scope::{Scope, ScopedTask, scope},
+        group::spawn::{GroupSpawner, SpawnChild},
+        group::tasks::TaskGroup,
         io::interest::Interest,
         io::readiness::Readiness,
         reactor::background::Background,

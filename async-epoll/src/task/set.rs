@@ -38,10 +38,10 @@ use super::running::{self, Running};
 use super::turn::{Admission, Turn};
 use super::waiting::Waiting;
 use super::waker::{PoolQueue, TaskWaker, WATCHED};
-use super::watched::{Leftovers, Outcome, Payload, Watched, Work};
+use super::watched::{Leftovers, Outcome, Owner, Parent, Payload, Watched, Work};
 use crate::budget;
 use crate::engine::handle::Handle;
-use crate::table::Table;
+use crate::table::{Table, push_pruned};
 use crate::trace::{self, TaskSpan};
 use crate::wake::scheduled::ScheduledFlag;
 use futures::executor::LocalSpawner;
@@ -54,7 +54,7 @@ use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -84,6 +84,8 @@ pub(crate) struct TaskSet {
     watched: RefCell<Watched>,
     /// What waits for the end of the last task.
     idle: RefCell<Waiting>,
+    /// The groups of these tasks, for the deadlock report.
+    groups: RefCell<Vec<Weak<dyn Parent>>>,
     /// The number of tasks that have not ended, of both kinds.
     live: Cell<usize>,
     /// The numbers taken from the queue. Out of the cell while the driver polls the tasks.
@@ -113,6 +115,7 @@ impl TaskSet {
             tasks: RefCell::new(Table::new()),
             watched: RefCell::default(),
             idle: RefCell::default(),
+            groups: RefCell::default(),
             live: Cell::new(0),
             batch: Cell::default(),
             free: Cell::new(0),
@@ -176,13 +179,14 @@ impl TaskSet {
         Ok(())
     }
 
-    /// Puts a new task with a handle or a name into the table and into the queue. Returns the numbers of the task in the
-    /// table and in the reactor.
+    /// Puts a new task with a handle, a group or a name into the table and into the queue. `owner` makes what learns of the
+    /// end, from the number of the task in the table, its number in the reactor, and what its wakers refer to; it runs no user
+    /// code. Returns the two numbers.
     pub(crate) fn spawn_watched(
         self: &Rc<Self>,
         job: Pin<Box<dyn Job>>,
-        has_handle: bool,
         label: &Label,
+        owner: impl FnOnce(u32, u64, &Arc<TaskWaker>) -> Owner,
     ) -> Result<(u32, u64), SpawnError> {
         self.status()?;
         // First, since this runs a subscriber's code, which may spawn or panic.
@@ -190,8 +194,12 @@ impl TaskSet {
         self.pool.shared.task_begins();
         let id = self.turn.next_task();
         let work = Work { job, span };
-        let make = |number| self.new_waker(number, id, label.spawned_at, label.name.as_ref());
-        let number = self.watched.borrow_mut().insert(work, has_handle, label.name.clone(), make);
+        let make = |number| {
+            let waker = self.new_waker(number, id, label.spawned_at, label.name.as_ref());
+            let owner = owner(number, id, &waker);
+            (waker, owner)
+        };
+        let number = self.watched.borrow_mut().insert(work, label.name.clone(), make);
         self.begin(number);
         self.ensure_driver();
         Ok((number, id))
@@ -387,11 +395,11 @@ impl TaskSet {
     /// Ends a task with a handle or a name that was taken out of the table, and takes the task out of all counts.
     ///
     /// Everything of the user's is dropped before the task counts as ended, except for an output for which there is a
-    /// handle.
+    /// handle or a group.
     fn end_watched(&self, number: u32, work: Work, waker: &TaskWaker, mut outcome: Outcome) {
         let Work { job, span } = work;
         let is_closed = matches!(outcome, Outcome::PoolDropped);
-        if matches!(outcome, Outcome::Done(_)) && self.watched.borrow_mut().has_handle(number) {
+        if matches!(outcome, Outcome::Done(_)) && self.watched.borrow_mut().keeps_output(number) {
             outcome = Outcome::Done(Some(job));
         } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| drop(job)))) {
             // The handle gets the first panic, and the hook any other.
@@ -412,18 +420,55 @@ impl TaskSet {
     /// Wakes what has waited for the end of a task, and reports a panic that no handle will take. Drops the rest, which
     /// may run user code.
     fn clear(&self, leftovers: Leftovers) {
-        if let Some(waker) = leftovers.joiner {
+        let Leftovers { joiner, parent, mut outcome } = leftovers;
+        if let Some(waker) = joiner {
             self.wake(waker);
         }
-        match leftovers.outcome {
+        if let Some((parent, child, label)) = parent {
+            outcome = outcome.and_then(|outcome| parent.child_ended(child, outcome, label));
+        }
+        match outcome {
             Some(Outcome::Panicked(panic)) => self.turn.report(panic),
             Some(outcome) => drop(self.catch(|| drop(outcome))),
             None => {}
         }
     }
 
+    /// Adds a group, whose children are tasks of this set.
+    pub(crate) fn add_group(&self, group: Weak<dyn Parent>) {
+        push_pruned(&mut self.groups.borrow_mut(), group, |group| group.strong_count() != 0);
+    }
+
+    /// Aborts tasks with a handle or in a group, on the pool's thread: drops their futures before this returns, but for a
+    /// task that is being polled or dropped, whose future is dropped after that poll. Does nothing to a task that has ended.
+    /// Does nothing in a forked child: the tasks belong to the parent.
+    ///
+    /// `next` returns the number of the next task, until none is left. It is asked after each drop, which may have run user
+    /// code.
+    pub(crate) fn abort_now(self: &Rc<Self>, mut next: impl FnMut() -> Option<u32>) {
+        if self.turn.shared.is_child() {
+            return;
+        }
+        let running = Running::begin(self, &self.turn.shared);
+        while let Some(number) = next() {
+            // Each borrow ends before the future is dropped and the pool is called.
+            let taken = self.watched.borrow_mut().take_work(number);
+            if let Some((work, waker)) = taken {
+                self.end_watched(number, work, &waker, Outcome::Aborted);
+            } else {
+                let waker = self.watched.borrow_mut().waker(number);
+                waker.into_iter().for_each(|waker| waker.abort());
+            }
+        }
+        drop(running);
+        if self.live.get() == 0 {
+            // The driver has to end with the last task.
+            self.pool.queue().call_driver(&self.pool.shared.notifier);
+        }
+    }
+
     /// Wakes a waker of the user's, and counts its panic.
-    fn wake(&self, waker: Waker) {
+    pub(crate) fn wake(&self, waker: Waker) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
             self.turn.shared.note_waker_panic(panic);
         }
@@ -497,7 +542,7 @@ impl TaskSet {
     }
 
     /// Runs user code, and reports its panic.
-    fn catch<T>(&self, code: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn catch<T>(&self, code: impl FnOnce() -> T) -> Option<T> {
         catch_unwind(AssertUnwindSafe(code)).map_err(|panic| self.turn.report_task(panic)).ok()
     }
 
@@ -579,8 +624,12 @@ impl TaskSet {
             self.drop_task(task);
             self.forget_task();
         }
-        for (number, work, waker) in watched {
-            self.end_watched(number, work, &waker, Outcome::PoolDropped);
+        for number in watched {
+            // A task is not in the table any more if its group was dropped with a task before it.
+            let taken = self.watched.borrow_mut().take_work(number);
+            if let Some((work, waker)) = taken {
+                self.end_watched(number, work, &waker, Outcome::PoolDropped);
+            }
         }
         drop(driver);
     }
@@ -593,6 +642,9 @@ impl TaskSet {
         }
         let (tasks, watched, idle) = (self.tasks.borrow(), self.watched.borrow(), self.idle.borrow());
         let mut waiting: Vec<_> = watched.joiners().chain(idle.iter()).map(|waker| waker.data().addr()).collect();
+        for group in self.groups.borrow().iter().filter_map(Weak::upgrade) {
+            group.wakers(&mut |waker| waiting.push(waker.data().addr()));
+        }
         waiting.sort_unstable();
         let is_stuck = |waker: &Arc<TaskWaker>| {
             let address = Arc::as_ptr(waker).addr();
