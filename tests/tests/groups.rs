@@ -1038,7 +1038,7 @@ fn a_group_in_another_pool() {
 /// Timers and wakes from other threads of children that are gone do nothing.
 #[test]
 fn nothing_is_left_of_a_child() {
-    let _guard = alone();
+    let _watchdog = watchdog(TIME);
     let mut runtime = LocalRuntime::new().unwrap();
     let handle = runtime.handle();
     let group = TaskGroup::with_spawner(&runtime.spawner());
