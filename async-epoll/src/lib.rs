@@ -96,6 +96,8 @@
 //! - **A panic ends its task, not the program.** [`ReactorBuilder::on_task_panic`] gets the payload.
 //! - **An aborted task is dropped before the next sleep**, on its own thread, whichever thread has
 //!   [aborted](TaskHandle::abort) it.
+//! - **No child outlives its [`TaskGroup`]**: dropping the group drops the children before it returns. Children in a
+//!   [`scope()`] may borrow from their parent.
 //! - **A certain deadlock is an error, not a hang.** When no task is ready and nothing is left that could wake any,
 //!   [`Reactor::run`] returns and names the lines where the tasks were spawned.
 //! - **No timer fires early**, and a duration that is too long for the clock means never.
