@@ -60,6 +60,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
+/// The number of wakers of ended tasks that are kept for new ones.
+const SPARE_WAKERS: usize = 256;
+
 /// One task.
 struct Task {
     /// The user's future.
@@ -83,6 +86,8 @@ pub(crate) struct TaskSet {
     tasks: RefCell<Table<Option<Task>>>,
     /// The tasks with a handle or a name.
     watched: RefCell<Watched>,
+    /// What the wakers of ended tasks have referred to, for new tasks with a handle or in a group. Nothing else refers to it.
+    spare_wakers: RefCell<Vec<Arc<TaskWaker>>>,
     /// What waits for the end of the last task.
     idle: RefCell<Waiting>,
     /// The groups of these tasks, for the deadlock report.
@@ -115,6 +120,7 @@ impl TaskSet {
             spawner,
             tasks: RefCell::new(Table::new()),
             watched: RefCell::default(),
+            spare_wakers: RefCell::default(),
             idle: RefCell::default(),
             groups: RefCell::default(),
             live: Cell::new(0),
@@ -196,7 +202,7 @@ impl TaskSet {
         let id = self.turn.next_task();
         let work = Work { job, span };
         let make = |number| {
-            let waker = self.new_waker(number, id, label.spawned_at, label.name.as_ref());
+            let waker = self.reuse_waker(number, id, label);
             let owner = owner(number, id, &waker);
             (waker, owner)
         };
@@ -236,6 +242,31 @@ impl TaskSet {
         });
         waker.record.enter(&self.pool.shared, &waker);
         waker
+    }
+
+    /// Returns what the wakers of a new task refer to, in memory that the wakers of another task have referred to before, if
+    /// there is some.
+    fn reuse_waker(&self, number: u32, id: u64, label: &Label) -> Arc<TaskWaker> {
+        let spare = self.spare_wakers.borrow_mut().pop();
+        if let Some(mut spare) = spare {
+            if let Some(waker) = Arc::get_mut(&mut spare) {
+                waker.renew(number, label.spawned_at, Record::new(id, label.name.as_ref()));
+                spare.record.enter(&self.pool.shared, &spare);
+                return spare;
+            }
+        }
+        self.new_waker(number, id, label.spawned_at, label.name.as_ref())
+    }
+
+    /// Keeps what the wakers of an ended task have referred to for another task, if no waker and no abort handle is left. A
+    /// wake in progress on another thread holds a reference, so it cannot reach the other task.
+    fn keep_waker(&self, mut waker: Arc<TaskWaker>) {
+        if Arc::get_mut(&mut waker).is_some() {
+            let mut spare = self.spare_wakers.borrow_mut();
+            if spare.len() < SPARE_WAKERS {
+                spare.push(waker);
+            }
+        }
     }
 
     /// Counts a task that is in the table, and puts it into the queue.
@@ -385,7 +416,7 @@ impl TaskSet {
                 Err(panic) => self.panicked(panic),
             }
         };
-        self.end_watched(number, work, &waker, outcome);
+        self.end_watched(number, work, waker, outcome);
         true
     }
 
@@ -399,7 +430,7 @@ impl TaskSet {
     ///
     /// Everything of the user's is dropped before the task counts as ended, except for an output for which there is a
     /// handle or a group.
-    fn end_watched(&self, number: u32, work: Work, waker: &TaskWaker, mut outcome: Outcome) {
+    fn end_watched(&self, number: u32, work: Work, waker: Arc<TaskWaker>, mut outcome: Outcome) {
         let Work { job, span } = work;
         let is_closed = matches!(outcome, Outcome::PoolDropped);
         if matches!(outcome, Outcome::Done(_)) && self.watched.borrow_mut().keeps_output(number) {
@@ -416,6 +447,7 @@ impl TaskSet {
         waker.record.leave(&self.pool.shared);
         let is_queued = waker.scheduled.finish() && !is_closed;
         let leftovers = self.watched.borrow_mut().end(number, outcome, is_queued);
+        self.keep_waker(waker);
         self.forget_task();
         self.clear(leftovers);
     }
@@ -457,7 +489,7 @@ impl TaskSet {
             // Each borrow ends before the future is dropped and the pool is called.
             let taken = self.watched.borrow_mut().take_work(number);
             if let Some((work, waker)) = taken {
-                self.end_watched(number, work, &waker, Outcome::Aborted);
+                self.end_watched(number, work, waker, Outcome::Aborted);
             } else {
                 let waker = self.watched.borrow_mut().waker(number);
                 waker.into_iter().for_each(|waker| waker.abort());
@@ -631,7 +663,7 @@ impl TaskSet {
             // A task is not in the table any more if its group was dropped with a task before it.
             let taken = self.watched.borrow_mut().take_work(number);
             if let Some((work, waker)) = taken {
-                self.end_watched(number, work, &waker, Outcome::PoolDropped);
+                self.end_watched(number, work, waker, Outcome::PoolDropped);
             }
         }
         drop(driver);
