@@ -1,6 +1,6 @@
-//! Watched tasks: the tasks that have a handle or a name.
+//! Watched tasks: the tasks that have a handle, a group or a name.
 //!
-//! Most tasks have neither, and must not pay for them. So the watched tasks are in a table of their own, with larger
+//! Most tasks have none of these, and must not pay for them. So the watched tasks are in a table of their own, with larger
 //! entries, and the highest bit of a task's number [tells](super::waker::WATCHED) which table it is in. The driver looks at
 //! that bit before each poll; this is all that the other tasks pay.
 //!
