@@ -224,8 +224,9 @@ fn a_spawn_from_outside() {
     let mut cx = Context::from_waker(&waker);
     let (sender, receiver) = oneshot::channel::<()>();
     let mut scope = Box::pin(scope(async |scope| {
-        *kept.borrow_mut() = Some(scope);
+        *kept.borrow_mut() = Some(scope.clone());
         receiver.await.unwrap();
+        scope.spawn(async {});
     }));
     assert!(scope.as_mut().poll(&mut cx).is_pending());
     let outside: Scope<'_> = kept.borrow_mut().take().unwrap();
@@ -238,7 +239,9 @@ fn a_spawn_from_outside() {
     assert!(scope.as_mut().poll(&mut cx).is_pending());
     assert_eq!(*drops.borrow(), [0, 1, 2]);
     sender.send(()).unwrap();
+    let wakes = counter.count();
     assert!(scope.as_mut().poll(&mut cx).is_ready());
+    assert_eq!(counter.count(), wakes, "a spawn inside of the poll needs no wake");
     let late = guard(&drops, 3);
     drop(outside.spawn(async move {
         let _late = late;
@@ -281,4 +284,18 @@ fn scopes_nest() {
         .unwrap();
     runtime.run_for(Duration::ZERO).unwrap();
     assert_eq!(runtime.handle().stats().timers, 0);
+}
+
+/// A child that spawns a sibling and waits for it: the sibling is polled although nothing else wakes the scope.
+#[test]
+fn a_child_waits_for_a_sibling() {
+    let sum = block_on(scope(async |scope| {
+        let inside = scope.clone();
+        let child = scope.spawn(async move {
+            let sibling = inside.spawn(async { 1 });
+            sibling.await + 1
+        });
+        child.await + 1
+    }));
+    assert_eq!(sum, 3);
 }
