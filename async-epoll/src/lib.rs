@@ -96,6 +96,8 @@
 //! - **A panic ends its task, not the program.** [`ReactorBuilder::on_task_panic`] gets the payload.
 //! - **An aborted task is dropped before the next sleep**, on its own thread, whichever thread has
 //!   [aborted](TaskHandle::abort) it.
+//! - **No child outlives its [`TaskGroup`]**: dropping the group drops the children before it returns. Children in a
+//!   [`scope()`] may borrow from their parent.
 //! - **A certain deadlock is an error, not a hang.** When no task is ready and nothing is left that could wake any,
 //!   [`Reactor::run`] returns and names the lines where the tasks were spawned.
 //! - **No timer fires early**, and a duration that is too long for the clock means never.
@@ -158,6 +160,8 @@ mod linux {
     // Tasks, and descriptors.
     pub(crate) mod task;
     pub(crate) mod source;
+    // Tasks that end together.
+    pub(crate) mod group;
     // What comes from outside: signals, pipes, standard input, children.
     #[cfg(feature = "signal")]
     pub(crate) mod signal;
@@ -189,6 +193,11 @@ mod linux {
         budget::{OPERATIONS_PER_POLL, poll_cooperate, refused_operations},
         engine::handle::{EnterGuard, Handle},
         engine::timer::Timer,
+        group::close::CloseReport,
+        group::error::GroupError,
+        group::scope::{Scope, ScopedTask, scope},
+        group::spawn::{GroupSpawner, SpawnChild},
+        group::tasks::TaskGroup,
         io::interest::Interest,
         io::readiness::Readiness,
         reactor::background::Background,

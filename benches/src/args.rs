@@ -9,6 +9,7 @@ use crate::orders::load::Target;
 use crate::orders::proxy::ProxyOrder;
 use crate::orders::reads::ReadOrder;
 use crate::orders::service::{Protocol, Service};
+use crate::orders::tasks::TaskOrder;
 use crate::orders::timers::TimerOrder;
 use crate::orders::wakes::WakeOrder;
 use crate::run::Run;
@@ -22,9 +23,9 @@ usage: benches run CASE… [--quick] [--pairs N]     measure, and print a table 
   CASE       E1 throughput  E2 system calls  E3 instructions  E4 large requests  C1 C2 connections
              M1 memory  M2 memory given back
              T1 T2 T3 T4 one timeout  T5 T6 many timers  T7 lone sleeps  T8 reads with a limit
-             W1 wakes  F1 fairness  H1 hyper  U1 datagrams  P1 proxy, or `all`
+             W1 wakes  G1 tasks  F1 fairness  H1 hyper  U1 datagrams  P1 proxy, or `all`
   --quick    fewer pairs and shorter runs: checks that everything works; do not quote its figures
-  --pairs N  interleaved rounds of all cases but E2, E3, C1, M1 and M2 (E1 and H1 need 25 for a claim)
+  --pairs N  interleaved rounds of all cases but E2, E3, C1, M1, M2 and G1 (E1 and H1 need 25 for a claim)
 
 The parts, started by `run`:
        benches serve ours|raw|tokio [--protocol echo|http|http-flat|http-timed] [--port P] [--connections N] [--defer-accept]
@@ -34,6 +35,7 @@ The parts, started by `run`:
        benches timers PEER ready|earliest|latest|churn|storm|bytes|lone --count N
        benches reads bare|ours|tokio-timeout|tokio-reset --count N
        benches wakes ours|tokio --connections TASKS --count ROUNDS
+       benches tasks ours|tokio handle|abort|group|drop --count TASKS
        benches proxy ours|tokio --connections N --count MIB";
 
 /// A parsed command line.
@@ -46,6 +48,7 @@ pub(crate) enum Command {
     Timers(TimerOrder),
     Reads(ReadOrder),
     Wakes(WakeOrder),
+    Tasks(TaskOrder),
     Proxy(ProxyOrder),
 }
 
@@ -128,6 +131,10 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             let rounds = flags.count.ok_or("wakes needs --count")?;
             Ok(Command::Wakes(WakeOrder { peer: peer.parse()?, tasks: flags.connections()?, rounds }))
         }
+        ["tasks", peer, exercise] => {
+            let count = flags.count.ok_or("tasks needs --count")?;
+            Ok(Command::Tasks(TaskOrder { peer: peer.parse()?, exercise: exercise.parse()?, count }))
+        }
         ["proxy", peer] => {
             let mib = flags.count.ok_or("proxy needs --count")?;
             Ok(Command::Proxy(ProxyOrder { peer: peer.parse()?, connections: flags.connections()?, mib }))
@@ -159,6 +166,7 @@ mod tests {
     use super::*;
     use crate::orders::peer::Peer;
     use crate::orders::reads::ReadLimit;
+    use crate::orders::tasks::TaskExercise;
     use crate::orders::timers::{Exercise, TimerPeer};
 
     fn words(line: &str) -> impl Iterator<Item = String> {
@@ -184,6 +192,9 @@ mod tests {
         assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
         let order = WakeOrder { peer: Peer::Tokio, tasks: 3, rounds: 7 };
         let Ok(Command::Wakes(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
+        assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
+        let order = TaskOrder { peer: Peer::Tokio, exercise: TaskExercise::Group, count: 7 };
+        let Ok(Command::Tasks(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };
         assert_eq!(format!("{parsed:?}"), format!("{order:?}"));
         let order = ProxyOrder { peer: Peer::Tokio, connections: 3, mib: 7 };
         let Ok(Command::Proxy(parsed)) = parse(order.to_args().into_iter()) else { panic!("no order") };

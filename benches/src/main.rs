@@ -22,7 +22,7 @@ mod run;
 mod args;
 
 use args::Command;
-use parts::{load, proxies, reads, servers, timers, wakes};
+use parts::{load, proxies, reads, servers, tasks, timers, wakes};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Timers(order) => timers::perform(&order),
         Command::Reads(order) => reads::read(&order),
         Command::Wakes(order) => wakes::wake(&order),
+        Command::Tasks(order) => tasks::perform(&order),
         Command::Proxy(order) => proxies::proxy(&order),
     };
     match result {

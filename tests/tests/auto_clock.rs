@@ -4,7 +4,7 @@
 //! The clock moves if certainly nothing but a timer can wake a task. In the tables, another thread takes away what holds
 //! the clock, after a while of real time. The clock must not have moved before, and moves afterwards.
 
-use async_epoll::{Handle, LocalRuntime, Reactor, Source, TestClock, Timer};
+use async_epoll::{Handle, LocalRuntime, Reactor, Source, TaskGroup, TestClock, Timer};
 use async_timeout::{CancelToken, Timeout, TimeoutExt, clock, guard, interval, sleep, sleep_until, with_deadline};
 use futures::channel::oneshot;
 use futures::executor::{LocalPool, block_on};
@@ -332,6 +332,27 @@ fn all_of_async_timeout() {
         drop(looked_at);
         Timer::after(DAY, &Handle::current().unwrap()).await.unwrap();
         assert_eq!(since(), 31 * HOUR + DAY);
+    });
+}
+
+/// What waits for the end of children does not hold the clock: a reader of a group, a spawn that waits for a place, and the
+/// grace of a group that closes.
+#[test]
+fn groups_of_sleepers() {
+    automatic(async || {
+        let begin = async_timeout::now();
+        let mut group = TaskGroup::new().unwrap().with_limit(1);
+        for hours in [1, 2] {
+            group.spawn(sleep(HOUR * hours)).await.unwrap();
+        }
+        assert_eq!(begin + HOUR, async_timeout::now(), "the second spawn has waited for the first child");
+        while let Some(result) = group.next().await {
+            result.unwrap();
+        }
+        assert_eq!(begin + HOUR * 3, async_timeout::now());
+        group.spawn(pending()).await.unwrap();
+        assert_eq!(group.close_within(DAY).await.aborted, 1);
+        assert_eq!(begin + HOUR * 3 + DAY, async_timeout::now());
     });
 }
 

@@ -7,7 +7,7 @@
 //! works, or returns an error that says why not; it never hangs, and the parent goes on undisturbed. Each cell runs in a
 //! process of its own, and each once more with parent and child in PID namespaces of their own, where both are process 1.
 
-use async_epoll::{Handle, Interest, LocalRuntime, Reactor, ReactorBuilder, Source, Timer};
+use async_epoll::{Handle, Interest, LocalRuntime, Reactor, ReactorBuilder, Source, TaskGroup, Timer};
 use async_net_lite::unix::UnixListenOptions;
 use async_net_lite::{TcpListener, TcpStream, UdpSocket, copy_bidirectional};
 use async_timeout::{IoGuard, Timeout, interval, sleep, with_deadline};
@@ -749,6 +749,28 @@ const TABLE: &[Part] = &[
             let error = block_on(&mut task).unwrap_err().to_string();
             assert!(error.contains("belongs to the parent process"), "{error}");
             block_on(spawner.idle());
+            WORKS.into()
+        })
+    }),
+    ("TaskGroup, which would wait", [WORKS, WORKS], |scene| {
+        let parent = Parent::new(scene);
+        let spawner = parent.runtime.spawner();
+        let dropped = Rc::new(Cell::new(false));
+        let flag = Rc::clone(&dropped);
+        let guard = tests::OnDrop(move || flag.set(true));
+        let (mut group, unread) = (TaskGroup::with_spawner(&spawner).with_limit(1), TaskGroup::with_spawner(&spawner));
+        group.try_spawn(async {}).unwrap();
+        unread.try_spawn(async move { drop(guard) }).unwrap();
+        parent.fork(move |_| {
+            let no_place = block_on(group.spawn(async {})).unwrap_err().to_string();
+            let error = block_on(group.next()).unwrap().unwrap_err().to_string();
+            for text in [no_place, error] {
+                assert!(text.contains("belongs to the parent process"), "{text}");
+            }
+            assert!(block_on(group.next()).is_none());
+            // The child of the group belongs to the parent, and is left alone.
+            drop((group, unread));
+            assert!(!dropped.get());
             WORKS.into()
         })
     }),

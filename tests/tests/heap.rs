@@ -67,7 +67,8 @@ fn cost(mut act: impl FnMut()) -> (usize, usize) {
     (allocations() - made, live_heap().saturating_sub(live))
 }
 
-/// A task is two allocations, with or without a handle or a name. Tasks with a handle leave nothing behind, whether they end,
+/// A task is two allocations, with or without a handle or a name; one is saved for some tasks, as the memory of earlier ones is
+/// kept. Tasks with a handle leave nothing behind, whether they end,
 /// are aborted or are detached.
 #[test]
 fn a_handle_needs_no_allocation() {
@@ -92,7 +93,7 @@ fn a_handle_needs_no_allocation() {
         let named = cost(|| (0..TASKS).for_each(|_| spawner.task().name("name").spawn(async {}).unwrap()));
         println!("round {round}, for {TASKS} tasks: plain {plain:?}, with a handle {with_handle:?}, named {named:?}");
         for (allocations, _) in [plain, with_handle, named] {
-            assert!((2 * TASKS..=2 * TASKS + 64).contains(&allocations), "{allocations}");
+            assert!((2 * TASKS - 256..=2 * TASKS + 64).contains(&allocations), "{allocations}");
         }
         assert_eq!(runtime.run_for(Duration::ZERO).unwrap(), (round + 2) * TASKS);
         let abort_costs = cost(|| handles.iter().for_each(|handle| handle.abort()));

@@ -105,6 +105,12 @@ impl Runner {
         self.state.load(Ordering::Relaxed) & (METHOD | LOOP | ALWAYS) != 0
     }
 
+    /// Returns whether a `run` method is active. Then that method polls the pool, by `run_until_stalled`: no executor of
+    /// futures-rs begins inside of another.
+    pub(crate) fn is_in_method(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & METHOD != 0
+    }
+
     /// Notes that a driver of another reactor was polled while this reactor was current. That matters to a `run` method
     /// on the same thread only: any thread may enter the reactor and poll what it likes.
     #[cold]

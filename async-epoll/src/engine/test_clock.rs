@@ -129,7 +129,7 @@ impl TestClock {
     /// | No task is ready, and the kernel has no event for a source: it is asked without sleeping. | while tasks or sockets are busy |
     /// | No task waits for a source. The event may be under way, or come from another process. | while a task reads from a silent socket, or waits for a child process or a signal |
     /// | There is no [`RemoteSpawner`](crate::RemoteSpawner) into the pool. | while another thread may spawn |
-    /// | No waker of a task is anywhere but at a timer, at the handle of another task, or at [`Spawner::idle`](crate::Spawner::idle). | while a task waits for a channel, a lock, a token or a helper thread; while futures wait in a combinator with wakers of its own, such as `FuturesUnordered` |
+    /// | No waker of a task is anywhere but at a timer, at the handle of another task, at a [`TaskGroup`](crate::TaskGroup), or at [`Spawner::idle`](crate::Spawner::idle). | while a task waits for a channel, a lock, a token or a helper thread; while futures wait in a combinator with wakers of its own, such as `FuturesUnordered` |
     ///
     /// A source without a waiting task does not keep the clock from moving. Timers that are due at the same instant fire
     /// together; then the tasks run, and the question is asked anew. Where no timer is left, the clock stands, and a

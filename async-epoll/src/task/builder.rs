@@ -4,6 +4,7 @@ use super::handle::TaskHandle;
 use super::job::job;
 use super::label::{Label, TaskName};
 use super::set::TaskSet;
+use super::watched::Owner;
 use futures::task::LocalFutureObj;
 use std::borrow::Cow;
 use std::fmt;
@@ -60,7 +61,9 @@ impl TaskBuilder {
         let spawned_at = Location::caller();
         let spawned = match name {
             None => tasks.spawn(LocalFutureObj::new(Box::new(future)), spawned_at),
-            Some(_) => tasks.spawn_watched(job(future), false, &Label { spawned_at, name }).map(drop),
+            Some(_) => {
+                tasks.spawn_watched(job(future), &Label { spawned_at, name }, |_, _, _| Owner::Nothing).map(drop)
+            }
         };
         spawned.map_err(TaskSet::pool_dropped)
     }
@@ -77,7 +80,8 @@ impl TaskBuilder {
     {
         let Self { tasks, name } = self;
         let label = Label { spawned_at: Location::caller(), name };
-        let (number, id) = tasks.spawn_watched(job(future), true, &label).map_err(TaskSet::pool_dropped)?;
+        let spawned = tasks.spawn_watched(job(future), &label, |_, _, _| Owner::Handle(None));
+        let (number, id) = spawned.map_err(TaskSet::pool_dropped)?;
         Ok(TaskHandle::new(tasks, number, id, label))
     }
 }

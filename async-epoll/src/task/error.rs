@@ -62,6 +62,11 @@ impl TaskError {
         matches!(self.reason, Reason::Aborted | Reason::PoolDropped)
     }
 
+    /// Returns whether the task was aborted while its pool went on.
+    pub(crate) const fn is_abort_alone(&self) -> bool {
+        matches!(self.reason, Reason::Aborted)
+    }
+
     /// Returns whether the task has panicked.
     pub const fn is_panic(&self) -> bool {
         matches!(self.reason, Reason::Panicked(_))

@@ -238,6 +238,11 @@ pub struct AbortHandle {
 }
 
 impl AbortHandle {
+    /// Returns the abort handle of a new task, to whose wakers `task` belongs.
+    pub(crate) const fn new(task: Option<Arc<TaskWaker>>, id: u64, label: Label) -> Self {
+        Self { task, id, label }
+    }
+
     /// Aborts the task, as [`TaskHandle::abort`] does: the pool's thread drops the task's future, before its reactor sleeps
     /// again. Does nothing if the task has ended.
     ///

@@ -6,7 +6,7 @@
 //! many polls are left before the reactor has to look for events, and reports panics. With the feature `inspect` a
 //! [`Record`](record::Record) of each task is kept.
 //!
-//! A task that has a handle or a name is a [watched] task; that page has the races of abort. The
+//! A task that has a handle, a group or a name is a [watched] task; that page has the races of abort. The
 //! [current] spawner is the one that [`spawn_local`](crate::spawn_local) uses.
 //!
 //! ```text

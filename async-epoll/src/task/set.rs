@@ -27,7 +27,8 @@
 //!
 //! To the pool, the driver behaves as if each task were a future in the pool: a driver ends whenever a task ends, and
 //! leaves a successor if other tasks remain. So `LocalPool::try_run_one` completes one task, and `LocalPool::run`
-//! returns after the last.
+//! returns after the last. A `run` method of the reactor polls until nothing is left to do, and does not look at what ends;
+//! there the driver goes on after the end of a task, which saves the two allocations of a successor.
 
 use super::arrival::Arrival;
 use super::current::Target;
@@ -38,12 +39,12 @@ use super::running::{self, Running};
 use super::turn::{Admission, Turn};
 use super::waiting::Waiting;
 use super::waker::{PoolQueue, TaskWaker, WATCHED};
-use super::watched::{Leftovers, Outcome, Payload, Watched, Work};
+use super::watched::{Leftovers, Outcome, Owner, Parent, Payload, Watched, Work};
 use crate::budget;
 use crate::engine::handle::Handle;
 #[cfg(feature = "test-util")]
 use crate::engine::watch::Census;
-use crate::table::Table;
+use crate::table::{Table, push_pruned};
 use crate::trace::{self, TaskSpan};
 use crate::wake::scheduled::ScheduledFlag;
 use futures::executor::LocalSpawner;
@@ -56,10 +57,13 @@ use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
+
+/// The number of wakers of ended tasks that are kept for new ones.
+const SPARE_WAKERS: usize = 256;
 
 /// One task.
 struct Task {
@@ -84,8 +88,12 @@ pub(crate) struct TaskSet {
     tasks: RefCell<Table<Option<Task>>>,
     /// The tasks with a handle or a name.
     watched: RefCell<Watched>,
+    /// What the wakers of ended tasks have referred to, for new tasks with a handle or in a group. Nothing else refers to it.
+    spare_wakers: RefCell<Vec<Arc<TaskWaker>>>,
     /// What waits for the end of the last task.
     idle: RefCell<Waiting>,
+    /// The groups of these tasks, for the deadlock report.
+    groups: RefCell<Vec<Weak<dyn Parent>>>,
     /// The number of tasks that have not ended, of both kinds.
     live: Cell<usize>,
     /// The numbers taken from the queue. Out of the cell while the driver polls the tasks.
@@ -114,7 +122,9 @@ impl TaskSet {
             spawner,
             tasks: RefCell::new(Table::new()),
             watched: RefCell::default(),
+            spare_wakers: RefCell::default(),
             idle: RefCell::default(),
+            groups: RefCell::default(),
             live: Cell::new(0),
             batch: Cell::default(),
             free: Cell::new(0),
@@ -178,13 +188,14 @@ impl TaskSet {
         Ok(())
     }
 
-    /// Puts a new task with a handle or a name into the table and into the queue. Returns the numbers of the task in the
-    /// table and in the reactor.
+    /// Puts a new task with a handle, a group or a name into the table and into the queue. `owner` makes what learns of the
+    /// end, from the number of the task in the table, its number in the reactor, and what its wakers refer to; it runs no user
+    /// code. Returns the two numbers.
     pub(crate) fn spawn_watched(
         self: &Rc<Self>,
         job: Pin<Box<dyn Job>>,
-        has_handle: bool,
         label: &Label,
+        owner: impl FnOnce(u32, u64, &Arc<TaskWaker>) -> Owner,
     ) -> Result<(u32, u64), SpawnError> {
         self.status()?;
         // First, since this runs a subscriber's code, which may spawn or panic.
@@ -192,8 +203,12 @@ impl TaskSet {
         self.pool.shared.task_begins();
         let id = self.turn.next_task();
         let work = Work { job, span };
-        let make = |number| self.new_waker(number, id, label.spawned_at, label.name.as_ref());
-        let number = self.watched.borrow_mut().insert(work, has_handle, label.name.clone(), make);
+        let make = |number| {
+            let waker = self.reuse_waker(number, id, label);
+            let owner = owner(number, id, &waker);
+            (waker, owner)
+        };
+        let number = self.watched.borrow_mut().insert(work, label.name.clone(), make);
         self.begin(number);
         self.ensure_driver();
         Ok((number, id))
@@ -231,6 +246,31 @@ impl TaskSet {
         waker
     }
 
+    /// Returns what the wakers of a new task refer to, in memory that the wakers of another task have referred to before, if
+    /// there is some.
+    fn reuse_waker(&self, number: u32, id: u64, label: &Label) -> Arc<TaskWaker> {
+        let spare = self.spare_wakers.borrow_mut().pop();
+        if let Some(mut spare) = spare {
+            if let Some(waker) = Arc::get_mut(&mut spare) {
+                waker.renew(number, label.spawned_at, Record::new(id, label.name.as_ref()));
+                spare.record.enter(&self.pool.shared, &spare);
+                return spare;
+            }
+        }
+        self.new_waker(number, id, label.spawned_at, label.name.as_ref())
+    }
+
+    /// Keeps what the wakers of an ended task have referred to for another task, if no waker and no abort handle is left. A
+    /// wake in progress on another thread holds a reference, so it cannot reach the other task.
+    fn keep_waker(&self, mut waker: Arc<TaskWaker>) {
+        if Arc::get_mut(&mut waker).is_some() {
+            let mut spare = self.spare_wakers.borrow_mut();
+            if spare.len() < SPARE_WAKERS {
+                spare.push(waker);
+            }
+        }
+    }
+
     /// Counts a task that is in the table, and puts it into the queue.
     fn begin(&self, number: u32) {
         self.live.set(self.live.get() + 1);
@@ -264,8 +304,10 @@ impl TaskSet {
         busy
     }
 
-    /// Polls each ready task once. A task that is woken meanwhile goes behind all other futures in the pool.
+    /// Polls each ready task once. A task that is woken meanwhile goes behind all other futures in the pool. Stops after the
+    /// end of a task, unless a `run` method polls the pool.
     fn poll_ready(&self) -> Stop {
+        let stops_at_end = !self.turn.shared.runner.is_in_method();
         let mut batch = self.batch.take();
         self.refill(&mut batch);
         let stop = loop {
@@ -279,7 +321,7 @@ impl TaskSet {
                 self.pool.queue().set_taken(batch.left());
                 self.poll_task(number)
             });
-            if ended {
+            if ended && stops_at_end {
                 break Stop::Ended;
             }
         };
@@ -377,7 +419,7 @@ impl TaskSet {
                 Err(panic) => self.panicked(panic),
             }
         };
-        self.end_watched(number, work, &waker, outcome);
+        self.end_watched(number, work, waker, outcome);
         true
     }
 
@@ -390,11 +432,11 @@ impl TaskSet {
     /// Ends a task with a handle or a name that was taken out of the table, and takes the task out of all counts.
     ///
     /// Everything of the user's is dropped before the task counts as ended, except for an output for which there is a
-    /// handle.
-    fn end_watched(&self, number: u32, work: Work, waker: &TaskWaker, mut outcome: Outcome) {
+    /// handle or a group.
+    fn end_watched(&self, number: u32, work: Work, waker: Arc<TaskWaker>, mut outcome: Outcome) {
         let Work { job, span } = work;
         let is_closed = matches!(outcome, Outcome::PoolDropped);
-        if matches!(outcome, Outcome::Done(_)) && self.watched.borrow_mut().has_handle(number) {
+        if matches!(outcome, Outcome::Done(_)) && self.watched.borrow_mut().keeps_output(number) {
             outcome = Outcome::Done(Some(job));
         } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| drop(job)))) {
             // The handle gets the first panic, and the hook any other.
@@ -408,6 +450,7 @@ impl TaskSet {
         waker.record.leave(&self.pool.shared);
         let is_queued = waker.scheduled.finish() && !is_closed;
         let leftovers = self.watched.borrow_mut().end(number, outcome, is_queued);
+        self.keep_waker(waker);
         self.forget_task();
         self.clear(leftovers);
     }
@@ -415,10 +458,14 @@ impl TaskSet {
     /// Wakes what has waited for the end of a task, and reports a panic that no handle will take. Drops the rest, which
     /// may run user code.
     fn clear(&self, leftovers: Leftovers) {
-        if let Some(waker) = leftovers.joiner {
+        let Leftovers { joiner, parent, mut outcome } = leftovers;
+        if let Some(waker) = joiner {
             self.wake(waker);
         }
-        self.discard(leftovers.outcome);
+        if let Some((parent, child, label)) = parent {
+            outcome = outcome.and_then(|outcome| parent.child_ended(child, outcome, label));
+        }
+        self.discard(outcome);
     }
 
     /// Reports a panic that no handle will take, or drops an output, which may panic, too.
@@ -430,8 +477,41 @@ impl TaskSet {
         }
     }
 
+    /// Adds a group, whose children are tasks of this set.
+    pub(crate) fn add_group(&self, group: Weak<dyn Parent>) {
+        push_pruned(&mut self.groups.borrow_mut(), group, |group| group.strong_count() != 0);
+    }
+
+    /// Aborts tasks with a handle or in a group, on the pool's thread: drops their futures before this returns, but for a
+    /// task that is being polled or dropped, whose future is dropped after that poll. Does nothing to a task that has ended.
+    /// Does nothing in a forked child: the tasks belong to the parent.
+    ///
+    /// `next` returns the number of the next task, until none is left. It is asked after each drop, which may have run user
+    /// code.
+    pub(crate) fn abort_now(self: &Rc<Self>, mut next: impl FnMut() -> Option<u32>) {
+        if self.turn.shared.is_child() {
+            return;
+        }
+        let running = Running::begin(self, &self.turn.shared);
+        while let Some(number) = next() {
+            // Each borrow ends before the future is dropped and the pool is called.
+            let taken = self.watched.borrow_mut().take_work(number);
+            if let Some((work, waker)) = taken {
+                self.end_watched(number, work, waker, Outcome::Aborted);
+            } else {
+                let waker = self.watched.borrow_mut().waker(number);
+                waker.into_iter().for_each(|waker| waker.abort());
+            }
+        }
+        drop(running);
+        if self.live.get() == 0 {
+            // The driver has to end with the last task.
+            self.pool.queue().call_driver(&self.pool.shared.notifier);
+        }
+    }
+
     /// Wakes a waker of the user's, and counts its panic.
-    fn wake(&self, waker: Waker) {
+    pub(crate) fn wake(&self, waker: Waker) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
             self.turn.shared.note_waker_panic(panic);
         }
@@ -503,7 +583,7 @@ impl TaskSet {
     }
 
     /// Runs user code, and reports its panic.
-    fn catch<T>(&self, code: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn catch<T>(&self, code: impl FnOnce() -> T) -> Option<T> {
         catch_unwind(AssertUnwindSafe(code)).map_err(|panic| self.turn.report_task(panic)).ok()
     }
 
@@ -585,18 +665,30 @@ impl TaskSet {
             self.drop_task(task);
             self.forget_task();
         }
-        for (number, work, waker) in watched {
-            self.end_watched(number, work, &waker, Outcome::PoolDropped);
+        for number in watched {
+            // A task is not in the table any more if its group was dropped with a task before it.
+            let taken = self.watched.borrow_mut().take_work(number);
+            if let Some((work, waker)) = taken {
+                self.end_watched(number, work, waker, Outcome::PoolDropped);
+            }
         }
         drop(driver);
+    }
+
+    /// Calls `visit` with each waker that only the end of a task of this set would wake.
+    fn visit_inside(&self, mut visit: impl FnMut(&Waker)) {
+        self.watched.borrow().joiners().chain(self.idle.borrow().iter()).for_each(&mut visit);
+        for group in self.groups.borrow().iter().filter_map(Weak::upgrade) {
+            group.wakers(&mut visit);
+        }
     }
 
     /// Adds the tasks to `census`, and the wakers that only the end of a task of this set would wake.
     #[cfg(feature = "test-util")]
     pub(crate) fn count(&self, census: &mut Census) {
         census.note_remotes(self.pool.has_remotes());
-        let (tasks, watched, idle) = (self.tasks.borrow(), self.watched.borrow(), self.idle.borrow());
-        watched.joiners().chain(idle.iter()).for_each(|waker| census.add_inside(waker));
+        self.visit_inside(|waker| census.add_inside(waker));
+        let (tasks, watched) = (self.tasks.borrow(), self.watched.borrow());
         tasks.iter().flatten().for_each(|task| census.add_task(&task.waker, 1));
         watched.live().for_each(|(waker, _)| census.add_task(waker, 1));
     }
@@ -607,9 +699,10 @@ impl TaskSet {
         if self.pool.has_remotes() {
             return None;
         }
-        let (tasks, watched, idle) = (self.tasks.borrow(), self.watched.borrow(), self.idle.borrow());
-        let mut waiting: Vec<_> = watched.joiners().chain(idle.iter()).map(|waker| waker.data().addr()).collect();
+        let mut waiting = Vec::new();
+        self.visit_inside(|waker| waiting.push(waker.data().addr()));
         waiting.sort_unstable();
+        let (tasks, watched) = (self.tasks.borrow(), self.watched.borrow());
         let is_stuck = |waker: &Arc<TaskWaker>| {
             let address = Arc::as_ptr(waker).addr();
             let waits =
@@ -658,7 +751,7 @@ impl Batch {
 enum Stop {
     /// The queue is empty.
     Idle,
-    /// A task has ended.
+    /// A task has ended, and the pool may have to see that.
     Ended,
     /// The budget is spent: the reactor looks for events first, and then calls the driver.
     NextTurn,
@@ -671,7 +764,7 @@ enum Stop {
 /// ```text
 ///   make arrivals into tasks; then poll the tasks in the queue, in the order of their wakes, until
 ///     nothing is left             ─► Pending: the next wake calls the driver
-///     a task has ended            ─► Ready: a successor goes on
+///     a task has ended            ─► Ready: a successor goes on (in a `run` method: the driver goes on)
 ///     the turn's budget is spent  ─► Pending, parked: the next turn calls the driver
 ///     each has been polled once   ─► Pending, woken: other futures in the pool go first
 /// ```

@@ -51,6 +51,14 @@ impl ArcWake for TaskWaker {
 }
 
 impl TaskWaker {
+    /// Makes this what the wakers of a new task refer to.
+    pub(crate) fn renew(&mut self, number: u32, spawned_at: &'static Location<'static>, record: Record) {
+        self.scheduled = ScheduledFlag::scheduled();
+        self.number = number;
+        self.spawned_at = spawned_at;
+        self.record = record;
+    }
+
     /// Has the task dropped in place of its next poll, before the next sleep of the reactor. Does nothing to a task that
     /// has ended.
     pub(crate) fn abort(&self) {

@@ -1,6 +1,6 @@
-//! Watched tasks: the tasks that have a handle or a name.
+//! Watched tasks: the tasks that have a handle, a group or a name.
 //!
-//! Most tasks have neither, and must not pay for them. So the watched tasks are in a table of their own, with larger
+//! Most tasks have none of these, and must not pay for them. So the watched tasks are in a table of their own, with larger
 //! entries, and the highest bit of a task's number [tells](super::waker::WATCHED) which table it is in. The driver looks at
 //! that bit before each poll; this is all that the other tasks pay.
 //!
@@ -11,6 +11,8 @@
 //!   the queue     while the number of an ended task is in the queue, or on its way there
 //!   the handle    until it is dropped or detached; meanwhile the output or the panic of an ended task waits here
 //! ```
+//!
+//! A [group](crate::group) in place of a handle takes the outcome when the task ends, so an entry never waits for a group.
 //!
 //! # Races
 //!
@@ -23,11 +25,12 @@
 //! | while the number is in the queue, also before the first poll | the driver finds the bit when it takes the number |
 //! | after `begin_poll`, before the driver looks for the bit | the driver drops the future at once; the number comes to the queue a second time, for an entry that has ended |
 //! | during the poll, also from inside of it | the poll goes on. If it returns `Pending`, the driver finds the number in the queue again. If it returns `Ready` or panics, that is the result: the abort came too late |
+//! | at once, by a group on the pool's thread | the group takes the future out of the table, as for a poll, and drops it; if the future is out already, the abort leaves the mark |
 //! | while the future is being dropped | nothing to do; the number comes to the queue for an entry that has ended |
 //! | after the end | the flag says so: nothing happens |
 //! | after the pool was dropped | the queue is closed, and the future has been dropped with the pool |
 //!
-//! The future is dropped by the driver or with the pool, so always on the pool's thread; the reactor does not sleep while
+//! The future is dropped by the driver, by a group or with the pool, so always on the pool's thread; the reactor does not sleep while
 //! the queue has a number, so an abort comes before the next sleep. During a poll the future is not in the table, so
 //! nothing can be polled or dropped twice. A handle may be dropped, asked and awaited at any time, also during the poll or
 //! the drop of its own task: everything but the future and the span stays in the table.
@@ -41,6 +44,7 @@ use crate::table::Table;
 use crate::trace::TaskSpan;
 use std::any::Any;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
@@ -69,6 +73,29 @@ pub(crate) enum Outcome {
     Taken,
 }
 
+/// A group of tasks.
+pub(crate) trait Parent {
+    /// Returns whether the group wants the output of a child that ends now.
+    fn keeps_outputs(&self) -> bool;
+
+    /// Takes the child with this number out of the group. Returns the outcome if the group does not keep it. Called with no
+    /// borrow held.
+    fn child_ended(&self, child: u32, outcome: Outcome, label: Label) -> Option<Outcome>;
+
+    /// Passes on each waker that only the end of a child, or another task, would wake. Runs no user code.
+    fn wakers(&self, each: &mut dyn FnMut(&Waker));
+}
+
+/// What learns of the end of a task.
+pub(crate) enum Owner {
+    /// Nothing: the task has a name only.
+    Nothing,
+    /// A handle, and the waker of what awaits it. The waker is taken when the task ends.
+    Handle(Option<Waker>),
+    /// A group, and the number of the task in the group.
+    Group(Rc<dyn Parent>, u32),
+}
+
 /// One watched task.
 struct Entry {
     /// Present until the end of the task, and out of the table while the task is polled or dropped.
@@ -77,10 +104,8 @@ struct Entry {
     waker: Option<Arc<TaskWaker>>,
     /// Present from the end of the task.
     outcome: Option<Outcome>,
-    /// Wakes what awaits the handle. Taken when the task ends.
-    joiner: Option<Waker>,
-    /// There is a handle.
-    has_handle: bool,
+    /// What learns of the end. A group is taken when the task ends, a handle stays until it is released.
+    owner: Owner,
     /// The task has ended, and its number is in the queue or on its way there.
     is_queued: bool,
     /// The name of the task.
@@ -90,7 +115,15 @@ struct Entry {
 impl Entry {
     /// Returns whether no party needs the entry any more.
     fn is_over(&self) -> bool {
-        self.outcome.is_some() && !self.has_handle && !self.is_queued
+        self.outcome.is_some() && matches!(self.owner, Owner::Nothing) && !self.is_queued
+    }
+
+    /// Returns the place for the waker of what awaits the handle; `None` if there is no handle.
+    fn joiner(&mut self) -> Option<&mut Option<Waker>> {
+        match &mut self.owner {
+            Owner::Handle(joiner) => Some(joiner),
+            _ => None,
+        }
     }
 }
 
@@ -100,6 +133,8 @@ impl Entry {
 pub(crate) struct Leftovers {
     /// What awaits the handle.
     pub(crate) joiner: Option<Waker>,
+    /// The group that the outcome is for, with the number and the label of the task in it.
+    pub(crate) parent: Option<(Rc<dyn Parent>, u32, Label)>,
     /// An outcome that no handle will take.
     pub(crate) outcome: Option<Outcome>,
 }
@@ -114,23 +149,17 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Adds a task. `make` makes what is waked by its wakers, from the task's number.
+    /// Adds a task. `make` makes what is waked by its wakers, and what learns of its end, from the task's number.
     pub(crate) fn insert(
         &mut self,
         work: Work,
-        has_handle: bool,
         name: Option<TaskName>,
-        make: impl FnOnce(u32) -> Arc<TaskWaker>,
+        make: impl FnOnce(u32) -> (Arc<TaskWaker>, Owner),
     ) -> u32 {
         WATCHED
-            | self.table.insert_with(|number| Entry {
-                work: Some(work),
-                waker: Some(make(number | WATCHED)),
-                outcome: None,
-                joiner: None,
-                has_handle,
-                is_queued: false,
-                name,
+            | self.table.insert_with(|number| {
+                let (waker, owner) = make(number | WATCHED);
+                Entry { work: Some(work), waker: Some(waker), outcome: None, owner, is_queued: false, name }
             })
     }
 
@@ -149,12 +178,20 @@ impl Watched {
 
     /// Takes a task out of the table, for a poll. `None` if the task has ended while its number was in the queue.
     pub(crate) fn begin_poll(&mut self, number: u32) -> Option<(Work, Arc<TaskWaker>)> {
-        let entry = self.entry(number);
-        if let (Some(work), Some(waker)) = (entry.work.take(), &entry.waker) {
-            return Some((work, Arc::clone(waker)));
+        let taken = self.take_work(number);
+        if taken.is_none() {
+            self.leave_queue(number);
         }
-        self.leave_queue(number);
-        None
+        taken
+    }
+
+    /// Takes a task out of the table. `None` if the task has ended, or is out of the table.
+    pub(crate) fn take_work(&mut self, number: u32) -> Option<(Work, Arc<TaskWaker>)> {
+        let entry = self.table.get_mut(number & !WATCHED)?;
+        match (entry.work.take(), &entry.waker) {
+            (Some(work), Some(waker)) => Some((work, Arc::clone(waker))),
+            _ => None,
+        }
     }
 
     /// Puts a task back after a poll.
@@ -162,22 +199,44 @@ impl Watched {
         self.entry(number).work = Some(work);
     }
 
-    /// Returns whether a task has a handle.
-    pub(crate) fn has_handle(&mut self, number: u32) -> bool {
-        self.entry(number).has_handle
+    /// Returns whether there is a handle or a group that wants the output of a task.
+    pub(crate) fn keeps_output(&mut self, number: u32) -> bool {
+        match &self.entry(number).owner {
+            Owner::Nothing => false,
+            Owner::Handle(_) => true,
+            Owner::Group(parent, _) => parent.keeps_outputs(),
+        }
     }
 
     /// Ends a task, whose work is out of the table. `is_queued` says that its number is in the queue, or will be.
     pub(crate) fn end(&mut self, number: u32, outcome: Outcome, is_queued: bool) -> Leftovers {
         self.queued += usize::from(is_queued);
         let entry = self.entry(number);
-        entry.waker = None;
+        let waker = entry.waker.take();
         entry.is_queued = is_queued;
-        let joiner = entry.joiner.take();
-        let (kept, unread) = if entry.has_handle { (outcome, None) } else { (Outcome::Taken, Some(outcome)) };
+        let mut leftovers = Leftovers::default();
+        let (owner, kept) = match std::mem::replace(&mut entry.owner, Owner::Nothing) {
+            Owner::Handle(joiner) => {
+                leftovers.joiner = joiner;
+                (Owner::Handle(None), outcome)
+            }
+            Owner::Group(parent, child) => {
+                leftovers.outcome = Some(outcome);
+                leftovers.parent = waker.map(|waker| {
+                    let label = Label { spawned_at: waker.spawned_at, name: entry.name.take() };
+                    (parent, child, label)
+                });
+                (Owner::Nothing, Outcome::Taken)
+            }
+            Owner::Nothing => {
+                leftovers.outcome = Some(outcome);
+                (Owner::Nothing, Outcome::Taken)
+            }
+        };
+        entry.owner = owner;
         entry.outcome = Some(kept);
         self.remove_if_over(number);
-        Leftovers { joiner, outcome: unread }
+        leftovers
     }
 
     /// Notes that the number of a task that has ended has left the queue.
@@ -194,14 +253,15 @@ impl Watched {
         self.queued != 0
     }
 
-    /// Takes all tasks that have not ended out of the table, and forgets what is in the queue: the pool was dropped.
-    pub(crate) fn close(&mut self) -> Vec<(u32, Work, Arc<TaskWaker>)> {
+    /// Forgets what is in the queue, and returns the numbers of the tasks that have not ended: the pool was dropped. The
+    /// tasks stay in the table, so that a group that is dropped with one of them finds its other children.
+    pub(crate) fn close(&mut self) -> Vec<u32> {
         self.queued = 0;
         let mut live = Vec::new();
         for (number, entry) in self.table.iter_mut() {
             entry.is_queued = false;
-            if let (Some(work), Some(waker)) = (entry.work.take(), &entry.waker) {
-                live.push((number | WATCHED, work, Arc::clone(waker)));
+            if entry.work.is_some() {
+                live.push(number | WATCHED);
             }
         }
         live
@@ -221,26 +281,36 @@ impl Watched {
     /// at the end, and returns what `joiner` replaces.
     pub(crate) fn join(&mut self, number: u32, joiner: Option<Waker>) -> (Poll<Outcome>, Option<Waker>) {
         let entry = self.entry(number);
-        match &mut entry.outcome {
-            Some(outcome) => (Poll::Ready(std::mem::replace(outcome, Outcome::Taken)), joiner),
-            None if joiner.is_some() => (Poll::Pending, std::mem::replace(&mut entry.joiner, joiner)),
-            None => (Poll::Pending, None),
+        if let Some(outcome) = &mut entry.outcome {
+            return (Poll::Ready(std::mem::replace(outcome, Outcome::Taken)), joiner);
+        }
+        match (entry.joiner(), joiner) {
+            (Some(place), Some(joiner)) => (Poll::Pending, place.replace(joiner)),
+            (_, joiner) => (Poll::Pending, joiner),
         }
     }
 
     /// Returns whether the end of a task wakes `waker`.
     pub(crate) fn will_wake(&mut self, number: u32, waker: &Waker) -> bool {
-        self.entry(number).joiner.as_ref().is_some_and(|joiner| joiner.will_wake(waker))
+        self.entry(number).joiner().and_then(|joiner| joiner.as_ref()).is_some_and(|joiner| joiner.will_wake(waker))
     }
 
     /// Lets go of a task's handle.
     pub(crate) fn release(&mut self, number: u32) -> Leftovers {
         let entry = self.entry(number);
-        entry.has_handle = false;
-        let joiner = entry.joiner.take();
+        let joiner = entry.joiner().and_then(Option::take);
+        entry.owner = Owner::Nothing;
         let outcome = entry.outcome.as_mut().map(|outcome| std::mem::replace(outcome, Outcome::Taken));
         self.remove_if_over(number);
-        Leftovers { joiner, outcome }
+        Leftovers { joiner, parent: None, outcome }
+    }
+
+    /// Takes a live task from its group. Returns its label. For a forked child, in which the task never ends.
+    pub(crate) fn disown(&mut self, number: u32) -> Option<Label> {
+        let entry = self.entry(number);
+        entry.owner = Owner::Nothing;
+        let waker = entry.waker.as_ref()?;
+        Some(Label { spawned_at: waker.spawned_at, name: entry.name.clone() })
     }
 
     /// Returns what the wakers of each live task refer to, with the label of the task.
@@ -253,6 +323,9 @@ impl Watched {
 
     /// Returns the wakers of all that awaits a handle.
     pub(crate) fn joiners(&self) -> impl Iterator<Item = &Waker> {
-        self.table.iter().filter_map(|entry| entry.joiner.as_ref())
+        self.table.iter().filter_map(|entry| match &entry.owner {
+            Owner::Handle(joiner) => joiner.as_ref(),
+            _ => None,
+        })
     }
 }

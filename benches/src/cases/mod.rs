@@ -7,7 +7,7 @@
 //! ```text
 //!                      registry
 //!    ┌──────────┬─────────┴┬─────────────┬───────────┐
-//!   echo E1   system_calls  connections  timers_one  …   (17 files)
+//!   echo E1   system_calls  connections  timers_one  …   (18 files)
 //!    └──────────┴─────────┬┴─────────────┴───────────┘
 //!                      method                    rounds, ratio, sample
 //!                         │
@@ -28,6 +28,7 @@ mod timers_many;
 mod lone_sleep;
 mod idle_limit;
 mod wakes;
+mod tasks;
 mod firehose;
 mod hyper;
 mod datagrams;

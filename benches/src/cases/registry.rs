@@ -3,11 +3,11 @@
 use super::case::Case;
 use super::{
     connections, datagrams, echo, firehose, hyper, idle_limit, idle_memory, instructions, large_echo, lone_sleep,
-    proxy, returned_memory, system_calls, timers_many, timers_one, wakes,
+    proxy, returned_memory, system_calls, tasks, timers_many, timers_one, wakes,
 };
 
 /// All cases, in the order of the results.
-pub(crate) const ALL: [Case; 21] = [
+pub(crate) const ALL: [Case; 22] = [
     echo::E1,
     system_calls::E2,
     instructions::E3,
@@ -25,6 +25,7 @@ pub(crate) const ALL: [Case; 21] = [
     lone_sleep::T7,
     idle_limit::T8,
     wakes::W1,
+    tasks::G1,
     firehose::F1,
     hyper::H1,
     datagrams::U1,

@@ -2,10 +2,12 @@
 //!
 //! valgrind does not support `epoll_pwait2`; the reactor falls back to `epoll_wait` there.
 
+use super::child::Child;
 use super::scratch::Scratch;
-use super::server::{Server, Under};
+use super::server::{Server, Under, missing_tool};
 use crate::orders::service::Service;
 use std::io;
+use std::process::Stdio;
 
 /// Runs the server under callgrind to its end, and returns its user instructions. `drive` opens and closes the
 /// connections.
@@ -14,6 +16,18 @@ pub(crate) fn count(service: &Service, drive: impl FnOnce(u16) -> io::Result<()>
     let server = Server::start(service, Under::Callgrind(file.path()))?;
     drive(server.port)?;
     server.finish()?;
+    total(&file.read()?).ok_or_else(|| io::Error::other("callgrind has written no totals"))
+}
+
+/// Runs a child that carries out one order under callgrind to its end, and returns its user instructions.
+pub(crate) fn count_child(args: Vec<String>, name: &'static str) -> io::Result<u64> {
+    let file = Scratch::new("callgrind");
+    let mut command = Under::Callgrind(file.path()).command(&std::env::current_exe()?);
+    command.args(args);
+    let started = Child::start(command, Stdio::null(), name);
+    let mut child = started.map_err(|error| missing_tool(error, Under::Callgrind(file.path())))?;
+    child.read_line()?;
+    child.wait()?;
     total(&file.read()?).ok_or_else(|| io::Error::other("callgrind has written no totals"))
 }
 

@@ -1,10 +1,11 @@
-//! Children that carry out a single order, print a line of figures, and end: timers, reads, wakes, proxies.
+//! Children that carry out a single order, print a line of figures, and end: timers, reads, wakes, tasks, proxies.
 //!
 //! Each measurement is a process of its own, free of the heap, threads and timers of earlier measurements.
 
 use super::child::Child;
 use crate::orders::proxy::ProxyOrder;
 use crate::orders::reads::ReadOrder;
+use crate::orders::tasks::TaskOrder;
 use crate::orders::timers::TimerOrder;
 use crate::orders::wakes::{WakeOrder, WakeOutcome};
 use std::io;
@@ -24,6 +25,14 @@ pub(crate) fn reads(order: ReadOrder) -> io::Result<[f64; 2]> {
 /// Returns the rate of wakes and their cost in system calls.
 pub(crate) fn wakes(order: WakeOrder) -> io::Result<WakeOutcome> {
     WakeOutcome::from_figures(&run(order.to_args(), "the process that is woken")?)
+}
+
+/// Returns the number of allocations per task.
+pub(crate) fn tasks(order: TaskOrder) -> io::Result<f64> {
+    match run(order.to_args(), "the process with the tasks")?[..] {
+        [allocations] => Ok(allocations),
+        _ => Err(io::Error::other("the process with the tasks does not say what it has allocated")),
+    }
 }
 
 /// Returns the seconds of CPU time of a proxy per GiB.

@@ -23,7 +23,7 @@ pub(crate) enum Under<'a> {
 
 impl Under<'_> {
     /// Returns the command that runs `program` under the tool.
-    fn command(self, program: &Path) -> Command {
+    pub(super) fn command(self, program: &Path) -> Command {
         let mut command = match self {
             Self::Nothing => return Command::new(program),
             Self::Strace(_) => Command::new("strace"),
@@ -40,6 +40,15 @@ impl Under<'_> {
         };
         command.arg(program);
         command
+    }
+}
+
+/// Returns the error of a child that could not be started, or one that says that its tool is missing.
+pub(super) fn missing_tool(error: io::Error, under: Under<'_>) -> io::Error {
+    match (error.kind(), under) {
+        (ErrorKind::NotFound, Under::Strace(_)) => missing("strace", "E2 and C1"),
+        (ErrorKind::NotFound, Under::Callgrind(_)) => missing("valgrind", "E3, H1 and G1"),
+        _ => error,
     }
 }
 
@@ -60,11 +69,7 @@ impl Server {
         command.args(service.to_args());
         let input = if service.count_heap { Stdio::piped() } else { Stdio::null() };
         let started = Child::start(command, input, "the server");
-        let mut child = started.map_err(|error| match (error.kind(), under) {
-            (ErrorKind::NotFound, Under::Strace(_)) => missing("strace", "E2 and C1"),
-            (ErrorKind::NotFound, Under::Callgrind(_)) => missing("valgrind", "E3 and H1"),
-            _ => error,
-        })?;
+        let mut child = started.map_err(|error| missing_tool(error, under))?;
         let port = child.read_line()?.parse().map_err(io::Error::other)?;
         let input = child.take_input();
         Ok(Self { child, port, input })

@@ -5,7 +5,7 @@
 //! nothing and measure nothing, so every other room may use them.
 //!
 //! ```text
-//!   conductor ──── to_args ───▶ `serve` `load` `timers` `reads` `wakes` `proxy`   (child process)
+//!   conductor ──── to_args ───▶ `serve` `load` `timers` `reads` `wakes` `tasks` `proxy`   (child process)
 //!       │ ▲ ◀──── figures ────────────┘
 //!       ▼ │
 //!   LoadOrder, LoadOutcome        lines on the pipes of the load generator
@@ -17,4 +17,5 @@ pub(crate) mod load;
 pub(crate) mod timers;
 pub(crate) mod reads;
 pub(crate) mod wakes;
+pub(crate) mod tasks;
 pub(crate) mod proxy;

@@ -8,6 +8,7 @@
 //!   servers ◀──── loopback ────▶ load          E, C, M, F, H, U
 //!   timers    reads                            T   (CPU time per operation: cpu_time)
 //!   wakes                                      W
+//!   tasks                                      G
 //!   proxies                                    P
 //! ```
 
@@ -17,4 +18,5 @@ pub(crate) mod load;
 pub(crate) mod timers;
 pub(crate) mod reads;
 pub(crate) mod wakes;
+pub(crate) mod tasks;
 pub(crate) mod proxies;
