@@ -37,7 +37,9 @@ fn spawn_and_join_are_linear() {
     let (long, many) = measure(100_000);
     println!("{short:?} and {few} allocations, {long:?} and {many}");
     assert!(many < few * 10 + 200, "{few} and {many} allocations");
-    assert!(many < 100_000 * 2 + 200, "{many} allocations");
+    // `inspect` keeps a list of the tasks.
+    let each = if cfg!(feature = "inspect") { 3 } else { 2 };
+    assert!(many < 100_000 * each + 200, "{many} allocations");
     assert!(long < short * 40, "{short:?} and {long:?}");
     // The same for an abort of all, and for a drop.
     let abort = |children: usize| {
