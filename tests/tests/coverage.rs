@@ -240,10 +240,8 @@ struct Calls(BTreeSet<String>);
 
 impl<'ast> Visit<'ast> for Calls {
     fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
-        if let syn::Expr::Path(path) = &*call.func
-            && let Some(name) = path.path.get_ident()
-        {
-            self.0.insert(name.to_string());
+        if let syn::Expr::Path(path) = &*call.func {
+            self.0.extend(path.path.get_ident().map(ToString::to_string));
         }
         visit::visit_expr_call(self, call);
     }
