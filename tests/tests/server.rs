@@ -200,7 +200,73 @@ fn connections_that_outlive_their_handler() {
     }
 }
 
-/// An idle connection and a server without work use no CPU, and an unread byte is found at the first look.
+/// The limits of requests do not count for a detached connection, and one without a byte is not taken for a new one.
+#[test]
+fn a_detached_connection_has_no_limits_of_requests() {
+    let (mut runtime, listener, address) = listening();
+    let limit = millis(20);
+    let handler = async |mut connection: Connection| {
+        connection.detach();
+        let mut byte = [0];
+        connection.read_exact(&mut byte).await?;
+        connection.write_all(&byte).await
+    };
+    let server = Server::builder()
+        .listen(listener, handler)
+        .first_byte_timeout(limit)
+        .idle_timeout(limit)
+        .min_rate(1000, limit)
+        .soft_limit(0, millis(0));
+    let handle = server.handle();
+    let (report, ()) = serve_in(&mut runtime, server, async {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        async_timeout::sleep(limit * 5).await;
+        // Makes the server look for a connection to shed.
+        let other = TcpStream::connect(address).await.unwrap();
+        until(|| handle.stats().accepted == 2).await;
+        drop(other);
+        handle.stop();
+        async_timeout::sleep(limit).await;
+        order(&mut client, b'x').await.unwrap();
+    });
+    assert_eq!((report.served, report.failed), (1, 1), "{report}");
+}
+
+/// Listeners take turns: a busy one does not keep the clients of another waiting.
+#[test]
+fn listeners_take_turns() {
+    let (mut runtime, listener, busy) = listening();
+    let other = std::net::TcpListener::bind(LOCALHOST).unwrap();
+    let quiet = other.local_addr().unwrap();
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let log = Rc::clone(&order);
+    let server = Server::builder()
+        .listen(listener, Commands::default())
+        .listen(other, Commands::default())
+        .max_connections(1)
+        .on_event(move |event| {
+            if let Event::Accepted { listener, .. } = event {
+                log.borrow_mut().push(*listener);
+            }
+        });
+    let connect = |address| {
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        std::io::Write::write_all(&mut client, b"c").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        client
+    };
+    let clients: Vec<_> = (0..40).map(|number| connect(if number < 36 { busy } else { quiet })).collect();
+    let handle = server.handle();
+    serve_in(&mut runtime, server, async {
+        until(|| handle.stats().served == 40).await;
+        handle.stop();
+    });
+    let last = order.borrow().iter().rposition(|listener| *listener == 1).unwrap();
+    assert!(last < 10, "{:?}", order.borrow());
+    drop(clients);
+}
+
+/// What a wait for a request returns. It takes no byte, and a second wait returns the same.
 #[test]
 fn what_idle_returns() {
     let (mut runtime, listener, address) = listening();
@@ -564,6 +630,7 @@ fn a_listener_that_fails() {
     broken.bind(&SocketAddr::from((LOCALHOST.0, 0)).into()).unwrap();
     let broken = std::net::TcpListener::from(broken);
     let server = Server::builder().listen(listener, Commands::default()).listen(broken, Commands::default());
+    let server = server.linger(1000, millis(50));
     let handle = server.handle();
     let mut client = std::net::TcpStream::connect(address).unwrap();
     std::io::Write::write_all(&mut client, b"s").unwrap();

@@ -74,6 +74,13 @@ fn limits_of_time() {
         }
         .boxed_local()
     };
+    let uploads: Work = |mut connection| {
+        async move {
+            assert_eq!(connection.idle().await?, Next::Data);
+            connection.read_to_end(&mut Vec::new()).await.map(drop)
+        }
+        .boxed_local()
+    };
     let hides: Work = |mut connection| {
         async move {
             let _ = connection.read_to_end(&mut Vec::new()).await;
@@ -90,6 +97,7 @@ fn limits_of_time() {
         ("silence after a byte, waited for", idles, b"x", false, TimeLimit::Idle),
         ("a client that never reads", floods, b"", false, TimeLimit::WriteStall),
         ("a drip", reads, b"x", true, TimeLimit::MinRate),
+        ("a drip after the beginning of a request", uploads, b"x", true, TimeLimit::MinRate),
         ("a busy client", idles, b"x", true, TimeLimit::Lifetime),
     ] {
         let (mut runtime, listener, address) = listening();
@@ -171,6 +179,8 @@ fn limits_of_one_connection() {
 
     let (mut runtime, listener, address) = listening();
     let server = Server::builder().listen(listener, Commands::default()).min_rate(1000, LIMIT / 3);
+    // Nor does the limit of the first byte count any more.
+    let server = server.first_byte_timeout(LIMIT / 3);
     let handle = server.handle();
     let (report, ()) = serve_in(&mut runtime, server, async {
         let mut client = TcpStream::connect(address).await.unwrap();
@@ -531,4 +541,145 @@ fn what_clients_see_is_what_the_report_says() {
     assert_eq!((report.failed, report.panicked), (count(b'f'), count(b'p')));
     assert_eq!(report.served + report.closed_idle, count(b'c') + count(b'e'));
     assert_eq!(report.peak, 50);
+}
+
+/// Above the soft limit, each new connection ends the one that has been idle longest, if that is long enough. A request that is
+/// there is answered, a busy connection is left alone, and a connection that works again is not shed.
+#[test]
+fn the_soft_limit_sheds_the_longest_idle() {
+    let (mut runtime, listener, address) = listening();
+    let idle = millis(50);
+    let server = Server::builder().listen(listener, Commands::default()).soft_limit(3, idle);
+    let handle = server.handle();
+    let (report, ()) = serve_in(&mut runtime, server, async {
+        let mut clients = Vec::new();
+        for number in 0..3 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            match number {
+                // Busy, idle, and new.
+                0 => client.write_all(b"w").await.unwrap(),
+                1 => order(&mut client, b'e').await.unwrap(),
+                _ => until(|| handle.stats().active == 3).await,
+            }
+            clients.push(client);
+        }
+        // Not idle for long enough.
+        let mut fourth = TcpStream::connect(address).await.unwrap();
+        order(&mut fourth, b'e').await.unwrap();
+        assert_eq!((handle.stats().active, handle.stats().shed), (4, 0));
+        sleep(idle * 2).await;
+        order(&mut fourth, b'e').await.unwrap();
+        // The idle one, then the new one; the fourth has just worked.
+        for (number, shed) in [(1, 1), (2, 2)] {
+            let fifth = TcpStream::connect(address).await.unwrap();
+            assert_eq!(clients[number].read(&mut [0]).await.unwrap(), 0, "{number}");
+            drop(std::mem::replace(&mut clients[number], fifth));
+            until(|| handle.stats().shed == shed).await;
+        }
+        order(&mut fourth, b'e').await.unwrap();
+        // A request that nothing has told of yet: it is answered, and another one is shed.
+        for client in &mut clients[1..] {
+            order(client, b'e').await.unwrap();
+        }
+        sleep(idle * 2).await;
+        assert_eq!(fourth.try_write(b"e").unwrap(), 1);
+        let sixth = TcpStream::connect(address).await.unwrap();
+        fourth.read_exact(&mut [0]).await.unwrap();
+        order(&mut fourth, b'e').await.unwrap();
+        drop(sixth);
+        handle.abort();
+    });
+    assert!(report.shed >= 2 && report.shed <= 3, "{report:?}");
+    assert_eq!(report.shed, report.closed_idle);
+}
+
+/// One address has at most so many connections: more are refused, with an answer if there is one, and another may come when one
+/// has ended. Unix sockets are not limited.
+#[test]
+fn connections_of_one_address() {
+    for answers in [false, true] {
+        let (mut runtime, listener, address) = listening();
+        let name = abstract_name("addresses");
+        let unix = runtime.run_until(async { UnixListener::bind_addr(&name) }).unwrap().unwrap();
+        let mut server = Server::builder()
+            .listen(listener, Commands::default())
+            .listen(unix, Commands::default())
+            .max_per_address(2);
+        if answers {
+            server = server.refuse_when_full(|reason, peer| format!("{reason:?} {}", peer.ip().unwrap()).into_bytes());
+        }
+        let handle = server.handle();
+        let (report, ()) = serve_in(&mut runtime, server, async {
+            let mut clients = Vec::new();
+            for _ in 0..2 {
+                let mut client = TcpStream::connect(address).await.unwrap();
+                order(&mut client, b'e').await.unwrap();
+                clients.push(client);
+            }
+            for refused in 1..=3 {
+                let mut answer = Vec::new();
+                let _ = TcpStream::connect(address).await.unwrap().read_to_end(&mut answer).await;
+                assert_eq!(answer, if answers { &b"TooManyOfAddress 127.0.0.1"[..] } else { b"" });
+                assert_eq!(handle.stats().refused, refused);
+            }
+            for _ in 0..5 {
+                let mut client = UnixStream::connect_addr(&name).await.unwrap();
+                client.write_all(b"c").await.unwrap();
+                client.read_exact(&mut [0]).await.unwrap();
+            }
+            drop(clients.pop());
+            until(|| handle.stats().active == 1).await;
+            let mut client = TcpStream::connect(address).await.unwrap();
+            order(&mut client, b'e').await.unwrap();
+            handle.stop();
+        });
+        assert_eq!((report.accepted, report.refused), (8, 3));
+    }
+}
+
+/// A full server that refuses: each client gets the whole answer, also if it has sent a request; the others are served. The
+/// limit holds, and the hook may panic.
+#[test]
+fn a_full_server_may_refuse() {
+    let (mut runtime, listener, address) = listening();
+    let count = Rc::new(Cell::new(0));
+    let calls = Rc::clone(&count);
+    let server = Server::builder().listen(listener, Commands::default()).max_connections(2).refuse_when_full(
+        move |reason, _| {
+            calls.set(calls.get() + 1);
+            assert_eq!(format!("{reason:?}"), "Full");
+            assert!(calls.get() < 100, "the hook panics, on purpose");
+            b"503, try again".to_vec()
+        },
+    );
+    let handle = server.handle();
+    let (report, ()) = serve_in(&mut runtime, server, async {
+        let mut clients = Vec::new();
+        for _ in 0..2 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            order(&mut client, b'e').await.unwrap();
+            clients.push(client);
+        }
+        let refused = |_| async {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(b"a request that is not read").await.unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer, b"503, try again");
+        };
+        join_all((0..99).map(refused)).await;
+        for _ in 0..3 {
+            let _ = TcpStream::connect(address).await.unwrap().read(&mut [0]).await;
+        }
+        assert_eq!(handle.stats().refused, 102);
+        for client in &mut clients {
+            order(client, b'e').await.unwrap();
+        }
+        drop(clients.pop());
+        until(|| handle.stats().active == 1).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        order(&mut client, b'e').await.unwrap();
+        handle.stop();
+    });
+    assert_eq!((report.accepted, report.refused, report.peak), (3, 102, 2));
 }

@@ -154,7 +154,7 @@ fn the_grace_of_idle_connections() {
             let mut new = TcpStream::connect(address).await.unwrap();
             until(|| handle.stats().active == 2).await;
             handle.stop();
-            async_timeout::sleep(millis(10)).await;
+            async_timeout::sleep(millis(10).max(grace * 3 / 4)).await;
             for client in [&mut old, &mut new] {
                 client.write_all(b"e").await.unwrap();
             }

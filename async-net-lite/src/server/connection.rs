@@ -38,7 +38,7 @@ pub enum Next {
     Data,
     /// The peer sends nothing more.
     End,
-    /// No byte has come, and the server wants the connection to end, since it stops. Return.
+    /// No byte has come, and the server wants the connection to end: it stops, or there are too many connections. Return.
     Stopping,
 }
 
@@ -215,6 +215,7 @@ impl Connection {
     /// Notes that the connection is not new any more.
     fn begin(&mut self) {
         if !self.slot.has_begun.replace(true) {
+            self.slot.is_shed.set(false);
             self.io.set_read_idle(Duration::MAX);
         }
     }
@@ -268,6 +269,9 @@ impl Connection {
     /// Waits until the server wants this idle connection to end.
     fn poll_to_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let hub = &self.slot.hub;
+        if self.slot.is_shed.get() {
+            return Poll::Ready(());
+        }
         if !hub.is_draining() {
             self.slot.idle_waker.register(cx.waker());
             return Poll::Pending;
@@ -287,6 +291,7 @@ impl Connection {
             Poll::Ready(Ok(_)) => Ok(Unread::Data),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Pending => {
+                self.slot.wait();
                 ready!(self.poll_to_end(cx));
                 self.slot.look()
             }
@@ -294,6 +299,8 @@ impl Connection {
         Poll::Ready(match unread {
             Ok(Unread::Data) => {
                 self.begin();
+                // It is not idle any more.
+                self.slot.is_shed.set(false);
                 Ok(Next::Data)
             }
             Ok(Unread::End) => {
@@ -346,6 +353,7 @@ impl Drop for Idle<'_> {
     fn drop(&mut self) {
         let Connection { io, slot, grace, .. } = &mut *self.connection;
         *grace = None;
+        slot.end_wait();
         if let Some((bytes, period)) = slot.hub.settings.min_rate {
             io.set_min_read_rate(bytes, period);
         }

@@ -109,6 +109,11 @@ pub enum Event<'a> {
 pub enum Refusal {
     /// The server stops, and could not take the whole backlog before its deadline.
     Stopping,
+    /// There are [`max_connections`](super::Server::max_connections), and
+    /// [`refuse_when_full`](super::Server::refuse_when_full) is on.
+    Full,
+    /// The client has [`max_per_address`](super::Server::max_per_address) connections.
+    TooManyOfAddress,
 }
 
 /// Why nothing is accepted.

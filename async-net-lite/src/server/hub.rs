@@ -8,7 +8,7 @@
 //!   ──────────────────────────         ────                        ──────────────────────       ──────
 //!   reads, writes            ── facts: a byte has come, the peer
 //!                               has ended, a limit was exceeded ──► the outcome
-//!   idle() leaves a waker    ◄───────────────────────────────────────────────────────────────── stop
+//!   idle() leaves a waker    ◄───────────────────────────────────────────────────────────────── stop, soft limit
 //!   fails if it is cut       ◄── is_cut ──────────────────────────► drops the handler's future ◄── abort
 //!   drop: half-closes        ── stream, if it is to linger ───────► lingers, closes
 //!                                                                   drop of the ticket: counts, removes the slot
@@ -23,12 +23,13 @@ use super::io::{Stream, Unread};
 use super::report::{Outcome, TimeLimit};
 use super::settings::Settings;
 use crate::foreign::contain;
-use async_timeout::CancelToken;
+use async_timeout::{CancelToken, now};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::io;
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -83,6 +84,10 @@ pub(super) struct Slot {
     pub(super) peer_has_ended: Cell<bool>,
     /// Whether the handler was told, while the connection was idle, that the server wants it to end.
     pub(super) was_told_to_end: Cell<bool>,
+    /// Whether the connection is to end for the soft limit, unless a byte comes.
+    pub(super) is_shed: Cell<bool>,
+    /// When the present wait for a request began. Only kept if there is a soft limit.
+    waits_since: Cell<Option<Instant>>,
     /// The limit of time that was exceeded.
     pub(super) exceeded: Cell<Option<TimeLimit>>,
     /// Wakes the task that waits for a request.
@@ -105,6 +110,23 @@ impl Slot {
     /// Makes the close of the socket a reset.
     pub(super) fn reset_on_close(&self) {
         self.resets.set(true);
+    }
+
+    /// Notes that the connection waits for a request.
+    pub(super) fn wait(&self) {
+        if self.hub.settings.soft_limit.is_some() && self.waits_since.get().is_none() {
+            self.waits_since.set(Some(now()));
+        }
+    }
+
+    /// Notes that the connection waits no more.
+    pub(super) fn end_wait(&self) {
+        self.waits_since.set(None);
+    }
+
+    /// Returns since when the connection is idle: since its accept, if no byte has come yet.
+    fn idle_since(&self) -> Option<Instant> {
+        if self.has_begun.get() { self.waits_since.get() } else { Some(self.accepted_at) }
     }
 
     /// Looks whether an unread byte is there.
@@ -167,6 +189,8 @@ pub(super) struct Hub {
     pub(super) token: CancelToken,
     /// The connections by their numbers.
     slots: RefCell<BTreeMap<u64, Rc<Slot>>>,
+    /// The number of connections of each client. Only kept if it is limited.
+    clients: RefCell<HashMap<IpAddr, usize>>,
     /// The number of the next connection.
     next: Cell<u64>,
     /// Whether idle connections are to end.
@@ -185,6 +209,7 @@ impl Hub {
             control,
             token: CancelToken::new(),
             slots: RefCell::default(),
+            clients: RefCell::default(),
             next: Cell::new(0),
             is_draining: Cell::new(false),
             wants_ends: Cell::new(false),
@@ -210,7 +235,7 @@ impl Hub {
             id,
             listener,
             peer,
-            accepted_at: async_timeout::now(),
+            accepted_at: now(),
             stream: RefCell::new(Some(stream)),
             is_held: Cell::new(true),
             is_cut: Cell::new(false),
@@ -218,14 +243,65 @@ impl Hub {
             has_begun: Cell::new(false),
             peer_has_ended: Cell::new(false),
             was_told_to_end: Cell::new(false),
+            is_shed: Cell::new(false),
+            waits_since: Cell::new(None),
             exceeded: Cell::new(None),
             idle_waker: WakerCell::default(),
             task_waker: WakerCell::default(),
         });
         self.slots.borrow_mut().insert(id, Rc::clone(&slot));
+        if let Some(client) = self.client(&slot.peer) {
+            *self.clients.borrow_mut().entry(client).or_default() += 1;
+        }
         self.control.counters.accept();
         self.emit(&Event::Accepted { id, listener, peer: &slot.peer });
         Ticket { slot, has_ended: false }
+    }
+
+    /// Returns what connections of `peer` are counted by; `None` if they are not counted.
+    fn client(&self, peer: &Address) -> Option<IpAddr> {
+        self.settings.max_per_address.and_then(|_| peer.client())
+    }
+
+    /// Returns whether the client at `peer` may have one more connection.
+    pub(super) fn has_room_for(&self, peer: &Address) -> bool {
+        let open = self.client(peer).and_then(|client| self.clients.borrow().get(&client).copied());
+        open.zip(self.settings.max_per_address).is_none_or(|(open, limit)| open < limit)
+    }
+
+    /// Removes a connection.
+    fn remove(&self, slot: &Slot) {
+        self.slots.borrow_mut().remove(&slot.id);
+        let Some(client) = self.client(&slot.peer) else { return };
+        let mut clients = self.clients.borrow_mut();
+        if let Entry::Occupied(mut open) = clients.entry(client) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+
+    /// Makes the connection end that has been idle longest, if there are more than the soft limit, and it was idle for long
+    /// enough. Looks at all connections.
+    pub(super) fn shed(&self) {
+        let Some((limit, idle)) = self.settings.soft_limit else { return };
+        let longest = {
+            let slots = self.slots.borrow();
+            // Connections that are about to end do not count.
+            if slots.len() - slots.values().filter(|slot| slot.is_shed.get()).count() <= limit {
+                return;
+            }
+            let others = slots.values().filter(|slot| !slot.is_shed.get());
+            let longest = others.filter_map(|slot| Some((slot.idle_since()?, slot))).min_by_key(|(since, _)| *since);
+            longest
+                .filter(|(since, _)| now().saturating_duration_since(*since) >= idle)
+                .map(|(_, slot)| Rc::clone(slot))
+        };
+        if let Some(slot) = longest {
+            slot.is_shed.set(true);
+            slot.idle_waker.wake();
+        }
     }
 
     /// Begins to drain: idle connections end, and the handlers hear of the stop.
@@ -281,10 +357,9 @@ impl Ticket {
         }
         let Slot { hub, id, listener, peer, .. } = &*self.slot;
         self.slot.close();
-        let removed = hub.slots.borrow_mut().remove(id);
-        hub.control.counters.end(outcome);
+        hub.remove(&self.slot);
+        hub.control.counters.end(outcome, self.slot.is_shed.get());
         hub.emit(&Event::Closed { id: *id, listener: *listener, peer, outcome, error });
-        drop(removed);
         if hub.wants_ends.get() {
             hub.control.waker.wake();
         }

@@ -60,7 +60,12 @@ impl Stream {
         }
     }
 
-    /// Closes the server's direction.
+    /// Writes as many bytes as there is room for, without waiting.
+    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        with!(self, stream => stream.try_write(bytes))
+    }
+
+    /// Closes one direction or both.
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         with!(self, stream => stream.shutdown(how))
     }

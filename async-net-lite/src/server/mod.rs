@@ -32,6 +32,7 @@ mod listener;
 
 mod handler;
 
+mod refusals;
 mod task;
 
 mod serving;
@@ -50,6 +51,6 @@ pub use listener::Listener;
 pub use report::{Outcome, Report, TimeLimit, TimedOut};
 pub use server::Server;
 pub use settings::{
-    FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, LINGER_BYTES, LINGER_TIMEOUT, MAX_BACKLOG, RESERVED_DESCRIPTORS,
-    SHUTDOWN_TIMEOUT, WRITE_STALL_TIMEOUT,
+    FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, LINGER_BYTES, LINGER_TIMEOUT, MAX_BACKLOG, MAX_REFUSALS, REFUSAL_TIMEOUT,
+    RESERVED_DESCRIPTORS, SHUTDOWN_TIMEOUT, WRITE_STALL_TIMEOUT,
 };

@@ -42,7 +42,8 @@ pub enum Outcome {
     /// The server has aborted the handler: by [`abort`](super::ServerHandle::abort), at the deadline of a stop, or because the
     /// server or its pool was dropped.
     Aborted,
-    /// The connection was idle when the server stopped, and was closed for that.
+    /// The connection was idle when the server had to close it: because it stopped, or because there were more than
+    /// [`soft_limit`](super::Server::soft_limit).
     ClosedIdle,
 }
 
@@ -96,6 +97,8 @@ pub struct Report {
     pub aborted: u64,
     /// See [`Outcome::ClosedIdle`].
     pub closed_idle: u64,
+    /// How many of `closed_idle` were closed for [`Server::soft_limit`](super::Server::soft_limit).
+    pub shed: u64,
     /// The connections that were closed without a handler. They are not in `accepted`.
     pub refused: u64,
     /// The greatest number of connections that were open at a time.
@@ -143,6 +146,7 @@ pub(super) struct Counters {
     timed_out: [AtomicU64; TimeLimit::COUNT],
     aborted: AtomicU64,
     closed_idle: AtomicU64,
+    shed: AtomicU64,
     refused: AtomicU64,
     peak: AtomicU64,
     active: AtomicU64,
@@ -162,15 +166,20 @@ impl Counters {
         active
     }
 
-    /// Counts a connection that has ended.
-    pub(super) fn end(&self, outcome: Outcome) {
+    /// Counts a connection that has ended. `is_shed` says that it was to end for the soft limit.
+    pub(super) fn end(&self, outcome: Outcome, is_shed: bool) {
         match outcome {
             Outcome::Served => increment(&self.served),
             Outcome::Failed => increment(&self.failed),
             Outcome::Panicked => increment(&self.panicked),
             Outcome::TimedOut(limit) => increment(&self.timed_out[limit as usize]),
             Outcome::Aborted => increment(&self.aborted),
-            Outcome::ClosedIdle => increment(&self.closed_idle),
+            Outcome::ClosedIdle => {
+                increment(&self.closed_idle);
+                if is_shed {
+                    increment(&self.shed);
+                }
+            }
         }
         self.active.fetch_sub(1, Ordering::Relaxed);
     }
@@ -198,6 +207,7 @@ impl Counters {
             },
             aborted: of(&self.aborted),
             closed_idle: of(&self.closed_idle),
+            shed: of(&self.shed),
             refused: of(&self.refused),
             peak: of(&self.peak),
             active: of(&self.active),
@@ -226,11 +236,12 @@ mod tests {
             let counters = Counters::default();
             assert_eq!(counters.accept(), 1);
             assert_eq!(counters.report().active, 1);
-            counters.end(outcome);
+            counters.end(outcome, true);
             let report = counters.report();
             let expected: Vec<u64> = (0..10).map(|number| u64::from(number == index)).collect();
             assert_eq!(numbers(&report), expected, "{outcome:?}");
             assert_eq!((report.ended(), report.active, report.peak), (report.accepted, 0, 1));
+            assert_eq!(report.shed, report.closed_idle);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What users begin with: the settings of a server, and the ways to run it.
 
+use super::address::Address;
 use super::control::{Control, ServerHandle};
-use super::event::{Event, Hook};
+use super::event::{Event, Hook, Refusal};
 use super::handler::Handler;
 use super::hub::Hub;
 use super::listener::Listener;
+use super::refusals::{Answer, Refusals};
 use super::report::Report;
 use super::serving::{Served, Serving};
 use super::settings::{Settings, default_max_connections};
@@ -27,6 +29,8 @@ use std::time::Duration;
 /// | limit | default | at the limit |
 /// |---|---|---|
 /// | [`max_connections`](Self::max_connections) | half of the descriptors | nothing is accepted, and clients wait in the backlog |
+/// | [`soft_limit`](Self::soft_limit) | off | the connection that was idle longest ends |
+/// | [`max_per_address`](Self::max_per_address) | off | the connection is refused |
 /// | [`first_byte_timeout`](Self::first_byte_timeout) | 30 s | the connection fails, and counts as [timed out](super::Outcome::TimedOut) |
 /// | [`idle_timeout`](Self::idle_timeout) | 75 s | likewise |
 /// | [`write_stall_timeout`](Self::write_stall_timeout) | 60 s | likewise |
@@ -118,6 +122,8 @@ pub struct Server {
     shutdown: Option<LocalBoxFuture<'static, ()>>,
     /// The user's hook.
     hook: Option<Hook>,
+    /// Makes the answers to refused connections.
+    answer: Option<Answer>,
     /// What is shared with the handles.
     control: Arc<Control>,
 }
@@ -127,7 +133,7 @@ impl Server {
     pub fn builder() -> Self {
         let control = Arc::<Control>::default();
         control.set_max_connections(default_max_connections());
-        Self { listeners: Vec::new(), settings: Settings::default(), shutdown: None, hook: None, control }
+        Self { listeners: Vec::new(), settings: Settings::default(), shutdown: None, hook: None, answer: None, control }
     }
 
     /// Adds a listener and the handler of its connections. There may be any number of listeners, TCP and Unix.
@@ -148,6 +154,51 @@ impl Server {
     /// [while the server runs](ServerHandle::set_max_connections).
     pub fn max_connections(self, limit: usize) -> Self {
         self.control.set_max_connections(limit);
+        self
+    }
+
+    /// Closes the connection that has been idle longest, for at least the time `idle`, whenever a connection is accepted and more
+    /// than `limit` are open. Off by default. 30 s are a good `idle`.
+    ///
+    /// So a server that comes near its [`max_connections`](Self::max_connections) makes room for new clients at the cost of
+    /// those that have nothing to say. Idle is a connection in [`Connection::idle`](super::Connection::idle), or one on which no
+    /// byte has come. It is looked at first: a request that is there is answered. Such connections count as
+    /// [closed idle](super::Outcome::ClosedIdle), and apart as [`shed`](Report::shed). Each accept above the limit looks at all
+    /// connections.
+    pub fn soft_limit(mut self, limit: usize, idle: Duration) -> Self {
+        self.settings.soft_limit = Some((limit, idle));
+        self
+    }
+
+    /// Limits the number of connections of one IP address that are open at a time; for IPv6, of one network of 64 bits. More are
+    /// [refused](Report::refused): accepted and closed. Off by default. Connections of Unix sockets are not limited.
+    ///
+    /// Behind a proxy, all connections have the proxy's address.
+    pub fn max_per_address(mut self, limit: usize) -> Self {
+        self.settings.max_per_address = Some(limit);
+        self
+    }
+
+    /// Refuses connections beyond [`max_connections`](Self::max_connections), instead of leaving them in the backlog, with an
+    /// answer such as a 503. Off by default: a backlog that waits is served when there is room.
+    ///
+    /// `answer` returns the bytes, which should be few; no bytes close the connection at once. It answers connections beyond
+    /// [`max_per_address`](Self::max_per_address), too. The server then throws away what the client sends, for at most
+    /// [`REFUSAL_TIMEOUT`](super::REFUSAL_TIMEOUT), so that no reset destroys the answer. At most
+    /// [`MAX_REFUSALS`](super::MAX_REFUSALS) are answered at a time, in addition to the limit of connections; more wait in the
+    /// backlog. If `answer` panics, the connection is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use async_net_lite::server::Server;
+    ///
+    /// let server = Server::builder()
+    ///     .refuse_when_full(|_reason, _peer| b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec());
+    /// # drop(server);
+    /// ```
+    pub fn refuse_when_full(mut self, answer: impl FnMut(Refusal, &Address) -> Vec<u8> + 'static) -> Self {
+        self.answer = Some(Box::new(answer));
         self
     }
 
@@ -313,7 +364,7 @@ impl Server {
             listeners.push(Served { incoming: Some(incoming), handler });
         }
         let hub = Hub::new(self.settings, self.control, self.hook);
-        Ok(Serving::new(hub, spawner.clone(), listeners, self.shutdown))
+        Ok(Serving::new(hub, spawner.clone(), listeners, self.shutdown, Refusals::new(self.answer)))
     }
 }
 

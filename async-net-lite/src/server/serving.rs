@@ -32,6 +32,7 @@ use super::hub::Hub;
 use super::io::Stream;
 use super::listener::Incoming;
 use super::phase::{Cause, Phase};
+use super::refusals::Refusals;
 use super::report::Report;
 use super::settings::MAX_BACKLOG;
 use super::task;
@@ -81,6 +82,8 @@ pub(super) struct Serving {
     drained: usize,
     /// Why nothing is accepted, if the user's hook was told so.
     told_pause: Option<Pause>,
+    /// The refused connections that are being answered.
+    refusals: Refusals,
     /// Limits the events of a full server.
     full: Limiter,
     /// Limits the events of refused connections.
@@ -96,6 +99,7 @@ impl Serving {
         spawner: Spawner,
         listeners: Vec<Served>,
         shutdown: Option<LocalBoxFuture<'static, ()>>,
+        refusals: Refusals,
     ) -> Self {
         Self {
             hub,
@@ -108,6 +112,7 @@ impl Serving {
             retry: None,
             drained: 0,
             told_pause: None,
+            refusals,
             full: Limiter::default(),
             refused: Limiter::default(),
             error: None,
@@ -120,6 +125,7 @@ impl Serving {
         // Before the commands are read, so that none is lost.
         self.hub.control.waker.register(cx.waker());
         self.obey(cx);
+        self.refusals.poll(cx);
         loop {
             self.poll_timer(cx);
             let phase = self.phase;
@@ -132,6 +138,8 @@ impl Serving {
                 return Poll::Ready(self.end());
             }
             if self.phase == phase {
+                // New refusals have to be polled once.
+                self.refusals.poll(cx);
                 self.hub.wants_ends.set(phase >= Phase::Draining || !self.has_room());
                 return Poll::Pending;
             }
@@ -206,7 +214,8 @@ impl Serving {
     /// Accepts connections while there is room.
     fn accept(&mut self, cx: &mut Context<'_>) {
         loop {
-            let pause = match (self.hub.control.is_paused(), self.has_room()) {
+            let has_room = self.has_room() || self.refusals.has_room();
+            let pause = match (self.hub.control.is_paused(), has_room) {
                 (true, _) => Some(Pause::Asked),
                 (false, false) => Some(Pause::Full),
                 (false, true) => None,
@@ -216,7 +225,8 @@ impl Serving {
                 return;
             }
             match self.accept_one(cx) {
-                Some(Ok((number, stream, peer))) => self.admit(number, stream, peer),
+                Some(Ok((number, stream, peer))) if self.has_room() => self.admit(number, stream, peer),
+                Some(Ok((number, stream, peer))) => self.refuse(number, stream, &peer, Refusal::Full),
                 Some(Err(error)) => return self.fail(error),
                 None => return,
             }
@@ -251,6 +261,9 @@ impl Serving {
 
     /// Gives a connection to its handler, in a task of its own.
     fn admit(&mut self, listener: usize, stream: Stream, peer: Address) {
+        if !self.hub.has_room_for(&peer) {
+            return self.refuse(listener, stream, &peer, Refusal::TooManyOfAddress);
+        }
         let ticket = self.hub.add(stream.clone(), peer, listener);
         let connection = Connection::new(stream, &ticket.slot);
         let handler = Rc::clone(&self.listeners[listener].handler);
@@ -258,6 +271,7 @@ impl Serving {
         if let Err(error) = self.spawner.spawn(task::serve(ticket, handler, connection)) {
             self.fail(error);
         }
+        self.hub.shed();
     }
 
     /// Stops the server for an error that `serve` will return.
@@ -307,8 +321,8 @@ impl Serving {
                         self.drained += 1;
                         self.admit(number, stream, peer);
                     }
-                    Ok(Some((_, peer))) => {
-                        self.refuse(number, &peer, Refusal::Stopping);
+                    Ok(Some((stream, peer))) => {
+                        self.refuse(number, stream, &peer, Refusal::Stopping);
                         self.close(number);
                     }
                     Ok(None) => self.close(number),
@@ -338,8 +352,9 @@ impl Serving {
         self.drained = 0;
     }
 
-    /// Counts a connection that is closed without a handler.
-    fn refuse(&mut self, listener: usize, peer: &Address, reason: Refusal) {
+    /// Closes a connection without a handler, and counts it.
+    fn refuse(&mut self, listener: usize, stream: Stream, peer: &Address, reason: Refusal) {
+        self.refusals.add(stream, peer, reason);
         self.hub.control.counters.refuse();
         if let Some(suppressed) = self.refused.admit(now()) {
             self.hub.emit(&Event::Refused { listener, peer, reason, suppressed });
@@ -352,8 +367,7 @@ impl Serving {
             for _ in 0..MAX_BACKLOG {
                 let Some(incoming) = &self.listeners[number].incoming else { break };
                 let Ok(Some((stream, peer))) = incoming.accept_now() else { break };
-                drop(stream);
-                self.refuse(number, &peer, Refusal::Stopping);
+                self.refuse(number, stream, &peer, Refusal::Stopping);
             }
             self.close(number);
         }

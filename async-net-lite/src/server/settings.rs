@@ -22,6 +22,12 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// default. What comes after so many has come after the stop, and is refused, so a flood does not keep the server open.
 pub const MAX_BACKLOG: usize = 4096;
 
+/// The greatest number of refused connections that are answered at a time, if
+/// [`Server::refuse_when_full`](super::Server::refuse_when_full) is on.
+pub const MAX_REFUSALS: usize = 64;
+/// How long a refused connection is read on after its answer, at most.
+pub const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The limits. `Duration::MAX` is no limit.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -31,6 +37,10 @@ pub(super) struct Settings {
     /// The bytes, not 0, and the period.
     pub(super) min_rate: Option<(u64, Duration)>,
     pub(super) lifetime: Duration,
+    /// The number of connections, and how long a connection has to be idle to be closed for it.
+    pub(super) soft_limit: Option<(usize, Duration)>,
+    /// The number of connections.
+    pub(super) max_per_address: Option<usize>,
     /// The bytes, not 0, and the time.
     pub(super) linger: Option<(usize, Duration)>,
     pub(super) shutdown_timeout: Duration,
@@ -46,6 +56,8 @@ impl Default for Settings {
             write_stall_timeout: WRITE_STALL_TIMEOUT,
             min_rate: None,
             lifetime: Duration::MAX,
+            soft_limit: None,
+            max_per_address: None,
             linger: Some((LINGER_BYTES, LINGER_TIMEOUT)),
             shutdown_timeout: SHUTDOWN_TIMEOUT,
             drain_delay: Duration::ZERO,
