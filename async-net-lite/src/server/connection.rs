@@ -26,6 +26,8 @@ use futures::io::{AsyncBufRead, AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+#[cfg(feature = "hyper")]
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -264,6 +266,19 @@ impl Connection {
             }
         }
         polled
+    }
+
+    /// Reads by the system call `op`, which has room for `wanted` bytes, more than none.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn poll_read_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_receive(cx, true, |guard, cx| {
+            guard.poll_read_with(cx, |io, cx| io.get_mut().poll_read_by(cx, wanted, op))
+        })
     }
 
     /// Waits until the server wants this idle connection to end.

@@ -10,6 +10,8 @@ use socket2::SockRef;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
+#[cfg(feature = "hyper")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -137,6 +139,19 @@ impl Io {
     /// Forgets the last look at the kernel's buffer.
     pub(super) fn forget_look(&mut self) {
         self.waits_for_event = false;
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl Io {
+    /// Reads by the system call `op`, which has room for `wanted` bytes.
+    pub(super) fn poll_read_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        with!(self.operate(), stream => stream.poll_receive(cx, wanted, |io| op(io.as_fd())))
     }
 }
 

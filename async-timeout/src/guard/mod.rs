@@ -412,6 +412,22 @@ impl<T> IoGuard<T> {
         self.io
     }
 
+    /// Reads by `read_by`, a read of your own, within the limits. `read_by` returns the number of bytes, and 0 at the end of file.
+    ///
+    /// For a connection that has more ways to read than [`AsyncRead`](futures::io::AsyncRead), such as into memory that is not
+    /// initialised. `read_by` must be a single attempt, as `poll_read` is.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read_by`, and those of the limits.
+    pub fn poll_read_with<'a>(
+        self: Pin<&'a mut Self>,
+        cx: &mut Context<'_>,
+        read_by: impl FnOnce(Pin<&'a mut T>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll(cx, Operation::Read, read_by, |len| read(*len, true))
+    }
+
     /// Runs one operation: tries it on the inner connection, and tells the tracker its outcome.
     fn poll<'a, R>(
         self: Pin<&'a mut Self>,
