@@ -119,6 +119,51 @@ fn panics_cost_one_connection() {
     assert_eq!(runtime.handle().stats().task_panics, 0);
 }
 
+/// The future of a handler panics when it is dropped: after it was ready, with and without an error, when the server aborts it,
+/// and when its pool is dropped. The connection is counted once, and no panic goes further.
+#[test]
+fn futures_that_panic_when_they_are_dropped() {
+    struct Work(Connection, Option<Result<(), &'static str>>);
+    impl Future for Work {
+        type Output = Result<(), &'static str>;
+        fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+            self.1.map_or(std::task::Poll::Pending, std::task::Poll::Ready)
+        }
+    }
+    impl Drop for Work {
+        fn drop(&mut self) {
+            let _connection = &self.0;
+            panic!("in the drop, on purpose");
+        }
+    }
+    for result in [Some(Ok(())), Some(Err("failed")), None] {
+        let (mut runtime, listener, address) = listening();
+        let handler = move |connection: Connection| Work(connection, result);
+        let server = Server::builder().listen(listener, handler);
+        let handle = server.handle();
+        let (report, ()) = serve_in(&mut runtime, server, async {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            until(|| handle.stats().accepted == 1).await;
+            if result.is_none() {
+                handle.abort();
+            }
+            assert!(client.read(&mut [0]).await.is_err(), "a reset");
+            handle.stop();
+        });
+        assert_eq!((report.panicked, runtime.handle().stats().task_panics), (1, 0), "{report}");
+    }
+    let (mut runtime, listener, address) = listening();
+    let server = Server::builder().listen(listener, |connection: Connection| Work(connection, None));
+    let handle = server.handle();
+    let serve = server.serve(&runtime.spawner());
+    runtime.spawner().spawn(async { drop(serve.await) }).unwrap();
+    let client = std::net::TcpStream::connect(address).unwrap();
+    runtime.run_until(until(|| handle.stats().accepted == 1)).unwrap();
+    drop(runtime);
+    assert_eq!((handle.stats().ended(), handle.stats().aborted), (1, 1));
+    drop(client);
+}
+
 /// A panic while the server drains: the drain ends, and the answer of the other connection is whole.
 #[test]
 fn a_panic_while_draining() {
