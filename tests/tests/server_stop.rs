@@ -3,6 +3,7 @@
 use async_epoll::LocalRuntime;
 use async_net_lite::server::{Connection, Event, Next, Server, ServerHandle};
 use async_net_lite::{ListenOptions, TcpListener, TcpStream};
+use futures::channel::oneshot;
 use futures::future::{join, join_all, pending, ready};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use std::cell::{Cell, RefCell};
@@ -132,7 +133,10 @@ fn an_unread_request_is_answered() {
         for client in of_signal.borrow().iter().step_by(2) {
             assert_eq!(client.try_write(b"e").unwrap(), 1);
         }
+        of_signal.take()
     };
+    let (sender, receiver) = oneshot::channel();
+    let signal = async { sender.send(signal.await) };
     let server = Server::builder()
         .listen(listener, Commands::default())
         .listen(std, at_once)
@@ -147,17 +151,13 @@ fn an_unread_request_is_answered() {
             }
             clients.borrow_mut().push(client);
         }
-        until(|| clients.borrow().iter().any(|client| client.try_read(&mut [0]).is_ok())).await;
-        async_timeout::sleep(millis(20)).await;
-        let clients = clients.take();
         let mut answered = 0;
-        for mut client in clients {
+        for mut client in receiver.await.unwrap() {
             let mut answer = Vec::new();
             client.read_to_end(&mut answer).await.unwrap();
             answered += answer.len();
         }
-        // The first answer was read above.
-        assert_eq!(answered, 19);
+        assert_eq!(answered, 20);
     });
     // Ten of the new ones were read and answered; the other ten were told an end of file, which `read_exact` calls an error.
     assert_eq!((report.closed_idle, report.served, report.failed), (20, 10, 10), "{report}");

@@ -10,8 +10,8 @@ use std::os::unix;
 pub enum Address {
     /// Of a TCP connection.
     Ip(net::SocketAddr),
-    /// Of a connection of Unix sockets. Unnamed, unless the socket was bound.
-    Unix(unix::net::SocketAddr),
+    /// Of a connection of Unix sockets. Unnamed, unless the socket was bound. Boxed, since it is large.
+    Unix(Box<unix::net::SocketAddr>),
 }
 
 impl Address {

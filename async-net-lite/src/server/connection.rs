@@ -77,6 +77,12 @@ pub enum Next {
 /// }
 /// ```
 pub struct Connection {
+    /// Boxed: a connection is moved into several futures, one inside of the other, and each has room for it.
+    inner: Box<Inner>,
+}
+
+/// The content of a [`Connection`].
+struct Inner {
     /// The stream with its limits.
     io: IoGuard<Io>,
     /// What the server knows of the connection.
@@ -98,22 +104,22 @@ impl Connection {
         if let Some((bytes, period)) = settings.min_rate {
             io = io.min_read_rate(bytes, period);
         }
-        Self { io, slot: Rc::clone(slot), awaits_first_byte: false, grace: None }
+        Self { inner: Box::new(Inner { io, slot: Rc::clone(slot), awaits_first_byte: false, grace: None }) }
     }
 
     /// Returns the number of the connection: the server counts its connections from 0, in the order of the accepts.
     pub fn id(&self) -> u64 {
-        self.slot.id
+        self.inner.slot.id
     }
 
     /// Returns the number of the listener, in the order of the calls of [`Server::listen`](super::Server::listen), from 0.
     pub fn listener(&self) -> usize {
-        self.slot.listener
+        self.inner.slot.listener
     }
 
     /// Returns the address of the peer.
     pub fn peer(&self) -> &Address {
-        &self.slot.peer
+        &self.inner.slot.peer
     }
 
     /// Returns the local address.
@@ -122,7 +128,7 @@ impl Connection {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<Address> {
-        self.io.get_ref().stream.local_addr()
+        self.inner.io.get_ref().stream.local_addr()
     }
 
     /// Returns the TCP stream, for its options; `None` for a Unix stream.
@@ -130,7 +136,7 @@ impl Connection {
     /// What is read or written through the stream itself counts for no limit, and the server does not see it: it may take the
     /// connection for an idle one. A clone keeps the connection open after the server has counted it.
     pub fn tcp(&self) -> Option<&TcpStream> {
-        match &self.io.get_ref().stream {
+        match &self.inner.io.get_ref().stream {
             Stream::Tcp(stream) => Some(stream),
             Stream::Unix(_) => None,
         }
@@ -139,7 +145,7 @@ impl Connection {
     /// Returns the Unix stream, for its options and the credentials of the peer; `None` for a TCP stream. See
     /// [`tcp`](Self::tcp).
     pub fn unix(&self) -> Option<&UnixStream> {
-        match &self.io.get_ref().stream {
+        match &self.inner.io.get_ref().stream {
             Stream::Tcp(_) => None,
             Stream::Unix(stream) => Some(stream),
         }
@@ -161,8 +167,8 @@ impl Connection {
     ///
     /// Cancel safe: no byte is taken.
     pub async fn idle(&mut self) -> io::Result<Next> {
-        let idle = Idle::begin(self);
-        poll_fn(|cx| idle.connection.poll_idle(cx)).await
+        let idle = Idle::begin(&mut self.inner);
+        poll_fn(|cx| idle.inner.poll_idle(cx)).await
     }
 
     /// Returns a token that is cancelled when the server begins to stop, after its
@@ -171,17 +177,17 @@ impl Connection {
     ///
     /// Each call returns a token of its own, below that of the server.
     pub fn stopping(&self) -> CancelToken {
-        self.slot.hub.token.child()
+        self.inner.slot.hub.token.child()
     }
 
     /// Returns whether the server has begun to stop, as [`stopping`](Self::stopping) tells.
     pub fn is_stopping(&self) -> bool {
-        self.slot.hub.token.is_cancelled()
+        self.inner.slot.hub.token.is_cancelled()
     }
 
     /// Changes the limit of idleness of this connection: an upload may differ from other requests. `Duration::MAX` removes it.
     pub fn set_idle_timeout(&mut self, limit: Duration) {
-        self.io.set_idle(limit);
+        self.inner.io.set_idle(limit);
     }
 
     /// Makes this a connection without requests, such as a WebSocket, which lives longer than its handler runs: the limits of
@@ -191,11 +197,26 @@ impl Connection {
     /// dropped, and it hears of a stop by [`stopping`](Self::stopping). The deadline of the stop aborts it. (So it is with each
     /// connection that its handler gives away; but its limits still count.)
     pub fn detach(&mut self) {
-        self.begin();
-        self.io.set_idle(Duration::MAX);
-        self.io.set_min_read_rate(0, Duration::MAX);
+        self.inner.begin();
+        self.inner.io.set_idle(Duration::MAX);
+        self.inner.io.set_min_read_rate(0, Duration::MAX);
     }
 
+    /// Reads by the system call `op`, which has room for `wanted` bytes, more than none.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn poll_read_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.inner.poll_receive(cx, true, |guard, cx| {
+            guard.poll_read_with(cx, |io, cx| io.get_mut().poll_read_by(cx, wanted, op))
+        })
+    }
+}
+
+impl Inner {
     /// Fails if the server has aborted the connection.
     fn check(&self) -> io::Result<()> {
         if self.slot.is_cut() {
@@ -268,19 +289,6 @@ impl Connection {
         polled
     }
 
-    /// Reads by the system call `op`, which has room for `wanted` bytes, more than none.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn poll_read_by(
-        &mut self,
-        cx: &mut Context<'_>,
-        wanted: usize,
-        op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        self.poll_receive(cx, true, |guard, cx| {
-            guard.poll_read_with(cx, |io, cx| io.get_mut().poll_read_by(cx, wanted, op))
-        })
-    }
-
     /// Waits until the server wants this idle connection to end.
     fn poll_to_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let hub = &self.slot.hub;
@@ -350,23 +358,23 @@ impl Connection {
 
 /// A wait for a request.
 struct Idle<'a> {
-    connection: &'a mut Connection,
+    inner: &'a mut Inner,
 }
 
 impl<'a> Idle<'a> {
     /// Begins the wait. The minimum rate does not count meanwhile.
-    fn begin(connection: &'a mut Connection) -> Self {
-        connection.io.get_mut().forget_look();
-        if connection.slot.hub.settings.min_rate.is_some() {
-            connection.io.set_min_read_rate(0, Duration::MAX);
+    fn begin(inner: &'a mut Inner) -> Self {
+        inner.io.get_mut().forget_look();
+        if inner.slot.hub.settings.min_rate.is_some() {
+            inner.io.set_min_read_rate(0, Duration::MAX);
         }
-        Self { connection }
+        Self { inner }
     }
 }
 
 impl Drop for Idle<'_> {
     fn drop(&mut self) {
-        let Connection { io, slot, grace, .. } = &mut *self.connection;
+        let Inner { io, slot, grace, .. } = &mut *self.inner;
         *grace = None;
         slot.end_wait();
         if let Some((bytes, period)) = slot.hub.settings.min_rate {
@@ -377,7 +385,7 @@ impl Drop for Idle<'_> {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_receive(cx, !buffer.is_empty(), |io, cx| io.poll_read(cx, buffer))
+        self.inner.poll_receive(cx, !buffer.is_empty(), |io, cx| io.poll_read(cx, buffer))
     }
 
     fn poll_read_vectored(
@@ -386,13 +394,13 @@ impl AsyncRead for Connection {
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         let has_room = buffers.iter().any(|buffer| !buffer.is_empty());
-        self.poll_receive(cx, has_room, |io, cx| io.poll_read_vectored(cx, buffers))
+        self.inner.poll_receive(cx, has_room, |io, cx| io.poll_read_vectored(cx, buffers))
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |io, cx| io.poll_write(cx, bytes))
+        self.inner.poll_send(cx, |io, cx| io.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -400,21 +408,21 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |io, cx| io.poll_write_vectored(cx, slices))
+        self.inner.poll_send(cx, |io, cx| io.poll_write_vectored(cx, slices))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_send(cx, |io, cx| io.poll_flush(cx))
+        self.inner.poll_send(cx, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_send(cx, |io, cx| io.poll_close(cx))
+        self.inner.poll_send(cx, |io, cx| io.poll_close(cx))
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.slot.let_go();
+        self.inner.slot.let_go();
     }
 }
 
@@ -422,6 +430,6 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Connection");
         debug.field("id", &self.id()).field("peer", self.peer()).field("listener", &self.listener());
-        debug.field("io", &self.io).finish_non_exhaustive()
+        debug.field("io", &self.inner.io).finish_non_exhaustive()
     }
 }

@@ -84,7 +84,7 @@ impl Stream {
     pub(super) fn local_addr(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(stream) => stream.local_addr().map(Address::Ip),
-            Self::Unix(stream) => stream.local_addr().map(Address::Unix),
+            Self::Unix(stream) => stream.local_addr().map(|address| Address::Unix(address.into())),
         }
     }
 

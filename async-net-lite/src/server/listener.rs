@@ -127,7 +127,7 @@ impl Incoming {
                 .map(|next| Some(next?.map(|(stream, peer)| (Stream::Tcp(stream), Address::Ip(peer))))),
             IncomingKind::Unix(incoming) => incoming
                 .poll_accept(cx)
-                .map(|next| Some(next?.map(|(stream, peer)| (Stream::Unix(stream), Address::Unix(peer))))),
+                .map(|next| Some(next?.map(|(stream, peer)| (Stream::Unix(stream), Address::Unix(peer.into()))))),
         }
     }
 
@@ -138,7 +138,7 @@ impl Incoming {
                 incoming.accept_now()?.map(|(stream, peer)| (Stream::Tcp(stream), Address::Ip(peer)))
             }
             IncomingKind::Unix(incoming) => {
-                incoming.accept_now()?.map(|(stream, peer)| (Stream::Unix(stream), Address::Unix(peer)))
+                incoming.accept_now()?.map(|(stream, peer)| (Stream::Unix(stream), Address::Unix(peer.into())))
             }
         })
     }

@@ -102,7 +102,8 @@ pub(super) async fn serve(ticket: Ticket, handler: Rc<dyn Handler>, connection: 
         is_aborted |= slot.is_held();
     }
     if let (End::Returned(_), false, Some(stream)) = (&end, is_aborted, slot.take_to_linger()) {
-        linger(&slot, stream).await;
+        // In a box, so that a connection that does not linger has no room for this.
+        linger(&slot, stream).boxed_local().await;
     }
     finish(ticket, end, is_aborted);
 }
