@@ -182,7 +182,8 @@ fn a_panic_while_draining() {
             good.read_to_end(&mut answer).await.unwrap();
             assert_eq!(answer, b"s");
         });
-        assert_eq!((report.panicked, report.closed_idle), (1, 1), "{report}");
+        // Under load, the good one may be idle already when the server stops.
+        assert_eq!((report.panicked, report.served + report.closed_idle), (1, 1), "{report}");
     }
 }
 

@@ -168,7 +168,7 @@ impl Connection {
     /// Cancel safe: no byte is taken.
     pub async fn idle(&mut self) -> io::Result<Next> {
         let idle = Idle::begin(&mut self.inner);
-        poll_fn(|cx| idle.inner.poll_idle(cx)).await
+        poll_fn(|cx| idle.inner.poll_idle(cx, idle.is_idle)).await
     }
 
     /// Returns a token that is cancelled when the server begins to stop, after its
@@ -305,8 +305,8 @@ impl Inner {
         self.grace.get_or_insert_with(|| Box::new(sleep(hub.settings.idle_grace))).poll_unpin(cx)
     }
 
-    /// See [`idle`](Self::idle).
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+    /// See [`Connection::idle`]. `is_idle` is that of [`Idle`].
+    fn poll_idle(&mut self, cx: &mut Context<'_>, is_idle: bool) -> Poll<io::Result<Next>> {
         self.check()?;
         self.await_first_byte();
         let unread = match Pin::new(&mut self.io).poll_fill_buf(cx) {
@@ -324,6 +324,7 @@ impl Inner {
                 self.begin();
                 // It is not idle any more.
                 self.slot.is_shed.set(false);
+                self.slot.was_told_to_end.set(false);
                 Ok(Next::Data)
             }
             Ok(Unread::End) => {
@@ -331,7 +332,8 @@ impl Inner {
                 Ok(Next::End)
             }
             Ok(Unread::Nothing) => {
-                self.slot.was_told_to_end.set(true);
+                let was_told = self.slot.was_told_to_end.get();
+                self.slot.was_told_to_end.set(was_told || is_idle || self.slot.is_shed.get());
                 Ok(Next::Stopping)
             }
             Err(error) => {
@@ -359,6 +361,9 @@ impl Inner {
 /// A wait for a request.
 struct Idle<'a> {
     inner: &'a mut Inner,
+    /// Whether the connection counts as idle if the server ends it: it was idle before the stop, or no request has ever come.
+    /// Otherwise the handler was at work when the stop began, and has answered.
+    is_idle: bool,
 }
 
 impl<'a> Idle<'a> {
@@ -368,7 +373,8 @@ impl<'a> Idle<'a> {
         if inner.slot.hub.settings.min_rate.is_some() {
             inner.io.set_min_read_rate(0, Duration::MAX);
         }
-        Self { inner }
+        let is_idle = !(inner.slot.hub.is_draining() && inner.slot.has_begun.get());
+        Self { inner, is_idle }
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) struct Slot {
     pub(super) has_begun: Cell<bool>,
     /// Whether the peer has closed its direction, and all that it has sent was read.
     pub(super) peer_has_ended: Cell<bool>,
-    /// Whether the handler was told, while the connection was idle, that the server wants it to end.
+    /// Whether the server has made the connection end because it was idle.
     pub(super) was_told_to_end: Cell<bool>,
     /// Whether the connection is to end for the soft limit, unless a byte comes.
     pub(super) is_shed: Cell<bool>,

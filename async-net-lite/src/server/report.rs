@@ -31,7 +31,7 @@ impl TimeLimit {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The handler has returned without an error.
+    /// The handler has returned without an error. Also after a stop, if it was at work when the stop began.
     Served,
     /// The handler has returned an error.
     Failed,

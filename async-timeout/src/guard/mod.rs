@@ -414,7 +414,7 @@ impl<T> IoGuard<T> {
 
     /// Reads by `read_by`, a read of your own, within the limits. `read_by` returns the number of bytes, and 0 at the end of file.
     ///
-    /// For a connection that has more ways to read than [`AsyncRead`](futures::io::AsyncRead), such as into memory that is not
+    /// For a connection that has more ways to read than [`AsyncRead`], such as into memory that is not
     /// initialised. `read_by` must be a single attempt, as `poll_read` is.
     ///
     /// # Errors
