@@ -1,7 +1,7 @@
 //! What a server does with its connections: what they know, how they are counted, what a panic costs, what events tell.
 //! Its limits are in `server_limits.rs`, stopping is in `server_stop.rs`.
 
-use async_epoll::LocalRuntime;
+use async_epoll::{LocalRuntime, Spawner};
 use async_net_lite::server::{Address, Connection, Event, Next, Outcome, Server};
 use async_net_lite::unix::{UnixListener, UnixStream};
 use async_net_lite::{TcpListener, TcpStream};
@@ -229,7 +229,13 @@ fn connections_that_outlive_their_handler() {
                     second.read_to_end(&mut answer).await.unwrap();
                     assert_eq!(answer, b"bye");
                 } else {
-                    let error = connection.read(&mut [0]).await;
+                    // In a task of its own, which nothing polls but the end of its wait.
+                    let read = async move {
+                        let error = connection.read(&mut [0]).await;
+                        (connection, error)
+                    };
+                    let read = Spawner::current().unwrap().spawn_task(read).unwrap();
+                    let (mut connection, error) = read.await.unwrap();
                     // A new connection without a byte is idle, and is told to end; a detached one is not.
                     match is_detached {
                         true => assert_eq!(error.unwrap_err().kind(), io::ErrorKind::ConnectionAborted),

@@ -101,7 +101,8 @@ pub(super) async fn serve(ticket: Ticket, handler: Rc<dyn Handler>, connection: 
         poll_fn(|cx| until(slot.is_cut() || !slot.is_held(), &slot, cx)).await;
         is_aborted |= slot.is_held();
     }
-    if let (End::Returned(_), false, Some(stream)) = (&end, is_aborted, slot.take_to_linger()) {
+    let stream = if is_aborted || matches!(end, End::Panicked(_)) { None } else { slot.take_to_linger() };
+    if let Some(stream) = stream {
         // In a box, so that a connection that does not linger has no room for this.
         linger(&slot, stream).boxed_local().await;
     }
