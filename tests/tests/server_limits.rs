@@ -1,7 +1,9 @@
 //! The limits of a server: of time, of connections, of descriptors; and that its numbers add up whatever the clients do.
 
 use async_epoll::LocalRuntime;
-use async_net_lite::server::{Connection, Event, Next, Outcome, Report, Server, TimeLimit};
+use async_net_lite::server::{
+    Connection, Event, MAX_REFUSALS, Next, Outcome, REFUSAL_TIMEOUT, Report, Server, TimeLimit,
+};
 use async_net_lite::unix::{UnixListener, UnixStream};
 use async_net_lite::{ListenOptions, TcpStream};
 use async_timeout::{LimitExceeded, sleep};
@@ -133,6 +135,10 @@ fn limits_of_time() {
                 assert!(begin.elapsed() < TIME, "{name}");
             }
             let took = begin.elapsed();
+            // Half of an answer must not look like a whole one; a silent client just sees the end.
+            let is_reset = client.read_to_end(&mut Vec::new()).await.is_err();
+            // If the client goes on writing, a write has told it of the reset.
+            assert!(drips || is_reset != matches!(limit, TimeLimit::FirstByte | TimeLimit::Idle), "{name}");
             handle.stop();
             took
         });
@@ -352,7 +358,7 @@ fn descriptors_have_run_out_when_the_server_stops() {
         return;
     }
     let _watchdog = watchdog(TIME);
-    for become_free in [true, false] {
+    for (become_free, by_others) in [(true, false), (false, false), (false, true)] {
         let mut runtime = LocalRuntime::new().unwrap();
         let listener = runtime.run_until(ListenOptions::new().backlog(4096).bind(LOCALHOST)).unwrap().unwrap();
         let address = listener.local_addr().unwrap();
@@ -366,18 +372,26 @@ fn descriptors_have_run_out_when_the_server_stops() {
         let server = if become_free { server.shutdown_timeout(HOUR) } else { server };
         let handle = server.handle();
         let begin = Instant::now();
-        let (report, ()) = serve_in(&mut runtime, server, async {
+        let (report, hoard) = serve_in(&mut runtime, server, async {
             until(|| handle.stats().accepted == 10).await;
             handle.stop();
             if become_free {
                 drop(clients);
-            } else {
-                sleep(millis(700)).await;
+                return Some(hoard);
             }
+            sleep(millis(100)).await;
+            // No connection ends.
+            let hoard = Some(hoard).filter(|_| !by_others);
+            sleep(millis(600)).await;
+            hoard
         });
-        match become_free {
-            true => assert_eq!((report.accepted, report.refused), (40, 0), "{report}"),
-            false => assert_eq!((report.aborted, report.refused), (10, 30), "{report}"),
+        match (become_free, by_others) {
+            (true, _) => assert_eq!((report.accepted, report.refused), (40, 0), "{report}"),
+            (false, false) => assert_eq!((report.aborted, report.refused), (10, 30), "{report}"),
+            // Ten more were free.
+            (false, true) => {
+                assert!(report.aborted >= 20 && report.aborted + report.refused == 40, "{report}");
+            }
         }
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
         drop(hoard);
@@ -682,4 +696,37 @@ fn a_full_server_may_refuse() {
         handle.stop();
     });
     assert_eq!((report.accepted, report.refused, report.peak), (3, 102, 2));
+}
+
+/// Only so many refused connections are answered at a time. The others wait in the backlog until these have ended.
+#[test]
+fn refusals_are_limited() {
+    let (mut runtime, listener, address) = listening();
+    let server = Server::builder()
+        .listen(listener, Commands::default())
+        .max_connections(1)
+        .refuse_when_full(|_, _| b"full".to_vec());
+    let handle = server.handle();
+    let (report, ()) = serve_in(&mut runtime, server, async {
+        let mut first = TcpStream::connect(address).await.unwrap();
+        order(&mut first, b'e').await.unwrap();
+        let mut refused = Vec::new();
+        for _ in 0..MAX_REFUSALS + 20 {
+            refused.push(TcpStream::connect(address).await.unwrap());
+        }
+        until(|| handle.stats().refused == MAX_REFUSALS as u64).await;
+        let waiting = refused.split_off(MAX_REFUSALS);
+        sleep(millis(20)).await;
+        assert_eq!(handle.stats().refused, MAX_REFUSALS as u64);
+        let begin = Instant::now();
+        drop(refused);
+        for mut client in waiting {
+            let mut answer = [0; 4];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"full");
+        }
+        assert!(begin.elapsed() < REFUSAL_TIMEOUT, "{:?}", begin.elapsed());
+        handle.stop();
+    });
+    assert_eq!((report.accepted, report.refused), (1, MAX_REFUSALS as u64 + 20));
 }

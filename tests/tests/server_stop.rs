@@ -56,6 +56,20 @@ fn the_backlog_is_served() {
     }
 }
 
+/// The whole backlog is taken although no connection ends meanwhile.
+#[test]
+fn the_backlog_is_taken_without_an_end() {
+    let (mut runtime, listener, clients) = with_backlog(200, b"w");
+    let server =
+        Server::builder().listen(listener, Commands::default()).max_connections(1000).shutdown_timeout(millis(500));
+    let handle = server.handle();
+    let serve = server.serve(&runtime.spawner());
+    handle.stop();
+    let report = runtime.run_until(serve).unwrap().unwrap();
+    assert_eq!((report.accepted, report.aborted, report.refused), (200, 200, 0), "{report}");
+    drop(clients);
+}
+
 /// The same if the connections end too slowly: those that are open at the deadline are aborted, and what is left in the backlog
 /// is refused. The numbers add up to that of the clients.
 #[test]
@@ -448,6 +462,29 @@ fn an_abort_ends_lingering() {
         until(|| handle.stats().active == 0).await;
     });
     assert_eq!((report.served, report.aborted), (1, 0));
+}
+
+/// A connection that its handler has given away hears of an abort, too: by its token, and by the errors of its operations.
+#[test]
+fn an_abort_is_heard() {
+    let (mut runtime, listener, address) = listening();
+    let given = Rc::new(RefCell::new(None));
+    let slot = Rc::clone(&given);
+    let server = Server::builder().listen(listener, move |connection: Connection| {
+        slot.replace(Some(connection));
+        async {}
+    });
+    let handle = server.handle();
+    let (report, ()) = serve_in(&mut runtime, server, async {
+        let client = TcpStream::connect(address).await.unwrap();
+        until(|| given.borrow().is_some()).await;
+        let mut connection = given.take().unwrap();
+        handle.abort();
+        connection.stopping().cancelled().await;
+        assert!(connection.write_all(b"x").await.is_err());
+        drop(client);
+    });
+    assert_eq!(report.aborted, 1);
 }
 
 /// While a handler is busy, it can ask whether the server stops, and wait for it.

@@ -119,8 +119,8 @@ impl Stream {
 pub(super) struct Io {
     /// The stream.
     pub(super) stream: Stream,
-    /// The last look at the kernel's buffer has found it empty, and nothing was read since. Then the next event tells of a
-    /// byte, and no system call has to look again.
+    /// The last look at the kernel's buffer, in the same wait, has found it empty. Then the next event tells of a byte, and no
+    /// system call has to look again.
     waits_for_event: bool,
 }
 
@@ -130,13 +130,7 @@ impl Io {
         Self { stream, waits_for_event: false }
     }
 
-    /// Returns the stream, for an operation other than the wait for a request.
-    fn operate(&mut self) -> &mut Stream {
-        self.waits_for_event = false;
-        &mut self.stream
-    }
-
-    /// Forgets the last look at the kernel's buffer.
+    /// Forgets the last look at the kernel's buffer, since bytes may have been read after it.
     pub(super) fn forget_look(&mut self) {
         self.waits_for_event = false;
     }
@@ -146,28 +140,18 @@ impl Io {
 impl Io {
     /// Reads by the system call `op`, which has room for `wanted` bytes.
     pub(super) fn poll_read_by(
-        &mut self,
+        &self,
         cx: &mut Context<'_>,
         wanted: usize,
         mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        with!(self.operate(), stream => stream.poll_receive(cx, wanted, |io| op(io.as_fd())))
+        with!(&self.stream, stream => stream.poll_receive(cx, wanted, |io| op(io.as_fd())))
     }
-}
-
-/// Calls a method of the inner stream.
-macro_rules! delegate {
-    ($self:ident, $inner:ident => $do:expr) => {
-        with!($self.operate(), stream => {
-            let $inner = Pin::new(stream);
-            $do
-        })
-    };
 }
 
 impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => stream.poll_read(cx, buffer))
+        with!(&mut self.stream, stream => Pin::new(stream).poll_read(cx, buffer))
     }
 
     fn poll_read_vectored(
@@ -175,7 +159,7 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => stream.poll_read_vectored(cx, buffers))
+        with!(&mut self.stream, stream => Pin::new(stream).poll_read_vectored(cx, buffers))
     }
 }
 
