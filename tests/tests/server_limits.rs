@@ -613,7 +613,7 @@ fn the_soft_limit_sheds_the_longest_idle() {
 fn connections_of_one_address() {
     for answers in [false, true] {
         let (mut runtime, listener, address) = listening();
-        let name = abstract_name("addresses");
+        let name = abstract_name(if answers { "answers" } else { "no answers" });
         let unix = runtime.run_until(async { UnixListener::bind_addr(&name) }).unwrap().unwrap();
         let mut server = Server::builder()
             .listen(listener, Commands::default())

@@ -435,6 +435,16 @@ fn shutdown_signals() {
         });
         assert_eq!(told.get(), kind == "panic");
     }
+    // The signal begins the delay: the server serves, but is not ready.
+    let (mut runtime, listener, address) = listening();
+    let server = Server::builder().listen(listener, Commands::default()).drain_delay(HOUR).shutdown(ready(()));
+    let handle = server.handle();
+    serve_in(&mut runtime, server, async {
+        assert_eq!(ask(address, b"c").await.unwrap(), b"c");
+        assert!(!handle.is_ready());
+        assert_eq!(ask(address, b"c").await.unwrap(), b"c");
+        handle.stop_now();
+    });
     let (mut runtime, listener, _) = listening();
     let server = Server::builder().listen(listener, Commands::default()).shutdown(pending::<()>());
     let handle = server.handle();

@@ -76,6 +76,8 @@ pub(super) struct Slot {
     is_held: Cell<bool>,
     /// Whether the server has aborted the connection. Set once.
     is_cut: Cell<bool>,
+    /// Whether the [`Connection`](super::Connection) existed when the server aborted it. Set once.
+    was_cut_short: Cell<bool>,
     /// Whether the socket is to be closed by a reset: the handler has panicked, or was aborted in the middle of something.
     resets: Cell<bool>,
     /// Whether a byte has come, or the connection does not count as a new one for another reason. Set once.
@@ -105,6 +107,11 @@ impl Slot {
     /// Returns whether the [`Connection`](super::Connection) exists.
     pub(super) fn is_held(&self) -> bool {
         self.is_held.get()
+    }
+
+    /// Returns whether the [`Connection`](super::Connection) existed when the server aborted it.
+    pub(super) fn was_cut_short(&self) -> bool {
+        self.was_cut_short.get()
     }
 
     /// Makes the close of the socket a reset.
@@ -174,7 +181,9 @@ impl Slot {
 
     /// Aborts the connection.
     fn cut(&self) {
-        self.is_cut.set(true);
+        if !self.is_cut.replace(true) {
+            self.was_cut_short.set(self.is_held());
+        }
         self.task_waker.wake();
     }
 }
@@ -239,6 +248,7 @@ impl Hub {
             stream: RefCell::new(Some(stream)),
             is_held: Cell::new(true),
             is_cut: Cell::new(false),
+            was_cut_short: Cell::new(false),
             resets: Cell::new(false),
             has_begun: Cell::new(false),
             peer_has_ended: Cell::new(false),

@@ -96,11 +96,10 @@ pub(super) async fn serve(ticket: Ticket, handler: Rc<dyn Handler>, connection: 
     let slot = Rc::clone(&ticket.slot);
     let end = work(&slot, &*handler, connection).await;
     // The handler may have given the connection to another task.
-    let mut is_aborted = matches!(end, End::Cut);
     if slot.is_held() {
         poll_fn(|cx| until(slot.is_cut() || !slot.is_held(), &slot, cx)).await;
-        is_aborted |= slot.is_held();
     }
+    let is_aborted = matches!(end, End::Cut) || slot.was_cut_short();
     let stream = if is_aborted || matches!(end, End::Panicked(_)) { None } else { slot.take_to_linger() };
     if let Some(stream) = stream {
         // In a box, so that a connection that does not linger has no room for this.

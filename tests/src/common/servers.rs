@@ -4,7 +4,7 @@ use crate::{TIME, watchdog};
 use async_epoll::LocalRuntime;
 use async_net_lite::server::{Connection, Handler, HandlerResult, Next, Report, Server};
 use async_net_lite::{TcpListener, TcpStream};
-use futures::future::{BoxFuture, FutureExt, LocalBoxFuture, join};
+use futures::future::{BoxFuture, FutureExt, LocalBoxFuture};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use std::cell::Cell;
 use std::io;
@@ -12,12 +12,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Runs a server, and `clients` beside it, until both are ready. `clients` has to stop the server. Checks that the report adds
+/// Runs a server in a task, and `clients` beside it, until both are ready. `clients` has to stop the server. Checks that the report adds
 /// up, and that no task is left.
 pub fn serve_in<T>(runtime: &mut LocalRuntime, server: Server, clients: impl Future<Output = T>) -> (Report, T) {
     let _watchdog = watchdog(TIME);
     let spawner = runtime.spawner();
-    let (report, output) = runtime.run_until(join(server.serve(&spawner), clients)).expect("a reactor that works");
+    // A task of its own, which is polled only if something wakes it.
+    let serve = spawner.spawn_task(server.serve(&spawner)).expect("a pool");
+    let output = runtime.run_until(clients).expect("a reactor that works");
+    let report = runtime.run_until(serve).expect("a reactor that works").expect("a server that does not panic");
     let report = report.expect("a server that works");
     assert_eq!((report.ended(), report.active), (report.accepted, 0), "{report}");
     assert_eq!(spawner.live_tasks(), 0, "a task is left");
