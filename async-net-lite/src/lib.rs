@@ -47,6 +47,11 @@
 //! - Empty reads and writes of streams return `Ok(0)` without a system call. (Empty datagrams are sent and received.)
 //! - A connection is registered with epoll once, when an operation first has to wait, and not at all if none has to.
 //!
+//! # Servers
+//!
+//! [`Server`] accepts within limits, serves each connection in a task, and stops gracefully: see [`server`]. For a loop of your
+//! own, there is [`TcpListener::incoming`].
+//!
 //! # What operators see
 //!
 //! The stream of a listener's connections ([`Incoming`], [`unix::Incoming`]) goes on after errors, so no caller sees
@@ -71,6 +76,7 @@
 //!
 //! - `resolve`, on by default: host names in addition to numeric addresses.
 //! - `tracing`: events for errors that listeners hide.
+//! - `signal`: [`Server::run`] obeys SIGINT and SIGTERM.
 //! - `hyper`: these sockets as the connections of hyper 1, with hyper's tasks in the reactor's pool and hyper's
 //!   timeouts on the reactor's timers.
 //!
@@ -116,6 +122,10 @@ pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
 mod copy;
 pub use copy::{CopyError, copy_bidirectional};
+
+pub mod server;
+#[doc(inline)]
+pub use server::{Connection, Server};
 
 // Private: otherwise `use async_net_lite::*` would hide the crate `hyper`.
 #[cfg(feature = "hyper")]

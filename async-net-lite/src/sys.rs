@@ -47,6 +47,19 @@ pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
     }
 }
 
+// # The process
+
+/// Returns the number of descriptors that this process may have open, by `getrlimit(2)`; the greatest number if there is no
+/// limit, or it is not known.
+pub(crate) fn descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is borrowed mutably for the whole call, and has the size that the kernel writes.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
+        0 => limit.rlim_cur,
+        _ => u64::MAX,
+    }
+}
+
 // # TCP
 
 /// Returns whether a TCP socket waits for the answer to its request to connect, or has not sent the request yet, by

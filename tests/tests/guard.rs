@@ -1370,6 +1370,76 @@ fn limits_that_change() {
     });
 }
 
+/// A limit that changes while a task waits: a shorter one ends the wait in its time, a longer one and none do not end it, and
+/// what has been waited counts.
+#[test]
+fn limits_that_change_during_a_wait() {
+    let _watchdog = watchdog(TIME);
+    type Change = fn(&mut IoGuard<Never>);
+    let shorter: [(Change, Limit); 3] = [
+        (|guard| guard.set_idle(LIMIT), Limit::Idle),
+        (|guard| guard.set_read_idle(LIMIT), Limit::ReadIdle),
+        (|guard| guard.set_min_read_rate(9, LIMIT), Limit::MinReadRate),
+    ];
+    for (change, limit) in shorter {
+        for has_limit in [true, false] {
+            block_on(async {
+                let mut connection = guard(Never).write_stall(LONG);
+                if has_limit {
+                    connection = connection.idle(LONG).read_idle(LONG).min_read_rate(9, LONG);
+                }
+                let connection = RefCell::new(connection);
+                // A task waits, and another one changes the limit.
+                let read = poll_fn(|cx| Pin::new(&mut *connection.borrow_mut()).poll_read(cx, &mut [0; 8]));
+                let begin = Instant::now();
+                let changed = async {
+                    sleep(LIMIT / 4).await;
+                    change(&mut connection.borrow_mut());
+                };
+                let (result, ()) = join(read, changed).await;
+                names(result, limit, LIMIT);
+                // Without a limit before, the time counts from the change.
+                in_time(begin.elapsed(), if has_limit { LIMIT } else { LIMIT + LIMIT / 4 });
+            });
+        }
+    }
+    let longer: [Change; 6] = [
+        |guard| guard.set_idle(LONG),
+        |guard| guard.set_idle(Duration::MAX),
+        |guard| guard.set_read_idle(LONG),
+        |guard| guard.set_read_idle(Duration::MAX),
+        |guard| guard.set_min_read_rate(9, LONG),
+        |guard| guard.set_min_read_rate(0, LIMIT),
+    ];
+    for (number, change) in longer.into_iter().enumerate() {
+        block_on(async {
+            let mut connection = match number / 2 {
+                0 => guard(Never).idle(LIMIT),
+                1 => guard(Never).read_idle(LIMIT),
+                _ => guard(Never).min_read_rate(9, LIMIT),
+            };
+            assert!(connection.read(&mut [0; 8]).now_or_never().is_none());
+            change(&mut connection);
+            assert!(connection.read(&mut [0; 8]).timeout(LIMIT * 2).await.is_err(), "{number}");
+        });
+    }
+}
+
+/// A read of the caller's own counts as a read.
+#[test]
+fn own_reads_count() {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut connection = guard(()).read_idle(Duration::ZERO);
+    let mut read = |answer: Poll<io::Result<usize>>| Pin::new(&mut connection).poll_read_with(&mut cx, |_, _| answer);
+    assert!(matches!(read(Poll::Ready(Ok(7))), Poll::Ready(Ok(7))));
+    assert!(matches!(read(Poll::Pending), Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut));
+    let mut connection = guard(()).read_idle(Duration::ZERO);
+    let mut read = |answer: Poll<io::Result<usize>>| Pin::new(&mut connection).poll_read_with(&mut cx, |_, _| answer);
+    // After the end of file, no wait counts.
+    assert!(matches!(read(Poll::Ready(Ok(0))), Poll::Ready(Ok(0))));
+    assert!(read(Poll::Pending).is_pending());
+}
+
 /// All methods of the inner type are passed on, with their vectored and buffered variants.
 #[test]
 fn everything_is_passed_on() {

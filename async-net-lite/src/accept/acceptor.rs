@@ -6,7 +6,7 @@
 //! decided here.
 
 use super::errors::{AcceptError, Concern};
-use crate::socket::socket::Socket;
+use crate::socket::socket::{Socket, none_if_blocked, uninterrupted};
 use async_epoll::OPERATIONS_PER_POLL;
 use socket2::{SockAddr, SockRef};
 use std::io;
@@ -76,6 +76,28 @@ impl<L: AsFd> Acceptor<L> {
             Ok(_) => self.skipped.store(0, Ordering::Relaxed),
         }
         Ok(accepted)
+    }
+
+    /// Takes a connection from the queue, without waiting, and whatever the source knows of its readiness: a connection may
+    /// be there of which no event has told yet. Returns `None` if the queue is empty. Errors of single connections are
+    /// skipped.
+    pub(crate) fn accept_now(&self) -> Result<Option<Accepted>, AcceptError> {
+        loop {
+            let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+            let accepted = uninterrupted(|| SockRef::from(self.socket.get_ref()).accept4(flags));
+            match none_if_blocked(accepted).map_err(AcceptError::of_accept) {
+                Ok(accepted) => {
+                    self.skipped.store(0, Ordering::Relaxed);
+                    return Ok(accepted);
+                }
+                Err(error) => {
+                    self.count(&error);
+                    if error.concern != Concern::OneConnection || !self.skip() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
     }
 
     /// Counts an error of a single connection. Returns `false` if there were too many in a row.

@@ -117,8 +117,13 @@ impl AcceptError {
         Self { concern: Concern::of_wait(&error), error }
     }
 
+    /// Returns whether accepting may succeed again: something has run out, or single connections fail in a row.
+    pub(crate) fn is_temporary(&self) -> bool {
+        self.concern != Concern::Listener
+    }
+
     /// Classifies an error of turning an accepted socket into a stream: the listener yields sockets of another kind.
-    pub(super) fn of_conversion(error: io::Error) -> Self {
+    pub(crate) fn of_conversion(error: io::Error) -> Self {
         Self { concern: Concern::Listener, error }
     }
 }

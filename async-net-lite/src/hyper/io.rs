@@ -4,10 +4,12 @@
 //! have to zero each buffer before each read: 8 KiB and more for a request of a hundred bytes. The sockets of this
 //! crate can let the kernel write directly into uninitialised memory. Therefore [`HyperIo`] takes only these sockets.
 
+use crate::server::Connection;
 use crate::socket::stream_io::StreamSocket;
 use crate::sys;
 use crate::tcp::TcpStream;
 use crate::unix::UnixStream;
+use futures::io::AsyncWrite;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -69,6 +71,46 @@ use std::task::{Context, Poll, ready};
 ///     Ok::<_, Box<dyn std::error::Error>>(String::from_utf8(body.to_bytes().into())?)
 /// })??;
 /// assert_eq!(text, "hello, number 1");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A [`Connection`] of a [`Server`](crate::Server): HTTP within the server's limits, with a graceful stop. Let `connection_loop`
+/// be the future of hyper that serves a connection.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use async_net_lite::{Connection, HyperIo, HyperTimer, Server};
+/// use futures::future::{Either, select};
+/// use http_body_util::Full;
+/// use hyper::body::{Bytes, Incoming};
+/// use hyper::server::conn::http1;
+/// use hyper::service::service_fn;
+/// use hyper::{Request, Response};
+/// use std::convert::Infallible;
+/// use std::pin::pin;
+///
+/// async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+///     Ok(Response::new("hello".into()))
+/// }
+///
+/// async fn serve(connection: Connection) -> hyper::Result<()> {
+///     let stopping = connection.stopping();
+///     let connection_loop = http1::Builder::new()
+///         .timer(HyperTimer)
+///         .serve_connection(HyperIo::new(connection), service_fn(hello));
+///     match select(pin!(connection_loop), stopping.cancelled()).await {
+///         Either::Left((served, _)) => served,
+///         Either::Right((_, mut connection_loop)) => {
+///             connection_loop.as_mut().graceful_shutdown();
+///             connection_loop.await
+///         }
+///     }
+/// }
+///
+/// let server = Server::builder().listen(std::net::TcpListener::bind("127.0.0.1:0")?, serve);
+/// # server.handle().abort();
+/// # drop(server);
 /// # Ok(())
 /// # }
 /// ```
@@ -140,7 +182,26 @@ impl<T: HyperSocket> Read for HyperIo<T> {
     }
 }
 
-impl<T: HyperSocket> Write for HyperIo<T> {
+impl Read for HyperIo<Connection> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let wanted = cursor.remaining();
+        if wanted == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.socket.poll_read_by(cx, wanted, |socket| sys::recv(socket, &mut cursor)))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T> Write for HyperIo<T>
+where
+    Self: Read,
+    T: AsyncWrite + Unpin,
+{
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(cx, bytes)
     }

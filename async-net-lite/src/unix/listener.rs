@@ -8,6 +8,7 @@ use super::socket_file::{Bound, SocketFile};
 use super::stream::UnixStream;
 use crate::accept::accept_loop::AcceptLoop;
 use crate::accept::acceptor::Acceptor;
+use crate::accept::errors::AcceptError;
 use crate::accept::report::AcceptReport;
 use crate::socket::conversions::std_conversions;
 use crate::socket::own_calls::own_calls;
@@ -233,14 +234,25 @@ impl Incoming {
         self.accept_loop.on_error(hook);
         self
     }
+
+    /// Accepts the next connection as the stream does. Returns the address of the peer, too.
+    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<(UnixStream, SocketAddr)>>> {
+        let Self { listener, accept_loop } = self;
+        accept_loop.poll_next(cx, listener.acceptor(), |accepted| listener.stream(accepted))
+    }
+
+    /// Takes a connection from the queue without waiting, and without a pause. Returns `None` if the queue is empty.
+    pub(crate) fn accept_now(&self) -> Result<Option<(UnixStream, SocketAddr)>, AcceptError> {
+        let Some(accepted) = self.listener.acceptor().accept_now()? else { return Ok(None) };
+        self.listener.stream(accepted).map(Some).map_err(AcceptError::of_conversion)
+    }
 }
 
 impl Stream for Incoming {
     type Item = io::Result<UnixStream>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { listener, accept_loop } = &mut *self;
-        accept_loop.poll_next(cx, listener.acceptor(), |accepted| listener.stream(accepted).map(|(stream, _)| stream))
+        self.poll_accept(cx).map(|accepted| Some(accepted?.map(|(stream, _)| stream)))
     }
 }
 

@@ -341,6 +341,49 @@ impl<T> IoGuard<T> {
         self
     }
 
+    /// Changes the [`idle`](Self::idle) limit while the guard is in use. `Duration::MAX` removes it.
+    ///
+    /// A wait that goes on counts from its beginning, if there was a limit before. A longer limit costs no timer operation; a
+    /// shorter one wakes the tasks that wait for the connection, which then wait for the new deadline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use async_timeout::guard;
+    /// use std::time::Duration;
+    ///
+    /// let mut connection = guard(futures::io::empty()).idle(Duration::from_secs(75));
+    /// // This client is about to send a large file.
+    /// connection.set_idle(Duration::from_secs(600));
+    /// ```
+    pub fn set_idle(&mut self, limit: Duration) {
+        let is_longer = self.tracker.limits().durations()[0].is_some_and(|old| old <= limit);
+        let limits = if is_longer { self.tracker.extend() } else { self.tracker.change() };
+        limits.set_idle(limit);
+    }
+
+    /// Changes the [`read_idle`](Self::read_idle) limit while the guard is in use, as [`set_idle`](Self::set_idle) does.
+    pub fn set_read_idle(&mut self, limit: Duration) {
+        self.set_pace(Kind::ReadIdle, 1, limit);
+    }
+
+    /// Changes the [`min_read_rate`](Self::min_read_rate) while the guard is in use. No bytes remove the limit.
+    ///
+    /// If there was a rate before, the waiting and the bytes of the present period still count.
+    pub fn set_min_read_rate(&mut self, bytes: u64, period: Duration) {
+        self.set_pace(Kind::MinReadRate, bytes, period);
+    }
+
+    /// Changes a limit that counts for one direction alone.
+    fn set_pace(&mut self, kind: Kind, bytes: u64, period: Duration) {
+        let old = self.tracker.limits().paces().get(kind);
+        let is_longer = old.is_some_and(|(old, span)| bytes == 0 || bytes <= old && period >= span);
+        // No limit before and none after changes nothing.
+        let is_same = old.is_none() && (bytes == 0 || period == Duration::MAX);
+        let limits = if is_longer || is_same { self.tracker.extend() } else { self.tracker.change() };
+        limits.set_pace(kind, bytes, period);
+    }
+
     /// Returns the limit that has been exceeded, if any.
     pub fn exceeded(&self) -> Option<LimitExceeded> {
         self.tracker.exceeded()
@@ -367,6 +410,22 @@ impl<T> IoGuard<T> {
     /// Returns the inner connection, without limits.
     pub fn into_inner(self) -> T {
         self.io
+    }
+
+    /// Reads by `read_by`, a read of your own, within the limits. `read_by` returns the number of bytes, and 0 at the end of file.
+    ///
+    /// For a connection that has more ways to read than [`AsyncRead`], such as into memory that is not
+    /// initialised. `read_by` must be a single attempt, as `poll_read` is.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read_by`, and those of the limits.
+    pub fn poll_read_with<'a>(
+        self: Pin<&'a mut Self>,
+        cx: &mut Context<'_>,
+        read_by: impl FnOnce(Pin<&'a mut T>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll(cx, Operation::Read, read_by, |len| read(*len, true))
     }
 
     /// Runs one operation: tries it on the inner connection, and tells the tracker its outcome.

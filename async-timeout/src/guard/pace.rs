@@ -94,6 +94,9 @@ impl Paces {
             if let Some(paces) = &mut self.0 {
                 paces[kind as usize] = None;
             }
+            if self.is_empty() {
+                self.0 = None;
+            }
             return;
         }
         let slot = &mut self.0.get_or_insert_default()[kind as usize];

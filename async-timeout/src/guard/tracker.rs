@@ -7,7 +7,7 @@
 
 use super::exceeded::LimitExceeded;
 use super::limits::Limits;
-use super::operation::{Operation, Outcome};
+use super::operation::{Direction, Operation, Outcome};
 use super::timer::GuardTimer;
 use crate::now::now;
 use std::task::{Context, Poll};
@@ -25,9 +25,19 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    /// Returns the limits for a change, and drops the timer, which was set for the old limits.
+    /// Returns the limits for a change, and drops the timer, which was set for the old limits. Tasks that wait for the
+    /// connection are woken: their next polls set a new one.
     pub(crate) fn change(&mut self) -> &mut Limits {
-        self.timer = None;
+        if let Some(timer) = self.timer.take() {
+            timer.wake(Direction::Read);
+            timer.wake(Direction::Write);
+        }
+        &mut self.limits
+    }
+
+    /// Returns the limits for a change that makes no deadline earlier. The timer stays: at worst it fires too early, and the
+    /// woken task sets it again.
+    pub(crate) fn extend(&mut self) -> &mut Limits {
         &mut self.limits
     }
 
@@ -131,7 +141,6 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::operation::Direction;
     use std::task::Waker;
     use std::time::Duration;
 

@@ -7,11 +7,13 @@
 //! ```text
 //!   run        block_on, everywhere, pool_and_reactor        where a test's futures run
 //!   tcp udp    pair, std_pair, refused, …                    connected sockets, on the current reactor
+//!   servers    serve, Commands                             a server beside its clients; a handler that obeys its client
 //!   sources    pair, with_peer                               the same as sources
 //!   streams    a_megabyte_both_ways, Stranger                checks for streams of each kind; a stream of unknown type
 //!   waiting    idle ──► waits ──► fill                       that a wait uses no CPU, and ends
 //! ```
 
+pub mod servers;
 pub mod sources;
 pub mod streams;
 pub mod tcp;
