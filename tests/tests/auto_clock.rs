@@ -773,3 +773,42 @@ fn warnings() {
         assert!(messages.iter().all(|message| message.contains("TestClock::advance")), "{messages:?}");
     }
 }
+
+/// The first task of a pool may be spawned when a `run` method runs it already. It counts as any other: what it waits for
+/// holds the clock, and is no deadlock.
+#[test]
+fn a_pool_whose_first_task_comes_late() {
+    let _watchdog = watchdog(TIME);
+    for automatic in [false, true] {
+        let mut reactor = Reactor::new().unwrap();
+        let test_clock = reactor.handle().test_clock();
+        test_clock.pause();
+        let (begin, (sender, receiver)) = (test_clock.now(), oneshot::channel());
+        let other = thread::spawn({
+            let test_clock = test_clock.clone();
+            move || {
+                thread::sleep(if automatic { 50 } else { 1300 } * MS);
+                sender.send(()).unwrap();
+                test_clock.pause_auto().unwrap();
+            }
+        });
+        let clock = test_clock.clone();
+        let main = async {
+            yield_now().await;
+            if automatic {
+                clock.pause_auto().unwrap();
+            }
+            async_epoll::spawn_local(async move {
+                receiver.await.unwrap();
+                assert_eq!(clock.now(), begin, "the clock has moved before a message that was under way");
+            })
+            .unwrap();
+            sleep(HOUR).await;
+            async_epoll::spawn_local(sleep(HOUR)).unwrap();
+            async_epoll::Spawner::current().unwrap().idle().await;
+        };
+        reactor.run_until(&mut LocalPool::new(), main).unwrap();
+        other.join().unwrap();
+        assert_eq!((test_clock.now() - begin, reactor.handle().stats().task_panics), (2 * HOUR, 0), "{automatic}");
+    }
+}
