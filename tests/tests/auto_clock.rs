@@ -812,3 +812,56 @@ fn a_pool_whose_first_task_comes_late() {
         assert_eq!((test_clock.now() - begin, reactor.handle().stats().task_panics), (2 * HOUR, 0), "{automatic}");
     }
 }
+
+/// A waker of a task that has ended wakes nothing, wherever it is: at a timer, at a handle. Nor does the waker of a future
+/// that an earlier `run_until` has run.
+#[test]
+fn wakers_of_what_has_ended() {
+    let real = Instant::now();
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let test_clock = runtime.handle().test_clock();
+    test_clock.pause_auto().unwrap();
+    let begin = test_clock.now();
+    for ended_by_abort in [false, true] {
+        let begin = test_clock.now();
+        let timer = Rc::new(RefCell::new(sleep(DAY)));
+        let polled = Rc::clone(&timer);
+        // Looks at the timer as a task, and leaves it to others.
+        let looks = async move {
+            assert!(futures::poll!(&mut *polled.borrow_mut()).is_pending());
+            if ended_by_abort {
+                pending().await
+            }
+        };
+        let task = runtime.spawner().spawn_task(looks).unwrap();
+        let unwatched = Rc::new(RefCell::new(sleep(DAY)));
+        let polled = Rc::clone(&unwatched);
+        let looks = async move { assert!(futures::poll!(&mut *polled.borrow_mut()).is_pending()) };
+        runtime.spawner().spawn(looks).unwrap();
+        runtime.run_until(sleep(HOUR)).unwrap();
+        task.abort();
+        drop(task);
+        runtime.run_until(sleep(HOUR)).unwrap();
+        assert_eq!(test_clock.now() - begin, 2 * HOUR);
+    }
+    // The main future has left its waker at a timer, and at the handle of a task.
+    let begin_of_main = test_clock.now();
+    let mut timer = sleep(DAY);
+    let mut task = runtime.spawner().spawn_task(sleep(3 * HOUR)).unwrap();
+    runtime
+        .run_until(async {
+            assert!(futures::poll!(&mut timer).is_pending());
+            assert!(futures::poll!(&mut task).is_pending());
+        })
+        .unwrap();
+    runtime.run_until(sleep(HOUR)).unwrap();
+    assert_eq!(test_clock.now() - begin_of_main, HOUR);
+    runtime.run().unwrap();
+    assert_eq!(test_clock.now() - begin_of_main, 3 * HOUR);
+    assert!(real.elapsed() < SECOND, "{:?} for {:?}", real.elapsed(), test_clock.now() - begin);
+    // A paused clock, too, is reported.
+    test_clock.pause();
+    assert_eq!(runtime.run_until(sleep(HOUR)).unwrap_err().kind(), ErrorKind::Deadlock);
+    drop((timer, task));
+}

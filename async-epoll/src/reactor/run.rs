@@ -117,7 +117,10 @@ impl Reactor {
                 return Ok(());
             }
             // 3 to 6. Sleep, dispatch, wake, give a new budget.
-            self.guarded_turn("Reactor::run", &RunWatch { shared: &shared, spawner: &spawner, members: &members, main: None })?;
+            self.guarded_turn(
+                "Reactor::run",
+                &RunWatch { shared: &shared, spawner: &spawner, members: &members, main: None },
+            )?;
             // 2. Poll the tasks, until no task is ready or the budget is spent.
             pool.run_until_stalled();
         }
@@ -330,6 +333,7 @@ impl<F> Drop for MainFuture<'_, F> {
         if self.waker.scheduled.finish() {
             self.waker.shared.notifier.idle();
         }
+        self.waker.shared.note_end(&self.waker);
     }
 }
 

@@ -391,7 +391,7 @@ impl TaskSet {
     ///
     /// Everything of the user's is dropped before the task counts as ended, except for an output for which there is a
     /// handle.
-    fn end_watched(&self, number: u32, work: Work, waker: &TaskWaker, mut outcome: Outcome) {
+    fn end_watched(&self, number: u32, work: Work, waker: &Arc<TaskWaker>, mut outcome: Outcome) {
         let Work { job, span } = work;
         let is_closed = matches!(outcome, Outcome::PoolDropped);
         if matches!(outcome, Outcome::Done(_)) && self.watched.borrow_mut().has_handle(number) {
@@ -408,6 +408,7 @@ impl TaskSet {
         waker.record.leave(&self.pool.shared);
         let is_queued = waker.scheduled.finish() && !is_closed;
         let leftovers = self.watched.borrow_mut().end(number, outcome, is_queued);
+        self.pool.shared.note_end(waker);
         self.forget_task();
         self.clear(leftovers);
     }
@@ -483,6 +484,7 @@ impl TaskSet {
         self.catch(|| span.in_scope(|| drop(future)));
         self.catch(|| drop(span));
         waker.record.leave(&self.pool.shared);
+        self.pool.shared.note_end(&waker);
         waker
     }
 
@@ -596,7 +598,7 @@ impl TaskSet {
     pub(crate) fn count(&self, census: &mut Census) {
         census.note_remotes(self.pool.has_remotes());
         let (tasks, watched, idle) = (self.tasks.borrow(), self.watched.borrow(), self.idle.borrow());
-        watched.joiners().chain(idle.iter()).for_each(|waker| census.add_inside(waker));
+        watched.joiners().chain(idle.iter()).for_each(|waker| _ = census.add_inside(waker));
         tasks.iter().flatten().for_each(|task| census.add_task(&task.waker, 1));
         watched.live().for_each(|(waker, _)| census.add_task(waker, 1));
     }
