@@ -865,3 +865,26 @@ fn wakers_of_what_has_ended() {
     assert_eq!(runtime.run_until(sleep(HOUR)).unwrap_err().kind(), ErrorKind::Deadlock);
     drop((timer, task));
 }
+
+/// The timerfd of precise timers changes nothing.
+#[test]
+fn precise_timers() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::from(Reactor::builder().precise_timers().build().unwrap());
+    let test_clock = runtime.handle().test_clock();
+    test_clock.pause_auto().unwrap();
+    let begin = test_clock.now();
+    for hours in 1..=3 {
+        runtime.spawner().spawn(sleep(hours * HOUR)).unwrap();
+    }
+    runtime.run_until(sleep(2 * HOUR)).unwrap();
+    test_clock.pause();
+    assert_eq!(runtime.run().unwrap_err().kind(), ErrorKind::Deadlock);
+    test_clock.pause_auto().unwrap();
+    runtime.run().unwrap();
+    assert_eq!(test_clock.now() - begin, 3 * HOUR);
+    test_clock.resume();
+    let real = Instant::now();
+    runtime.run_until(sleep(5 * MS)).unwrap();
+    assert!(real.elapsed() >= 5 * MS && real.elapsed() < SECOND);
+}
