@@ -937,3 +937,59 @@ fn precise_timers() {
     runtime.run_until(sleep(5 * MS)).unwrap();
     assert!(real.elapsed() >= 5 * MS && real.elapsed() < SECOND);
 }
+
+/// Timers at the ends of time, and advances beside a clock that moves by itself.
+#[test]
+fn extremes_and_overlaps() {
+    automatic(async || {
+        let begin = clock::now();
+        // Never due: it does not count as a timer.
+        let mut never = sleep(Duration::MAX);
+        assert!(futures::poll!(&mut never).is_pending());
+        sleep(Duration::ZERO).await;
+        sleep_until(begin).await;
+        assert_eq!(clock::now(), begin);
+        sleep(Duration::from_nanos(1)).await;
+        assert_eq!(clock::now() - begin, Duration::from_nanos(1));
+        // The end of an advance is a point in time like a timer, and both are reached.
+        let (early, late) = (clock::advance(2 * HOUR), clock::advance(3 * HOUR));
+        let (at_early, at_late, at_sleep) = futures::join!(
+            early.map(|advanced| advanced.map(|()| clock::now() - begin)),
+            late.map(|advanced| advanced.map(|()| clock::now() - begin)),
+            sleep(5 * HOUR).map(|()| clock::now() - begin),
+        );
+        let hours = |hours| hours * HOUR + Duration::from_nanos(1);
+        assert_eq!((at_early.unwrap(), at_late.unwrap(), at_sleep), (hours(2), hours(3), hours(5)));
+        // Centuries.
+        let century = 100 * 365 * DAY;
+        for centuries in 1..=4 {
+            sleep(century).await;
+            assert_eq!(clock::now() - begin, hours(5) + centuries * century);
+        }
+        assert!(futures::poll!(&mut never).is_pending());
+    });
+}
+
+/// A signal, and the end of a child process, are under way from outside: the clock waits for them.
+#[test]
+fn children_and_signals() {
+    use async_epoll::{AsyncCommandExt, Signals};
+    if !in_child("children_and_signals") {
+        return;
+    }
+    automatic(async || {
+        let begin = clock::now();
+        let mut child = std::process::Command::new("sleep").arg("0.05").spawn_async().unwrap();
+        assert!(child.wait().timeout(HOUR).await.unwrap().unwrap().success());
+        let mut output = std::process::Command::new("sh");
+        output.args(["-c", "sleep 0.05; echo done"]);
+        assert_eq!(output.output_async().timeout(HOUR).await.unwrap().unwrap().stdout, b"done\n");
+        let mut signals = Signals::new([async_epoll::Signal::USR1]).unwrap();
+        let mut kill = std::process::Command::new("sh");
+        kill.args(["-c", &format!("sleep 0.05; kill -USR1 {}", std::process::id())]);
+        let mut killer = kill.spawn().unwrap();
+        assert!(signals.next().timeout(HOUR).await.is_ok());
+        killer.wait().unwrap();
+        assert_eq!(clock::now(), begin);
+    });
+}
