@@ -5,7 +5,9 @@
 //! the clock, after a while of real time. The clock must not have moved before, and moves afterwards.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, TestClock, Timer};
-use async_timeout::{CancelToken, Timeout, TimeoutExt, clock, guard, interval, sleep, sleep_until, with_deadline};
+use async_timeout::{
+    CancelToken, Sleep, Timeout, TimeoutExt, clock, guard, interval, sleep, sleep_until, with_deadline,
+};
 use futures::channel::oneshot;
 use futures::executor::{LocalPool, block_on};
 use futures::future::{FutureExt, join, pending};
@@ -20,7 +22,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::common::sources;
@@ -862,6 +864,14 @@ fn a_pool_whose_first_task_comes_late() {
     }
 }
 
+/// Polls a sleep as the present task, and leaves it to others.
+fn look_at(sleep: &RefCell<Sleep>) -> impl Future<Output = ()> {
+    std::future::poll_fn(|cx| {
+        assert!(sleep.borrow_mut().poll_unpin(cx).is_pending());
+        Poll::Ready(())
+    })
+}
+
 /// A waker of a task that has ended wakes nothing, wherever it is: at a timer, at a handle. Nor does the waker of a future
 /// that an earlier `run_until` has run.
 #[test]
@@ -876,9 +886,8 @@ fn wakers_of_what_has_ended() {
         let begin = test_clock.now();
         let timer = Rc::new(RefCell::new(sleep(DAY)));
         let polled = Rc::clone(&timer);
-        // Looks at the timer as a task, and leaves it to others.
         let looks = async move {
-            assert!(futures::poll!(&mut *polled.borrow_mut()).is_pending());
+            look_at(&polled).await;
             if ended_by_abort {
                 pending().await
             }
@@ -886,7 +895,7 @@ fn wakers_of_what_has_ended() {
         let task = runtime.spawner().spawn_task(looks).unwrap();
         let unwatched = Rc::new(RefCell::new(sleep(DAY)));
         let polled = Rc::clone(&unwatched);
-        let looks = async move { assert!(futures::poll!(&mut *polled.borrow_mut()).is_pending()) };
+        let looks = async move { look_at(&polled).await };
         runtime.spawner().spawn(looks).unwrap();
         runtime.run_until(sleep(HOUR)).unwrap();
         task.abort();
