@@ -22,6 +22,8 @@ mod enabled {
     use std::panic::Location;
     use std::time::Duration;
     use tracing::level_filters::LevelFilter;
+    #[cfg(feature = "test-util")]
+    use tracing::{Level, enabled};
     use tracing::{Span, debug, trace, trace_span, warn};
 
     /// The target of all events and spans.
@@ -159,28 +161,15 @@ mod enabled {
         );
     }
 
-    /// Reports that the clock is stopped for long while timers wait.
+    /// Reports why a test's clock does not move: to the subscriber or, if none wants to know, on the standard error. A test
+    /// that hangs must not do so in silence.
     #[cfg(feature = "test-util")]
-    pub(crate) fn clock_stands_still() {
-        warn!(
-            target: TARGET,
-            "timers have waited for more than a second of real time on a clock that is paused: move it by \
-             TestClock::advance, or let it run by TestClock::resume"
-        );
-    }
-
-    /// Reports what keeps a clock from moving by itself for long.
-    #[cfg(feature = "test-util")]
-    pub(crate) fn clock_is_held(source: bool, remote: bool, waker: bool) {
-        warn!(
-            target: TARGET,
-            source,
-            remote,
-            waker,
-            "a clock that moves by itself (pause_auto) has not moved for more than a second of real time, since something \
-             else than a timer may wake a task: a source for which a task waits, a RemoteSpawner, or a waker in a channel, \
-             in a combinator or on another thread; if none of them will before the time moves, move the clock by advance"
-        );
+    pub(crate) fn clock_stands(report: &str) {
+        if enabled!(target: TARGET, Level::WARN) {
+            warn!(target: TARGET, "{report}");
+        } else {
+            eprintln!("async-epoll: {report}");
+        }
     }
 
     /// Reports that `run` leaves a task of the pool's own spawner.
@@ -244,9 +233,9 @@ mod disabled {
     pub(crate) const fn not_run() {}
     pub(crate) const fn left_behind() {}
     #[cfg(feature = "test-util")]
-    pub(crate) const fn clock_stands_still() {}
-    #[cfg(feature = "test-util")]
-    pub(crate) const fn clock_is_held(_: bool, _: bool, _: bool) {}
+    pub(crate) fn clock_stands(report: &str) {
+        eprintln!("async-epoll: {report}");
+    }
 
     /// No span.
     #[derive(Debug)]

@@ -9,7 +9,8 @@
 //! Two properties to know when writing a test:
 //!
 //! - After [`pause`], the clock never moves by itself. If the test forgets to call `advance`, and nothing but a timer could
-//!   go on, `run`, `run_until` and `block_on` fail after a second of real time with an error that says so.
+//!   go on, `run`, `run_until` and `block_on` fail after a second of real time with an error that says so. If a task waits
+//!   for a channel or a socket, too, they go on waiting, and a message says so.
 //! - `advance` does not wait for work that the reactor cannot see, such as another thread, or the helper thread that
 //!   looks up a name. Everything on the reactor's own thread, sockets included, is seen.
 //!
@@ -34,12 +35,11 @@
 //! })?
 //! # }
 //! ```
-
 //!
 //! # A clock that moves by itself
 //!
 //! Where a test has timers alone, [`pause_auto`] is enough: backoffs, schedules and limits of a day pass in a moment. Where
-//! a task waits for a socket, a channel or another thread, that clock stands: it cannot know whether something is on its
+//! a task waits for a socket, a channel (also one between two tasks of the test) or another thread, that clock stands: it cannot know whether something is on its
 //! way, and a timeout that wins over input under way would make tests fail now and then. If all peers are tasks of the
 //! test, `advance` moves the time, as far as the test lasts:
 //!

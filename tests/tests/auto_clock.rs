@@ -5,7 +5,9 @@
 //! the clock, after a while of real time. The clock must not have moved before, and moves afterwards.
 
 use async_epoll::{Handle, LocalRuntime, Reactor, Source, TaskGroup, TestClock, Timer};
-use async_timeout::{CancelToken, Timeout, TimeoutExt, clock, guard, interval, sleep, sleep_until, with_deadline};
+use async_timeout::{
+    CancelToken, Sleep, Timeout, TimeoutExt, clock, guard, interval, sleep, sleep_until, with_deadline,
+};
 use futures::channel::oneshot;
 use futures::executor::{LocalPool, block_on};
 use futures::future::{FutureExt, join, pending};
@@ -20,11 +22,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::common::sources;
-use tests::{HOUR, OnDrop, TIME, thread_cpu, watchdog, yield_now};
+use tests::{HOUR, OnDrop, TIME, in_child, thread_cpu, watchdog, yield_now};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -733,10 +735,14 @@ impl Subscriber for Warnings {
     fn exit(&self, _: &Id) {}
 }
 
-/// What holds a clock that should move by itself is a warning, once; so is a paused clock on which timers wait in a loop
-/// whose tasks are not known. Where a task waits for a socket, a paused clock is no reason for a warning.
+/// What holds a clock that should move by itself is a warning, once; so is a paused clock on which timers wait, if something
+/// else may go on: a peer of a socket or of a channel, or a task that is not known. In a process of its own: what other
+/// threads report would keep the subscriber from being asked.
 #[test]
 fn warnings() {
+    if !in_child("warnings") {
+        return;
+    }
     let _watchdog = watchdog(TIME);
     let messages: Arc<Mutex<Vec<_>>> = Arc::default();
     let _guard = tracing::subscriber::set_default(Warnings(Arc::clone(&messages)));
@@ -790,7 +796,230 @@ fn warnings() {
             assert!(real.elapsed() >= 1300 * MS);
         }
         let messages = take();
-        assert_eq!(messages.len(), usize::from(!waits_for_a_source), "{messages:?}");
-        assert!(messages.iter().all(|message| message.contains("TestClock::advance")), "{messages:?}");
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(messages[0].contains("TestClock::advance"), "{messages:?}");
+        assert!(messages[0].contains(&format!("source={waits_for_a_source} remote=false waker=true")), "{messages:?}");
     }
+
+    for has_remote in [false, true] {
+        let mut runtime = LocalRuntime::new().unwrap();
+        let test_clock = runtime.handle().test_clock();
+        test_clock.pause();
+        let remote = has_remote.then(|| runtime.spawner().remote());
+        let (sender, receiver) = oneshot::channel();
+        runtime.spawner().spawn(sleep(HOUR).map(|()| sender.send(()).unwrap())).unwrap();
+        let other = thread::spawn(move || {
+            thread::sleep(1300 * MS);
+            // Ends with the reactor at the latest.
+            _ = block_on(test_clock.advance(HOUR));
+            drop(remote);
+        });
+        runtime.run_until(receiver).unwrap().unwrap();
+        drop(runtime);
+        other.join().unwrap();
+        assert_eq!(take().len(), usize::from(!has_remote));
+    }
+}
+
+/// Without a subscriber, the warning is a line on the standard error.
+#[test]
+fn a_warning_without_a_subscriber() {
+    let test = "a_warning_without_a_subscriber";
+    if std::env::var_os("AUTO_CLOCK_HANGS").is_none() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", test, "--nocapture", "--test-threads=1"]).env("AUTO_CLOCK_HANGS", "1");
+        let output = child.output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{errors}");
+        assert_eq!(errors.matches("pause_auto) has not moved").count(), 1, "{errors}");
+        return;
+    }
+    automatic(async || {
+        let (sender, receiver) = oneshot::channel();
+        async_epoll::spawn_local(sleep(HOUR).map(|()| sender.send(()).unwrap())).unwrap();
+        let test_clock = clock_of_here();
+        thread::spawn(move || {
+            thread::sleep(1300 * MS);
+            block_on(test_clock.advance(HOUR))
+        });
+        receiver.await.unwrap();
+    });
+}
+
+/// The first task of a pool may be spawned when a `run` method runs it already. It counts as any other: what it waits for
+/// holds the clock, and is no deadlock.
+#[test]
+fn a_pool_whose_first_task_comes_late() {
+    let _watchdog = watchdog(TIME);
+    for automatic in [false, true] {
+        let mut reactor = Reactor::new().unwrap();
+        let test_clock = reactor.handle().test_clock();
+        test_clock.pause();
+        let (begin, (sender, receiver)) = (test_clock.now(), oneshot::channel());
+        let other = thread::spawn({
+            let test_clock = test_clock.clone();
+            move || {
+                thread::sleep(if automatic { 50 } else { 1300 } * MS);
+                sender.send(()).unwrap();
+                test_clock.pause_auto().unwrap();
+            }
+        });
+        let clock = test_clock.clone();
+        let main = async {
+            yield_now().await;
+            if automatic {
+                clock.pause_auto().unwrap();
+            }
+            async_epoll::spawn_local(async move {
+                receiver.await.unwrap();
+                assert_eq!(clock.now(), begin, "the clock has moved before a message that was under way");
+            })
+            .unwrap();
+            sleep(HOUR).await;
+            async_epoll::spawn_local(sleep(HOUR)).unwrap();
+            async_epoll::Spawner::current().unwrap().idle().await;
+        };
+        reactor.run_until(&mut LocalPool::new(), main).unwrap();
+        other.join().unwrap();
+        assert_eq!((test_clock.now() - begin, reactor.handle().stats().task_panics), (2 * HOUR, 0), "{automatic}");
+    }
+}
+
+/// Polls a sleep as the present task, and leaves it to others.
+fn look_at(sleep: &RefCell<Sleep>) -> impl Future<Output = ()> {
+    std::future::poll_fn(|cx| {
+        assert!(sleep.borrow_mut().poll_unpin(cx).is_pending());
+        Poll::Ready(())
+    })
+}
+
+/// A waker of a task that has ended wakes nothing, wherever it is: at a timer, at a handle. Nor does the waker of a future
+/// that an earlier `run_until` has run.
+#[test]
+fn wakers_of_what_has_ended() {
+    let real = Instant::now();
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let test_clock = runtime.handle().test_clock();
+    test_clock.pause_auto().unwrap();
+    let begin = test_clock.now();
+    for ended_by_abort in [false, true] {
+        let begin = test_clock.now();
+        let timer = Rc::new(RefCell::new(sleep(DAY)));
+        let polled = Rc::clone(&timer);
+        let looks = async move {
+            look_at(&polled).await;
+            if ended_by_abort {
+                pending().await
+            }
+        };
+        let task = runtime.spawner().spawn_task(looks).unwrap();
+        let unwatched = Rc::new(RefCell::new(sleep(DAY)));
+        let polled = Rc::clone(&unwatched);
+        let looks = async move { look_at(&polled).await };
+        runtime.spawner().spawn(looks).unwrap();
+        runtime.run_until(sleep(HOUR)).unwrap();
+        task.abort();
+        drop(task);
+        runtime.run_until(sleep(HOUR)).unwrap();
+        assert_eq!(test_clock.now() - begin, 2 * HOUR);
+    }
+    // The main future has left its waker at a timer, and at the handle of a task.
+    let begin_of_main = test_clock.now();
+    let mut timer = sleep(DAY);
+    let mut task = runtime.spawner().spawn_task(sleep(3 * HOUR)).unwrap();
+    runtime
+        .run_until(async {
+            assert!(futures::poll!(&mut timer).is_pending());
+            assert!(futures::poll!(&mut task).is_pending());
+        })
+        .unwrap();
+    runtime.run_until(sleep(HOUR)).unwrap();
+    assert_eq!(test_clock.now() - begin_of_main, HOUR);
+    runtime.run().unwrap();
+    assert_eq!(test_clock.now() - begin_of_main, 3 * HOUR);
+    assert!(real.elapsed() < SECOND, "{:?} for {:?}", real.elapsed(), test_clock.now() - begin);
+    // A paused clock, too, is reported.
+    test_clock.pause();
+    assert_eq!(runtime.run_until(sleep(HOUR)).unwrap_err().kind(), ErrorKind::Deadlock);
+    drop((timer, task));
+}
+
+/// The timerfd of precise timers changes nothing.
+#[test]
+fn precise_timers() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::from(Reactor::builder().precise_timers().build().unwrap());
+    let test_clock = runtime.handle().test_clock();
+    test_clock.pause_auto().unwrap();
+    let begin = test_clock.now();
+    for hours in 1..=3 {
+        runtime.spawner().spawn(sleep(hours * HOUR)).unwrap();
+    }
+    runtime.run_until(sleep(2 * HOUR)).unwrap();
+    test_clock.pause();
+    assert_eq!(runtime.run().unwrap_err().kind(), ErrorKind::Deadlock);
+    test_clock.pause_auto().unwrap();
+    runtime.run().unwrap();
+    assert_eq!(test_clock.now() - begin, 3 * HOUR);
+    test_clock.resume();
+    let real = Instant::now();
+    runtime.run_until(sleep(5 * MS)).unwrap();
+    assert!(real.elapsed() >= 5 * MS && real.elapsed() < SECOND);
+}
+
+/// Timers at the ends of time, and advances beside a clock that moves by itself.
+#[test]
+fn extremes_and_overlaps() {
+    automatic(async || {
+        let begin = clock::now();
+        // Never due: it does not count as a timer.
+        let mut never = sleep(Duration::MAX);
+        assert!(futures::poll!(&mut never).is_pending());
+        sleep(Duration::ZERO).await;
+        sleep_until(begin).await;
+        assert_eq!(clock::now(), begin);
+        sleep(Duration::from_nanos(1)).await;
+        assert_eq!(clock::now() - begin, Duration::from_nanos(1));
+        // The end of an advance is a point in time like a timer, and both are reached.
+        let (early, late) = (clock::advance(2 * HOUR), clock::advance(3 * HOUR));
+        let (at_early, at_late, at_sleep) = futures::join!(
+            early.map(|advanced| advanced.map(|()| clock::now() - begin)),
+            late.map(|advanced| advanced.map(|()| clock::now() - begin)),
+            sleep(5 * HOUR).map(|()| clock::now() - begin),
+        );
+        let hours = |hours| hours * HOUR + Duration::from_nanos(1);
+        assert_eq!((at_early.unwrap(), at_late.unwrap(), at_sleep), (hours(2), hours(3), hours(5)));
+        // Centuries.
+        let century = 100 * 365 * DAY;
+        for centuries in 1..=4 {
+            sleep(century).await;
+            assert_eq!(clock::now() - begin, hours(5) + centuries * century);
+        }
+        assert!(futures::poll!(&mut never).is_pending());
+    });
+}
+
+/// A signal, and the end of a child process, are under way from outside: the clock waits for them.
+#[test]
+fn children_and_signals() {
+    use async_epoll::{AsyncCommandExt, Signals};
+    if !in_child("children_and_signals") {
+        return;
+    }
+    automatic(async || {
+        let begin = clock::now();
+        let mut child = std::process::Command::new("sleep").arg("0.05").spawn_async().unwrap();
+        assert!(child.wait().timeout(HOUR).await.unwrap().unwrap().success());
+        let mut output = std::process::Command::new("sh");
+        output.args(["-c", "sleep 0.05; echo done"]);
+        assert_eq!(output.output_async().timeout(HOUR).await.unwrap().unwrap().stdout, b"done\n");
+        let mut signals = Signals::new([async_epoll::Signal::USR1]).unwrap();
+        let mut kill = std::process::Command::new("sh");
+        kill.args(["-c", &format!("sleep 0.05; kill -USR1 {}", std::process::id())]);
+        let mut killer = kill.spawn().unwrap();
+        assert!(signals.next().timeout(HOUR).await.is_ok());
+        killer.wait().unwrap();
+        assert_eq!(clock::now(), begin);
+    });
 }

@@ -67,6 +67,10 @@ pub(crate) struct Shared {
     /// The live tasks, for [`Handle::tasks`](crate::Handle::tasks).
     #[cfg(feature = "inspect")]
     pub(crate) directory: Directory,
+    /// What the wakers of ended tasks and main futures refer to, if any wakers were left: they wake nothing, which a test's
+    /// clock has to know. Pruned now and then.
+    #[cfg(feature = "test-util")]
+    ended: Mutex<Vec<Weak<dyn Any + Send + Sync>>>,
     /// The number of tasks that were spawned, on any thread, and have not ended.
     live_tasks: AtomicUsize,
     /// The pools with tasks of this reactor. Pruned now and then, when a pool is added.
@@ -126,6 +130,8 @@ impl Shared {
             timerfd,
             #[cfg(feature = "inspect")]
             directory: Directory::new(),
+            #[cfg(feature = "test-util")]
+            ended: Mutex::default(),
             live_tasks: AtomicUsize::new(0),
             pools: Mutex::default(),
             registry: Mutex::new(Registry::new()),
@@ -243,6 +249,34 @@ impl Shared {
     /// Returns the number of tasks that were spawned and have not ended, in all pools.
     pub(crate) fn live_tasks(&self) -> usize {
         self.live_tasks.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a task or a main future has ended, for a test's clock: from now on its wakers wake nothing. `waker` is
+    /// what they refer to, and the caller has one reference.
+    #[inline]
+    pub(crate) fn note_end<T: Any + Send + Sync>(&self, waker: &Arc<T>) {
+        #[cfg(feature = "test-util")]
+        if Arc::strong_count(waker) > 1 {
+            if let Some(mut ended) = self.process.lock(&self.ended) {
+                // Keeps the address from being used again.
+                let waker: Weak<T> = Arc::downgrade(waker);
+                push_pruned(&mut ended, waker, |waker| waker.strong_count() != 0);
+            }
+        }
+        #[cfg(not(feature = "test-util"))]
+        let _ = waker;
+    }
+
+    /// Returns the addresses to which the wakers of ended tasks and main futures refer, sorted.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn ended(&self) -> Vec<usize> {
+        let ended = self.process.lock(&self.ended);
+        let mut ended: Vec<_> = ended.map_or_else(Vec::new, |ended| {
+            let left = ended.iter().filter(|waker| waker.strong_count() != 0);
+            left.map(|waker| waker.as_ptr().addr()).collect()
+        });
+        ended.sort_unstable();
+        ended
     }
 
     /// Adds a pool, for [`ready_tasks`](Self::ready_tasks) to count.

@@ -14,7 +14,7 @@
 //!      └─ sleep for a second of real time; if nothing has happened, ask again
 //!            the clock moves by itself, but something holds it ─────────► a warning, once
 //!            it does not, and certainly nothing but a timer can go on ──► an error of the `run` method
-//!            it does not, and the tasks are not known ──────────────────► a warning, once, unless a task waits for a source
+//!            it does not, but something else than a timer may go on ────► a warning, once, unless that is a remote spawner
 //! ```
 //!
 //! What is certain is decided as in the [deadlock report](crate::Reactor::run), by a [census](super::watch::Census) of the
@@ -98,7 +98,7 @@ mod enabled {
                     }
                     Some(outside) if outside.is_empty() => return Err(stands_still(shared, next)),
                     Some(outside) if is_late => {
-                        report(shared, outside, automatic, watch.is_some());
+                        report(shared, outside, automatic);
                         // Ask again in a second: a waker outside may be dropped without a wake.
                         self.since = None;
                     }
@@ -109,17 +109,28 @@ mod enabled {
         }
     }
 
-    /// Reports, once, that the clock stands, though something in `outside` may go on.
-    fn report(shared: &Shared, outside: Outside, automatic: bool, tasks_are_known: bool) {
-        // Where the tasks are known, a clock that a test has paused may well stand.
-        if !automatic && (tasks_are_known || outside.source) || !shared.clock.hands.is_first_report() {
+    /// Reports, once, that the clock stands, though something in `outside` may go on. Most often it will not: a message is to
+    /// come from a task that sleeps.
+    fn report(shared: &Shared, outside: Outside, automatic: bool) {
+        // By a remote spawner, a thread says that it needs longer to move a clock that is paused.
+        if !automatic && outside.remote || !shared.clock.hands.is_first_report() {
             return;
         }
-        if automatic {
-            trace::clock_is_held(outside.source, outside.remote, outside.waker);
+        let Outside { source, remote, waker } = outside;
+        let found = format!("(source={source} remote={remote} waker={waker})");
+        trace::clock_stands(&if automatic {
+            format!(
+                "a clock that moves by itself (pause_auto) has not moved for more than a second of real time, since \
+                 something else than a timer may wake a task {found}: a source for which a task waits, a RemoteSpawner, or a \
+                 waker in a channel, in a combinator with wakers of its own, at an AbortHandle or on another thread; if none \
+                 of them will before the time moves, move the clock by advance"
+            )
         } else {
-            trace::clock_stands_still();
-        }
+            format!(
+                "timers have waited for more than a second of real time on a clock that is paused, and nothing else has \
+                 happened {found}: move the clock by TestClock::advance, or let it run by TestClock::resume"
+            )
+        });
     }
 
     /// Returns the error of a `run` method that only a move of the clock would end.

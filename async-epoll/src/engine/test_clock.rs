@@ -52,8 +52,11 @@ use std::time::{Duration, Instant};
 /// no [`RemoteSpawner`](crate::RemoteSpawner), and no waker of a task is anywhere but at a timer or at the handle of
 /// another task. (A future of `run_until` that has no waker anywhere, such as `pending()`, runs the reactor for other
 /// threads, and is no error.) The second is there for a thread that moves the clock. A thread that takes longer has to keep
-/// a `RemoteSpawner`, or one side of a channel on which a task waits. Elsewhere, in a hand-written loop and in the
-/// background, the tasks are not known; there the same is a warning of the feature `tracing`.
+/// a `RemoteSpawner`, or one side of a channel on which a task waits.
+///
+/// If a task waits for a source or a channel, too, or if the tasks are not known (in a hand-written loop, in the background),
+/// a clock that stands is no error: a peer may be slow. Then a message appears, once for each reactor: an event of the feature
+/// `tracing` if a subscriber wants it, otherwise a line on the standard error.
 ///
 /// # Examples
 ///
@@ -129,7 +132,7 @@ impl TestClock {
     /// | No task is ready, and the kernel has no event for a source: it is asked without sleeping. | while tasks or sockets are busy |
     /// | No task waits for a source. The event may be under way, or come from another process. | while a task reads from a silent socket, or waits for a child process or a signal |
     /// | There is no [`RemoteSpawner`](crate::RemoteSpawner) into the pool. | while another thread may spawn |
-    /// | No waker of a task is anywhere but at a timer, at the handle of another task, at a [`TaskGroup`](crate::TaskGroup), or at [`Spawner::idle`](crate::Spawner::idle). | while a task waits for a channel, a lock, a token or a helper thread; while futures wait in a combinator with wakers of its own, such as `FuturesUnordered` |
+    /// | No waker of a task is anywhere but at a timer, at the handle of another task, at a [`TaskGroup`](crate::TaskGroup), or at [`Spawner::idle`](crate::Spawner::idle). | while a task waits for a channel, a lock, a token or a helper thread; while a task has an [`AbortHandle`](crate::AbortHandle), or a `RemoteHandle` of futures, which is a channel; while futures wait in a combinator with wakers of its own, such as `FuturesUnordered`, `buffer_unordered`, and `join_all` of more than 30 |
     ///
     /// A source without a waiting task does not keep the clock from moving. Timers that are due at the same instant fire
     /// together; then the tasks run, and the question is asked anew. Where no timer is left, the clock stands, and a
@@ -137,8 +140,8 @@ impl TestClock {
     ///
     /// The rules are strict, so a timeout never wins over input that was only slower. If they are too strict for a test,
     /// because all peers of its sockets and channels are on this thread, say so by an [`advance`](Self::advance) beside the
-    /// test: it asks for tasks and for events, and for nothing else. What keeps the clock for more than a second of real time
-    /// is a warning of the feature `tracing`.
+    /// test: it asks for tasks and for events, and for nothing else. If something keeps the clock for more than a second of real
+    /// time, a message [says so](Self#a-clock-that-stands-still).
     ///
     /// [`pause`](Self::pause) stops the clock for good, [`resume`](Self::resume) lets it run; the last call counts, and
     /// calls do not nest. An `advance` may be used as on any paused clock.

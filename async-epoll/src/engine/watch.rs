@@ -28,7 +28,7 @@ pub(crate) trait Watch {
 /// a source, or where only the end of another task wakes it. Every other clone is *outside*: in a channel, in a
 /// combinator, on another thread. Nothing is outside if the clones of each task are as many as its wakers at the known
 /// places, and if these places have wakers of the tasks only. (A strange waker at a timer belongs to code that the reactor
-/// does not run.)
+/// does not run. A waker of an ended task wakes nothing: it is left out.)
 ///
 /// So two collections of addresses have to be equal: each task's address as often as its waker has clones, and the address
 /// of each waker inside. A test may make many thousand jumps over many thousand timers, and sorting the collections for
@@ -39,6 +39,8 @@ pub(crate) trait Watch {
 pub(crate) struct Census {
     /// The sum of the hashes of all clones of the tasks' wakers, less those of the wakers at known places. Wraps.
     outside: u64,
+    /// The addresses of ended tasks, sorted.
+    ended: Vec<usize>,
     /// Another thread may spawn a task.
     has_remotes: bool,
     /// A `run` method waits for something else than the tasks and timers.
@@ -80,19 +82,16 @@ impl Census {
         self.outside = self.outside.wrapping_add(hash(Arc::as_ptr(waker).addr()).wrapping_mul(wakers as u64));
     }
 
-    /// Adds a waker that was found at a timer or a source. Returns whether it wakes anything: code that only looks at a
-    /// timer or a source leaves a waker that does nothing.
-    fn find(&mut self, waker: &Waker) -> bool {
-        let wakes = !waker.data().is_null() || !(waker.will_wake(Waker::noop()) || waker.will_wake(noop_waker_ref()));
+    /// Adds a waker at a known place. Returns whether it wakes anything: code that only looks at a timer or a source leaves
+    /// a waker that does nothing, and so does a task that has ended.
+    pub(crate) fn add_inside(&mut self, waker: &Waker) -> bool {
+        let address = waker.data().addr();
+        let is_noop = || waker.will_wake(Waker::noop()) || waker.will_wake(noop_waker_ref());
+        let wakes = !(address == 0 && is_noop() || self.ended.binary_search(&address).is_ok());
         if wakes {
-            self.add_inside(waker);
+            self.outside = self.outside.wrapping_sub(hash(address));
         }
         wakes
-    }
-
-    /// Adds a waker at a known place.
-    pub(crate) fn add_inside(&mut self, waker: &Waker) {
-        self.outside = self.outside.wrapping_sub(hash(waker.data().addr()));
     }
 
     /// Notes whether another thread may spawn a task.
@@ -103,11 +102,12 @@ impl Census {
     /// Finds out what may go on without a timer while no task is ready; `None` if a task is ready. Without a `watch`, the
     /// tasks are not known, and count as a waker outside.
     pub(crate) fn take(shared: &Shared, watch: Option<&dyn Watch>) -> Option<Outside> {
-        let mut census = Self::default();
+        // No task ends meanwhile: this is the thread of the tasks.
+        let mut census = Self { ended: shared.ended(), ..Self::default() };
         let mut source = false;
         // One lock at a time.
-        shared.wheel().visit(|_, waker| _ = census.find(waker));
-        shared.registry().visit_waiters(shared.process, |_, _, waker| source |= census.find(waker));
+        shared.wheel().visit(|_, waker| _ = census.add_inside(waker));
+        shared.registry().visit_waiters(shared.process, |_, _, waker| source |= census.add_inside(waker));
         if let Some(watch) = watch {
             watch.count(&mut census);
         }

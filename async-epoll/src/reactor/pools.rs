@@ -121,6 +121,13 @@ impl CurrentPool {
             _ => {}
         }
     }
+
+    /// Returns the set that was made after [`settle`](Self::settle), when the pool had none: by the main future, which has
+    /// spawned the pool's first task.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn late_set(&self, members: &Members) -> Option<&Rc<TaskSet>> {
+        self.new.as_ref()?.set.get().filter(|set| !members.here.iter().any(|here| Rc::ptr_eq(here, set)))
+    }
 }
 
 /// Runs `pool` until every future in its present queue was polled.

@@ -11,7 +11,7 @@
 //! - `run` reports a [certain deadlock](super::deadlock).
 
 use super::deadlock;
-use super::pools::Members;
+use super::pools::{CurrentPool, Members};
 use super::reactor::{Reactor, refuse_nesting};
 use crate::budget;
 use crate::engine::handle::Handle;
@@ -117,7 +117,10 @@ impl Reactor {
                 return Ok(());
             }
             // 3 to 6. Sleep, dispatch, wake, give a new budget.
-            self.guarded_turn("Reactor::run", &RunWatch { shared: &shared, members: &members, main: None })?;
+            self.guarded_turn(
+                "Reactor::run",
+                &RunWatch { shared: &shared, spawner: &spawner, members: &members, main: None },
+            )?;
             // 2. Poll the tasks, until no task is ready or the budget is spent.
             pool.run_until_stalled();
         }
@@ -237,7 +240,7 @@ impl Reactor {
             };
             refuse_stray_drivers(&shared)?;
             // 3 to 6. Sleep, dispatch, wake, give a new budget. No sleep if the main future was woken.
-            let watch = RunWatch { shared: &shared, members, main: Some(&main.waker) };
+            let watch = RunWatch { shared: &shared, spawner: &spawner, members, main: Some(&main.waker) };
             self.guarded_turn("Reactor::run_until", &watch)?;
         }
     }
@@ -253,6 +256,9 @@ impl Reactor {
 struct RunWatch<'a> {
     /// The reactor.
     shared: &'a Shared,
+    /// The current spawner.
+    #[cfg_attr(not(feature = "test-util"), allow(dead_code, reason = "asked for the census only"))]
+    spawner: &'a CurrentPool,
     /// The tasks in the given pool.
     members: &'a Members,
     /// The waker of the main future, in `run_until`.
@@ -268,7 +274,7 @@ impl Watch for RunWatch<'_> {
     #[cfg(feature = "test-util")]
     fn count(&self, census: &mut Census) {
         self.main.iter().for_each(|waker| census.add_main(waker));
-        self.members.here().iter().for_each(|set| set.count(census));
+        self.members.here().iter().chain(self.spawner.late_set(self.members)).for_each(|set| set.count(census));
     }
 }
 
@@ -327,6 +333,7 @@ impl<F> Drop for MainFuture<'_, F> {
         if self.waker.scheduled.finish() {
             self.waker.shared.notifier.idle();
         }
+        self.waker.shared.note_end(&self.waker);
     }
 }
 

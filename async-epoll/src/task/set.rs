@@ -450,6 +450,7 @@ impl TaskSet {
         waker.record.leave(&self.pool.shared);
         let is_queued = waker.scheduled.finish() && !is_closed;
         let leftovers = self.watched.borrow_mut().end(number, outcome, is_queued);
+        self.pool.shared.note_end(&waker);
         self.keep_waker(waker);
         self.forget_task();
         self.clear(leftovers);
@@ -563,6 +564,7 @@ impl TaskSet {
         self.catch(|| span.in_scope(|| drop(future)));
         self.catch(|| drop(span));
         waker.record.leave(&self.pool.shared);
+        self.pool.shared.note_end(&waker);
         waker
     }
 
@@ -687,7 +689,7 @@ impl TaskSet {
     #[cfg(feature = "test-util")]
     pub(crate) fn count(&self, census: &mut Census) {
         census.note_remotes(self.pool.has_remotes());
-        self.visit_inside(|waker| census.add_inside(waker));
+        self.visit_inside(|waker| _ = census.add_inside(waker));
         let (tasks, watched) = (self.tasks.borrow(), self.watched.borrow());
         tasks.iter().flatten().for_each(|task| census.add_task(&task.waker, 1));
         watched.live().for_each(|(waker, _)| census.add_task(waker, 1));
