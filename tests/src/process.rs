@@ -30,13 +30,17 @@ pub fn epoll_entries(epoll: RawFd) -> Vec<i32> {
 
 /// Runs the test named `test` again in a child process, without other tests beside it, and checks its success.
 ///
-/// Returns `false` in the parent, where the test must return, and `true` in the child, where the test goes on.
+/// Returns `false` in the parent, where the test must return, and `true` in the child, where the test goes on. In the child,
+/// SIGINT and SIGQUIT have their default actions, also if a shell has started the tests in the background.
 ///
 /// # Panics
 ///
 /// If the test fails in the child.
 pub fn in_child(test: &str) -> bool {
     if std::env::var_os(CHILD).is_some() {
+        for signal in [libc::SIGINT, libc::SIGQUIT] {
+            crate::ignore_signal(signal, false);
+        }
         return true;
     }
     let program = std::env::current_exe().expect("this program");
