@@ -9,7 +9,8 @@
 //! ```text
 //!   the task      from the spawn until the task has ended
 //!   the queue     while the number of an ended task is in the queue, or on its way there
-//!   the handle    until it is dropped or detached; meanwhile the output or the panic of an ended task waits here
+//!   the handle    until it has been ready, is dropped or detached; meanwhile the output or the panic of an ended task
+//!                 waits here
 //! ```
 //!
 //! A [group](crate::group) in place of a handle takes the outcome when the task ends, so an entry never waits for a group.
@@ -46,7 +47,7 @@ use std::any::Any;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 
 /// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;
@@ -277,16 +278,25 @@ impl Watched {
         self.entry(number).outcome.is_some()
     }
 
-    /// Takes the outcome of a task for its handle. If the task has not ended, leaves `joiner`, if there is one, to be woken
-    /// at the end, and returns what `joiner` replaces.
-    pub(crate) fn join(&mut self, number: u32, joiner: Option<Waker>) -> (Poll<Outcome>, Option<Waker>) {
+    /// Takes the outcome of a task for its handle, which lets go of the task. `None` if the task has not ended.
+    pub(crate) fn take_outcome(&mut self, number: u32) -> Option<Outcome> {
         let entry = self.entry(number);
-        if let Some(outcome) = &mut entry.outcome {
-            return (Poll::Ready(std::mem::replace(outcome, Outcome::Taken)), joiner);
+        let outcome = std::mem::replace(entry.outcome.as_mut()?, Outcome::Taken);
+        // What awaited the handle was taken at the end.
+        entry.owner = Owner::Nothing;
+        self.remove_if_over(number);
+        Some(outcome)
+    }
+
+    /// Takes the outcome of a task for its handle, as [`take_outcome`](Self::take_outcome). If the task has not ended, leaves
+    /// `joiner` to be woken at the end. Also returns a waker to be dropped: what `joiner` replaces, or `joiner` itself.
+    pub(crate) fn join(&mut self, number: u32, joiner: Waker) -> (Option<Outcome>, Option<Waker>) {
+        if let Some(outcome) = self.take_outcome(number) {
+            return (Some(outcome), Some(joiner));
         }
-        match (entry.joiner(), joiner) {
-            (Some(place), Some(joiner)) => (Poll::Pending, place.replace(joiner)),
-            (_, joiner) => (Poll::Pending, joiner),
+        match self.entry(number).joiner() {
+            Some(place) => (None, place.replace(joiner)),
+            None => (None, Some(joiner)),
         }
     }
 
