@@ -129,7 +129,6 @@ impl Entry {
 }
 
 /// What [`Watched::end`] and [`Watched::release`] leave to be woken, reported and dropped.
-#[derive(Default)]
 #[must_use = "user code, to be run with no borrow"]
 pub(crate) struct Leftovers {
     /// What awaits the handle.
@@ -213,31 +212,29 @@ impl Watched {
     pub(crate) fn end(&mut self, number: u32, outcome: Outcome, is_queued: bool) -> Leftovers {
         self.queued += usize::from(is_queued);
         let entry = self.entry(number);
-        let waker = entry.waker.take();
-        entry.is_queued = is_queued;
-        let mut leftovers = Leftovers::default();
-        let (owner, kept) = match std::mem::replace(&mut entry.owner, Owner::Nothing) {
-            Owner::Handle(joiner) => {
-                leftovers.joiner = joiner;
-                (Owner::Handle(None), outcome)
-            }
-            Owner::Group(parent, child) => {
-                leftovers.outcome = Some(outcome);
-                leftovers.parent = waker.map(|waker| {
-                    let label = Label { spawned_at: waker.spawned_at, name: entry.name.take() };
-                    (parent, child, label)
-                });
-                (Owner::Nothing, Outcome::Taken)
-            }
-            Owner::Nothing => {
-                leftovers.outcome = Some(outcome);
-                (Owner::Nothing, Outcome::Taken)
-            }
+        if let Owner::Handle(joiner) = &mut entry.owner {
+            let joiner = joiner.take();
+            entry.waker = None;
+            entry.outcome = Some(outcome);
+            entry.is_queued = is_queued;
+            return Leftovers { joiner, parent: None, outcome: None };
+        }
+        // At most the queue still needs the entry.
+        let (owner, waker, name) = if is_queued {
+            entry.is_queued = true;
+            entry.outcome = Some(Outcome::Taken);
+            (std::mem::replace(&mut entry.owner, Owner::Nothing), entry.waker.take(), entry.name.take())
+        } else {
+            let Entry { owner, waker, name, .. } = self.table.remove(number & !WATCHED);
+            (owner, waker, name)
         };
-        entry.owner = owner;
-        entry.outcome = Some(kept);
-        self.remove_if_over(number);
-        leftovers
+        let parent = match (owner, waker) {
+            (Owner::Group(parent, child), Some(waker)) => {
+                Some((parent, child, Label { spawned_at: waker.spawned_at, name }))
+            }
+            _ => None,
+        };
+        Leftovers { joiner: None, parent, outcome: Some(outcome) }
     }
 
     /// Notes that the number of a task that has ended has left the queue.
