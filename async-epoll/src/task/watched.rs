@@ -278,11 +278,13 @@ impl Watched {
     /// Takes the outcome of a task for its handle, which lets go of the task. `None` if the task has not ended.
     pub(crate) fn take_outcome(&mut self, number: u32) -> Option<Outcome> {
         let entry = self.entry(number);
-        let outcome = std::mem::replace(entry.outcome.as_mut()?, Outcome::Taken);
+        entry.outcome.as_ref()?;
         // What awaited the handle was taken at the end.
-        entry.owner = Owner::Nothing;
-        self.remove_if_over(number);
-        Some(outcome)
+        if entry.is_queued {
+            entry.owner = Owner::Nothing;
+            return entry.outcome.replace(Outcome::Taken);
+        }
+        self.table.remove(number & !WATCHED).outcome
     }
 
     /// Takes the outcome of a task for its handle, as [`take_outcome`](Self::take_outcome). If the task has not ended, leaves
