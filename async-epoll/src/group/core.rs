@@ -20,13 +20,14 @@ use crate::table::Table;
 use crate::task::error::{Reason, TaskError};
 use crate::task::handle::AbortHandle;
 use crate::task::job::Job;
-use crate::task::label::Label;
+use crate::task::label::{Label, TaskName};
 use crate::task::set::TaskSet;
 use crate::task::waker::TaskWaker;
 use crate::task::watched::{Outcome, Owner, Parent};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex};
@@ -381,7 +382,13 @@ impl<T: 'static> Parent for Core<T> {
         !self.state.borrow().is_detached
     }
 
-    fn child_ended(&self, child: u32, outcome: Outcome, label: Label) -> Option<Outcome> {
+    fn child_ended(
+        &self,
+        child: u32,
+        outcome: Outcome,
+        spawned_at: &'static Location<'static>,
+        name: Option<TaskName>,
+    ) -> Option<Outcome> {
         let (unread, reader, is_awaited) = {
             let state = &mut *self.state.borrow_mut();
             state.running.remove(child);
@@ -394,7 +401,7 @@ impl<T: 'static> Parent for Core<T> {
             let unread = if state.is_detached {
                 Some(outcome)
             } else {
-                if let Some(result) = to_result(outcome, label) {
+                if let Some(result) = to_result(outcome, spawned_at, name) {
                     state.results.push_back(result);
                 }
                 None
@@ -419,16 +426,21 @@ impl<T: 'static> Parent for Core<T> {
 }
 
 /// Returns the result of a child. `None` if its output has the type of another group, which does not happen.
-fn to_result<T: 'static>(outcome: Outcome, label: Label) -> Option<Ended<T>> {
+fn to_result<T: 'static>(
+    outcome: Outcome,
+    spawned_at: &'static Location<'static>,
+    name: Option<TaskName>,
+) -> Option<Ended<T>> {
+    let failed = |reason| Some(failed(Label { spawned_at, name }, reason));
     match outcome {
         Outcome::Done(job) => {
             let mut output = None::<T>;
             job?.as_mut().take(&mut output);
             output.map(Ok)
         }
-        Outcome::Aborted | Outcome::Taken => Some(failed(label, Reason::Aborted)),
-        Outcome::PoolDropped => Some(failed(label, Reason::PoolDropped)),
-        Outcome::Panicked(payload) => Some(failed(label, Reason::Panicked(Mutex::new(payload)))),
+        Outcome::Aborted | Outcome::Taken => failed(Reason::Aborted),
+        Outcome::PoolDropped => failed(Reason::PoolDropped),
+        Outcome::Panicked(payload) => failed(Reason::Panicked(Mutex::new(payload))),
     }
 }
 

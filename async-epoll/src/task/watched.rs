@@ -44,6 +44,7 @@ use super::waker::{TaskWaker, WATCHED};
 use crate::table::Table;
 use crate::trace::TaskSpan;
 use std::any::Any;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -79,9 +80,15 @@ pub(crate) trait Parent {
     /// Returns whether the group wants the output of a child that ends now.
     fn keeps_outputs(&self) -> bool;
 
-    /// Takes the child with this number out of the group. Returns the outcome if the group does not keep it. Called with no
-    /// borrow held.
-    fn child_ended(&self, child: u32, outcome: Outcome, label: Label) -> Option<Outcome>;
+    /// Takes the child with this number out of the group. Returns the outcome if the group does not keep it. The place of the
+    /// spawn and the name are for an error. Called with no borrow held.
+    fn child_ended(
+        &self,
+        child: u32,
+        outcome: Outcome,
+        spawned_at: &'static Location<'static>,
+        name: Option<TaskName>,
+    ) -> Option<Outcome>;
 
     /// Passes on each waker that only the end of a child, or another task, would wake. Runs no user code.
     fn wakers(&self, each: &mut dyn FnMut(&Waker));
@@ -133,8 +140,8 @@ impl Entry {
 pub(crate) struct Leftovers {
     /// What awaits the handle.
     pub(crate) joiner: Option<Waker>,
-    /// The group that the outcome is for, with the number and the label of the task in it.
-    pub(crate) parent: Option<(Rc<dyn Parent>, u32, Label)>,
+    /// The group that the outcome is for, with the number of the task in it, and the task's name.
+    pub(crate) parent: Option<(Rc<dyn Parent>, u32, Option<TaskName>)>,
     /// An outcome that no handle will take.
     pub(crate) outcome: Option<Outcome>,
 }
@@ -220,18 +227,17 @@ impl Watched {
             return Leftovers { joiner, parent: None, outcome: None };
         }
         // At most the queue still needs the entry.
-        let (owner, waker, name) = if is_queued {
+        let (owner, name) = if is_queued {
             entry.is_queued = true;
+            entry.waker = None;
             entry.outcome = Some(Outcome::Taken);
-            (std::mem::replace(&mut entry.owner, Owner::Nothing), entry.waker.take(), entry.name.take())
+            (std::mem::replace(&mut entry.owner, Owner::Nothing), entry.name.take())
         } else {
-            let Entry { owner, waker, name, .. } = self.table.remove(number & !WATCHED);
-            (owner, waker, name)
+            let Entry { owner, name, .. } = self.table.remove(number & !WATCHED);
+            (owner, name)
         };
-        let parent = match (owner, waker) {
-            (Owner::Group(parent, child), Some(waker)) => {
-                Some((parent, child, Label { spawned_at: waker.spawned_at, name }))
-            }
+        let parent = match owner {
+            Owner::Group(parent, child) => Some((parent, child, name)),
             _ => None,
         };
         Leftovers { joiner: None, parent, outcome: Some(outcome) }
