@@ -112,7 +112,7 @@ struct Entry {
     waker: Option<Arc<TaskWaker>>,
     /// Present from the end of the task.
     outcome: Option<Outcome>,
-    /// What learns of the end. A group is taken when the task ends, a handle stays until it is released.
+    /// What learns of the end. A group is taken when the task ends, a handle stays until it has the outcome or is dropped.
     owner: Owner,
     /// The task has ended, and its number is in the queue or on its way there.
     is_queued: bool,
