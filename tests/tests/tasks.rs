@@ -1050,6 +1050,37 @@ fn the_driver_ends_with_the_last_task() {
     }
 }
 
+/// A handle that has been ready has let go of its task. The next task is in the same place of the table, and nothing that is
+/// asked of the old handle concerns it.
+#[test]
+fn a_handle_that_has_been_ready_touches_no_other_task() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    let outcome: io::Result<()> = runtime.try_run_until(async {
+        let mut old = spawner.spawn_task(async { 1 })?.abort_on_drop();
+        let before = old.abort_handle();
+        assert_eq!((&mut old).await?, 1);
+        let (sender, receiver) = oneshot::channel();
+        let new = spawner.spawn_task(async { receiver.await.unwrap() })?;
+        yield_now().await;
+        assert!(old.is_terminated() && old.is_finished() && !new.is_finished());
+        for abort in [before, old.abort_handle()] {
+            abort.abort();
+            assert!(abort.is_finished());
+            assert_eq!(abort.id(), old.id());
+        }
+        old.abort();
+        let again = (&mut old).await.unwrap_err();
+        assert!(again.to_string().contains("awaited before") && !again.is_aborted());
+        drop(old);
+        sender.send(2).unwrap();
+        assert_eq!(new.await?, 2);
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
 /// `detach` leaves a task running, also if its handle was to abort it.
 #[test]
 fn detaching_takes_back_the_abort() {

@@ -20,13 +20,14 @@ use crate::table::Table;
 use crate::task::error::{Reason, TaskError};
 use crate::task::handle::AbortHandle;
 use crate::task::job::Job;
-use crate::task::label::Label;
+use crate::task::label::{Label, TaskName};
 use crate::task::set::TaskSet;
 use crate::task::waker::TaskWaker;
 use crate::task::watched::{Outcome, Owner, Parent};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex};
@@ -282,8 +283,13 @@ impl<T: 'static> Core<T> {
 
     /// Takes the oldest unread result.
     fn take_result(&self) -> Option<Result<T, TaskError>> {
-        let result = self.state.borrow_mut().results.pop_front()?;
-        self.grant();
+        let (result, is_awaited) = {
+            let state = &mut *self.state.borrow_mut();
+            (state.results.pop_front()?, state.places.is_awaited())
+        };
+        if is_awaited {
+            self.grant();
+        }
         Some(result.map_err(|error| *error))
     }
 
@@ -376,40 +382,40 @@ impl<T: 'static> Parent for Core<T> {
         !self.state.borrow().is_detached
     }
 
-    fn child_ended(&self, child: u32, outcome: Outcome, label: Label) -> Option<Outcome> {
-        let mut unread = None;
-        let reader = {
+    fn child_ended(
+        &self,
+        child: u32,
+        outcome: Outcome,
+        spawned_at: &'static Location<'static>,
+        name: Option<TaskName>,
+    ) -> Option<Outcome> {
+        let (unread, reader, is_awaited) = {
             let state = &mut *self.state.borrow_mut();
             state.running.remove(child);
-            let failed = |reason| Err(Box::new(TaskError::new(label, reason)));
             let count = match &outcome {
                 Outcome::Done(_) => &mut state.counts.ended,
                 Outcome::Panicked(_) => &mut state.counts.panicked,
                 _ => &mut state.counts.aborted,
             };
             *count += 1;
-            let result = match outcome {
-                outcome if state.is_detached => {
-                    unread = Some(outcome);
-                    None
+            let unread = if state.is_detached {
+                Some(outcome)
+            } else {
+                if let Some(result) = to_result(outcome, spawned_at, name) {
+                    state.results.push_back(result);
                 }
-                Outcome::Done(job) => job.and_then(|mut job| {
-                    let mut output = None::<T>;
-                    job.as_mut().take(&mut output);
-                    output.map(Ok)
-                }),
-                Outcome::Aborted | Outcome::Taken => Some(failed(Reason::Aborted)),
-                Outcome::PoolDropped => Some(failed(Reason::PoolDropped)),
-                Outcome::Panicked(payload) => Some(failed(Reason::Panicked(Mutex::new(payload)))),
+                None
             };
-            state.results.extend(result);
             // What reads a detached group waits for the last child alone.
-            if state.is_detached && state.running.len() != 0 { None } else { state.reader.take() }
+            let reader = if state.is_detached && state.running.len() != 0 { None } else { state.reader.take() };
+            (unread, reader, state.places.is_awaited())
         };
         if let Some(waker) = reader {
             self.tasks.wake(waker);
         }
-        self.grant();
+        if is_awaited {
+            self.grant();
+        }
         unread
     }
 
@@ -417,6 +423,31 @@ impl<T: 'static> Parent for Core<T> {
         let state = self.state.borrow();
         state.reader.iter().chain(state.places.wakers()).for_each(each);
     }
+}
+
+/// Returns the result of a child. `None` if its output has the type of another group, which does not happen.
+fn to_result<T: 'static>(
+    outcome: Outcome,
+    spawned_at: &'static Location<'static>,
+    name: Option<TaskName>,
+) -> Option<Ended<T>> {
+    let failed = |reason| Some(failed(Label { spawned_at, name }, reason));
+    match outcome {
+        Outcome::Done(job) => {
+            let mut output = None::<T>;
+            job?.as_mut().take(&mut output);
+            output.map(Ok)
+        }
+        Outcome::Aborted | Outcome::Taken => failed(Reason::Aborted),
+        Outcome::PoolDropped => failed(Reason::PoolDropped),
+        Outcome::Panicked(payload) => failed(Reason::Panicked(Mutex::new(payload))),
+    }
+}
+
+/// Returns the result of a child that has no output.
+#[cold]
+fn failed<T>(label: Label, reason: Reason) -> Ended<T> {
+    Err(Box::new(TaskError::new(label, reason)))
 }
 
 /// Returns the error of a spawn into a group that is closed.

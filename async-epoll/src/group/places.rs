@@ -35,6 +35,11 @@ impl Places {
         running.saturating_add(self.granted) < self.limit && unread < self.backlog
     }
 
+    /// Returns whether a spawn waits for a place.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Returns whether a spawn that has no ticket may go on.
     pub(crate) fn admits(&self, running: usize, unread: usize) -> bool {
         self.waiting.is_empty() && self.has_room(running, unread)

@@ -176,7 +176,10 @@ where
 
 impl<T: 'static, F> Drop for SpawnChild<T, F> {
     fn drop(&mut self) {
-        self.core.leave(&mut self.ticket);
+        // Most spawns have never waited.
+        if self.ticket.is_some() {
+            self.core.leave(&mut self.ticket);
+        }
     }
 }
 

@@ -63,10 +63,8 @@ use std::task::{Context, Poll, Waker};
 pub struct TaskHandle<T: 'static> {
     /// The tasks.
     tasks: Rc<TaskSet>,
-    /// The number of the task in the table, whose entry stays while the handle exists.
-    number: u32,
-    /// Whether the handle has been ready.
-    is_taken: bool,
+    /// The number of the task in the table, whose entry stays until the handle has been ready. `None` from then on.
+    number: Option<u32>,
     /// Whether dropping the handle aborts the task.
     aborts_on_drop: bool,
     /// The number of the task in the reactor.
@@ -80,7 +78,7 @@ pub struct TaskHandle<T: 'static> {
 impl<T: 'static> TaskHandle<T> {
     /// Returns the handle of the task in the entry `number`. The type `T` is that of the output.
     pub(crate) const fn new(tasks: Rc<TaskSet>, number: u32, id: u64, label: Label) -> Self {
-        Self { tasks, number, is_taken: false, aborts_on_drop: false, id, label, output: PhantomData }
+        Self { tasks, number: Some(number), aborts_on_drop: false, id, label, output: PhantomData }
     }
 
     /// Aborts the task: its future is dropped before the reactor sleeps again, on the pool's thread, without another poll.
@@ -94,8 +92,7 @@ impl<T: 'static> TaskHandle<T> {
     /// output: the abort came too late.
     pub fn abort(&self) {
         // Taken out first, since the abort calls the pool's waker.
-        let waker = self.tasks.watched().borrow_mut().waker(self.number);
-        if let Some(waker) = waker {
+        if let Some(waker) = self.waker() {
             waker.abort();
         }
     }
@@ -116,13 +113,12 @@ impl<T: 'static> TaskHandle<T> {
     /// # }
     /// ```
     pub fn abort_handle(&self) -> AbortHandle {
-        let waker = self.tasks.watched().borrow_mut().waker(self.number);
-        AbortHandle { task: waker, id: self.id, label: self.label.clone() }
+        AbortHandle { task: self.waker(), id: self.id, label: self.label.clone() }
     }
 
     /// Returns whether the task has ended: its future has been dropped, and awaiting the handle does not wait.
     pub fn is_finished(&self) -> bool {
-        self.tasks.watched().borrow_mut().has_ended(self.number)
+        self.number.is_none_or(|number| self.tasks.watched().borrow_mut().has_ended(number))
     }
 
     /// Returns the number of the task. No other task of the reactor has this number, now or later. `TaskInfo::id` of the
@@ -158,18 +154,33 @@ impl<T: 'static> TaskHandle<T> {
         self
     }
 
+    /// Returns what the wakers of the task refer to; `None` if the task has ended.
+    fn waker(&self) -> Option<Arc<TaskWaker>> {
+        self.tasks.watched().borrow_mut().waker(self.number?)
+    }
+
     /// Asks for the outcome, and leaves the waker if there is none yet.
-    fn poll_outcome(&self, waker: &Waker) -> Poll<Outcome> {
+    fn poll_outcome(&mut self, waker: &Waker) -> Poll<Outcome> {
+        let Some(number) = self.number else { return Poll::Ready(Outcome::Taken) };
         let watched = self.tasks.watched();
-        let waits = {
+        {
             let mut watched = watched.borrow_mut();
-            watched.has_ended(self.number) || watched.will_wake(self.number, waker)
-        };
+            if let Some(outcome) = watched.take_outcome(number) {
+                self.number = None;
+                return Poll::Ready(outcome);
+            }
+            if watched.will_wake(number, waker) {
+                return Poll::Pending;
+            }
+        }
         // The clone may run user code, so the task is asked anew after it.
-        let joiner = (!waits).then(|| waker.clone());
-        let (outcome, replaced) = watched.borrow_mut().join(self.number, joiner);
+        let joiner = waker.clone();
+        let (outcome, replaced) = watched.borrow_mut().join(number, joiner);
+        if outcome.is_some() {
+            self.number = None;
+        }
         replaced.into_iter().for_each(|waker| self.tasks.turn.shared.drop_waker(waker));
-        outcome
+        outcome.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -184,7 +195,6 @@ impl<T: 'static> Future for TaskHandle<T> {
             }
             return Poll::Pending;
         };
-        self.is_taken = true;
         let reason = match outcome {
             Outcome::Done(job) => {
                 let mut output = None::<T>;
@@ -205,7 +215,7 @@ impl<T: 'static> Future for TaskHandle<T> {
 
 impl<T: 'static> FusedFuture for TaskHandle<T> {
     fn is_terminated(&self) -> bool {
-        self.is_taken
+        self.number.is_none()
     }
 }
 
@@ -214,7 +224,9 @@ impl<T: 'static> Drop for TaskHandle<T> {
         if self.aborts_on_drop {
             self.abort();
         }
-        self.tasks.release(self.number);
+        if let Some(number) = self.number {
+            self.tasks.release(number);
+        }
     }
 }
 

@@ -451,22 +451,27 @@ impl TaskSet {
         let is_queued = waker.scheduled.finish() && !is_closed;
         let leftovers = self.watched.borrow_mut().end(number, outcome, is_queued);
         self.pool.shared.note_end(&waker);
+        let spawned_at = waker.spawned_at;
         self.keep_waker(waker);
         self.forget_task();
-        self.clear(leftovers);
+        self.clear(leftovers, spawned_at);
     }
 
     /// Wakes what has waited for the end of a task, and reports a panic that no handle will take. Drops the rest, which
     /// may run user code.
-    fn clear(&self, leftovers: Leftovers) {
-        let Leftovers { joiner, parent, mut outcome } = leftovers;
+    #[inline]
+    fn clear(&self, leftovers: Leftovers, spawned_at: &'static Location<'static>) {
+        let Leftovers { joiner, parent, outcome } = leftovers;
         if let Some(waker) = joiner {
             self.wake(waker);
         }
-        if let Some((parent, child, label)) = parent {
-            outcome = outcome.and_then(|outcome| parent.child_ended(child, outcome, label));
-        }
-        self.discard(outcome);
+        // With a handle, there is none.
+        let Some(outcome) = outcome else { return };
+        let unread = match parent {
+            Some((parent, child, name)) => parent.child_ended(child, outcome, spawned_at, name),
+            None => Some(outcome),
+        };
+        self.discard(unread);
     }
 
     /// Reports a panic that no handle will take, or drops an output, which may panic, too.

@@ -9,7 +9,8 @@
 //! ```text
 //!   the task      from the spawn until the task has ended
 //!   the queue     while the number of an ended task is in the queue, or on its way there
-//!   the handle    until it is dropped or detached; meanwhile the output or the panic of an ended task waits here
+//!   the handle    until it has been ready, is dropped or detached; meanwhile the output or the panic of an ended task
+//!                 waits here
 //! ```
 //!
 //! A [group](crate::group) in place of a handle takes the outcome when the task ends, so an entry never waits for a group.
@@ -43,10 +44,11 @@ use super::waker::{TaskWaker, WATCHED};
 use crate::table::Table;
 use crate::trace::TaskSpan;
 use std::any::Any;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 
 /// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;
@@ -78,9 +80,15 @@ pub(crate) trait Parent {
     /// Returns whether the group wants the output of a child that ends now.
     fn keeps_outputs(&self) -> bool;
 
-    /// Takes the child with this number out of the group. Returns the outcome if the group does not keep it. Called with no
-    /// borrow held.
-    fn child_ended(&self, child: u32, outcome: Outcome, label: Label) -> Option<Outcome>;
+    /// Takes the child with this number out of the group. Returns the outcome if the group does not keep it. The place of the
+    /// spawn and the name are for an error. Called with no borrow held.
+    fn child_ended(
+        &self,
+        child: u32,
+        outcome: Outcome,
+        spawned_at: &'static Location<'static>,
+        name: Option<TaskName>,
+    ) -> Option<Outcome>;
 
     /// Passes on each waker that only the end of a child, or another task, would wake. Runs no user code.
     fn wakers(&self, each: &mut dyn FnMut(&Waker));
@@ -104,7 +112,7 @@ struct Entry {
     waker: Option<Arc<TaskWaker>>,
     /// Present from the end of the task.
     outcome: Option<Outcome>,
-    /// What learns of the end. A group is taken when the task ends, a handle stays until it is released.
+    /// What learns of the end. A group is taken when the task ends, a handle stays until it has the outcome or is dropped.
     owner: Owner,
     /// The task has ended, and its number is in the queue or on its way there.
     is_queued: bool,
@@ -128,13 +136,12 @@ impl Entry {
 }
 
 /// What [`Watched::end`] and [`Watched::release`] leave to be woken, reported and dropped.
-#[derive(Default)]
 #[must_use = "user code, to be run with no borrow"]
 pub(crate) struct Leftovers {
     /// What awaits the handle.
     pub(crate) joiner: Option<Waker>,
-    /// The group that the outcome is for, with the number and the label of the task in it.
-    pub(crate) parent: Option<(Rc<dyn Parent>, u32, Label)>,
+    /// The group that the outcome is for, with the number of the task in it, and the task's name.
+    pub(crate) parent: Option<(Rc<dyn Parent>, u32, Option<TaskName>)>,
     /// An outcome that no handle will take.
     pub(crate) outcome: Option<Outcome>,
 }
@@ -212,31 +219,28 @@ impl Watched {
     pub(crate) fn end(&mut self, number: u32, outcome: Outcome, is_queued: bool) -> Leftovers {
         self.queued += usize::from(is_queued);
         let entry = self.entry(number);
-        let waker = entry.waker.take();
-        entry.is_queued = is_queued;
-        let mut leftovers = Leftovers::default();
-        let (owner, kept) = match std::mem::replace(&mut entry.owner, Owner::Nothing) {
-            Owner::Handle(joiner) => {
-                leftovers.joiner = joiner;
-                (Owner::Handle(None), outcome)
-            }
-            Owner::Group(parent, child) => {
-                leftovers.outcome = Some(outcome);
-                leftovers.parent = waker.map(|waker| {
-                    let label = Label { spawned_at: waker.spawned_at, name: entry.name.take() };
-                    (parent, child, label)
-                });
-                (Owner::Nothing, Outcome::Taken)
-            }
-            Owner::Nothing => {
-                leftovers.outcome = Some(outcome);
-                (Owner::Nothing, Outcome::Taken)
-            }
+        if let Owner::Handle(joiner) = &mut entry.owner {
+            let joiner = joiner.take();
+            entry.waker = None;
+            entry.outcome = Some(outcome);
+            entry.is_queued = is_queued;
+            return Leftovers { joiner, parent: None, outcome: None };
+        }
+        // At most the queue still needs the entry.
+        let (owner, name) = if is_queued {
+            entry.is_queued = true;
+            entry.waker = None;
+            entry.outcome = Some(Outcome::Taken);
+            (std::mem::replace(&mut entry.owner, Owner::Nothing), entry.name.take())
+        } else {
+            let Entry { owner, name, .. } = self.table.remove(number & !WATCHED);
+            (owner, name)
         };
-        entry.owner = owner;
-        entry.outcome = Some(kept);
-        self.remove_if_over(number);
-        leftovers
+        let parent = match owner {
+            Owner::Group(parent, child) => Some((parent, child, name)),
+            _ => None,
+        };
+        Leftovers { joiner: None, parent, outcome: Some(outcome) }
     }
 
     /// Notes that the number of a task that has ended has left the queue.
@@ -277,16 +281,27 @@ impl Watched {
         self.entry(number).outcome.is_some()
     }
 
-    /// Takes the outcome of a task for its handle. If the task has not ended, leaves `joiner`, if there is one, to be woken
-    /// at the end, and returns what `joiner` replaces.
-    pub(crate) fn join(&mut self, number: u32, joiner: Option<Waker>) -> (Poll<Outcome>, Option<Waker>) {
+    /// Takes the outcome of a task for its handle, which lets go of the task. `None` if the task has not ended.
+    pub(crate) fn take_outcome(&mut self, number: u32) -> Option<Outcome> {
         let entry = self.entry(number);
-        if let Some(outcome) = &mut entry.outcome {
-            return (Poll::Ready(std::mem::replace(outcome, Outcome::Taken)), joiner);
+        entry.outcome.as_ref()?;
+        // What awaited the handle was taken at the end.
+        if entry.is_queued {
+            entry.owner = Owner::Nothing;
+            return entry.outcome.replace(Outcome::Taken);
         }
-        match (entry.joiner(), joiner) {
-            (Some(place), Some(joiner)) => (Poll::Pending, place.replace(joiner)),
-            (_, joiner) => (Poll::Pending, joiner),
+        self.table.remove(number & !WATCHED).outcome
+    }
+
+    /// Takes the outcome of a task for its handle, as [`take_outcome`](Self::take_outcome). If the task has not ended, leaves
+    /// `joiner` to be woken at the end. Also returns a waker to be dropped: what `joiner` replaces, or `joiner` itself.
+    pub(crate) fn join(&mut self, number: u32, joiner: Waker) -> (Option<Outcome>, Option<Waker>) {
+        if let Some(outcome) = self.take_outcome(number) {
+            return (Some(outcome), Some(joiner));
+        }
+        match self.entry(number).joiner() {
+            Some(place) => (None, place.replace(joiner)),
+            None => (None, Some(joiner)),
         }
     }
 
