@@ -20,7 +20,7 @@ use tests::{HOUR, millis};
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
     if path.contains("slow") {
-        async_timeout::sleep(millis(50)).await;
+        async_timeout::sleep(millis(300)).await;
     }
     Ok(Response::new(path.into()))
 }

@@ -538,7 +538,9 @@ fn signalled_server(kind: &str) {
                 pending::<()>().await;
             }
             if byte == [b'x'] {
-                std::thread::sleep(HOUR);
+                // Its abort takes long.
+                let _on_drop = tests::OnDrop(|| std::thread::sleep(HOUR));
+                pending::<()>().await;
             }
             connection.write_all(&byte).await?;
         }
@@ -590,7 +592,8 @@ impl Process {
     }
 }
 
-/// SIGTERM drains, a second signal aborts, a third one has its default action; SIGINT skips the delay of a stop.
+/// SIGTERM drains, a second signal aborts, a third one has its default action, also while the abort hangs; SIGINT skips the
+/// delay of a stop.
 #[test]
 fn signals_stop_a_server_that_runs_by_itself() {
     if let Some(kind) = std::env::var_os(SERVER) {
@@ -608,6 +611,16 @@ fn signals_stop_a_server_that_runs_by_itself() {
         server.lines.by_ref().for_each(drop);
         assert!(server.child.wait().unwrap().success());
     }
+    // Three signals: the abort hangs, and the third one has its default action.
+    let mut server = Process::start("");
+    let mut client = server.client();
+    client.write_all(b"x").unwrap();
+    server.signal(libc::SIGTERM);
+    server.signal(libc::SIGTERM);
+    assert!(server.child.try_wait().unwrap().is_none(), "the abort hangs");
+    server.signal(libc::SIGTERM);
+    let status = server.child.wait().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGTERM));
     // Two signals: a busy connection is aborted, and the report tells.
     for (kind, first) in [("", libc::SIGTERM), ("delay", libc::SIGTERM), ("", libc::SIGINT)] {
         let mut server = Process::start(kind);

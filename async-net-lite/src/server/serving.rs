@@ -385,5 +385,8 @@ impl Drop for Serving {
         self.hub.control.set_serving(false);
         self.hub.drain();
         self.hub.cut_all();
+        // Handles may live on, and must not keep the task of the server.
+        let waker = self.hub.control.waker.take();
+        contain(|| drop(waker));
     }
 }
