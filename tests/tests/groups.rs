@@ -726,3 +726,29 @@ fn what_is_left_of_a_child_reaches_no_other() {
         }
     }
 }
+
+/// The last task of a pool ends in a `run` method, with its number in the queue again and the budget spent. Nothing stays in the
+/// pool: `LocalPool::run`, which has no reactor to wait for, returns.
+#[test]
+fn a_run_method_leaves_nothing_in_the_pool() {
+    let _watchdog = watchdog(TIME);
+    for polls in 1..6 {
+        let mut reactor = Reactor::builder().poll_budget(1).build().unwrap();
+        let mut pool = LocalPool::new();
+        let group = TaskGroup::with_spawner(&reactor.spawner(&pool));
+        let mut left = polls;
+        let child = poll_fn(move |cx| {
+            cx.waker().wake_by_ref();
+            left -= 1;
+            if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+        });
+        group.try_spawn(child).unwrap();
+        reactor.run(&mut pool).unwrap();
+        assert_eq!(group.len(), 1);
+        pool.run();
+        // The pool goes on with a new task.
+        group.try_spawn(async {}).unwrap();
+        assert!(pool.try_run_one() && !pool.try_run_one());
+        assert_eq!(group.len(), 2);
+    }
+}

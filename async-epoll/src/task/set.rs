@@ -831,8 +831,9 @@ impl Future for Driver {
         }
         match set.build(arrivals).unwrap_or_else(|| set.poll_ready()) {
             Stop::Ended => return self.hand_over(),
-            // The driver was called for a task that had ended, and no other task is left.
-            Stop::Idle if set.live.get() == 0 && set.is_finished() => return self.hand_over(),
+            // No task is left, though numbers of ended tasks may be, which cost no budget here. A driver that stayed for them
+            // would keep `LocalPool::run` from returning.
+            _ if set.live.get() == 0 && set.is_finished() => return self.hand_over(),
             Stop::Idle => {}
             Stop::NextTurn => set.turn.park(&set.pool),
             Stop::Later => cx.waker().wake_by_ref(),
