@@ -2,7 +2,7 @@
 //! second has what a child may do to its own group, from its poll and from its destructor. The others look at one promise each; results
 //! are in `groups_results`, limits and costs in `groups_bounds`.
 
-use async_epoll::{AbortHandle, GroupSpawner, LocalRuntime, Reactor, TaskGroup, Timer, yield_now};
+use async_epoll::{AbortHandle, GroupSpawner, LocalRuntime, Reactor, Spawner, TaskGroup, TaskHandle, Timer, yield_now};
 use futures::channel::oneshot;
 use futures::executor::LocalPool;
 use futures::future::{FutureExt, pending, poll_fn};
@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tests::common::pool_and_reactor;
-use tests::{CountingWaker, HOUR, OnDrop, TIME, WakerAct, WakerCall, hostile_waker, later, watchdog};
+use tests::{CountingWaker, HOUR, OnDrop, TIME, WakerAct, WakerCall, hostile_waker, later, waker_fn, watchdog};
 
 /// Where a child is when the operation comes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -750,5 +750,45 @@ fn a_run_method_leaves_nothing_in_the_pool() {
         group.try_spawn(async {}).unwrap();
         assert!(pool.try_run_one() && !pool.try_run_one());
         assert_eq!(group.len(), 2);
+    }
+}
+
+/// What waits for the end of the last task is woken when the child has left its group: the waker may abort, read and drop the
+/// group, also if it has spawned a task that has the memory of the child.
+#[test]
+fn the_last_child_has_left_its_group_before_its_pool_is_idle() {
+    thread_local! {
+        /// What the waker acts on.
+        static GROUP: RefCell<Option<TaskGroup<u32>>> = const { RefCell::new(None) };
+        /// What the waker spawns.
+        static NEXT: RefCell<Option<TaskHandle<u32>>> = const { RefCell::new(None) };
+        /// How often the waker has done all of it.
+        static DONE: Cell<usize> = const { Cell::new(0) };
+    }
+    let _watchdog = watchdog(TIME);
+    for spawns in [false, true] {
+        let mut runtime = LocalRuntime::new().unwrap();
+        let spawner = runtime.spawner();
+        let mut idle = spawner.idle();
+        let group = TaskGroup::with_spawner(&spawner);
+        group.try_spawn(async { 7 }).unwrap();
+        let waker = waker_fn(move || {
+            if spawns {
+                NEXT.set(Some(Spawner::current().unwrap().spawn_task(async { 8 }).unwrap()));
+            }
+            let mut group = GROUP.take().unwrap();
+            group.abort_all();
+            assert_eq!(group.running(), 0);
+            assert_eq!(group.next().now_or_never().unwrap().unwrap().unwrap(), 7);
+            drop(group);
+            DONE.set(DONE.get() + 1);
+        });
+        assert!(idle.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        GROUP.set(Some(group));
+        runtime.run().unwrap();
+        assert_eq!((DONE.take(), runtime.handle().stats().waker_panics), (1, 0), "spawns: {spawns}");
+        if let Some(next) = NEXT.take() {
+            assert_eq!(next.now_or_never().unwrap().unwrap(), 8);
+        }
     }
 }

@@ -453,8 +453,12 @@ impl TaskSet {
         self.pool.shared.note_end(&waker);
         let spawned_at = waker.spawned_at;
         self.keep_waker(waker);
-        self.forget_task();
+        let live = self.count_end();
         self.clear(leftovers, spawned_at);
+        // Last, since this runs user code: a group must not refer to a child by a number that is free.
+        if live == 0 {
+            self.note_idle();
+        }
     }
 
     /// Wakes what has waited for the end of a task, and reports a panic that no handle will take. Drops the rest, which
@@ -573,12 +577,17 @@ impl TaskSet {
         waker
     }
 
-    /// Takes a task out of the counts.
-    fn forget_task(&self) {
+    /// Takes a task out of the counts. Returns how many are left. Runs no user code.
+    fn count_end(&self) -> usize {
         let live = self.live.get() - 1;
         self.live.set(live);
         self.pool.shared.task_ends();
-        if live == 0 {
+        live
+    }
+
+    /// Takes a task out of the counts, and wakes what waits for the last.
+    fn forget_task(&self) {
+        if self.count_end() == 0 {
             self.note_idle();
         }
     }
