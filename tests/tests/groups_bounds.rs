@@ -206,3 +206,32 @@ fn spawns_that_wait_are_woken_one_by_one() {
     assert!(polls <= 2 * 1000 + 700, "{polls} polls");
     assert_eq!(group.len(), 700);
 }
+
+/// A limit is raised while a spawn waits, through a spawner that was made before: the spawn gets a place at once.
+#[test]
+fn a_raised_limit_lets_spawns_go_on() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let group = TaskGroup::<()>::with_spawner(&runtime.spawner()).with_limit(1);
+    let (mut first, mut second) = (group.spawn(pending()), group.spawn(pending()));
+    assert!(first.poll_unpin(&mut cx).is_ready());
+    let (counter, waker) = CountingWaker::new();
+    assert!(second.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    let group = group.with_limit(3);
+    assert_eq!((counter.count(), group.has_place()), (1, true));
+    assert!(second.poll_unpin(&mut cx).is_ready());
+    assert_eq!(group.running(), 2);
+    group.cancel();
+    // The same for a backlog.
+    let group = TaskGroup::with_spawner(&runtime.spawner()).with_backlog(1);
+    group.try_spawn(async {}).unwrap();
+    runtime.run().unwrap();
+    let mut third = group.spawn(async {});
+    assert!(third.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    let group = group.with_backlog(2);
+    assert_eq!((counter.count(), group.has_place()), (2, true));
+    assert!(third.poll_unpin(&mut cx).is_ready());
+    runtime.run().unwrap();
+    assert_eq!(group.len(), 2);
+}

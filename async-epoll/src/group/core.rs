@@ -108,9 +108,10 @@ impl<T: 'static> Core<T> {
         &self.tasks
     }
 
-    /// Sets the limits.
+    /// Sets the limits, and wakes spawns that wait, as far as there are places now.
     pub(crate) fn set_limits(&self, set: impl FnOnce(&mut Places)) {
         set(&mut self.state.borrow_mut().places);
+        self.grant();
     }
 
     /// Keeps no results from now on. Returns whether this changes something.
