@@ -792,3 +792,33 @@ fn the_last_child_has_left_its_group_before_its_pool_is_idle() {
         }
     }
 }
+
+/// The destructor of a main future runs another pool, whose tasks complete one at a time.
+#[test]
+fn the_destructor_of_a_main_future_runs_another_pool() {
+    let _watchdog = watchdog(TIME);
+    let (mut pool, mut reactor, _spawner) = pool_and_reactor();
+    let mut other = LocalPool::new();
+    let group = TaskGroup::with_spawner(&reactor.spawner(&other));
+    let group = Rc::new(group);
+    let (running, of_drop) = (Rc::new(RefCell::new(Vec::new())), Rc::clone(&group));
+    let log = Rc::clone(&running);
+    let guard = OnDrop(move || {
+        for _ in 0..3 {
+            of_drop.try_spawn(async {}).unwrap();
+        }
+        while of_drop.running() != 0 {
+            // What finds out which tasks are in a pool may be completed in place of a task.
+            assert!(other.try_run_one());
+            log.borrow_mut().push(of_drop.running());
+        }
+    });
+    // Ready in its first poll; dropped when the method returns.
+    let main = poll_fn(move |_| {
+        let _ = &guard;
+        Poll::Ready(())
+    });
+    reactor.run_until(&mut pool, main).unwrap();
+    let running = running.borrow();
+    assert!(running.ends_with(&[2, 1, 0]), "{running:?}");
+}
