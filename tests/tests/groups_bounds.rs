@@ -235,3 +235,25 @@ fn a_raised_limit_lets_spawns_go_on() {
     runtime.run().unwrap();
     assert_eq!(group.len(), 2);
 }
+
+/// Groups that have been dropped take no memory, after many at the same time and after many in a row.
+#[test]
+fn dropped_groups_take_no_memory() {
+    const GROUPS: usize = 100_000;
+    if !in_child("dropped_groups_take_no_memory") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    let runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    drop(TaskGroup::<()>::with_spawner(&spawner));
+    let before = live_heap();
+    for together in [1, GROUPS] {
+        for _ in 0..GROUPS / together {
+            drop((0..together).map(|_| TaskGroup::<()>::with_spawner(&spawner)).collect::<Vec<_>>());
+        }
+        let kept = live_heap().saturating_sub(before);
+        println!("{kept} bytes after {GROUPS} groups, {together} at a time");
+        assert!(kept < 64 * 1024, "{kept} bytes after {GROUPS} groups, {together} at a time");
+    }
+}

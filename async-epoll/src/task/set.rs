@@ -44,7 +44,7 @@ use crate::budget;
 use crate::engine::handle::Handle;
 #[cfg(feature = "test-util")]
 use crate::engine::watch::Census;
-use crate::table::{Table, push_pruned};
+use crate::table::Table;
 use crate::trace::{self, TaskSpan};
 use crate::wake::scheduled::ScheduledFlag;
 use futures::executor::LocalSpawner;
@@ -93,7 +93,7 @@ pub(crate) struct TaskSet {
     /// What waits for the end of the last task.
     idle: RefCell<Waiting>,
     /// The groups of these tasks, for the deadlock report.
-    groups: RefCell<Vec<Weak<dyn Parent>>>,
+    groups: RefCell<Table<Weak<dyn Parent>>>,
     /// The number of tasks that have not ended, of both kinds.
     live: Cell<usize>,
     /// The numbers taken from the queue. Out of the cell while the driver polls the tasks.
@@ -487,9 +487,14 @@ impl TaskSet {
         }
     }
 
-    /// Adds a group, whose children are tasks of this set.
-    pub(crate) fn add_group(&self, group: Weak<dyn Parent>) {
-        push_pruned(&mut self.groups.borrow_mut(), group, |group| group.strong_count() != 0);
+    /// Adds a group, whose children are tasks of this set. Returns the number of the group.
+    pub(crate) fn add_group(&self, group: Weak<dyn Parent>) -> u32 {
+        self.groups.borrow_mut().insert_with(|_| group)
+    }
+
+    /// Removes a group, which is being dropped.
+    pub(crate) fn remove_group(&self, number: u32) {
+        self.groups.borrow_mut().remove(number);
     }
 
     /// Aborts tasks with a handle or in a group, on the pool's thread: drops their futures before this returns, but for a
