@@ -257,3 +257,18 @@ fn dropped_groups_take_no_memory() {
         assert!(kept < 64 * 1024, "{kept} bytes after {GROUPS} groups, {together} at a time");
     }
 }
+
+/// A spawn that has been ready before is an error at once, also if the group is full, and keeps no place from the next.
+#[test]
+fn a_spawn_that_was_ready_keeps_no_place() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let group = TaskGroup::with_spawner(&runtime.spawner()).with_limit(1);
+    let mut spawn = group.spawn(pending());
+    let first = (&mut spawn).now_or_never().expect("a place").unwrap();
+    let error = (&mut spawn).now_or_never().expect("no wait").unwrap_err();
+    assert!(error.to_string().contains("spawned before"), "{error}");
+    first.abort();
+    runtime.run_for(std::time::Duration::ZERO).unwrap();
+    group.spawn(async {}).now_or_never().expect("the place of the first").unwrap();
+}

@@ -304,3 +304,66 @@ fn a_child_waits_for_a_sibling() {
     }));
     assert_eq!(sum, 3);
 }
+
+/// A body that panics when it is called, before it is a future: what it has spawned is dropped, also a child that holds the
+/// scope.
+#[test]
+fn a_body_that_panics_at_once() {
+    fn call<'env>(drops: &'env RefCell<Vec<u32>>, destructor_panics: bool) -> Option<()> {
+        scope(|scope: Scope<'env>| {
+            let (guard, inside) = (guard(drops, 1), scope.clone());
+            scope.spawn(async move {
+                let _kept = (guard, inside);
+                let _panics = OnDrop(|| assert!(!destructor_panics, "of a destructor"));
+                pending::<()>().await;
+            });
+            if drops.borrow().is_empty() {
+                resume_unwind(Box::new("of the call"));
+            }
+            pending::<()>()
+        })
+        .now_or_never()
+    }
+    let _watchdog = watchdog(TIME);
+    for destructor_panics in [false, true] {
+        let drops = RefCell::new(Vec::new());
+        let panic = catch_unwind(AssertUnwindSafe(|| call(&drops, destructor_panics))).unwrap_err();
+        assert_eq!(*panic.downcast::<&str>().unwrap(), "of the call");
+        assert_eq!(*drops.borrow(), [1]);
+    }
+}
+
+/// A child panics after the body has ended: the output of the body is dropped, and a panic of its destructor is not the one
+/// that is seen.
+#[test]
+fn an_output_that_panics_when_it_is_dropped() {
+    let _watchdog = watchdog(TIME);
+    let panic = catch_unwind(|| {
+        block_on(scope(async |scope| {
+            scope.spawn(async {
+                yield_now().await;
+                resume_unwind(Box::new("of a child"));
+            });
+            OnDrop(|| panic!("of the output"))
+        }))
+    });
+    assert_eq!(*panic.err().unwrap().downcast::<&str>().unwrap(), "of a child");
+}
+
+/// Children that end at once, each of which spawns the next, leave the thread to other futures.
+#[test]
+fn a_chain_of_children_starves_no_future() {
+    fn next<'env>(scope: &Scope<'env>, number: &'env Cell<u64>) {
+        let inside = scope.clone();
+        scope.spawn(async move {
+            number.set(number.get() + 1);
+            next(&inside, number);
+        });
+    }
+    let number = Cell::new(0);
+    block_on(async {
+        let endless = pin!(scope(async |scope| next(&scope, &number)));
+        futures::future::select(endless, Timer::try_after(millis(20)).unwrap()).await;
+    });
+    assert!(number.get() > 0);
+}

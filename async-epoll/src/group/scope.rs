@@ -74,9 +74,16 @@ use std::thread;
 /// ```
 pub async fn scope<'env, T>(body: impl AsyncFnOnce(Scope<'env>) -> T) -> T {
     let shared = Rc::new(Shared { new: RefCell::default(), waker: Cell::default(), is_over: Cell::new(false) });
-    let body = body(Scope { shared: Rc::clone(&shared) });
-    InScope { body: Some(Box::pin(body)), output: None, children: FuturesUnordered::new(), shared }.await
+    let handle = Scope { shared: Rc::clone(&shared) };
+    // First the scope, so that what is spawned is dropped in order if the call of the body panics.
+    let mut scope = InScope { body: None, output: None, children: FuturesUnordered::new(), shared };
+    scope.body = Some(Box::pin(body(handle)));
+    scope.await
 }
+
+/// The number of children that may end in one poll of the scope. Then other tasks have their turn: a chain of children, each
+/// of which spawns the next and ends, would hold the thread.
+const ENDS_PER_POLL: u32 = 64;
 
 /// What the handles of a scope share with the scope.
 struct Shared<'env> {
@@ -224,11 +231,17 @@ impl<B: Future> InScope<'_, B> {
                 self.body = None;
             }
         }
+        let mut ended = 0;
         loop {
             self.children.extend(self.shared.new.take());
             let polled = self.children.poll_next_unpin(cx);
             if let Poll::Ready(Some(())) = polled {
-                continue;
+                ended += 1;
+                if ended < ENDS_PER_POLL {
+                    continue;
+                }
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if polled.is_pending() || self.body.is_some() {
                 // The clone may run user code, so the list is looked at after it.
@@ -243,26 +256,27 @@ impl<B: Future> InScope<'_, B> {
         }
     }
 
-    /// Drops the body and all children, one by one. Returns the first panic of a destructor.
+    /// Drops the body, all children, the output and the waker, one by one. Returns the first panic of a destructor.
     fn clear(&mut self) -> thread::Result<()> {
         self.shared.is_over.set(true);
-        let mut result = self.body.take().map_or(Ok(()), |body| drop_one(body));
+        let mut result = drop_one(self.body.take());
+        let mut add = |dropped| match (dropped, &result) {
+            (Err(panic), Ok(())) => result = Err(panic),
+            (Err(panic), Err(_)) => drop_payload(panic),
+            (Ok(()), _) => {}
+        };
         let new = self.shared.new.take();
         let children = self.children.iter_mut().map(|child| std::mem::replace(child, Box::pin(ready(()))));
-        for child in children.chain(new) {
-            match (drop_one(child), &result) {
-                (Err(panic), Ok(())) => result = Err(panic),
-                (Err(panic), Err(_)) => drop_payload(panic),
-                (Ok(()), _) => {}
-            }
-        }
+        children.chain(new).for_each(|child| add(drop_one(child)));
+        add(drop_one(self.output.take()));
+        add(drop_one(self.shared.waker.take()));
         result
     }
 }
 
-/// Drops a future, and catches its panic.
-fn drop_one<F>(future: F) -> thread::Result<()> {
-    catch_unwind(AssertUnwindSafe(|| drop(future)))
+/// Drops something of the user's, and catches its panic.
+fn drop_one<T>(value: T) -> thread::Result<()> {
+    catch_unwind(AssertUnwindSafe(|| drop(value)))
 }
 
 impl<B: Future> Future for InScope<'_, B> {

@@ -11,7 +11,7 @@ use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Spawns children into a [`TaskGroup`](crate::TaskGroup); from [`TaskGroup::spawner`](crate::TaskGroup::spawner).
 ///
@@ -162,10 +162,9 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { core, child, ticket } = &mut *self;
-        match core.poll_place(ticket, cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => {}
+        // Asked first: a spawn without a child must not wait for a place.
+        if child.is_some() {
+            ready!(core.poll_place(ticket, cx))?;
         }
         let Some((future, label)) = child.take() else {
             return Poll::Ready(Err(io::Error::other("this child has been spawned before: the future is ready once")));
