@@ -2,7 +2,7 @@
 //! second has what a child may do to its own group, from its poll and from its destructor. The others look at one promise each; results
 //! are in `groups_results`, limits and costs in `groups_bounds`.
 
-use async_epoll::{AbortHandle, GroupSpawner, LocalRuntime, Reactor, TaskGroup, Timer, yield_now};
+use async_epoll::{AbortHandle, GroupSpawner, LocalRuntime, Reactor, Spawner, TaskGroup, TaskHandle, Timer, yield_now};
 use futures::channel::oneshot;
 use futures::executor::LocalPool;
 use futures::future::{FutureExt, pending, poll_fn};
@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tests::common::pool_and_reactor;
-use tests::{CountingWaker, HOUR, OnDrop, TIME, WakerAct, WakerCall, hostile_waker, later, watchdog};
+use tests::{CountingWaker, HOUR, OnDrop, TIME, WakerAct, WakerCall, hostile_waker, later, waker_fn, watchdog};
 
 /// Where a child is when the operation comes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -725,4 +725,100 @@ fn what_is_left_of_a_child_reaches_no_other() {
             assert_eq!((polls.get(), group.running()), (4, running));
         }
     }
+}
+
+/// The last task of a pool ends in a `run` method, with its number in the queue again and the budget spent. Nothing stays in the
+/// pool: `LocalPool::run`, which has no reactor to wait for, returns.
+#[test]
+fn a_run_method_leaves_nothing_in_the_pool() {
+    let _watchdog = watchdog(TIME);
+    for polls in 1..6 {
+        let mut reactor = Reactor::builder().poll_budget(1).build().unwrap();
+        let mut pool = LocalPool::new();
+        let group = TaskGroup::with_spawner(&reactor.spawner(&pool));
+        let mut left = polls;
+        let child = poll_fn(move |cx| {
+            cx.waker().wake_by_ref();
+            left -= 1;
+            if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+        });
+        group.try_spawn(child).unwrap();
+        reactor.run(&mut pool).unwrap();
+        assert_eq!(group.len(), 1);
+        pool.run();
+        // The pool goes on with a new task.
+        group.try_spawn(async {}).unwrap();
+        assert!(pool.try_run_one() && !pool.try_run_one());
+        assert_eq!(group.len(), 2);
+    }
+}
+
+/// What waits for the end of the last task is woken when the child has left its group: the waker may abort, read and drop the
+/// group, also if it has spawned a task that has the memory of the child.
+#[test]
+fn the_last_child_has_left_its_group_before_its_pool_is_idle() {
+    thread_local! {
+        /// What the waker acts on.
+        static GROUP: RefCell<Option<TaskGroup<u32>>> = const { RefCell::new(None) };
+        /// What the waker spawns.
+        static NEXT: RefCell<Option<TaskHandle<u32>>> = const { RefCell::new(None) };
+        /// How often the waker has done all of it.
+        static DONE: Cell<usize> = const { Cell::new(0) };
+    }
+    let _watchdog = watchdog(TIME);
+    for spawns in [false, true] {
+        let mut runtime = LocalRuntime::new().unwrap();
+        let spawner = runtime.spawner();
+        let mut idle = spawner.idle();
+        let group = TaskGroup::with_spawner(&spawner);
+        group.try_spawn(async { 7 }).unwrap();
+        let waker = waker_fn(move || {
+            if spawns {
+                NEXT.set(Some(Spawner::current().unwrap().spawn_task(async { 8 }).unwrap()));
+            }
+            let mut group = GROUP.take().unwrap();
+            group.abort_all();
+            assert_eq!(group.running(), 0);
+            assert_eq!(group.next().now_or_never().unwrap().unwrap().unwrap(), 7);
+            drop(group);
+            DONE.set(DONE.get() + 1);
+        });
+        assert!(idle.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        GROUP.set(Some(group));
+        runtime.run().unwrap();
+        assert_eq!((DONE.take(), runtime.handle().stats().waker_panics), (1, 0), "spawns: {spawns}");
+        if let Some(next) = NEXT.take() {
+            assert_eq!(next.now_or_never().unwrap().unwrap(), 8);
+        }
+    }
+}
+
+/// The destructor of a main future runs another pool, whose tasks complete one at a time.
+#[test]
+fn the_destructor_of_a_main_future_runs_another_pool() {
+    let _watchdog = watchdog(TIME);
+    let (mut pool, mut reactor, _spawner) = pool_and_reactor();
+    let mut other = LocalPool::new();
+    let group = TaskGroup::with_spawner(&reactor.spawner(&other));
+    let group = Rc::new(group);
+    let (running, of_drop) = (Rc::new(RefCell::new(Vec::new())), Rc::clone(&group));
+    let log = Rc::clone(&running);
+    let guard = OnDrop(move || {
+        for _ in 0..3 {
+            of_drop.try_spawn(async {}).unwrap();
+        }
+        while of_drop.running() != 0 {
+            // What finds out which tasks are in a pool may be completed in place of a task.
+            assert!(other.try_run_one());
+            log.borrow_mut().push(of_drop.running());
+        }
+    });
+    // Ready in its first poll; dropped when the method returns.
+    let main = poll_fn(move |_| {
+        let _ = &guard;
+        Poll::Ready(())
+    });
+    reactor.run_until(&mut pool, main).unwrap();
+    let running = running.borrow();
+    assert!(running.ends_with(&[2, 1, 0]), "{running:?}");
 }

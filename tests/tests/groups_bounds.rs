@@ -207,6 +207,57 @@ fn spawns_that_wait_are_woken_one_by_one() {
     assert_eq!(group.len(), 700);
 }
 
+/// A limit is raised while a spawn waits, through a spawner that was made before: the spawn gets a place at once.
+#[test]
+fn a_raised_limit_lets_spawns_go_on() {
+    let _watchdog = watchdog(TIME);
+    let mut runtime = LocalRuntime::new().unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let group = TaskGroup::<()>::with_spawner(&runtime.spawner()).with_limit(1);
+    let (mut first, mut second) = (group.spawn(pending()), group.spawn(pending()));
+    assert!(first.poll_unpin(&mut cx).is_ready());
+    let (counter, waker) = CountingWaker::new();
+    assert!(second.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    let group = group.with_limit(3);
+    assert_eq!((counter.count(), group.has_place()), (1, true));
+    assert!(second.poll_unpin(&mut cx).is_ready());
+    assert_eq!(group.running(), 2);
+    group.cancel();
+    // The same for a backlog.
+    let group = TaskGroup::with_spawner(&runtime.spawner()).with_backlog(1);
+    group.try_spawn(async {}).unwrap();
+    runtime.run().unwrap();
+    let mut third = group.spawn(async {});
+    assert!(third.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    let group = group.with_backlog(2);
+    assert_eq!((counter.count(), group.has_place()), (2, true));
+    assert!(third.poll_unpin(&mut cx).is_ready());
+    runtime.run().unwrap();
+    assert_eq!(group.len(), 2);
+}
+
+/// Groups that have been dropped take no memory, after many at the same time and after many in a row.
+#[test]
+fn dropped_groups_take_no_memory() {
+    const GROUPS: usize = 100_000;
+    if !in_child("dropped_groups_take_no_memory") {
+        return;
+    }
+    let _watchdog = watchdog(TIME);
+    let runtime = LocalRuntime::new().unwrap();
+    let spawner = runtime.spawner();
+    drop(TaskGroup::<()>::with_spawner(&spawner));
+    let before = live_heap();
+    for together in [1, GROUPS] {
+        for _ in 0..GROUPS / together {
+            drop((0..together).map(|_| TaskGroup::<()>::with_spawner(&spawner)).collect::<Vec<_>>());
+        }
+        let kept = live_heap().saturating_sub(before);
+        println!("{kept} bytes after {GROUPS} groups, {together} at a time");
+        assert!(kept < 64 * 1024, "{kept} bytes after {GROUPS} groups, {together} at a time");
+    }
+}
+
 /// A spawn that has been ready before is an error at once, also if the group is full, and keeps no place from the next.
 #[test]
 fn a_spawn_that_was_ready_keeps_no_place() {

@@ -80,6 +80,8 @@ struct State<T> {
 pub(crate) struct Core<T> {
     /// The tasks.
     tasks: Rc<TaskSet>,
+    /// The number of the group among those of the tasks.
+    number: u32,
     /// All else.
     state: RefCell<State<T>>,
 }
@@ -97,10 +99,11 @@ impl<T: 'static> Core<T> {
             is_detached: false,
             hooks: Vec::new(),
         };
-        let core = Rc::new(Self { tasks, state: RefCell::new(state) });
-        let weak: Weak<Self> = Rc::downgrade(&core);
-        core.tasks.add_group(weak);
-        core
+        Rc::new_cyclic(|core| {
+            let weak: Weak<Self> = Weak::clone(core);
+            let number = tasks.add_group(weak);
+            Self { tasks, number, state: RefCell::new(state) }
+        })
     }
 
     /// Returns the tasks.
@@ -108,9 +111,10 @@ impl<T: 'static> Core<T> {
         &self.tasks
     }
 
-    /// Sets the limits.
+    /// Sets the limits, and wakes spawns that wait, as far as there are places now.
     pub(crate) fn set_limits(&self, set: impl FnOnce(&mut Places)) {
         set(&mut self.state.borrow_mut().places);
+        self.grant();
     }
 
     /// Keeps no results from now on. Returns whether this changes something.
@@ -374,6 +378,13 @@ impl<T: 'static> Core<T> {
     /// Drops wakers of the user's.
     fn drop_wakers(&self, wakers: impl IntoIterator<Item = Waker>) {
         wakers.into_iter().for_each(|waker| self.tasks.turn.shared.drop_waker(waker));
+    }
+}
+
+impl<T> Drop for Core<T> {
+    fn drop(&mut self) {
+        // The memory of the group is freed with the last reference to it.
+        self.tasks.remove_group(self.number);
     }
 }
 

@@ -12,7 +12,7 @@ use std::task::Waker;
 /// The limits of a group, and the spawns that wait for them.
 #[derive(Debug)]
 pub(crate) struct Places {
-    /// The most children that may run at the same time. Set by the user before the first spawn.
+    /// The most children that may run at the same time. Set by the user.
     pub(crate) limit: usize,
     /// The number of unread results from which on spawns wait. Set by the user.
     pub(crate) backlog: usize,

@@ -214,8 +214,9 @@ impl Reactor {
         drop(refuse_nesting("Reactor::run_until")?);
         let _current = self.handle().enter();
         let shared = Arc::clone(&self.engine.shared);
-        let _run = shared.runner.begin();
         let mut main = MainFuture { future: pin!(future), waker: MainWaker::new(&shared) };
+        // After the future, and so dropped before it: the future's destructor may run another pool by an executor of futures-rs.
+        let _run = shared.runner.begin();
         let spawner = self.pools.enter(pool, set, &self.turn);
         let mut members: Option<Members> = None;
         loop {

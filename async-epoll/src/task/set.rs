@@ -44,7 +44,7 @@ use crate::budget;
 use crate::engine::handle::Handle;
 #[cfg(feature = "test-util")]
 use crate::engine::watch::Census;
-use crate::table::{Table, push_pruned};
+use crate::table::Table;
 use crate::trace::{self, TaskSpan};
 use crate::wake::scheduled::ScheduledFlag;
 use futures::executor::LocalSpawner;
@@ -93,7 +93,7 @@ pub(crate) struct TaskSet {
     /// What waits for the end of the last task.
     idle: RefCell<Waiting>,
     /// The groups of these tasks, for the deadlock report.
-    groups: RefCell<Vec<Weak<dyn Parent>>>,
+    groups: RefCell<Table<Weak<dyn Parent>>>,
     /// The number of tasks that have not ended, of both kinds.
     live: Cell<usize>,
     /// The numbers taken from the queue. Out of the cell while the driver polls the tasks.
@@ -453,8 +453,12 @@ impl TaskSet {
         self.pool.shared.note_end(&waker);
         let spawned_at = waker.spawned_at;
         self.keep_waker(waker);
-        self.forget_task();
+        let live = self.count_end();
         self.clear(leftovers, spawned_at);
+        // Last, since this runs user code: a group must not refer to a child by a number that is free.
+        if live == 0 {
+            self.note_idle();
+        }
     }
 
     /// Wakes what has waited for the end of a task, and reports a panic that no handle will take. Drops the rest, which
@@ -483,9 +487,14 @@ impl TaskSet {
         }
     }
 
-    /// Adds a group, whose children are tasks of this set.
-    pub(crate) fn add_group(&self, group: Weak<dyn Parent>) {
-        push_pruned(&mut self.groups.borrow_mut(), group, |group| group.strong_count() != 0);
+    /// Adds a group, whose children are tasks of this set. Returns the number of the group.
+    pub(crate) fn add_group(&self, group: Weak<dyn Parent>) -> u32 {
+        self.groups.borrow_mut().insert_with(|_| group)
+    }
+
+    /// Removes a group, which is being dropped.
+    pub(crate) fn remove_group(&self, number: u32) {
+        self.groups.borrow_mut().remove(number);
     }
 
     /// Aborts tasks with a handle or in a group, on the pool's thread: drops their futures before this returns, but for a
@@ -573,12 +582,17 @@ impl TaskSet {
         waker
     }
 
-    /// Takes a task out of the counts.
-    fn forget_task(&self) {
+    /// Takes a task out of the counts. Returns how many are left. Runs no user code.
+    fn count_end(&self) -> usize {
         let live = self.live.get() - 1;
         self.live.set(live);
         self.pool.shared.task_ends();
-        if live == 0 {
+        live
+    }
+
+    /// Takes a task out of the counts, and wakes what waits for the last.
+    fn forget_task(&self) {
+        if self.count_end() == 0 {
             self.note_idle();
         }
     }
@@ -831,8 +845,9 @@ impl Future for Driver {
         }
         match set.build(arrivals).unwrap_or_else(|| set.poll_ready()) {
             Stop::Ended => return self.hand_over(),
-            // The driver was called for a task that had ended, and no other task is left.
-            Stop::Idle if set.live.get() == 0 && set.is_finished() => return self.hand_over(),
+            // No task is left, though numbers of ended tasks may be, which cost no budget here. A driver that stayed for them
+            // would keep `LocalPool::run` from returning.
+            _ if set.live.get() == 0 && set.is_finished() => return self.hand_over(),
             Stop::Idle => {}
             Stop::NextTurn => set.turn.park(&set.pool),
             Stop::Later => cx.waker().wake_by_ref(),
